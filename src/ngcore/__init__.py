@@ -1,0 +1,1 @@
+"""ngcore: put volumes, slices and meshes into Neuroglancer's precomputed format."""

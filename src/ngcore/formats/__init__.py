@@ -1,0 +1,1 @@
+"""The precomputed format as bytes and JSON: no I/O here."""

@@ -1,0 +1,1 @@
+"""What the program does, from source to volume."""

@@ -1,0 +1,1 @@
+"""Serving volumes over HTTP."""
