@@ -1,0 +1,92 @@
+"""Gzip as chunks and shards hold it: one member, no name, no time, a checked end.
+
+"gzip" means RFC 1952 wherever the precomputed format says it. Neuroglancer decodes it with the
+browser's DecompressionStream, which refuses zlib streams and anything after the first member, so
+both are refused here too.
+
+https://www.rfc-editor.org/rfc/rfc1952
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isal import isal_zlib
+
+from ngcore.errors import FormatError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_LEVEL = 1
+"""Measured on chunks of MRI and of segmentations: level 2 saves 0.5 % at most, level 3 nothing at
+a third of the speed, and level 0, which has no Huffman tables of its own, makes images larger."""
+
+_GZIP_WRAPPER = 31
+"""The `wbits` that stand for a gzip header and trailer around 32 KiB windows."""
+
+_MAGIC = b"\x1f\x8b\x08"
+_RESERVED_FLAGS = 0xE0
+
+
+def compress(data: Buffer) -> bytes:
+    """Compress to one gzip member whose header says nothing of time, name or platform.
+
+    Parameters
+    ----------
+    data : bytes-like
+
+    Returns
+    -------
+    bytes
+    """
+    compressed: bytes = isal_zlib.compress(data, _LEVEL, _GZIP_WRAPPER)
+    # Whatever ISA-L puts there: no flags, time 0, extra flags 0, and "unknown" as the system.
+    return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + compressed[10:]
+
+
+def decompress(data: Buffer, *, max_size: int) -> bytes:
+    """Decompress one gzip member, and nothing that is more or less than that.
+
+    Parameters
+    ----------
+    data : bytes-like
+    max_size : int, in bytes
+        Refuse data that decompress to more than this; no more memory than that is taken.
+
+    Raises
+    ------
+    FormatError
+        The data are not gzip, damaged, cut short, followed by something else, or too large.
+    """
+    view = memoryview(data).cast("B")
+    start = bytes(view[:4])
+    if start[:3] != _MAGIC:
+        raise FormatError(_why_not_gzip(start))
+    if len(start) == 4 and start[3] & _RESERVED_FLAGS:
+        raise FormatError(f"gzip header has reserved flags set (0x{start[3]:02x}) at byte 3")
+    stream = isal_zlib.decompressobj(wbits=_GZIP_WRAPPER)
+    try:
+        plain: bytes = stream.decompress(view, max_size + 1)
+    except isal_zlib.IsalError as error:
+        raise FormatError(f"damaged gzip data: {error}") from error
+    if len(plain) > max_size:
+        raise FormatError(f"gzip data decompress to more than the {max_size} bytes expected")
+    if not stream.eof:
+        raise FormatError(f"gzip data end too early, after {len(view)} bytes")
+    if stream.unused_data:
+        where = len(view) - len(stream.unused_data)
+        raise FormatError(f"gzip data end at byte {where}, but {len(view)} bytes are there")
+    return plain
+
+
+def _why_not_gzip(start: bytes) -> str:
+    if len(start) < len(_MAGIC) and _MAGIC.startswith(start):
+        return f"gzip data end too early, after {len(start)} bytes"
+    # RFC 1950: method 8, a window of 32 KiB or less, and a header divisible by 31.
+    if len(start) >= 2 and start[0] & 0x8F == 0x08 and (start[0] << 8 | start[1]) % 31 == 0:
+        return (
+            f"a zlib stream where gzip is due (it starts with {start[:2].hex(' ')}, gzip with "
+            "1f 8b); current Neuroglancer can't read it"
+        )
+    return f"not gzip: it starts with {start.hex(' ')}, gzip with 1f 8b 08"
