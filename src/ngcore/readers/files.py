@@ -1,0 +1,102 @@
+"""Reading a file at given places: from several threads, into given memory, without mapping it.
+
+Pages of a mapped file count as resident memory, so files are read with `pread`-like calls. Where
+the system has none (Windows), a lock guards seek and read.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
+
+MAX_SINGLE_READ = 1 << 30
+"""Systems limit what one call reads (2 GiB - 4 KiB on Linux)."""
+
+
+def open_binary(path: str | Path, name: str) -> PositionalFile:
+    """Open an input file that must be there and readable.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such file.
+    InputError
+        If it may not be read or is a folder.
+    """
+    try:
+        return PositionalFile(path, name)
+    except FileNotFoundError:
+        raise InputNotFoundError(f"{name}: no such file; check the path") from None
+    except PermissionError as error:
+        if Path(path).is_dir():  # Windows says so when a folder is opened
+            raise InputError(f"{name}: is a folder, expected a file") from error
+        raise InputError(f"{name}: no permission to read it; check its access rights") from error
+    except IsADirectoryError:
+        raise InputError(f"{name}: is a folder, expected a file") from None
+    except OSError as error:
+        raise InputError(f"{name}: can't be opened: {error.strerror or error}") from error
+
+
+class PositionalFile:
+    """An open file, read at byte offsets; safe from several threads."""
+
+    def __init__(self, path: str | Path, name: str) -> None:
+        self.path = Path(path)
+        self.name = name
+        self._file = self.path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from the bytes at `offset`.
+
+        Parameters
+        ----------
+        offset : int, in bytes from the file's start
+        buffer : memoryview of bytes, contiguous
+
+        Raises
+        ------
+        FormatError
+            If the file ends first.
+        StorageError
+            If the system can't read.
+        """
+        done = 0
+        try:
+            while done < len(buffer):
+                part = buffer[done : done + MAX_SINGLE_READ]
+                count = self._read_some(offset + done, part)
+                if count == 0:
+                    raise FormatError(
+                        f"{self.name}: truncated: it ends at byte {offset + done}, "
+                        f"{len(buffer) - done} bytes early; get a whole copy"
+                    )
+                done += count
+        except OSError as error:
+            raise StorageError(
+                f"{self.name}: reading failed at byte {offset + done}: {error.strerror or error}; "
+                f"check the disk or mount"
+            ) from error
+
+    def _read_some(self, offset: int, part: memoryview) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [part], offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.readinto(part) or 0
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._file.close()
+
+
+def bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
+    """Return the memory of a C-contiguous array as bytes that can be written."""
+    return array.reshape(-1).view(np.uint8).data
