@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ngcore.errors import FormatError, InputError
+from ngcore.errors import FormatError
 from ngcore.formats.mesh import checked_affine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -29,6 +28,9 @@ _OLD_QUAD_MAGIC = QUAD_MAGICS[0]  # coordinates are hundredths of a millimetre a
 
 _TAG_USE_REAL_RAS = 2
 _TAG_VOLUME_GEOMETRY = 20
+_GEOMETRY_FIELDS = (
+    "valid", "filename", "volume", "voxelsize", "xras", "yras", "zras", "cras",
+)  # fmt: skip
 _AXES_OF_TKRAS = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
@@ -113,9 +115,10 @@ def parse_freesurfer(
     """
     if data[:3] in QUAD_MAGICS:
         return *_parse_quads(data, name), None
-    # A line of text and an empty one come between the magic number and the counts.
-    counts_at = data.find(b"\n\n") + 2
-    if counts_at < 2 or len(data) < counts_at + 8:
+    # Two lines, of which the second is empty, come between the magic number and the counts.
+    first_end = data.find(b"\n")
+    counts_at = data.find(b"\n", first_end + 1) + 1
+    if first_end < 0 or counts_at == 0 or len(data) < counts_at + 8:
         raise FormatError(f"FreeSurfer surface {name!r} ends inside its header")
     vertex_count, face_count = (int(n) for n in np.frombuffer(data, ">i4", 2, counts_at))
     vertices_at = counts_at + 8
@@ -133,3 +136,58 @@ def parse_freesurfer(
         faces.astype(np.int64).reshape(-1, 3),
         _footer_transform(data[footer_at:], name),
     )
+
+
+def _parse_quads(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    vertex_count = int.from_bytes(data[3:6], "big")
+    quad_count = int.from_bytes(data[6:9], "big")
+    kind, units_per_mm = (">i2", 100.0) if data[:3] == _OLD_QUAD_MAGIC else (">f4", 1.0)
+    quads_at = 9 + 3 * vertex_count * np.dtype(kind).itemsize
+    if len(data) < quads_at + 12 * quad_count:
+        raise FormatError(
+            f"FreeSurfer surface {name!r} announces {vertex_count} vertices and {quad_count} "
+            f"quadrangles, but has {len(data)} bytes"
+        )
+    vertices = np.frombuffer(data, kind, 3 * vertex_count, 9).astype(np.float64) / units_per_mm
+    index_bytes = np.frombuffer(data, np.uint8, 12 * quad_count, quads_at).reshape(-1, 4, 3)
+    quads = index_bytes.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    # FreeSurfer cuts along one diagonal or the other, by whether the first index is even.
+    is_even = quads[:, :1] % 2 == 0
+    halves = np.where(is_even, quads[:, [0, 1, 3, 2, 3, 1]], quads[:, [0, 1, 2, 0, 2, 3]])
+    return vertices.reshape(-1, 3), halves.reshape(-1, 3)
+
+
+def _footer_transform(footer: bytes, name: str) -> NDArray[np.float64] | None:
+    if _int32(footer, 0) == _TAG_USE_REAL_RAS:
+        if _int32(footer, 4) != 0:
+            return None  # already in scanner RAS
+        footer = footer[8:]
+    if _int32(footer, 0) != _TAG_VOLUME_GEOMETRY:
+        return None
+    words = {}
+    for line in footer[4:].split(b"\n", len(_GEOMETRY_FIELDS))[: len(_GEOMETRY_FIELDS)]:
+        field, _, value = line.decode("latin-1").partition("=")
+        words[field.strip()] = value
+    try:
+        if words["valid"].split()[0] != "1":
+            return None
+        return VolumeGeometry.from_words(words).tkras_to_scanner_mm()
+    except KeyError as error:
+        raise FormatError(
+            f"FreeSurfer surface {name!r}: its volume information lacks {error}"
+        ) from error
+    except (IndexError, ValueError) as error:
+        raise FormatError(
+            f"FreeSurfer surface {name!r}: its volume information is malformed: {error}"
+        ) from error
+
+
+def _int32(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 4], "big", signed=True)
+
+
+def _centred(
+    linear: NDArray[np.float64], shape: NDArray[np.float64], centre: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the transform from voxels that puts the middle of the volume at `centre`."""
+    return np.column_stack([linear, centre - linear @ (shape / 2)])

@@ -50,7 +50,9 @@ def parse_obj(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
     """
     vertices: list[tuple[float, float, float]] = []
     triangles: list[Triangle] = []
-    for number, line in enumerate(_joined_lines(data), start=1):
+    # A backslash at the end of a line continues it.
+    lines = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines()
+    for number, line in enumerate(lines, start=1):
         words = line.split()
         try:
             if words and words[0] == b"v":
@@ -86,8 +88,8 @@ def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
     """
     lines = [
         (number, words)
-        for number, line in enumerate(data.splitlines(), start=1)
-        if (words := line.split(b"#", 1)[0].split())
+        for number, text in enumerate(data.splitlines(), start=1)
+        if (words := text.split(b"#", 1)[0].split())
     ]
     if not lines or not _OFF_KEYWORD.fullmatch(lines[0][1][0]):
         raise FormatError(f"{name!r} is no OFF file: it does not start with OFF")
@@ -104,11 +106,13 @@ def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
                 f"but {len(lines) - 1} lines follow"
             )
         vertices = []
-        for number, words in lines[1 : 1 + vertex_count]:  # noqa: B007 - named in the error
+        for line in lines[1 : 1 + vertex_count]:
+            number, words = line
             x, y, z = words[:3]
             vertices.append((float(x), float(y), float(z)))
         triangles: list[Triangle] = []
-        for number, words in lines[1 + vertex_count :][:face_count]:  # noqa: B007 - as above
+        for line in lines[1 + vertex_count :][:face_count]:
+            number, words = line
             corner_count = _off_count(words[0])
             if len(words) - 1 < corner_count:
                 raise ValueError(f"a face of {corner_count} corners names {len(words) - 1}")
@@ -116,11 +120,6 @@ def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
     except ValueError as error:
         raise FormatError(f"{name!r}, line {number}: {error}") from error
     return _arrays(vertices, triangles)
-
-
-def _joined_lines(data: bytes) -> list[bytes]:
-    # A backslash at the end of a line continues it; the empty line keeps later numbers right.
-    return re.sub(rb"\\\r?\n([^\n]*)", rb" \1\n", data).splitlines()
 
 
 def _obj_index(word: bytes, vertex_count: int) -> int:
