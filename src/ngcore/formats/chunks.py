@@ -182,7 +182,7 @@ class ChunkGrid:
         cell = ((x - ox) // cx, (y - oy) // cy, (z - oz) // cz)
         if cell not in self:
             return None
-        # Composing the name again refuses other spellings: 00-64, -0-64, ends that are not clipped.
+        # Compose the name again, to refuse other spellings: 00-64, -0-64, unclipped ends.
         return cell if name in (self.name(cell), self.nested_name(cell)) else None
 
     def chunk_id(self, cell: Vec3) -> int:

@@ -1,0 +1,359 @@
+"""The ``info`` file of a multiscale volume: what it says, its rules, and its JSON.
+
+https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ngcore.errors import FormatError, InputError
+from ngcore.formats.chunks import Box, ChunkGrid, Vec3
+from ngcore.formats.json_members import (
+    MAX_SAFE_INTEGER,
+    check_boolean,
+    check_enum,
+    check_extra,
+    check_integer,
+    check_integers,
+    check_lengths,
+    check_object,
+    check_relative_path,
+    check_type_tag,
+    dump,
+    fail,
+    inside,
+    parse_object,
+    take,
+)
+from ngcore.formats.morton import morton_bits
+from ngcore.formats.sharding import ShardingSpec
+
+VOLUME_TYPES = ("image", "segmentation")
+DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
+ENCODINGS = ("raw", "png", "jpeg", "compressed_segmentation")
+"""Chunk encodings that ngcore reads and writes."""
+FOREIGN_ENCODINGS = (
+    "jxl",
+    "jpegxl",
+    "compresso",
+    "crackle",
+    "fpzip",
+    "kempressed",
+    "zfpc",
+)
+"""Chunk encodings that others write; an info that names them is sound, its chunks are not read."""
+
+_TYPE = "neuroglancer_multiscale_volume"
+_FOLDERS = ("mesh", "skeletons", "segment_properties")
+_VOLUME_MEMBERS = ("type", "data_type", "num_channels", "scales", *_FOLDERS)
+_SCALE_MEMBERS = (
+    "key",
+    "size",
+    "resolution",
+    "voxel_offset",
+    "chunk_sizes",
+    "encoding",
+    "compressed_segmentation_block_size",
+    "sharding",
+    "hidden",
+)
+_MAX_CHUNK_SIDE = 2**32 - 1
+"""Neuroglancer keeps sides of chunks as uint32."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleInfo:
+    """One resolution of a volume.
+
+    Attributes
+    ----------
+    key : str
+        Folder of the scale, relative to the info file; others' may hold ``..``.
+    size : tuple of int, (x, y, z), in voxels
+    resolution : tuple of float, (x, y, z), in nanometres per voxel
+        Whole numbers are int.
+    voxel_offset : tuple of int, (x, y, z), in voxels
+        Global coordinate of the first voxel; may be negative.
+    chunk_sizes : tuple of (x, y, z), in voxels
+        One or more; exactly one where the scale is sharded.
+    encoding : str
+        One of `ENCODINGS` or `FOREIGN_ENCODINGS`.
+    compressed_segmentation_block_size : tuple of int, (x, y, z), in voxels, or None
+        Given if and only if that is the encoding.
+    sharding : ShardingSpec or None
+    hidden : bool
+        Whether Neuroglancer leaves the scale out.
+    extra : dict
+        Members that others wrote and ngcore does not know; kept as they are.
+
+    Raises
+    ------
+    FormatError
+        A value breaks the format's rules; the message starts with the member's name.
+    """
+
+    key: str
+    size: Vec3
+    resolution: tuple[float, float, float]
+    voxel_offset: Vec3 = (0, 0, 0)
+    chunk_sizes: tuple[Vec3, ...] = ((64, 64, 64),)
+    encoding: str = "raw"
+    compressed_segmentation_block_size: Vec3 | None = None
+    sharding: ShardingSpec | None = None
+    hidden: bool = False
+    extra: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        check_relative_path(self.key, "key")
+        size = check_integers(self.size, "size", 1)
+        _set(self, "size", size)
+        _set(self, "resolution", check_lengths(self.resolution, "resolution"))
+        _set(self, "voxel_offset", check_integers(self.voxel_offset, "voxel_offset", None))
+        _set(self, "chunk_sizes", _checked_chunk_sizes(self.chunk_sizes))
+        encodings = (*ENCODINGS, *FOREIGN_ENCODINGS)
+        _set(self, "encoding", check_enum(self.encoding, "encoding", encodings))
+        _set(self, "compressed_segmentation_block_size", self._checked_block_size())
+        check_boolean(self.hidden, "hidden")
+        check_extra(self.extra, _SCALE_MEMBERS)
+        if self.sharding is None:
+            return
+        if len(self.chunk_sizes) != 1:
+            fail(
+                "chunk_sizes", "exactly one chunk size, as the scale is sharded", self.chunk_sizes
+            )
+        try:
+            morton_bits(self.grid.shape)
+        except InputError as error:
+            raise FormatError(f"sharding: {error}") from error
+
+    @classmethod
+    def from_json(cls, value: object) -> ScaleInfo:
+        """Check a parsed JSON value, an item of the member ``scales``.
+
+        Raises
+        ------
+        FormatError
+            It breaks the format's rules. The message starts with the path inside `value`.
+        """
+        members = dict(check_object(value, "scale"))
+        sharding = None
+        if "sharding" in members:
+            given = members.pop("sharding")
+            if given is None:
+                raise FormatError(
+                    "sharding: null, which Neuroglancer rejects; an unsharded scale must not "
+                    "have this member: remove it from the info file"
+                )
+            check_object(given, "sharding")
+            with inside("sharding"):
+                sharding = ShardingSpec.from_json(given)
+        return cls(
+            key=take(members, "key"),
+            size=take(members, "size"),
+            resolution=take(members, "resolution"),
+            voxel_offset=members.pop("voxel_offset", (0, 0, 0)),
+            chunk_sizes=take(members, "chunk_sizes"),
+            encoding=take(members, "encoding"),
+            compressed_segmentation_block_size=_present(
+                members, "compressed_segmentation_block_size"
+            ),
+            sharding=sharding,
+            hidden=members.pop("hidden", False),
+            extra=members,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON holds: an object whose members stand in the field's usual order."""
+        members: dict[str, Any] = {
+            "key": self.key,
+            "size": self.size,
+            "resolution": self.resolution,
+            "voxel_offset": self.voxel_offset,
+            "chunk_sizes": self.chunk_sizes,
+            "encoding": self.encoding,
+        }
+        if self.compressed_segmentation_block_size is not None:
+            members["compressed_segmentation_block_size"] = self.compressed_segmentation_block_size
+        if self.sharding is not None:
+            members["sharding"] = self.sharding.to_json()
+        if self.hidden:
+            members["hidden"] = True
+        return members | self.extra
+
+    @property
+    def chunk_size(self) -> Vec3:
+        """The first of `chunk_sizes`, in voxels: the one that ngcore reads and writes."""
+        return self.chunk_sizes[0]
+
+    @property
+    def grid(self) -> ChunkGrid:
+        """The chunks of size `chunk_size`."""
+        return ChunkGrid(self.size, self.chunk_size, self.voxel_offset)
+
+    @property
+    def bounds(self) -> Box:
+        """Every voxel of the scale, in global coordinates."""
+        (x, y, z), (w, h, d) = self.voxel_offset, self.size
+        return Box(self.voxel_offset, (x + w, y + h, z + d))
+
+    def _checked_block_size(self) -> Vec3 | None:
+        name = "compressed_segmentation_block_size"
+        block_size: object = self.compressed_segmentation_block_size
+        if self.encoding == "compressed_segmentation":
+            if block_size is None:
+                raise FormatError(f"{name}: missing, and the encoding is compressed_segmentation")
+            return check_integers(block_size, name, 1, _MAX_CHUNK_SIDE)
+        if block_size is not None:
+            fail(name, f"none, as the encoding is {self.encoding}", block_size)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """The ``info`` file of a multiscale volume.
+
+    Attributes
+    ----------
+    type : {'image', 'segmentation'}
+    data_type : str
+        One of `DATA_TYPES`; no float32 segmentation.
+    num_channels : int
+        1 or more; 1 for a segmentation.
+    scales : tuple of ScaleInfo
+        One or more, full resolution first; resolutions never decrease.
+    mesh, skeletons, segment_properties : str or None
+        Folders relative to the info file.
+    extra : dict
+        Members that others wrote and ngcore does not know; kept as they are.
+
+    Raises
+    ------
+    FormatError
+        A value breaks the format's rules; the message starts with its path in the JSON.
+
+    Examples
+    --------
+    >>> scale = ScaleInfo(key="8_8_40", size=(100, 80, 10), resolution=(8, 8, 40.0))
+    >>> info = VolumeInfo("image", "uint8", 1, (scale,))
+    >>> VolumeInfo.from_json(info.to_json()) == info
+    True
+    """
+
+    type: str
+    data_type: str
+    num_channels: int
+    scales: tuple[ScaleInfo, ...]
+    mesh: str | None = None
+    skeletons: str | None = None
+    segment_properties: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _set(self, "type", check_enum(self.type, "type", VOLUME_TYPES))
+        _set(self, "data_type", check_enum(self.data_type, "data_type", DATA_TYPES))
+        channels = check_integer(self.num_channels, "num_channels", 1, MAX_SAFE_INTEGER)
+        _set(self, "num_channels", channels)
+        if self.type == "segmentation":
+            if channels != 1:
+                fail("num_channels", "1, as the type is segmentation", channels)
+            if self.data_type == "float32":
+                fail("data_type", "an integer type, as the type is segmentation", self.data_type)
+        for name in _FOLDERS:
+            if getattr(self, name) is not None:
+                check_relative_path(getattr(self, name), name)
+        check_extra(self.extra, _VOLUME_MEMBERS)
+        _set(self, "scales", tuple(self.scales))
+        if not self.scales:
+            fail("scales", "one scale or more", [])
+        _check_order(self.scales)
+
+    @classmethod
+    def from_json(cls, document: str | bytes) -> VolumeInfo:
+        """Parse an info file.
+
+        Parameters
+        ----------
+        document : str or bytes
+            Whatever they hold, the result is a sound VolumeInfo or a FormatError.
+
+        Raises
+        ------
+        FormatError
+            It is no JSON, or breaks the format's rules; the message names the JSON path.
+        """
+        members = parse_object(document)
+        if "@type" in members:
+            check_type_tag(members.pop("@type"), _TYPE)
+        items = take(members, "scales")
+        if not isinstance(items, list):
+            fail("scales", "an array", items)
+        scales = []
+        for number, item in enumerate(items):
+            check_object(item, f"scales[{number}]")
+            with inside(f"scales[{number}]"):
+                scales.append(ScaleInfo.from_json(item))
+        return cls(
+            type=take(members, "type"),
+            data_type=take(members, "data_type"),
+            num_channels=take(members, "num_channels"),
+            scales=tuple(scales),
+            mesh=_present(members, "mesh"),
+            skeletons=_present(members, "skeletons"),
+            segment_properties=_present(members, "segment_properties"),
+            extra=members,
+        )
+
+    def to_json(self) -> str:
+        """Return the info file's text: the same for equal infos, indented by two spaces."""
+        members: dict[str, Any] = {
+            "@type": _TYPE,
+            "type": self.type,
+            "data_type": self.data_type,
+            "num_channels": self.num_channels,
+        }
+        for name in _FOLDERS:
+            if getattr(self, name) is not None:
+                members[name] = getattr(self, name)
+        members["scales"] = [scale.to_json() for scale in self.scales]
+        return dump(members | self.extra)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy type of the voxels, in native byte order."""
+        return np.dtype(self.data_type)
+
+
+def _set(instance: object, name: str, value: object) -> None:
+    """Give a field of a frozen instance its canonical form, while the instance is made."""
+    object.__setattr__(instance, name, value)
+
+
+def _present(members: dict[str, Any], name: str) -> Any:
+    """Take a member that may be absent, but not null: Neuroglancer rejects null here."""
+    if name in members and members[name] is None:
+        raise FormatError(f"{name}: null; leave the member out instead")
+    return members.pop(name, None)
+
+
+def _checked_chunk_sizes(value: Any) -> tuple[Vec3, ...]:
+    if not isinstance(value, list | tuple) or not value:
+        fail("chunk_sizes", "an array of one chunk size or more", value)
+    return tuple(
+        check_integers(item, f"chunk_sizes[{number}]", 1, _MAX_CHUNK_SIDE)
+        for number, item in enumerate(value)
+    )
+
+
+def _check_order(scales: tuple[ScaleInfo, ...]) -> None:
+    for number in range(1, len(scales)):
+        finer, coarser = scales[number - 1].resolution, scales[number].resolution
+        for axis in range(3):
+            if coarser[axis] < finer[axis]:
+                raise FormatError(
+                    f"scales[{number}].resolution[{axis}]: {coarser[axis]} is less than "
+                    f"{finer[axis]} of the scale before; order the scales from fine to coarse"
+                )
