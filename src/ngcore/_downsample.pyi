@@ -1,0 +1,12 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def downsample(
+    array: NDArray[Any],
+    out: NDArray[Any],
+    factors: tuple[int, int, int],
+    first: tuple[int, int, int],
+    method: int,
+    outside: float | None,
+) -> None: ...

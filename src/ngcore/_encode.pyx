@@ -1,0 +1,93 @@
+"""Gate to the compressed_segmentation kernels: buffers in, one C call without the GIL, bytes out.
+
+Callers have checked every size; see `ngcore.compressed_segmentation` for the public functions.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+
+cdef extern from "segmentation.h" nogil:
+    enum:
+        SEG_OK
+        SEG_NO_MEMORY
+
+    ctypedef struct WordBuffer:
+        uint32_t *words
+        size_t size
+        size_t capacity
+
+    int encode_chunk_u32(const char *labels, const ptrdiff_t *shape, const ptrdiff_t *strides,
+                         const ptrdiff_t *block, WordBuffer *out)
+    int encode_chunk_u64(const char *labels, const ptrdiff_t *shape, const ptrdiff_t *strides,
+                         const ptrdiff_t *block, WordBuffer *out)
+    int decode_chunk_u32(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
+                         const ptrdiff_t *strides, const ptrdiff_t *block, size_t *fault)
+    int decode_chunk_u64(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
+                         const ptrdiff_t *strides, const ptrdiff_t *block, size_t *fault)
+
+
+cdef object finish_encoding(int status, WordBuffer *words):
+    try:
+        if status == SEG_NO_MEMORY:
+            raise MemoryError("no memory for an encoded chunk")
+        if status != SEG_OK:
+            return status
+        return PyBytes_FromStringAndSize(<const char *> words.words, <Py_ssize_t> (4 * words.size))
+    finally:
+        free(words.words)
+
+
+def encode_u32(const uint32_t[:, :, :, :] labels, tuple block_size):
+    cdef ptrdiff_t[3] block = block_size
+    cdef ptrdiff_t[4] shape = [labels.shape[0], labels.shape[1], labels.shape[2], labels.shape[3]]
+    cdef ptrdiff_t[4] strides = [
+        labels.strides[0], labels.strides[1], labels.strides[2], labels.strides[3]]
+    cdef const char *first = <const char *> &labels[0, 0, 0, 0]
+    cdef WordBuffer words = WordBuffer(NULL, 0, 0)
+    cdef int status
+    with nogil:
+        status = encode_chunk_u32(first, shape, strides, block, &words)
+    return finish_encoding(status, &words)
+
+
+def encode_u64(const uint64_t[:, :, :, :] labels, tuple block_size):
+    cdef ptrdiff_t[3] block = block_size
+    cdef ptrdiff_t[4] shape = [labels.shape[0], labels.shape[1], labels.shape[2], labels.shape[3]]
+    cdef ptrdiff_t[4] strides = [
+        labels.strides[0], labels.strides[1], labels.strides[2], labels.strides[3]]
+    cdef const char *first = <const char *> &labels[0, 0, 0, 0]
+    cdef WordBuffer words = WordBuffer(NULL, 0, 0)
+    cdef int status
+    with nogil:
+        status = encode_chunk_u64(first, shape, strides, block, &words)
+    return finish_encoding(status, &words)
+
+
+def decode_u32(const uint8_t[::1] data, uint32_t[:, :, :, :] out, tuple block_size):
+    cdef ptrdiff_t[3] block = block_size
+    cdef ptrdiff_t[4] shape = [out.shape[0], out.shape[1], out.shape[2], out.shape[3]]
+    cdef ptrdiff_t[4] strides = [out.strides[0], out.strides[1], out.strides[2], out.strides[3]]
+    cdef char *first = <char *> &out[0, 0, 0, 0]
+    cdef const uint8_t *chunk = &data[0]
+    cdef size_t size = data.shape[0] // 4
+    cdef size_t fault = 0
+    cdef int status
+    with nogil:
+        status = decode_chunk_u32(chunk, size, first, shape, strides, block, &fault)
+    return status, 4 * fault
+
+
+def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple block_size):
+    cdef ptrdiff_t[3] block = block_size
+    cdef ptrdiff_t[4] shape = [out.shape[0], out.shape[1], out.shape[2], out.shape[3]]
+    cdef ptrdiff_t[4] strides = [out.strides[0], out.strides[1], out.strides[2], out.strides[3]]
+    cdef char *first = <char *> &out[0, 0, 0, 0]
+    cdef const uint8_t *chunk = &data[0]
+    cdef size_t size = data.shape[0] // 4
+    cdef size_t fault = 0
+    cdef int status
+    with nogil:
+        status = decode_chunk_u64(chunk, size, first, shape, strides, block, &fault)
+    return status, 4 * fault

@@ -1,0 +1,199 @@
+"""compressed_segmentation chunks: labels to bytes and back.
+
+Knows what the format allows and words its errors; the work is done by `ngcore._encode`. Format:
+https://github.com/google/neuroglancer/tree/master/src/sliceview/compressed_segmentation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore._encode import decode_u32, decode_u64, encode_u32, encode_u64
+from ngcore.errors import FormatError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+    from typing_extensions import Buffer
+
+__all__ = ["decode", "encode"]
+
+_UINT32 = np.dtype(np.uint32)
+_UINT64 = np.dtype(np.uint64)
+_MAX_BLOCK_VOXELS = 1 << 24
+
+_SMALLER_CHUNKS = "use smaller chunks"
+_LIMITS = {
+    2: f"the tables of one channel pass 2^24 words, the format's limit; {_SMALLER_CHUNKS}",
+    3: f"the encoded chunk passes 2^24 words, the format's limit; {_SMALLER_CHUNKS}",
+    4: "a block holds more than 65536 labels, the format's limit; use a smaller block_size",
+}
+_FAULTS = {
+    5: "a channel's offset is out of order or outside of the chunk",
+    6: "the chunk ends within its block headers",
+    7: "a block's width is none of 0, 1, 2, 4, 8, 16, 32",
+    8: "a block's table lies outside of its channel",
+    9: "a block's values lie outside of their channel",
+    10: "a block's values point outside of its channel",
+    11: "unused bytes follow a channel",
+}
+
+
+def encode(labels: NDArray[Any], *, block_size: Sequence[int] = (8, 8, 8)) -> bytes:
+    """Encode labels as one compressed_segmentation chunk.
+
+    Parameters
+    ----------
+    labels : ndarray of uint32 or uint64, shape (x, y, z) or (x, y, z, channel)
+        Segment ids, any memory order and strides, none of which is copied; may be read-only.
+    block_size : sequence of int, (bx, by, bz), in voxels
+        As in `compressed_segmentation_block_size` of the scale.
+
+    Returns
+    -------
+    bytes
+        The chunk, in little-endian words. Equal tables of labels are stored once.
+
+    Raises
+    ------
+    InputError
+        Labels of another type or shape, an axis of length 0, or a limit of the format: offsets
+        of 2^24 words, 65536 labels in a block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.zeros((16, 8, 8), np.uint64)
+    >>> labels[8:] = 7
+    >>> len(encode(labels))
+    36
+    """
+    labels = np.asanyarray(labels)
+    _check_dtype(labels.dtype)
+    _check_shape(labels.shape, "labels")
+    block = _checked_block_size(block_size)
+    if not labels.dtype.isnative or not labels.flags.aligned:
+        labels = np.array(labels, dtype=labels.dtype.newbyteorder("="), order="K")
+    volume = labels[..., np.newaxis] if labels.ndim == 3 else labels
+    kernel = encode_u32 if labels.dtype == _UINT32 else encode_u64
+    encoded = kernel(volume, block)
+    if isinstance(encoded, int):
+        raise InputError(
+            f"labels of shape {labels.shape} can't be encoded with block_size {block}: "
+            f"{_LIMITS[encoded]}"
+        )
+    return encoded
+
+
+def decode(
+    data: Buffer,
+    shape: Sequence[int],
+    dtype: DTypeLike,
+    *,
+    block_size: Sequence[int] = (8, 8, 8),
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Decode one compressed_segmentation chunk.
+
+    Every offset in the chunk is checked before it is followed.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The chunk.
+    shape : sequence of int, (x, y, z) or (x, y, z, channel), in voxels
+        Shape of the chunk, as clipped by the volume's end.
+    dtype : uint32 or uint64
+        Type of the labels; the chunk does not say it.
+    block_size : sequence of int, (bx, by, bz), in voxels
+        As in `compressed_segmentation_block_size` of the scale.
+    out : ndarray of `dtype` and `shape`, optional
+        Written and returned, whatever its strides. After an error its content is undefined.
+
+    Returns
+    -------
+    ndarray of `dtype` and `shape`
+        In Fortran order, or `out`.
+
+    Raises
+    ------
+    FormatError
+        Bytes that are no such chunk; the message names the byte offset.
+    InputError
+        Arguments with which nothing can be decoded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.arange(27, dtype=np.uint32).reshape(3, 3, 3)
+    >>> bool((decode(encode(labels), (3, 3, 3), "uint32") == labels).all())
+    True
+    """
+    dtype = np.dtype(dtype)
+    _check_dtype(dtype)
+    dtype = dtype.newbyteorder("=")
+    shape = tuple(int(n) for n in shape)
+    _check_shape(shape, "shape")
+    block = _checked_block_size(block_size)
+    if out is None:
+        chunk = np.empty(shape, dtype, order="F")
+    else:
+        _check_out(out, shape, dtype)
+        chunk = out
+    view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
+    if len(view) % 4:
+        raise FormatError(
+            f"compressed_segmentation chunk of {len(view)} bytes is no whole number of 32-bit "
+            "words; it is truncated or no such chunk"
+        )
+    if len(view) == 0:
+        raise FormatError("compressed_segmentation chunk is empty; it is truncated")
+    volume = chunk[..., np.newaxis] if chunk.ndim == 3 else chunk
+    kernel = decode_u32 if dtype == _UINT32 else decode_u64
+    status, byte_offset = kernel(view, volume, block)
+    if status:
+        raise FormatError(
+            f"compressed_segmentation chunk of {len(view)} bytes, shape {shape}: at byte "
+            f"{byte_offset}: {_FAULTS[status]}; it is corrupt, or of another shape, "
+            "dtype or block_size"
+        )
+    return chunk
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.newbyteorder("=") not in (_UINT32, _UINT64):
+        raise InputError(
+            f"labels must be uint32 or uint64, got {dtype}; convert them, or choose "
+            "another encoding"
+        )
+
+
+def _check_shape(shape: tuple[int, ...], what: str) -> None:
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise InputError(
+            f"{what} must have 3 or 4 axes, (x, y, z[, channel]), each at least 1, got {shape}"
+        )
+
+
+def _checked_block_size(block_size: Sequence[int]) -> tuple[int, int, int]:
+    block = tuple(int(n) for n in block_size)
+    if len(block) != 3 or min(block) < 1 or math.prod(block) > _MAX_BLOCK_VOXELS:
+        raise InputError(
+            "block_size must be three integers of at least 1 and at most 2^24 voxels together, "
+            f"got {block}"
+        )
+    return block[0], block[1], block[2]
+
+
+def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        raise InputError(
+            f"out must be a writable array of {dtype} and shape {shape}, got "
+            f"{'a writable' if out.flags.writeable else 'a read-only'} {out.dtype} of {out.shape}"
+        )
+    if not out.flags.aligned:
+        raise InputError("out must be aligned to its type; pass an array made by numpy.empty")

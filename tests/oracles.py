@@ -1,0 +1,142 @@
+"""Slow, obvious twins of every kernel: what the kernels must equal, in plain Python and NumPy."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from fractions import Fraction
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WIDTHS = (0, 1, 2, 4, 8, 16, 32)
+
+
+def _cell_slices(length: int, factor: int, offset: int) -> list[slice]:
+    """The voxels of each cell of one axis, on the global grid."""
+    cells: dict[int, list[int]] = {}
+    for index in range(length):
+        cells.setdefault((offset + index) // factor, []).append(index)
+    return [slice(cells[cell][0], cells[cell][-1] + 1) for cell in sorted(cells)]
+
+
+def downsample(
+    array: NDArray[Any],
+    factors: tuple[int, ...] = (2, 2, 2),
+    method: str = "average",
+    offset: tuple[int, ...] = (0, 0, 0),
+    outside_value: float | None = None,
+) -> NDArray[Any]:
+    """Reduce each cell of voxels to one."""
+    if array.ndim == 3:
+        return downsample(array[..., np.newaxis], factors, method, offset, outside_value)[..., 0]
+    cells = [_cell_slices(*axis) for axis in zip(array.shape[:3], factors, offset, strict=True)]
+    out = np.empty([*map(len, cells), array.shape[3]], array.dtype)
+    for at in product(*(range(n) for n in out.shape)):
+        voxels = array[(*(cells[axis][at[axis]] for axis in range(3)), at[3])].ravel(order="F")
+        missing = int(np.prod(factors)) - voxels.size
+        if outside_value is not None:
+            voxels = np.append(voxels, np.full(missing, outside_value, array.dtype))
+        out[at] = REDUCTIONS[method](voxels)
+    return out
+
+
+def _average(voxels: NDArray[Any]) -> Any:
+    if voxels.dtype.kind == "f":
+        return np.float32(voxels.sum(dtype=np.float64) / voxels.size)
+    return round(Fraction(sum(voxels.tolist()), voxels.size))  # ties to even
+
+
+def _majority(voxels: NDArray[Any]) -> Any:
+    if voxels.dtype.kind == "f":
+        voxels = voxels + np.float32(0)  # -0 counts as 0
+    nans = int(np.isnan(voxels).sum()) if voxels.dtype.kind == "f" else 0
+    counts = Counter(voxels[voxels == voxels].tolist())
+    if not counts:
+        return np.nan
+    value, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    return np.nan if nans > count else value
+
+
+REDUCTIONS = {
+    "average": _average,
+    "majority": _majority,
+    "stride": lambda voxels: voxels[0],
+    "min": np.min,
+    "max": np.max,
+}
+
+
+def encode(
+    labels: NDArray[Any],
+    block_size: tuple[int, ...] = (8, 8, 8),
+    *,
+    width_of: Any = lambda count: next(w for w in WIDTHS if 1 << w >= count),
+) -> bytes:
+    """Encode labels (x, y, z, channel) as compressed_segmentation."""
+    words: list[int] = [0] * labels.shape[3]
+    for channel in range(labels.shape[3]):
+        words[channel] = len(words)
+        words += _encode_channel(labels[..., channel], block_size, width_of)
+    return struct.pack(f"<{len(words)}I", *words)
+
+
+def _blocks(shape: tuple[int, ...], block: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    grid = [-(-n // b) for n, b in zip(shape, block, strict=True)]
+    return [
+        tuple(slice(a * b, a * b + b) for a, b in zip((x, y, z), block, strict=True))
+        for z, y, x in product(*(range(n) for n in reversed(grid)))
+    ]
+
+
+def _encode_channel(labels: NDArray[Any], block: tuple[int, ...], width_of: Any) -> list[int]:
+    boxes = _blocks(labels.shape, block)
+    words = [0] * (2 * len(boxes))
+    tables: dict[bytes, int] = {}
+    for number, box in enumerate(boxes):
+        present = labels[box]
+        pad = [(0, b - n) for b, n in zip(block, present.shape, strict=True)]
+        whole = np.pad(present, pad, constant_values=present.flat[0])
+        table, ranks = np.unique(whole.ravel(order="F"), return_inverse=True)
+        width = width_of(len(table))
+        values = [0] * (-(-whole.size * width // 32))
+        for voxel, rank in enumerate(ranks.tolist()):
+            if width:
+                values[voxel * width // 32] |= rank << (voxel * width % 32)
+        values_offset = len(words)
+        words += values
+        key = table.tobytes()
+        if key not in tables:
+            tables[key] = len(words)
+            words += np.frombuffer(key, "<u4").tolist()
+        words[2 * number] = tables[key] | width << 24
+        words[2 * number + 1] = values_offset
+    return words
+
+
+def decode(
+    data: bytes, shape: tuple[int, ...], dtype: Any, block_size: tuple[int, ...] = (8, 8, 8)
+) -> NDArray[Any]:
+    """Decode a sound compressed_segmentation chunk of shape (x, y, z, channel)."""
+    words = np.frombuffer(data, "<u4")
+    out = np.empty(shape, dtype)
+    label_words = out.itemsize // 4
+    for channel in range(shape[3]):
+        base = words[words[channel] :]
+        for number, box in enumerate(_blocks(shape[:3], block_size)):
+            header, values_offset = (int(word) for word in base[2 * number : 2 * number + 2])
+            width, table_offset = header >> 24, header & 0xFFFFFF
+            present = out[..., channel][box]
+            for at in product(*(range(n) for n in present.shape)):
+                voxel = at[0] + block_size[0] * (at[1] + block_size[1] * at[2])
+                rank = 0
+                if width:
+                    word = int(base[values_offset + voxel * width // 32])
+                    rank = word >> (voxel * width % 32) & ((1 << width) - 1)
+                entry = table_offset + rank * label_words
+                present[at] = base[entry : entry + label_words].copy().view(dtype)[0]
+    return out

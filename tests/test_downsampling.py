@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracles
+from layouts import arranged
+from ngcore.downsampling import METHODS, downsample
+from ngcore.errors import InputError
+from thorough import amount
+
+DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32"]
+
+factors = st.one_of(
+    st.sampled_from([(2, 2, 2), (2, 2, 1), (1, 1, 2), (1, 2, 1)]),
+    st.tuples(*[st.integers(1, 5)] * 3),
+    st.tuples(*[st.integers(1, 40)] * 3),
+)
+offsets = st.one_of(st.just((0, 0, 0)), st.tuples(*[st.integers(-50, 50)] * 3))
+
+
+def values(random, dtype, shape, kind):
+    """Voxels that few cells, all cells or the type's ends make hard."""
+    if dtype.kind == "f":
+        if kind == "few":
+            return random.integers(-1, 2, shape).astype(dtype)
+        voxels = (random.standard_normal(shape) * 1000).astype(dtype)
+        if kind == "special":
+            special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38]
+            voxels[:] = random.choice(np.array(special, dtype), shape)
+        return voxels
+    limits = np.iinfo(dtype)
+    if kind == "few":
+        return random.integers(0, 3, shape).astype(dtype)
+    if kind == "special":
+        ends = [limits.min, limits.max, limits.max - 1, 0]
+        return random.choice(np.array(ends, dtype), shape)
+    return random.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+@st.composite
+def arrays(draw):
+    shape = draw(st.tuples(*[st.integers(1, 19)] * 3, st.integers(1, 3)))
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    array = values(random, dtype, shape, draw(st.sampled_from(["any", "few", "special"])))
+    return arranged(draw, array)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=amount(120, 3000), deadline=None)
+@given(data=st.data(), array=arrays(), factors=factors, offset=offsets)
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # the oracle's inf - inf
+def test_every_method_equals_its_oracle(method, data, array, factors, offset):
+    outside = None
+    if method == "average" and np.prod(factors) < 1000:
+        outside = data.draw(st.sampled_from([None, 0, 100]))
+    expected = oracles.downsample(array, factors, method, offset, outside)
+    out = None
+    if data.draw(st.booleans()):
+        out = arranged(data.draw, np.zeros_like(expected))
+        out.flags.writeable = True
+    result = downsample(
+        array, factors, method=method, offset=offset, outside_value=outside, out=out
+    )
+    assert out is None or result is out
+    assert result.dtype == array.dtype
+    if array.dtype.kind == "f" and method == "average":
+        # Sums of float64 in another order differ in their last bits.
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-30)
+    else:
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64"])
+@pytest.mark.parametrize("factors", [(2, 2, 2), (3, 3, 3), (7, 1, 5)])
+def test_average_of_extreme_64_bit_values_does_not_overflow(dtype, factors):
+    limits = np.iinfo(dtype)
+    for value in (limits.min, limits.max, limits.max - 1):
+        array = np.full((14, 12, 10), value, dtype)
+        assert (downsample(array, factors) == value).all()
+
+
+@pytest.mark.parametrize(
+    ("pair", "mean"), [((0, 1), 0), ((1, 2), 2), ((-1, 0), 0), ((-3, -2), -2)]
+)
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_average_rounds_half_to_even(dtype, pair, mean):
+    array = np.array(pair, dtype).reshape(2, 1, 1)
+    assert downsample(array, (2, 1, 1)).item() == mean
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_majority_ties_go_to_the_smallest(dtype):
+    array = np.array([9, 3, 9, 3, 7, 8, 5, 6], dtype).reshape(2, 2, 2)
+    assert downsample(array, method="majority").item() == 3
+
+
+@pytest.mark.parametrize("method", ["average", "min", "max"])
+def test_nan_spreads(method):
+    array = np.zeros((4, 4, 4), np.float32)
+    array[1, 0, 1] = np.nan
+    result = downsample(array, method=method)
+    assert np.isnan(result[0, 0, 0])
+    assert np.isnan(result).sum() == 1
+
+
+def test_odd_offset_makes_the_first_cell_partial():
+    array = np.arange(6, dtype=np.uint16).reshape(6, 1, 1)
+    result = downsample(array, (2, 1, 1), offset=(3, 0, 0), method="max")
+    assert result.ravel().tolist() == [0, 2, 4, 5]
+    result = downsample(array, (4, 1, 1), offset=(-1, 0, 0), method="stride")
+    assert result.ravel().tolist() == [0, 1, 5]
+
+
+def test_outside_value_fills_the_cell():
+    array = np.full((3, 3, 3), 80, np.uint8)
+    result = downsample(array, outside_value=0)
+    assert result[0, 0, 0] == 80
+    assert result[1, 0, 0] == 40
+    assert result[1, 1, 1] == 10
+    array = np.ones((1, 1, 1), np.float32)
+    assert np.isnan(downsample(array, outside_value=float("nan"))).all()
+
+
+def test_huge_factors_are_one_cell():
+    array = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
+    assert downsample(array, (2**31 - 1,) * 3).item() == 12  # 11.5
+    assert downsample(array, (2**31 - 1,) * 3, offset=(-1, 0, 0)).shape == (2, 1, 1)
+
+
+def test_order_of_the_result_follows_the_input():
+    array = np.zeros((4, 6, 8), np.uint8)
+    assert downsample(array).flags.c_contiguous
+    assert downsample(np.asfortranarray(array)).flags.f_contiguous
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float64", "complex64", "float16", "U1"])
+def test_other_types_are_refused(dtype):
+    with pytest.raises(InputError, match=r"array must be of one of the types uint8.*got"):
+        downsample(np.zeros((2, 2, 2), dtype))
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 1), (1, 1, 0), (1, 1, 1, 0), (1, 1), (1,) * 5])
+def test_empty_axes_and_other_ranks_are_refused(shape):
+    with pytest.raises(InputError, match="3 or 4 axes"):
+        downsample(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"factors": (0, 1, 1)}, "factors must be between"),
+        ({"factors": (2, 2)}, "factors must be three integers"),
+        ({"factors": (2.5, 2, 2)}, "factors must be three integers"),
+        ({"method": "mode"}, "method must be one of average"),
+        ({"offset": (1, 2)}, "offset must be three integers"),
+        ({"outside_value": 256}, "outside_value must be a value of uint8"),
+        ({"outside_value": 0.5}, "outside_value must be a value of uint8"),
+        ({"outside_value": float("nan")}, "outside_value must be a value of uint8"),
+        ({"outside_value": 0, "method": "min"}, "goes with method 'average' only"),
+        ({"outside_value": 0, "factors": (2**11, 2**10, 2**10)}, "2\\^31 voxels or more"),
+    ],
+)
+def test_impossible_arguments_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        downsample(np.zeros((2, 2, 2), np.uint8), **arguments)
+
+
+def test_unfit_out_is_refused():
+    array = np.zeros((4, 4, 4), np.uint8)
+    for out in (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 2), np.int8)):
+        with pytest.raises(InputError, match="out must be a writable array of uint8"):
+            downsample(array, out=out)
+    with pytest.raises(InputError, match="must not share memory"):
+        downsample(array, out=array[:2, :2, :2])
