@@ -1,1 +1,148 @@
-"""The command line."""
+"""The command line: a command parses, makes one library call, and reports.
+
+Command modules import what they need when they run, so that `ngcore --help` is quick.
+"""
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ngcore.cli._report import LineHandler, report_error
+
+# Every command, and the module of `ngcore.cli` that defines it, in the order of `ngcore --help`.
+_MODULES = {
+    "convert": "convert",
+    "info": "info",
+    "serve": "serve",
+    "view": "view",
+    "link": "link",
+    "mesh-to-precomputed": "meshes",
+    "stl-to-precomputed": "meshes",
+    "mesh-to-vtk": "meshes",
+    "link-mesh-fragments": "meshes",
+}
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, kept from click, which would print an empty line for it."""
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        name = cmd_name.removesuffix(".py").replace("_", "-")
+        if name not in _MODULES:
+            return None
+        module = importlib.import_module(f"ngcore.cli.{_MODULES[name]}")
+        command = next(command for command in module.commands if command.name == name)
+        if not any(param.name == "debug" for param in command.params):
+            command.params.extend(_common_options())
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _InterruptedError from None
+
+
+def _common_options() -> list[click.Option]:
+    """Return the options that work before and after the name of a command."""
+    return [
+        click.Option(
+            ["--quiet", "-q"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_quiet,
+            help="Print no warnings, notes or progress.",
+        ),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_debug,
+            help="Show where in the program an error arose.",
+        ),
+    ]
+
+
+def _set_quiet(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().meta["ngcore.quiet"] = True
+        logging.getLogger("ngcore").setLevel(logging.ERROR)
+
+
+def _set_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().meta["ngcore.debug"] = True
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"ngcore {version('ngcore-neuroglancer')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    params=_common_options(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
+def cli() -> None:
+    """Put volumes, slices and meshes into Neuroglancer.
+
+    \b
+    ngcore convert brain.nii.gz brain    every scale of a volume, ready to serve
+    ngcore view brain                    look at it in Neuroglancer
+    """  # noqa: D301 - click wants the escape
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status; errors become one line on stderr.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        The arguments after the program's name; default those of this process.
+    """
+    package_logger = logging.getLogger("ngcore")
+    handler = LineHandler()
+    package_logger.addHandler(handler)
+    package_logger.setLevel(logging.INFO if sys.stderr.isatty() else logging.WARNING)
+    package_logger.propagate = False
+    arguments = list(sys.argv[1:] if args is None else args)
+    try:
+        status = cli.main(arguments, prog_name="ngcore", standalone_mode=False)
+    except _InterruptedError:
+        report_error("interrupted")
+        return 130
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return report_error(error)
+    finally:
+        package_logger.removeHandler(handler)
+    return status if isinstance(status, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `ngcore` command."""
+    sys.exit(run())

@@ -1,0 +1,47 @@
+"""Types of option values that more than one command takes."""
+
+from typing import Any
+
+import click
+
+
+class Numbers(click.ParamType):
+    """Comma-separated numbers, such as ``8,8,40``.
+
+    Parameters
+    ----------
+    number : type
+        int or float.
+    counts : tuple of int
+        How many numbers are right.
+    metavar : str
+        How help shows the value.
+    """
+
+    def __init__(self, number: type[int] | type[float], counts: tuple[int, ...], metavar: str):
+        self.name = metavar
+        self._number = number
+        self._counts = counts
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """Return how help shows the value."""
+        return self.name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse the text of an option."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self._number(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in self._counts:
+            self.fail(f"expected {self.name}, got {value!r}", param, ctx)
+        return numbers
+
+
+RESOLUTION = Numbers(float, (3,), "X,Y,Z")
+WHOLE_VECTOR = Numbers(int, (3,), "X,Y,Z")
+CHUNK_SIZE = Numbers(int, (1, 3), "N|X,Y,Z")

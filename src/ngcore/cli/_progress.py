@@ -1,0 +1,37 @@
+"""A progress bar with rate and time left, on a terminal only."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Progress | None]:
+    """Yield a function of (voxels done, voxels in all) that draws, or None where nobody looks."""
+    is_quiet = click.get_current_context().find_root().meta.get("ngcore.quiet", False)
+    if is_quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None, rate="")
+
+        def update(done: int, total: int) -> None:
+            speed = bar.tasks[task].speed
+            rate = f"{speed / 1e6:,.0f} Mvoxel/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield update

@@ -1,0 +1,58 @@
+"""How errors, warnings and notes look, and which exit status an error has."""
+
+import logging
+import sys
+
+import click
+
+from ngcore.errors import NgcoreError, StorageError
+
+OK, FAULTS_FOUND, BAD_INPUT, IO_FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class LineHandler(logging.Handler):
+    """Writes each record as one line on stderr: `ngcore: warning: ...`, and notes as they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        message = one_line(record.getMessage())
+        prefix = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        print(f"ngcore: {prefix}{message}", file=sys.stderr, flush=True)
+
+
+def report_error(error: Exception | str) -> int:
+    """Print the line for an error; return its exit status.
+
+    Parameters
+    ----------
+    error : Exception or str
+        What went wrong. Errors that nobody foresaw get a line too, which says how to report them.
+    """
+    status = BAD_INPUT
+    if isinstance(error, str):
+        message = error
+    elif isinstance(error, click.UsageError):
+        message = error.format_message().rstrip(".")
+        if error.ctx is not None:
+            message += f"; see {error.ctx.command_path} --help"
+    elif isinstance(error, click.ClickException):
+        message = error.format_message()
+    elif isinstance(error, NgcoreError):
+        message = str(error)
+        status = IO_FAILURE if isinstance(error, StorageError) else BAD_INPUT
+    elif isinstance(error, MemoryError):
+        message = "not enough memory; pass a smaller --memory or fewer --workers"
+        status = IO_FAILURE
+    else:
+        message = (
+            f"unexpected {type(error).__name__}: {error}; "
+            "run it again with --debug and report what that prints"
+        )
+        status = IO_FAILURE
+    print(f"ngcore: error: {one_line(message)}", file=sys.stderr, flush=True)
+    return status
+
+
+def one_line(message: str) -> str:
+    """Return a message with its line breaks folded into spaces."""
+    return " ".join(message.split())

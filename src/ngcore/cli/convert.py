@@ -1,0 +1,191 @@
+"""`ngcore convert`: a source to a whole volume in one go."""
+
+from typing import Any
+
+import click
+
+from ngcore.cli._options import CHUNK_SIZE, RESOLUTION, WHOLE_VECTOR
+from ngcore.cli._progress import progress_bar
+from ngcore.cli._tables import print_plan
+
+_DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]
+
+
+@click.command("convert", no_args_is_help=True)
+@click.argument("source", required=False)
+@click.argument("dest", required=False)
+@click.option(
+    "--type",
+    type=click.Choice(["image", "segmentation", "auto"]),
+    default="auto",
+    show_default=True,
+    help="What the voxels are. auto goes by header intent and by BIDS and FreeSurfer names.",
+)
+@click.option(
+    "--data-type",
+    type=click.Choice(_DATA_TYPES),
+    help="Type of the voxels written.  [default: from the source]",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["raw", "png", "jpeg", "compressed_segmentation"]),
+    help="Chunk encoding.  [default: compressed_segmentation for segmentations of uint32 or "
+    "uint64, else raw]",
+)
+@click.option(
+    "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="N"
+)
+@click.option(
+    "--chunk-size",
+    type=CHUNK_SIZE,
+    help="Voxels per chunk, for every scale.  [default: near-cubic in nm, about 64 cubed]",
+)
+@click.option(
+    "--downsampling",
+    "--downscaling-method",
+    type=click.Choice(["average", "majority", "stride", "min", "max", "auto"]),
+    default="auto",
+    show_default=True,
+    help="auto: average for images, majority for segmentations.",
+)
+@click.option(
+    "--max-scales",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many scales at the most.  [default: until every axis fits in one chunk]",
+)
+@click.option(
+    "--sharding/--no-sharding",
+    default=True,
+    show_default=True,
+    help="Pack chunks into shard files.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["flat", "nested"]),
+    default="flat",
+    show_default=True,
+    help="Unsharded only: KEY/X_Y_Z or KEY/X/Y/Z.",
+)
+@click.option(
+    "--gzip/--no-gzip",
+    default=None,
+    help="Sharded: gzip inside the shards; unsharded: NAME.gz files.  [default: if sharded]",
+)
+@click.option(
+    "--resolution",
+    type=RESOLUTION,
+    help="Voxel size in nanometres.  [default: from the source]",
+)
+@click.option(
+    "--voxel-offset",
+    type=WHOLE_VECTOR,
+    help="Global position of the first voxel.  [default: from the source, or 0,0,0]",
+)
+@click.option("--input-min", type=float, metavar="V", help="See --input-max.  [default: 0]")
+@click.option(
+    "--input-max",
+    type=float,
+    metavar="V",
+    help="Map the values from --input-min to this one to the full range of the integer type "
+    "written (float32: 0 to 1).  [default: no mapping]",
+)
+@click.option(
+    "--input-orientation",
+    default="RAS",
+    show_default=True,
+    metavar="CODE",
+    help="Slices and TIFF stacks: direction of increasing column, row and slice.",
+)
+@click.option(
+    "--form",
+    type=click.Choice(["auto", "sform", "qform"]),
+    default="auto",
+    show_default=True,
+    help="Which affine of a NIfTI file to use.",
+)
+@click.option(
+    "--orient",
+    metavar="CODE",
+    help="Reorder the axes on the way in, affine included, such as RAS.  [default: as stored]",
+)
+@click.option("--ignore-scaling", is_flag=True, help="Use stored values, not slope and intercept.")
+@click.option(
+    "--outside-value",
+    type=float,
+    metavar="V",
+    help="average: pad odd edges with V.  [default: average the voxels present]",
+)
+@click.option(
+    "--memory",
+    default="1G",
+    show_default=True,
+    metavar="SIZE",
+    help="Bound on resident memory, such as 512M.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Threads.  [default: all cores]"
+)
+@click.option(
+    "--tmp",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where to put temporary files.  [default: hidden, in DEST]",
+)
+@click.option(
+    "--fsync/--no-fsync",
+    default=True,
+    show_default=True,
+    help="Survive power loss: sync the data before `info` is written.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print scales, chunks, shards, bytes, memory and work items; write nothing.",
+)
+@click.option(
+    "--shape",
+    type=WHOLE_VECTOR,
+    help="With --dry-run: size of a volume that need not exist; give --resolution and "
+    "--data-type too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
+def convert(
+    source: str | None,
+    dest: str | None,
+    *,
+    dry_run: bool,
+    shape: tuple[int, int, int] | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Convert SOURCE to a precomputed volume DEST, every scale, in one reading.
+
+    SOURCE is a volume that nibabel reads (NIfTI, MGH, MINC, Analyze, ...), a .npy file, a TIFF
+    stack, a folder or quoted glob of slices, or another precomputed volume.
+
+    \b
+    Example:
+      ngcore convert sub-01_T1w.nii.gz sub-01_T1w
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines.convert import convert as convert_volume
+
+    if options["chunk_size"] is not None and len(options["chunk_size"]) == 1:
+        options["chunk_size"] = options["chunk_size"][0]
+    if dry_run:
+        from ngcore.pipelines.estimate import estimate
+
+        print_plan(estimate(None if shape else source, shape=shape, **options), as_json=as_json)
+        return
+    if shape is not None:
+        raise click.UsageError("--shape is for --dry-run")
+    if as_json:
+        raise click.UsageError("--json is for --dry-run")
+    if source is None or dest is None:
+        raise click.UsageError("SOURCE and DEST are needed")
+    with progress_bar("converting") as progress:
+        convert_volume(source, dest, progress=progress, **options)
+
+
+commands = [convert]

@@ -1,0 +1,23 @@
+"""`ngcore info`: what a volume holds."""
+
+import click
+
+from ngcore.cli._tables import print_volume
+
+
+@click.command("info", no_args_is_help=True)
+@click.argument("dest")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(dest: str, *, as_json: bool) -> None:
+    """Print what the volume DEST holds.
+
+    \b
+    Example:
+      ngcore info sub-01_T1w
+    """  # noqa: D301 - click wants the escape
+    from ngcore import volume
+
+    print_volume(volume.open(dest).info, as_json=as_json)
+
+
+commands = [info]

@@ -1,0 +1,114 @@
+"""Threads that do urgent work first, and stop together at the first error.
+
+`concurrent.futures` serves tasks in the order of submission. A conversion wants another order:
+reading and downsampling feed everything else, so they go before the encoding that is already
+queued. That, and the wish that one failure ends the whole run at once, is all that this module
+adds.
+"""
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+URGENT = 0
+LATER = 1
+
+
+class TaskGroup:
+    """Tasks that are waited for together, such as all that still read one buffer."""
+
+    __slots__ = ("unfinished",)
+
+    def __init__(self) -> None:
+        self.unfinished = 0
+
+
+class ThreadPool:
+    """A fixed number of threads that share a priority queue; a context manager.
+
+    After a task raises, no queued task is started, and `submit` and `wait` raise that first error.
+    Leaving the context drops what is queued if there was an error, and waits for the running
+    tasks.
+
+    Parameters
+    ----------
+    workers : int
+        How many threads, at least 1.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        lock = threading.Lock()
+        self._has_work = threading.Condition(lock)
+        self._has_finished = threading.Condition(lock)
+        self._queue: list[tuple[int, int, Callable[[], None], TaskGroup]] = []
+        self._order = itertools.count()
+        self._error: BaseException | None = None
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"ngcore-{index}", daemon=True)
+            for index in range(workers)
+        ]
+
+    def submit(self, task: Callable[[], None], group: TaskGroup, *, urgency: int = LATER) -> None:
+        """Queue `task`; the most urgent tasks run first, in the order they came."""
+        with self._has_work:
+            self._raise_error()
+            group.unfinished += 1
+            heapq.heappush(self._queue, (urgency, next(self._order), task, group))
+            self._has_work.notify()
+
+    def wait(self, group: TaskGroup) -> None:
+        """Return when every task of `group` has run; raise the first error of any task."""
+        with self._has_finished:
+            while group.unfinished and self._error is None:
+                # Windows delivers Ctrl-C only between waits, so none is endless.
+                self._has_finished.wait(timeout=1)
+            self._raise_error()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._has_work:
+            self._error = self._error or error
+            self._closing = True
+            self._has_work.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while True:
+            with self._has_work:
+                while not self._queue and not self._closing and self._error is None:
+                    self._has_work.wait()
+                if self._error is not None or not self._queue:
+                    return
+                _, _, task, group = heapq.heappop(self._queue)
+            error = None
+            try:
+                task()
+            except BaseException as raised:  # handed to whoever waits, whatever it is
+                error = raised
+            del task  # it may hold a buffer that others are waiting to free
+            with self._has_finished:
+                group.unfinished -= 1
+                if error is not None:
+                    self._error = self._error or error
+                    self._has_work.notify_all()
+                if error is not None or not group.unfinished:
+                    self._has_finished.notify_all()

@@ -1,0 +1,299 @@
+"""What a conversion will do, decided before it starts: pure, cheap and picklable.
+
+A volume is walked in rows of chunks along the *stream axis*, the slowest axis of its source. While
+a row passes, every coarser scale fills up behind it, so memory holds a row or two of each scale.
+Where even that is too much, the other two axes are cut into *bands*: each is walked on its own, up
+to the coarsest scale of which it still completes whole chunks; a second, much smaller *pass*
+starts from that scale. What is written never depends on the cuts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ngcore.errors import InputError
+from ngcore.formats.chunks import Box, Vec3
+from ngcore.formats.info import VolumeInfo
+
+MEBIBYTE = 1 << 20
+# Python with NumPy, nibabel and Pillow loaded: 60 to 75 MiB measured, and as much again for the
+# heap.
+INTERPRETER_BYTES = 96 * MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One scale within one band.
+
+    Attributes
+    ----------
+    scale : int
+        Index of the scale in the volume's info.
+    needed : Box
+        Voxels that pass through memory, in the scale's global coordinates.
+    first_cell, stop_cell : tuple of int
+        The range of chunks, in the scale's grid, that this band writes.
+    factors : tuple of int
+        How many voxels of this scale make one of the next, per axis.
+    """
+
+    scale: int
+    needed: Box
+    first_cell: Vec3
+    stop_cell: Vec3
+    factors: Vec3
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The bands that start from one scale: the source for the first pass, then the last one's end.
+
+    Attributes
+    ----------
+    first_scale, last_scale : int
+        The scale that is read, and the coarsest that is made. The first is written in pass 0 only.
+    widths : tuple of int
+        Size of a band per axis, in voxels of `first_scale`; the whole volume along the stream
+        axis.
+    row_buffers : int
+        Rows of chunks that each scale keeps: 2 let a row fill while the one before is encoded.
+    memory_bytes : int
+        What the row buffers take.
+    """
+
+    first_scale: int
+    last_scale: int
+    widths: Vec3
+    row_buffers: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every pass of a conversion.
+
+    Attributes
+    ----------
+    info : VolumeInfo
+        The volume to write.
+    factors : tuple of tuple of int
+        Per scale, how many voxels of it make one voxel of the next; ones for the last.
+    stream_axis : int
+        The axis along which voxels arrive.
+    passes : tuple of Pass
+        In the order in which they run.
+    scratch_bytes : int
+        Memory beside the row buffers and the interpreter.
+    """
+
+    info: VolumeInfo
+    factors: tuple[Vec3, ...]
+    stream_axis: int
+    passes: tuple[Pass, ...]
+    scratch_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most memory that any pass takes, the interpreter included."""
+        buffers = max(step.memory_bytes for step in self.passes)
+        return INTERPRETER_BYTES + self.scratch_bytes + buffers
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the source is read band by band, which a stream can't be."""
+        return self.band_counts(self.passes[0]) != (1, 1, 1)
+
+    @property
+    def work_items(self) -> int:
+        """How many bands there are in all passes."""
+        return sum(prod(self.band_counts(step)) for step in self.passes)
+
+    def band_counts(self, step: Pass) -> Vec3:
+        """Return how many bands a pass has along each axis."""
+        size = self.info.scales[step.first_scale].size
+        x, y, z = (-(-extent // width) for extent, width in zip(size, step.widths, strict=True))
+        return x, y, z
+
+    def bands(self, step: Pass) -> Iterator[tuple[Level, ...]]:
+        """Yield the levels of each band of a pass, finest first; bands come x fastest."""
+        counts = self.band_counts(step)
+        for index in np.ndindex(*reversed(counts)):
+            yield self._levels(step, index[::-1], counts)
+
+    def _levels(self, step: Pass, band: Sequence[int], counts: Vec3) -> tuple[Level, ...]:
+        """Cut every scale of a pass to one band.
+
+        A chunk belongs to the band that holds its first voxel. The voxels needed are those of the
+        band's own chunks, and those that the coarser scale is made of: where the grids of chunks
+        and of cells do not line up, that is a little more than the band's own share.
+        """
+        scales = self.info.scales[step.first_scale : step.last_scale + 1]
+        origin = scales[0].voxel_offset
+        owned = []
+        factor = [1, 1, 1]
+        for index, scale in enumerate(scales):
+            first_cell, stop_cell = [], []
+            for axis in range(3):
+                cells = scale.grid.shape[axis]
+                chunk = scale.chunk_size[axis] * factor[axis]
+                offset = scale.voxel_offset[axis] * factor[axis]
+                begin = origin[axis] + band[axis] * step.widths[axis]
+                end = begin + step.widths[axis]
+                is_first, is_last = band[axis] == 0, band[axis] == counts[axis] - 1
+                first_cell.append(0 if is_first else min(cells, -(-(begin - offset) // chunk)))
+                stop_cell.append(cells if is_last else min(cells, -(-(end - offset) // chunk)))
+            owned.append((_vec3(first_cell), _vec3(stop_cell)))
+            step_factors = self.factors[step.first_scale + index]
+            factor = [f * g for f, g in zip(factor, step_factors, strict=True)]
+
+        levels: list[Level] = []
+        for index in reversed(range(len(scales))):
+            scale, (first, stop) = scales[index], owned[index]
+            factors = self.factors[step.first_scale + index]
+            boxes = []
+            if all(a < b for a, b in zip(first, stop, strict=True)):
+                last = _vec3([cell - 1 for cell in stop])
+                boxes.append(Box(scale.grid.bounds(first).start, scale.grid.bounds(last).stop))
+            if levels:
+                boxes.append(scaled_up(levels[-1].needed, factors).intersection(scale.bounds))
+            if boxes:
+                needed = Box(
+                    _vec3(
+                        [min(sides) for sides in zip(*(box.start for box in boxes), strict=True)]
+                    ),
+                    _vec3(
+                        [max(sides) for sides in zip(*(box.stop for box in boxes), strict=True)]
+                    ),
+                )
+                levels.append(Level(step.first_scale + index, needed, first, stop, factors))
+        return tuple(reversed(levels))
+
+
+def scaled_up(box: Box, factors: Vec3) -> Box:
+    """Return the voxels of a scale, as if it had no ends, that make the next scale's `box`."""
+    return Box(
+        _vec3([start * factor for start, factor in zip(box.start, factors, strict=True)]),
+        _vec3([stop * factor for stop, factor in zip(box.stop, factors, strict=True)]),
+    )
+
+
+def make_plan(
+    info: VolumeInfo,
+    factors: tuple[Vec3, ...],
+    *,
+    stream_axis: int,
+    memory_bytes: int,
+    scratch_bytes: int,
+) -> Plan:
+    """Choose the passes and bands with which a conversion stays within its memory.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        The volume to write.
+    factors : tuple of tuple of int
+        Per scale, how many voxels of it make one voxel of the next, per axis.
+    stream_axis : int
+        The axis along which voxels arrive, 0 to 2.
+    memory_bytes : int
+        The bound on resident memory.
+    scratch_bytes : int
+        Memory that is needed beside the row buffers.
+
+    Raises
+    ------
+    InputError
+        If not even the narrowest bands fit; the message says how much would do.
+    """
+    budget = memory_bytes - INTERPRETER_BYTES - scratch_bytes
+    passes: list[Pass] = []
+    first = 0
+    while not passes or passes[-1].last_scale < len(info.scales) - 1:
+        step = _choose_pass(info, factors, stream_axis, first, budget)
+        if step.memory_bytes > budget:
+            needed = INTERPRETER_BYTES + scratch_bytes + step.memory_bytes
+            raise InputError(
+                f"rows of chunks of {'x'.join(map(str, info.scales[first].chunk_size))} voxels do "
+                f"not fit in --memory {memory_bytes // MEBIBYTE}M; pass at least "
+                f"--memory {-(-needed // MEBIBYTE)}M, or smaller --chunk-size"
+            )
+        passes.append(step)
+        first = step.last_scale
+    return Plan(info, factors, stream_axis, tuple(passes), scratch_bytes)
+
+
+def _choose_pass(
+    info: VolumeInfo, factors: Sequence[Vec3], stream_axis: int, first: int, budget: int
+) -> Pass:
+    """Return the pass with the fewest bands that fits, or else the smallest there is."""
+    size = info.scales[first].size
+    coarsest = len(info.scales) - 1
+    slower, faster = (1, 2) if stream_axis == 0 else [a for a in (2, 1, 0) if a != stream_axis]
+
+    def attempt(last: int, widths: Sequence[int], row_buffers: int) -> Pass:
+        memory = _row_bytes(info, factors, stream_axis, first, last, widths) * row_buffers
+        return Pass(first, last, _vec3(widths), row_buffers, memory)
+
+    for row_buffers in (2, 1):
+        whole = attempt(coarsest, size, row_buffers)
+        if whole.memory_bytes <= budget or first == coarsest:
+            return whole
+    smallest = whole
+    for last in range(coarsest, first, -1):
+        unit = [1, 1, 1]
+        for index in range(first, last):
+            unit = [u * f for u, f in zip(unit, factors[index], strict=True)]
+        unit = [u * c for u, c in zip(unit, info.scales[last].chunk_size, strict=True)]
+        for cut_axes in ((slower,), (slower, faster)):
+            widths = list(size)
+            for axis in cut_axes:
+                widths[axis] = min(size[axis], unit[axis])
+            smallest = attempt(last, widths, 1)
+            if smallest.memory_bytes > budget:
+                continue
+            grown = cut_axes[-1]
+            while widths[grown] < size[grown]:
+                wider = list(widths)
+                wider[grown] = min(size[grown], wider[grown] + unit[grown])
+                if attempt(last, wider, 2).memory_bytes > budget:
+                    break
+                widths = wider
+            double = attempt(last, widths, 2)
+            return double if double.memory_bytes <= budget else attempt(last, widths, 1)
+    return smallest
+
+
+def _row_bytes(
+    info: VolumeInfo,
+    factors: Sequence[Vec3],
+    stream_axis: int,
+    first: int,
+    last: int,
+    widths: Sequence[int],
+) -> int:
+    """Return the bytes of a row of chunks of every scale of a pass, for its widest band."""
+    voxel_bytes = np.dtype(info.data_type).itemsize * info.num_channels
+    origin = info.scales[first].voxel_offset
+    factor = [1, 1, 1]
+    total = 0
+    for index in range(first, last + 1):
+        scale = info.scales[index]
+        voxels = 1
+        for axis in range(3):
+            if axis == stream_axis:
+                voxels *= min(scale.chunk_size[axis], scale.size[axis]) + factors[index][axis] - 1
+                continue
+            width = -(-widths[axis] // factor[axis])
+            if origin[axis] or width % scale.chunk_size[axis]:
+                width += scale.chunk_size[axis]  # the grids need not line up: see Plan._levels
+            voxels *= min(width, scale.size[axis])
+        total += voxels * voxel_bytes
+        factor = [f * g for f, g in zip(factor, factors[index], strict=True)]
+    return total
+
+
+def _vec3(values: Sequence[int]) -> Vec3:
+    x, y, z = values
+    return x, y, z
