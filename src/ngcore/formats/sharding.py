@@ -6,7 +6,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sh
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,17 @@ from ngcore.formats.json_members import (
     fail,
     take,
 )
+from ngcore.formats.morton import morton_bits
 from ngcore.formats.murmurhash import murmurhash3_x86_128
+
+if TYPE_CHECKING:
+    from ngcore.formats.chunks import Vec3
 
 _TYPE = "neuroglancer_uint64_sharded_v1"
 _HASHES = ("identity", "murmurhash3_x86_128")
 _ENCODINGS = ("raw", "gzip")
 _ID_BITS = 64
+_LARGEST_MINISHARD_BITS = 9
 _MEMBERS = (
     "preshift_bits",
     "hash",
@@ -163,6 +168,49 @@ class ShardingSpec:
         if not 0 <= shard < 1 << self.shard_bits:
             raise InputError(f"there is no shard {shard} with {self.shard_bits} shard bits")
         return f"{shard:0{-(-self.shard_bits // 4)}x}.shard"
+
+
+def choose_sharding(grid_shape: Vec3, *, gzip: bool, side: int = 8) -> ShardingSpec:
+    """Choose a sharding whose shards are boxes of about `side` x `side` x `side` chunks.
+
+    The lowest bits of a compressed Morton code are whole boxes of cells, so the identity hash
+    makes shards boxes; on a grid that is flat or thin they are longer along its other axes. A
+    minishard holds 512 chunks at most, whose index takes 12 KiB before it is compressed: for a
+    client that costs less than the request for it.
+
+    Parameters
+    ----------
+    grid_shape : tuple of int, (x, y, z), in cells
+    gzip : bool
+        Compress chunks and minishard indexes.
+    side : int
+        A power of two from 1 to 64. Less is taken where the grid is small.
+
+    Raises
+    ------
+    InputError
+        `side` is none of these, or the grid needs ids of more than 64 bits.
+
+    Examples
+    --------
+    >>> spec = choose_sharding((32, 32, 20), gzip=True)
+    >>> spec.preshift_bits, spec.minishard_bits, spec.shard_bits
+    (9, 0, 6)
+    """
+    if side not in (1, 2, 4, 8, 16, 32, 64):
+        raise InputError(f"shards are 1 to 64 chunks wide, a power of two; got {side}")
+    id_bits = len(morton_bits(grid_shape))
+    within_shard = 3 * min(side.bit_length() - 1, -(-id_bits // 3))
+    preshift = min(within_shard, _LARGEST_MINISHARD_BITS)
+    encoding = "gzip" if gzip else "raw"
+    return ShardingSpec(
+        preshift_bits=preshift,
+        hash="identity",
+        minishard_bits=within_shard - preshift,
+        shard_bits=max(0, id_bits - within_shard),
+        minishard_index_encoding=encoding,
+        data_encoding=encoding,
+    )
 
 
 def _shifted_right(values: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
