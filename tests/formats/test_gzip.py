@@ -86,6 +86,10 @@ def test_reserved_header_flags_are_refused():
         gzip.decompress(data, max_size=7000)
 
 
+def test_bound_may_be_larger_than_memory():
+    assert gzip.decompress(gzip.compress(PLAIN), max_size=2**96) == PLAIN
+
+
 def test_bomb_is_refused_without_taking_its_memory():
     bomb = gzip.compress(bytes(50_000_000))
     tracemalloc.start()

@@ -9,7 +9,8 @@ https://www.rfc-editor.org/rfc/rfc1952
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, cast
 
 from isal import isal_zlib
 
@@ -24,6 +25,9 @@ a third of the speed, and level 0, which has no Huffman tables of its own, makes
 
 _GZIP_WRAPPER = 31
 """The `wbits` that stand for a gzip header and trailer around 32 KiB windows."""
+
+_IsalError = cast("type[Exception]", isal_zlib.error)
+"""Named here because isal's stubs declare the class as if it were an instance of it."""
 
 _MAGIC = b"\x1f\x8b\x08"
 _RESERVED_FLAGS = 0xE0
@@ -67,8 +71,8 @@ def decompress(data: Buffer, *, max_size: int) -> bytes:
         raise FormatError(f"gzip header has reserved flags set (0x{start[3]:02x}) at byte 3")
     stream = isal_zlib.decompressobj(wbits=_GZIP_WRAPPER)
     try:
-        plain: bytes = stream.decompress(view, max_size + 1)
-    except isal_zlib.IsalError as error:
+        plain: bytes = stream.decompress(view, min(max_size + 1, sys.maxsize))
+    except _IsalError as error:
         raise FormatError(f"damaged gzip data: {error}") from error
     if len(plain) > max_size:
         raise FormatError(f"gzip data decompress to more than the {max_size} bytes expected")

@@ -1,1 +1,73 @@
-"""One file per chunk encoding."""
+"""How the voxels of a chunk become bytes: one module per encoding, and the list of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.errors import InputError
+from ngcore.formats.encodings.base import ChunkEncoding, Shape4
+from ngcore.formats.encodings.compressed_segmentation import CompressedSegmentationEncoding
+from ngcore.formats.encodings.jpeg import JpegEncoding, JpegPlane
+from ngcore.formats.encodings.png import PngEncoding
+from ngcore.formats.encodings.raw import RawEncoding
+
+if TYPE_CHECKING:
+    from ngcore.formats.info import ScaleInfo, VolumeInfo
+
+__all__ = [
+    "ENCODINGS",
+    "ChunkEncoding",
+    "CompressedSegmentationEncoding",
+    "JpegEncoding",
+    "JpegPlane",
+    "PngEncoding",
+    "RawEncoding",
+    "Shape4",
+    "make_encoding",
+]
+
+ENCODINGS = {
+    encoding.name: encoding
+    for encoding in (RawEncoding, PngEncoding, JpegEncoding, CompressedSegmentationEncoding)
+}
+"""Every encoding that ngcore reads and writes, by its name in `info`."""
+
+
+def make_encoding(
+    info: VolumeInfo, scale: ScaleInfo, *, jpeg_quality: int = 95, jpeg_plane: JpegPlane = "xy"
+) -> ChunkEncoding:
+    """Return the encoding of a scale's chunks.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+    scale : ScaleInfo
+        One of its scales.
+    jpeg_quality : int, 1 to 100
+    jpeg_plane : "xy" or "xz"
+        Only encoders heed these two.
+
+    Raises
+    ------
+    InputError
+        ngcore does not know the encoding, or it can't hold the volume's voxels.
+    MissingExtraError
+        It needs a library that is not installed.
+    """
+    dtype, channels = np.dtype(info.data_type), info.num_channels
+    match scale.encoding:
+        case "raw":
+            return RawEncoding(dtype, channels)
+        case "png":
+            return PngEncoding(dtype, channels)
+        case "jpeg":
+            return JpegEncoding(dtype, channels, jpeg_quality, jpeg_plane)
+        case "compressed_segmentation":
+            block_size = scale.compressed_segmentation_block_size or (8, 8, 8)
+            return CompressedSegmentationEncoding(dtype, channels, block_size)
+    raise InputError(
+        f"scale {scale.key}: ngcore can't read or write the encoding {scale.encoding!r}, only "
+        + ", ".join(ENCODINGS)
+    )

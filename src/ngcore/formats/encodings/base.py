@@ -1,0 +1,101 @@
+"""What every chunk encoding promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ngcore.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+Shape4 = tuple[int, int, int, int]
+"""Voxels along x, y, z, and channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEncoding(ABC):
+    """Turns chunks into the bytes of one encoding, and back.
+
+    Safe to use from several threads at once.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Type of the voxels, in the byte order of this machine.
+    channels : int
+    """
+
+    name: ClassVar[str]
+    """The `encoding` of `info`."""
+
+    dtype: np.dtype[Any]
+    channels: int
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Raise InputError where the encoding can't hold such voxels."""
+
+    @abstractmethod
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Encode one chunk.
+
+        Parameters
+        ----------
+        chunk : ndarray of `dtype`, shape (x, y, z, channel)
+            Any memory order; Fortran order is the fastest.
+
+        Raises
+        ------
+        InputError
+            The encoding can't hold these voxels.
+        """
+
+    @abstractmethod
+    def decode(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
+        """Decode one chunk.
+
+        Parameters
+        ----------
+        data : bytes-like
+        shape : tuple of int, (x, y, z, channel)
+            What the chunk must hold.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (x, y, z, channel), Fortran order, writable
+
+        Raises
+        ------
+        FormatError
+            The bytes are not a chunk of this encoding, shape and dtype.
+        """
+
+    def max_encoded_size(self, shape: Shape4) -> int:
+        """Return how many bytes an honest chunk of this shape may take; a bound against bombs."""
+        return 2 * self.decoded_size(shape) + 2**20
+
+    def decoded_size(self, shape: Shape4) -> int:
+        """Return the bytes that the voxels of a chunk take in memory."""
+        x, y, z, channels = shape
+        return x * y * z * channels * self.dtype.itemsize
+
+    def _voxels(self, chunk: NDArray[Any]) -> NDArray[Any]:
+        """Return `chunk` once its shape and dtype are known to be right."""
+        if chunk.ndim != 4 or chunk.shape[3] != self.channels or 0 in chunk.shape:
+            raise InputError(
+                f"a chunk to encode as {self.name} must have shape (x, y, z, {self.channels}), "
+                f"got {chunk.shape}"
+            )
+        if chunk.dtype != self.dtype:
+            raise InputError(
+                f"a chunk to encode as {self.name} must be {self.dtype}, got {chunk.dtype}"
+            )
+        return chunk
