@@ -1,8 +1,8 @@
 """Where voxels lie in the world: affine matrices of volumes, from millimetres to nanometres.
 
 An affine here is a 4x4 matrix from indices of voxel *centres*, (i, j, k), to world millimetres, x
-to the right, y to the front, z up (RAS+), as in NIfTI. Neuroglancer's voxel 0 spans [0, 1): its space
-begins at the first voxel's *corner*, so half a voxel lies between the two conventions
+to the right, y to the front, z up (RAS+), as in NIfTI. Neuroglancer's voxel 0 spans [0, 1): its
+space begins at the first voxel's *corner*, so half a voxel lies between the two conventions
 (https://neuroglancer-docs.web.app/concepts/coordinate_spaces.html).
 """
 

@@ -1,0 +1,444 @@
+"""From stored values to those of a volume's data type: exact, or counted; never wrapped.
+
+A stored value v means `slope * v + intercept`. Integers that stay integers are never taken through
+floating point, so labels above 2^53 keep their last bit. What is clipped to the range of the data
+type or rounded to a whole number is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Array = np.ndarray[Any, Any]
+
+DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
+"""Data types of the format, integers from the narrowest to the widest."""
+
+BLOCK_VALUES = 1 << 15
+"""Values worked on at a time: their temporaries (8 bytes each) stay in the processor's cache."""
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+EXACT_IN_FLOAT32 = 1 << 24
+"""Integers up to this one are all float32 numbers."""
+
+EXACT_IN_FLOAT64 = 1 << 53
+"""Integers up to this one are all float64 numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What happened to values on their way.
+
+    Attributes
+    ----------
+    clipped : int
+        Values beyond the range of the data type, set to its end.
+    rounded : int
+        Values that the data type could only hold approximately.
+    """
+
+    clipped: int = 0
+    rounded: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.clipped + other.clipped, self.rounded + other.rounded)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMapping:
+    """How stored values become values of a data type; checked where it is made.
+
+    Attributes
+    ----------
+    stored : numpy.dtype
+        Integer or float type of the stored values, native byte order.
+    output : numpy.dtype
+        One of the format's data types.
+    slope, intercept : float
+        A stored value v means `slope * v + intercept`.
+    input_min, input_max : float, optional
+        Range of meant values that becomes the full range of an integer `output`, or 0 to 1.
+    is_label : bool
+        Labels must come out exact, whole and not negative; anything else is an error.
+    name : str
+        Where the values come from, for messages.
+
+    Raises
+    ------
+    InputError
+        If no such mapping is possible.
+    """
+
+    stored: np.dtype[Any]
+    output: np.dtype[Any]
+    slope: float = 1.0
+    intercept: float = 0.0
+    input_min: float | None = None
+    input_max: float | None = None
+    is_label: bool = False
+    name: str = "the source"
+
+    def __post_init__(self) -> None:
+        _check_stored(self.stored, self.name)
+        if self.output.name not in DATA_TYPES:
+            raise InputError(f"data type {self.output.name!r} is none of {', '.join(DATA_TYPES)}")
+        if self.input_max is None:
+            if self.input_min is not None:
+                raise InputError(f"--input-min {self.input_min:g} needs --input-max beside it")
+        else:
+            low, high = self.input_min or 0.0, self.input_max
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise InputError(f"--input-min {low:g} must be below --input-max {high:g}")
+        if self.is_label:
+            self._check_label()
+
+    def _check_label(self) -> None:
+        if self.output.kind == "f":
+            raise InputError(
+                f"{self.name}: labels must be integers, not {self.output}; "
+                f"pass --data-type uint32 or --type image"
+            )
+        if self.input_max is not None:
+            raise InputError(
+                f"{self.name}: --input-max would change labels; pass --type image, or leave it out"
+            )
+        if self.stored.kind in "iu" and self.stored.itemsize == 8 and not self._is_integer_shift:
+            raise InputError(
+                f"{self.name}: 64-bit labels with slope {self.slope:g} and intercept "
+                f"{self.intercept:g} can't be exact; pass --ignore-scaling to use the stored ones"
+            )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether stored bytes can be taken as they are."""
+        return (
+            self.stored == self.output
+            and self.slope == 1
+            and self.intercept == 0
+            and self.input_max is None
+            and not (self.is_label and self.stored.kind != "u")
+        )
+
+    @property
+    def _is_integer_shift(self) -> bool:
+        """Whether meant values are stored integers plus an integer."""
+        return (
+            self.stored.kind in "iu"
+            and self.slope == 1
+            and float(self.intercept).is_integer()
+            and self.input_max is None
+        )
+
+    def apply(self, stored: Array, out: Array) -> Counts:
+        """Fill `out` with the values meant by `stored`; return what was clipped and rounded.
+
+        Parameters
+        ----------
+        stored : ndarray of the `stored` type
+            Any shape and memory order.
+        out : ndarray of the `output` type, same shape
+            Best of the same memory order. May be `stored` itself where `is_identity`.
+
+        Raises
+        ------
+        InputError
+            If a value is NaN and `out` an integer type, or if a label is negative, fractional or
+            beyond the range of `out`; says how many of `stored` are.
+        """
+        if stored.shape != out.shape or stored.dtype != self.stored or out.dtype != self.output:
+            raise ValueError(
+                f"expected {self.stored} to {self.output} of one shape, got {stored.dtype} "
+                f"{stored.shape} to {out.dtype} {out.shape}"
+            )
+        if self.is_identity:
+            if out is not stored:
+                np.copyto(out, stored)
+            return Counts()
+        if self._is_integer_shift and self.output.kind in "iu":
+            return self._shift_integers(stored, out)
+        with np.errstate(all="ignore"):
+            if self.output.kind == "f":
+                return self._to_float32(stored, out)
+            return self._round_to_integers(stored, out)
+
+    def _shift_integers(self, stored: Array, out: Array) -> Counts:
+        shift = int(self.intercept)
+        limits, bounds = np.iinfo(self.stored), np.iinfo(self.output)
+        lowest = 0 if self.is_label else int(bounds.min)
+        # The stored values that stay in range. Their sum fits, so arithmetic that wraps is exact.
+        low, high = lowest - shift, int(bounds.max) - shift
+        wrapped_shift = np.array(shift % (int(bounds.max) - int(bounds.min) + 1), np.uint64)
+        wrapped_shift = wrapped_shift.astype(self.output)
+        below = above = 0
+        for part, result in _blocks(stored, out):
+            values = part
+            if low > limits.min:
+                if low > limits.max:
+                    below += part.size
+                    result[...] = lowest
+                    continue
+                below += int(np.count_nonzero(part < low))
+                values = np.maximum(values, np.array(low, self.stored))
+            if high < limits.max:
+                if high < limits.min:
+                    above += part.size
+                    result[...] = bounds.max
+                    continue
+                above += int(np.count_nonzero(part > high))
+                values = np.minimum(values, np.array(high, self.stored))
+            np.copyto(result, values, casting="unsafe")
+            if shift:
+                result += wrapped_shift
+        if self.is_label:
+            self._refuse_labels(below, "negative", "pass --type image")
+            self._refuse_labels(above, f"beyond {self.output}", self._advice_for_large())
+        return Counts(clipped=below + above)
+
+    def _to_float32(self, stored: Array, out: Array) -> Counts:
+        if self._is_integer_shift and self.intercept == 0:
+            return _integers_to_float32(stored, out)
+        scratch = np.empty(min(BLOCK_VALUES, max(1, stored.size)))
+        clipped = 0
+        for part, result in _blocks(stored, out):
+            values = self._meant(part, scratch)
+            np.copyto(result, values, casting="same_kind")
+            is_infinite = np.isinf(result)
+            if is_infinite.any():
+                is_far = is_infinite & np.isfinite(values)
+                clipped += int(np.count_nonzero(is_far))
+                result[is_far] = np.copysign(LARGEST_FLOAT32, values[is_far])
+        return Counts(clipped=clipped)
+
+    def _round_to_integers(self, stored: Array, out: Array) -> Counts:
+        bounds = np.iinfo(self.output)
+        lowest, largest = (0 if self.is_label else int(bounds.min)), int(bounds.max)
+        # As floats; largest + 1 is a power of two, which every float type holds.
+        end = float(largest + 1)
+        scratch = np.empty(min(BLOCK_VALUES, max(1, stored.size)))
+        rounded_scratch = np.empty_like(scratch)
+        below = above = fractional = nans = inexact = 0
+        for part, result in _blocks(stored, out):
+            meant = self._meant(part, scratch)
+            whole = np.rint(meant, out=rounded_scratch[: part.size].reshape(part.shape))
+            differs = whole != meant
+            has_fraction = int(np.count_nonzero(differs))
+            if has_fraction:
+                is_nan = np.isnan(meant)
+                nans += int(np.count_nonzero(is_nan))
+                has_fraction -= int(np.count_nonzero(is_nan))
+            is_below, is_above = whole < lowest, whole >= end
+            count_below = int(np.count_nonzero(is_below))
+            count_above = int(np.count_nonzero(is_above))
+            if count_below or count_above:
+                is_out = is_below | is_above
+                has_fraction -= int(np.count_nonzero(differs & is_out & np.isfinite(meant)))
+                whole[is_out] = 0
+            if self.is_label and not self.is_unscaled:
+                inexact += int(np.count_nonzero(whole > EXACT_IN_FLOAT64))
+            if nans == 0:  # casting NaN to an integer is undefined
+                np.copyto(result, whole, casting="unsafe")
+                if count_below:
+                    result[is_below] = lowest
+                if count_above:
+                    result[is_above] = largest
+            below += count_below
+            above += count_above
+            fractional += has_fraction
+        if nans:
+            raise InputError(
+                f"{self.name}: {nans} of {stored.size} voxels read are NaN, which "
+                f"{self.output} can't hold; pass --data-type float32"
+            )
+        if self.is_label:
+            advice = "pass --type image"
+            if (self.slope, self.intercept) != (1, 0):
+                advice += ", or --ignore-scaling to use the stored values"
+            self._refuse_labels(below, "negative", advice)
+            self._refuse_labels(fractional, "fractional", advice)
+            self._refuse_labels(inexact, "too large to be exact after scaling", advice)
+            self._refuse_labels(above, f"beyond {self.output}", self._advice_for_large())
+        return Counts(clipped=below + above, rounded=fractional)
+
+    def _meant(self, part: Array, scratch: Array) -> Array:
+        """Return the values meant by a block, mapped from the input range, as float64."""
+        values: Array = scratch[: part.size].reshape(part.shape)
+        np.copyto(values, part)
+        if self.slope != 1:
+            values *= self.slope
+        if self.intercept != 0:
+            values += self.intercept
+        if self.input_max is not None:
+            low = self.input_min or 0.0
+            values -= low
+            # Divided first, so that the ends of the range come out exactly.
+            values /= self.input_max - low
+            if self.output.kind in "iu":
+                bounds = np.iinfo(self.output)
+                values *= float(int(bounds.max) - int(bounds.min))
+                values += float(bounds.min)
+        return values
+
+    @property
+    def is_unscaled(self) -> bool:
+        """Whether stored values are meant as they are, and are not mapped from a range."""
+        return self.slope == 1 and self.intercept == 0 and self.input_max is None
+
+    def _advice_for_large(self) -> str:
+        is_widest = self.output == np.uint64
+        return "pass --type image" if is_widest else "pass --data-type uint64"
+
+    def _refuse_labels(self, count: int, what: str, advice: str) -> None:
+        if count:
+            raise InputError(
+                f"{self.name}: {count} of the labels read are {what}; "
+                f"labels must be whole numbers from 0 on that {self.output} holds; {advice}"
+            )
+
+
+def choose_output_type(
+    stored: np.dtype[Any],
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    *,
+    is_label: bool,
+    data_type: str | None = None,
+    input_min: float | None = None,
+    input_max: float | None = None,
+    name: str = "the source",
+) -> ValueMapping:
+    """Choose the data type of a volume, and how stored values become values of it.
+
+    Parameters
+    ----------
+    stored : numpy.dtype
+        Type of the stored values.
+    slope, intercept : float
+        Scaling of the stored values; 1 and 0 to use them as they are.
+    is_label : bool
+        Whether the volume is a segmentation.
+    data_type : str, optional
+        What was asked for; default: by the rules of the contract's "Data types".
+    input_min, input_max : float, optional
+        Range of values to map to the full range of an integer type (float32: 0 to 1).
+    name : str
+        The source, for messages.
+
+    Raises
+    ------
+    InputError
+        If nothing sensible can be chosen; says what to pass.
+
+    Examples
+    --------
+    >>> choose_output_type(np.dtype("int16"), 1, 5, is_label=False).output
+    dtype('int32')
+    """
+    _check_stored(stored, name)
+    if data_type is not None:
+        if data_type not in DATA_TYPES:
+            raise InputError(f"--data-type {data_type!r} is none of {', '.join(DATA_TYPES)}")
+        output = np.dtype(data_type)
+    elif is_label:
+        output = np.dtype(np.uint64 if stored.itemsize == 8 else np.uint32)
+    elif stored.kind == "f" or slope != 1 or not float(intercept).is_integer():
+        output = np.dtype(np.float32)
+    else:
+        output = _integer_type_holding(stored, int(intercept), name)
+    return ValueMapping(stored, output, slope, intercept, input_min, input_max, is_label, name)
+
+
+def _integer_type_holding(stored: np.dtype[Any], shift: int, name: str) -> np.dtype[Any]:
+    """Return the narrowest integer type of the format for every stored value plus `shift`."""
+    if stored.itemsize == 8:
+        raise InputError(
+            f"{name}: an image of {stored} has no data type of its own; "
+            f"pass --data-type, or --type segmentation if it holds labels"
+        )
+    if shift == 0 and stored.name in DATA_TYPES:
+        return stored
+    limits = np.iinfo(stored)
+    low, high = int(limits.min) + shift, int(limits.max) + shift
+    for candidate in map(np.dtype, DATA_TYPES):
+        if candidate.kind == "f":
+            continue
+        bounds = np.iinfo(candidate)
+        if bounds.min <= low and high <= bounds.max:
+            return candidate
+    raise InputError(
+        f"{name}: {stored} plus the intercept {shift} fits no data type; "
+        f"pass --data-type, or --ignore-scaling to use the stored values"
+    )
+
+
+def _check_stored(stored: np.dtype[Any], name: str) -> None:
+    """Refuse types whose values can't be taken over without loss of meaning."""
+    if stored.kind == "c":
+        raise InputError(
+            f"{name}: complex values ({stored}) can't be converted; "
+            f"save their magnitude or phase first"
+        )
+    if stored.kind not in "iuf" or stored.itemsize > 8:
+        raise InputError(
+            f"{name}: values of type {stored} can't be converted; save them as integers, "
+            f"float32 or float64 first"
+        )
+    if not stored.isnative:
+        raise InputError(f"{name}: values must be in native byte order, got {stored.str}")
+
+
+def _integers_to_float32(stored: Array, out: Array) -> Counts:
+    """Convert integers; count those that float32 only approximates."""
+    limits = np.iinfo(stored.dtype)
+    is_exact = limits.min >= -EXACT_IN_FLOAT32 and limits.max <= EXACT_IN_FLOAT32
+    # 2^31, 2^32, 2^63 or 2^64: no stored value is as large, so a float that is was rounded up.
+    end = float(int(limits.max) + 1)
+    rounded = 0
+    for part, result in _blocks(stored, out):
+        np.copyto(result, part, casting="same_kind")
+        if not is_exact:
+            is_past = result >= end
+            back = np.where(is_past, np.float32(0), result).astype(stored.dtype)
+            rounded += int(np.count_nonzero(is_past | (back != part)))
+    return Counts(rounded=rounded)
+
+
+def _blocks(stored: Array, out: Array) -> Iterator[tuple[Array, Array]]:
+    """Cut two arrays of one shape into pairs of blocks of at most `BLOCK_VALUES`.
+
+    Blocks run along the memory of `out`.
+    """
+    slow_to_fast = sorted(range(out.ndim), key=lambda axis: -abs(out.strides[axis]))
+    stored, out = stored.transpose(slow_to_fast), out.transpose(slow_to_fast)
+    if stored.flags.c_contiguous and out.flags.c_contiguous:
+        stored, out = stored.reshape(-1), out.reshape(-1)
+    yield from _halves(stored, out)
+
+
+def _halves(stored: Array, out: Array) -> Iterator[tuple[Array, Array]]:
+    if out.size <= BLOCK_VALUES:
+        if out.size:
+            yield stored, out
+        return
+    if out.ndim == 1:
+        for first in range(0, out.size, BLOCK_VALUES):
+            part = slice(first, first + BLOCK_VALUES)
+            yield stored[part], out[part]
+        return
+    per_row = out.size // out.shape[0]
+    step = max(1, BLOCK_VALUES // per_row)
+    for first in range(0, out.shape[0], step):
+        part = slice(first, first + step)
+        if step > 1:
+            yield stored[part], out[part]
+        else:
+            yield from _halves(stored[first], out[first])
