@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[tuple[float, ...]]):
     """Comma-separated numbers, such as ``8,8,40``.
 
     Parameters

@@ -206,13 +206,7 @@ def prepare(source: Source, options: ConvertOptions) -> Conversion:
     method = options.method_for(kind)
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
-    plan = make_plan(
-        info,
-        factors,
-        stream_axis=source.stream_axis,
-        memory_bytes=options.memory_bytes,
-        scratch_bytes=_scratch_bytes(info, options),
-    )
+    plan = plan_for(info, factors, source.stream_axis, options)
     return Conversion(
         info,
         mapping,
@@ -264,6 +258,19 @@ def make_info(
         type=kind, data_type=data_type, num_channels=num_channels, scales=tuple(scales)
     )
     return info, (*(level.factors_from_previous for level in levels[1:]), (1, 1, 1))
+
+
+def plan_for(
+    info: VolumeInfo, factors: tuple[Vec3, ...], stream_axis: int, options: ConvertOptions
+) -> Plan:
+    """Return the plan of a conversion whose voxels arrive along `stream_axis`."""
+    return make_plan(
+        info,
+        factors,
+        stream_axis=stream_axis,
+        memory_bytes=options.memory_bytes,
+        scratch_bytes=_scratch_bytes(info, options),
+    )
 
 
 def _path_of(source: object) -> Path | None:

@@ -8,6 +8,7 @@ folder that has it holds an unfinished conversion, and one that has `info` is co
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -235,7 +236,7 @@ def _refuse_overlap(dest: Path, source: Path) -> None:
         )
 
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 
     def _lock_file(file: BinaryIO) -> bool:

@@ -1,0 +1,89 @@
+# Two commands set everything up: `make demo` shows a brain, `make test` runs the tests.
+# Both make a virtual environment, build the wheel and install it.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+
+SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src -type f -not -name '*.pyc')
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test test-thorough lint format bench wheel checked sanitize clean
+
+help:
+	@echo "make demo           convert a real brain and a label volume, check them, say how to look"
+	@echo "make test           build, install and run the test suite"
+	@echo "make test-thorough  the same tests with larger numbers"
+	@echo "make lint           ruff, mypy, cython-lint, import-linter"
+	@echo "make bench          kernels side by side with their peers"
+	@echo "make wheel          build dist/*.whl"
+	@echo "make checked        the suite on kernels built with every check on"
+	@echo "make sanitize       the kernel tests under AddressSanitizer and UBSan"
+
+$(VENV)/made:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+	touch $@
+
+# One wheel serves every Python: its tag must say abi3.
+dist/made: $(VENV)/made $(SOURCES)
+	rm -rf dist
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	ls dist/*-abi3-*.whl
+	touch $@
+
+$(VENV)/installed: $(VENV)/made dist/made
+	$(PIP) install --quiet "$$(ls dist/*.whl)[all]"
+	$(PIP) install --quiet --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+$(VENV)/test-installed: $(VENV)/installed
+	$(PIP) install --quiet --group test
+	touch $@
+
+wheel: dist/made
+
+demo: $(VENV)/installed
+	$(PIP) install --quiet --no-deps --group demo
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/test-installed
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+test-thorough: $(VENV)/test-installed
+	NGCORE_THOROUGH=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: $(VENV)/installed
+	$(PIP) install --quiet --group lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/cython-lint src
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/made
+	$(PIP) install --quiet --group lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/installed
+	$(PIP) install --quiet --group bench
+	$(BIN)/python -m benchmarks
+
+# The same suite on kernels that check every index and assert every bound.
+checked: $(VENV)/test-installed
+	$(PIP) install --quiet --force-reinstall --no-deps --config-settings=cmake.define.NGCORE_CHECKED=ON .
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	rm -f $(VENV)/installed $(VENV)/test-installed
+
+sanitize: $(VENV)/test-installed
+	sh scripts/sanitize.sh $(BIN)/python
+
+clean:
+	rm -rf build dist demo .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,138 @@
+"""What a conversion would do and cost, without doing it: for `--dry-run`, at any size."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Unpack
+
+import numpy as np
+
+from ngcore.errors import InputError
+from ngcore.formats.chunks import Vec3
+from ngcore.formats.shard_grid import ShardGrid
+from ngcore.pipelines.convert import make_info, open_for, plan_for, prepare
+from ngcore.pipelines.options import ConvertOptions, OptionValues, VolumeKind
+from ngcore.pipelines.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleEstimate:
+    """One scale: its size in voxels, chunks, files (shards, or chunks) and raw bytes."""
+
+    key: str
+    size: Vec3
+    resolution: tuple[float, float, float]
+    chunk_size: Vec3
+    chunks: int
+    shards: int | None
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a conversion would write, and what it needs.
+
+    Attributes
+    ----------
+    scales : tuple of ScaleEstimate
+    bytes : int
+        Of all voxels as they are before they are compressed.
+    files : int
+        Chunks or shards of all scales.
+    memory_bytes, work_items, passes : int
+        Peak resident memory, the number of pieces, and how often voxels are walked through.
+    """
+
+    type: str
+    data_type: str
+    encoding: str
+    num_channels: int
+    scales: tuple[ScaleEstimate, ...]
+    bytes: int
+    chunks: int
+    files: int
+    memory_bytes: int
+    work_items: int
+    passes: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return what JSON holds."""
+        return asdict(self)
+
+
+def estimate(
+    source: object | None, *, shape: Vec3 | None = None, **options: Unpack[OptionValues]
+) -> Estimate:
+    """Say what `convert` would do.
+
+    Parameters
+    ----------
+    source : path or array, or None
+        As for `convert`. Voxels are not read.
+    shape : tuple of int, (x, y, z), in voxels
+        Without a source: the size of a volume that need not exist.
+    **options
+        As for `convert`.
+
+    Raises
+    ------
+    InputError
+        If `convert` would refuse, or neither source nor shape, resolution and data type are given.
+    """
+    asked = ConvertOptions(**options)
+    if source is not None:
+        with open_for(source, asked) as opened:
+            return _estimate_of(prepare(opened, asked).plan)
+    if shape is None:
+        raise InputError("a dry run needs SOURCE, or --shape X,Y,Z")
+    if asked.resolution is None or asked.data_type is None:
+        raise InputError("--shape needs --resolution X,Y,Z and --data-type too")
+    kind: VolumeKind = "segmentation" if asked.type == "segmentation" else "image"
+    x, y, z = asked.resolution
+    offset_x, offset_y, offset_z = asked.voxel_offset or (0, 0, 0)
+    info, factors = make_info(
+        asked,
+        kind,
+        data_type=asked.data_type,
+        size=shape,
+        num_channels=1,
+        resolution=(x, y, z),
+        voxel_offset=(offset_x, offset_y, offset_z),
+    )
+    return _estimate_of(plan_for(info, factors, 2, asked))
+
+
+def _estimate_of(plan: Plan) -> Estimate:
+    info = plan.info
+    voxel_bytes = np.dtype(info.data_type).itemsize * info.num_channels
+    scales = []
+    for scale in info.scales:
+        chunks = scale.grid.count
+        shards = None
+        if scale.sharding is not None:
+            shards = ShardGrid(scale.sharding, scale.grid.shape).count
+        scales.append(
+            ScaleEstimate(
+                key=scale.key,
+                size=scale.size,
+                resolution=scale.resolution,
+                chunk_size=scale.chunk_size,
+                chunks=chunks,
+                shards=shards,
+                files=chunks if shards is None else shards,
+                bytes=math.prod(scale.size) * voxel_bytes,
+            )
+        )
+    return Estimate(
+        type=info.type,
+        data_type=info.data_type,
+        encoding=info.scales[0].encoding,
+        num_channels=info.num_channels,
+        scales=tuple(scales),
+        bytes=sum(scale.bytes for scale in scales),
+        chunks=sum(scale.chunks for scale in scales),
+        files=sum(scale.files for scale in scales),
+        memory_bytes=plan.memory_bytes,
+        work_items=plan.work_items,
+        passes=len(plan.passes),
+    )
