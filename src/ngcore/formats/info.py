@@ -10,16 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ngcore.errors import FormatError, InputError
-from ngcore.formats.chunks import Box, ChunkGrid, Vec3
+from ngcore.errors import FormatError
 from ngcore.formats.json_members import (
     MAX_SAFE_INTEGER,
-    check_boolean,
     check_enum,
     check_extra,
     check_integer,
-    check_integers,
-    check_lengths,
     check_object,
     check_relative_path,
     check_type_tag,
@@ -27,189 +23,30 @@ from ngcore.formats.json_members import (
     fail,
     inside,
     parse_object,
+    set_field,
     take,
+    take_optional,
 )
-from ngcore.formats.morton import morton_bits
-from ngcore.formats.sharding import ShardingSpec
+from ngcore.formats.scale_info import ENCODINGS, FOREIGN_ENCODINGS, ScaleInfo
+
+__all__ = [
+    "DATA_TYPES",
+    "ENCODINGS",
+    "FOREIGN_ENCODINGS",
+    "VOLUME_TYPES",
+    "ScaleInfo",
+    "VolumeInfo",
+    "info_warnings",
+]
 
 VOLUME_TYPES = ("image", "segmentation")
 DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
-ENCODINGS = ("raw", "png", "jpeg", "compressed_segmentation")
-"""Chunk encodings that ngcore reads and writes."""
-FOREIGN_ENCODINGS = (
-    "jxl",
-    "jpegxl",
-    "compresso",
-    "crackle",
-    "fpzip",
-    "kempressed",
-    "zfpc",
-)
-"""Chunk encodings that others write; an info that names them is sound, its chunks are not read."""
 
 _TYPE = "neuroglancer_multiscale_volume"
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
-_VOLUME_MEMBERS = ("type", "data_type", "num_channels", "scales", *_FOLDERS)
-_SCALE_MEMBERS = (
-    "key",
-    "size",
-    "resolution",
-    "voxel_offset",
-    "chunk_sizes",
-    "encoding",
-    "compressed_segmentation_block_size",
-    "sharding",
-    "hidden",
-)
-_MAX_CHUNK_SIDE = 2**32 - 1
-"""Neuroglancer keeps sides of chunks as uint32."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleInfo:
-    """One resolution of a volume.
-
-    Attributes
-    ----------
-    key : str
-        Folder of the scale, relative to the info file; others' may hold ``..``.
-    size : tuple of int, (x, y, z), in voxels
-    resolution : tuple of float, (x, y, z), in nanometres per voxel
-        Whole numbers are int.
-    voxel_offset : tuple of int, (x, y, z), in voxels
-        Global coordinate of the first voxel; may be negative.
-    chunk_sizes : tuple of (x, y, z), in voxels
-        One or more; exactly one where the scale is sharded.
-    encoding : str
-        One of `ENCODINGS` or `FOREIGN_ENCODINGS`.
-    compressed_segmentation_block_size : tuple of int, (x, y, z), in voxels, or None
-        Given if and only if that is the encoding.
-    sharding : ShardingSpec or None
-    hidden : bool
-        Whether Neuroglancer leaves the scale out.
-    extra : dict
-        Members that others wrote and ngcore does not know; kept as they are.
-
-    Raises
-    ------
-    FormatError
-        A value breaks the format's rules; the message starts with the member's name.
-    """
-
-    key: str
-    size: Vec3
-    resolution: tuple[float, float, float]
-    voxel_offset: Vec3 = (0, 0, 0)
-    chunk_sizes: tuple[Vec3, ...] = ((64, 64, 64),)
-    encoding: str = "raw"
-    compressed_segmentation_block_size: Vec3 | None = None
-    sharding: ShardingSpec | None = None
-    hidden: bool = False
-    extra: dict[str, Any] = field(default_factory=dict, hash=False)
-
-    def __post_init__(self) -> None:
-        check_relative_path(self.key, "key")
-        size = check_integers(self.size, "size", 1)
-        _set(self, "size", size)
-        _set(self, "resolution", check_lengths(self.resolution, "resolution"))
-        _set(self, "voxel_offset", check_integers(self.voxel_offset, "voxel_offset", None))
-        _set(self, "chunk_sizes", _checked_chunk_sizes(self.chunk_sizes))
-        encodings = (*ENCODINGS, *FOREIGN_ENCODINGS)
-        _set(self, "encoding", check_enum(self.encoding, "encoding", encodings))
-        _set(self, "compressed_segmentation_block_size", self._checked_block_size())
-        check_boolean(self.hidden, "hidden")
-        check_extra(self.extra, _SCALE_MEMBERS)
-        if self.sharding is None:
-            return
-        if len(self.chunk_sizes) != 1:
-            fail(
-                "chunk_sizes", "exactly one chunk size, as the scale is sharded", self.chunk_sizes
-            )
-        try:
-            morton_bits(self.grid.shape)
-        except InputError as error:
-            raise FormatError(f"sharding: {error}") from error
-
-    @classmethod
-    def from_json(cls, value: object) -> ScaleInfo:
-        """Check a parsed JSON value, an item of the member ``scales``.
-
-        Raises
-        ------
-        FormatError
-            It breaks the format's rules. The message starts with the path inside `value`.
-        """
-        members = dict(check_object(value, "scale"))
-        sharding = None
-        if "sharding" in members:
-            given = members.pop("sharding")
-            if given is None:
-                raise FormatError(
-                    "sharding: null, which Neuroglancer rejects; an unsharded scale must not "
-                    "have this member: remove it from the info file"
-                )
-            check_object(given, "sharding")
-            with inside("sharding"):
-                sharding = ShardingSpec.from_json(given)
-        return cls(
-            key=take(members, "key"),
-            size=take(members, "size"),
-            resolution=take(members, "resolution"),
-            voxel_offset=members.pop("voxel_offset", (0, 0, 0)),
-            chunk_sizes=take(members, "chunk_sizes"),
-            encoding=take(members, "encoding"),
-            compressed_segmentation_block_size=_present(
-                members, "compressed_segmentation_block_size"
-            ),
-            sharding=sharding,
-            hidden=members.pop("hidden", False),
-            extra=members,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what JSON holds: an object whose members stand in the field's usual order."""
-        members: dict[str, Any] = {
-            "key": self.key,
-            "size": self.size,
-            "resolution": self.resolution,
-            "voxel_offset": self.voxel_offset,
-            "chunk_sizes": self.chunk_sizes,
-            "encoding": self.encoding,
-        }
-        if self.compressed_segmentation_block_size is not None:
-            members["compressed_segmentation_block_size"] = self.compressed_segmentation_block_size
-        if self.sharding is not None:
-            members["sharding"] = self.sharding.to_json()
-        if self.hidden:
-            members["hidden"] = True
-        return members | self.extra
-
-    @property
-    def chunk_size(self) -> Vec3:
-        """The first of `chunk_sizes`, in voxels: the one that ngcore reads and writes."""
-        return self.chunk_sizes[0]
-
-    @property
-    def grid(self) -> ChunkGrid:
-        """The chunks of size `chunk_size`."""
-        return ChunkGrid(self.size, self.chunk_size, self.voxel_offset)
-
-    @property
-    def bounds(self) -> Box:
-        """Every voxel of the scale, in global coordinates."""
-        (x, y, z), (w, h, d) = self.voxel_offset, self.size
-        return Box(self.voxel_offset, (x + w, y + h, z + d))
-
-    def _checked_block_size(self) -> Vec3 | None:
-        name = "compressed_segmentation_block_size"
-        block_size: object = self.compressed_segmentation_block_size
-        if self.encoding == "compressed_segmentation":
-            if block_size is None:
-                raise FormatError(f"{name}: missing, and the encoding is compressed_segmentation")
-            return check_integers(block_size, name, 1, _MAX_CHUNK_SIDE)
-        if block_size is not None:
-            fail(name, f"none, as the encoding is {self.encoding}", block_size)
-        return None
+_MEMBERS = ("type", "data_type", "num_channels", "scales", *_FOLDERS)
+_LARGEST_EXACT_FLOAT32 = 2**24
+_ENCODINGS_OF_THE_CLIENT = ("raw", "png", "jpeg", "compressed_segmentation", "compresso", "jxl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +90,10 @@ class VolumeInfo:
     extra: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _set(self, "type", check_enum(self.type, "type", VOLUME_TYPES))
-        _set(self, "data_type", check_enum(self.data_type, "data_type", DATA_TYPES))
+        set_field(self, "type", check_enum(self.type, "type", VOLUME_TYPES))
+        set_field(self, "data_type", check_enum(self.data_type, "data_type", DATA_TYPES))
         channels = check_integer(self.num_channels, "num_channels", 1, MAX_SAFE_INTEGER)
-        _set(self, "num_channels", channels)
+        set_field(self, "num_channels", channels)
         if self.type == "segmentation":
             if channels != 1:
                 fail("num_channels", "1, as the type is segmentation", channels)
@@ -265,8 +102,8 @@ class VolumeInfo:
         for name in _FOLDERS:
             if getattr(self, name) is not None:
                 check_relative_path(getattr(self, name), name)
-        check_extra(self.extra, _VOLUME_MEMBERS)
-        _set(self, "scales", tuple(self.scales))
+        check_extra(self.extra, _MEMBERS)
+        set_field(self, "scales", tuple(self.scales))
         if not self.scales:
             fail("scales", "one scale or more", [])
         _check_order(self.scales)
@@ -301,9 +138,9 @@ class VolumeInfo:
             data_type=take(members, "data_type"),
             num_channels=take(members, "num_channels"),
             scales=tuple(scales),
-            mesh=_present(members, "mesh"),
-            skeletons=_present(members, "skeletons"),
-            segment_properties=_present(members, "segment_properties"),
+            mesh=take_optional(members, "mesh"),
+            skeletons=take_optional(members, "skeletons"),
+            segment_properties=take_optional(members, "segment_properties"),
             extra=members,
         )
 
@@ -327,25 +164,60 @@ class VolumeInfo:
         return np.dtype(self.data_type)
 
 
-def _set(instance: object, name: str, value: object) -> None:
-    """Give a field of a frozen instance its canonical form, while the instance is made."""
-    object.__setattr__(instance, name, value)
+def info_warnings(info: VolumeInfo) -> list[str]:
+    """Return what is sound by the rules, yet will look or load wrong in Neuroglancer.
+
+    Returns
+    -------
+    list of str
+        One line each, starting with the JSON path; empty where there is nothing to say.
+    """
+    warnings = []
+    if info.type == "segmentation" and info.data_type.startswith("int"):
+        warnings.append(
+            f"data_type: Neuroglancer draws signed segmentations ({info.data_type}) grey; "
+            "use uint32 or uint64"
+        )
+    paths: dict[str, str] = {}
+    for number, scale in enumerate(info.scales):
+        path = f"scales[{number}]"
+        warnings += [f"{path}.{warning}" for warning in _scale_warnings(scale)]
+        if info.type == "segmentation" and scale.encoding == "jpeg":
+            warnings.append(f"{path}.encoding: jpeg changes labels; use one that is lossless")
+        first = paths.setdefault(scale.key, path)
+        if first != path:
+            warnings.append(f"{path}.key: the same folder as that of {first}")
+        axis = _axis_that_falls_short(info.scales[0], scale)
+        if axis is not None:
+            warnings.append(
+                f"{path}.size[{axis}]: this scale does not cover scales[0]; its offset should be "
+                "rounded down, its end up"
+            )
+    return warnings
 
 
-def _present(members: dict[str, Any], name: str) -> Any:
-    """Take a member that may be absent, but not null: Neuroglancer rejects null here."""
-    if name in members and members[name] is None:
-        raise FormatError(f"{name}: null; leave the member out instead")
-    return members.pop(name, None)
+def _scale_warnings(scale: ScaleInfo) -> list[str]:
+    warnings = []
+    if scale.encoding not in _ENCODINGS_OF_THE_CLIENT:
+        warnings.append(f"encoding: Neuroglancer can't decode {scale.encoding}")
+    for name, values in (("size", scale.size), ("voxel_offset", scale.voxel_offset)):
+        warnings += [
+            f"{name}[{axis}]: Neuroglancer keeps it as float32, which is not exact above 2^24"
+            for axis, value in enumerate(values)
+            if abs(value) > _LARGEST_EXACT_FLOAT32
+        ]
+    return warnings
 
 
-def _checked_chunk_sizes(value: Any) -> tuple[Vec3, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        fail("chunk_sizes", "an array of one chunk size or more", value)
-    return tuple(
-        check_integers(item, f"chunk_sizes[{number}]", 1, _MAX_CHUNK_SIDE)
-        for number, item in enumerate(value)
-    )
+def _axis_that_falls_short(finest: ScaleInfo, scale: ScaleInfo) -> int | None:
+    for axis in range(3):
+        factor = scale.resolution[axis] / finest.resolution[axis]
+        # Resolutions are rounded; a hundredth of a voxel of scale 0 is nothing that one can see.
+        start = scale.bounds.start[axis] * factor - 0.01
+        stop = scale.bounds.stop[axis] * factor + 0.01
+        if start > finest.bounds.start[axis] or stop < finest.bounds.stop[axis]:
+            return axis
+    return None
 
 
 def _check_order(scales: tuple[ScaleInfo, ...]) -> None:

@@ -66,6 +66,8 @@ def dump(value: Mapping[str, Any]) -> str:
 
 def shown(value: object) -> str:
     """Return `value` as JSON, shortened to fit into an error message."""
+    if isinstance(value, int) and abs(value) >= 1 << 1000:
+        return "an integer of hundreds of digits"  # Python may refuse to print it.
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -101,6 +103,18 @@ def take(members: dict[str, Any], name: str) -> Any:
     if name not in members:
         raise FormatError(f"{name}: missing")
     return members.pop(name)
+
+
+def take_optional(members: dict[str, Any], name: str) -> Any:
+    """Remove a member that may be absent, but not null: Neuroglancer rejects null."""
+    if name in members and members[name] is None:
+        raise FormatError(f"{name}: null; leave the member out instead")
+    return members.pop(name, None)
+
+
+def set_field(instance: object, name: str, value: object) -> None:
+    """Give a field of a frozen dataclass its canonical form, while the instance is made."""
+    object.__setattr__(instance, name, value)
 
 
 def check_type_tag(value: object, expected: str) -> None:

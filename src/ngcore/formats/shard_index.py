@@ -219,8 +219,8 @@ def layout_shard(spec: ShardingSpec, sizes: Mapping[int, int]) -> ShardLayout:
     """
     if spec.minishard_bits > _MOST_MINISHARD_BITS:
         raise InputError(
-            f"sharding: every shard would open with an index of {spec.shard_index_size} bytes; use "
-            f"{_MOST_MINISHARD_BITS} minishard_bits at most"
+            f"sharding: every shard would open with an index of {spec.shard_index_size} bytes; "
+            f"use {_MOST_MINISHARD_BITS} minishard_bits at most"
         )
     ids = np.fromiter(sizes.keys(), np.uint64, len(sizes))
     lengths = np.fromiter(sizes.values(), np.uint64, len(sizes))

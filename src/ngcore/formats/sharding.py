@@ -19,6 +19,7 @@ from ngcore.formats.json_members import (
     check_object,
     check_type_tag,
     fail,
+    set_field,
     take,
 )
 from ngcore.formats.morton import morton_bits
@@ -84,7 +85,7 @@ class ShardingSpec:
         total = 0
         for name in ("preshift_bits", "minishard_bits", "shard_bits"):
             bits = check_integer(getattr(self, name), name, 0, _ID_BITS)
-            object.__setattr__(self, name, bits)
+            set_field(self, name, bits)
             total += bits
         if total > _ID_BITS:
             fail("preshift_bits + minishard_bits + shard_bits", "64 at most together", total)
@@ -93,7 +94,7 @@ class ShardingSpec:
             ("minishard_index_encoding", _ENCODINGS),
             ("data_encoding", _ENCODINGS),
         ):
-            object.__setattr__(self, name, check_enum(getattr(self, name), name, allowed))
+            set_field(self, name, check_enum(getattr(self, name), name, allowed))
         check_extra(self.extra, _MEMBERS)
 
     @classmethod
