@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.errors import FormatError, InputError
+from ngcore.formats.json_members import fail, parse_object
 from ngcore.formats.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -98,10 +99,9 @@ def decode_manifest(data: bytes, name: str = "manifest") -> tuple[str, ...]:
     FormatError
         If it is not a JSON object with a list of strings under `fragments`.
     """
-    manifest = _json_object(data, name)
-    fragments = manifest.get("fragments")
+    fragments = json_members(data, name).get("fragments")
     if not isinstance(fragments, list) or not all(isinstance(item, str) for item in fragments):
-        raise FormatError(f"{name!r}: fragments must be a list of names")
+        fail(f"{name}: fragments", "an array of names", fragments)
     return tuple(fragments)
 
 
@@ -118,9 +118,9 @@ def mesh_info_type(data: bytes, name: str = "mesh/info") -> str:
     FormatError
         If it is not a JSON object, or its `@type` is not a string.
     """
-    kind = _json_object(data, name).get("@type", LEGACY_MESH_TYPE)
+    kind = json_members(data, name).get("@type", LEGACY_MESH_TYPE)
     if not isinstance(kind, str):
-        raise FormatError(f"{name!r}: @type must be a string")
+        fail(f"{name}: @type", "a string", kind)
     return kind
 
 
@@ -155,11 +155,9 @@ def check_fragment_name(name: str) -> None:
         )
 
 
-def _json_object(data: bytes, name: str) -> dict[str, Any]:
+def json_members(data: bytes, name: str) -> dict[str, Any]:
+    """Return the members of a JSON object; a FormatError of it starts with `name`."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{name!r} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise FormatError(f"{name!r} must hold a JSON object, got {type(value).__name__}")
-    return value
+        return parse_object(data)
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error

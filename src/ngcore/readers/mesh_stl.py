@@ -45,7 +45,7 @@ def parse_stl(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
     if len(data) >= _HEADER_BYTES and len(data) == needed:
         facets = np.frombuffer(data, _FACET, offset=_HEADER_BYTES)
         corners = facets["corners"].reshape(-1, 3).astype(np.float64)
-    elif data.lstrip()[:5].lower() == b"solid":
+    elif data.lstrip()[:5].lower() == b"solid" and b"\0" not in data[:_HEADER_BYTES]:
         corners = _text_corners(data, name)
     elif len(data) < _HEADER_BYTES:
         raise FormatError(f"{name!r} is no STL file: it has {len(data)} bytes and no 'solid'")

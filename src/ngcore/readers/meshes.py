@@ -35,6 +35,7 @@ _MAX_UNPACKED_BYTES = 1 << 32
 # What trimesh's PLY reader lets escape on malformed files; it checks little before it indexes.
 _TRIMESH_ERRORS = (
     AttributeError,
+    DeprecationWarning,
     IndexError,
     KeyError,
     MemoryError,
@@ -136,6 +137,8 @@ def _parse_ply(data: bytes, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's, about numbers that are refused later
+            # Until 2.3 NumPy only warned that it passes over the rest of a line of numbers.
+            warnings.filterwarnings("error", "string or file could not be read")
             mesh: Any = trimesh.load(
                 io.BytesIO(data), file_type="ply", process=False, force="mesh"
             )

@@ -1,0 +1,220 @@
+"""Commands for surface meshes: into a volume as fragments, their manifests, and VTK files."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ngcore.pipelines.meshes import Space
+
+    Command = Callable[..., None]
+
+logger = logging.getLogger(__name__)
+
+
+def _numbers(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        numbers = tuple(float(word) for word in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} holds something that is no number") from None
+    if len(numbers) not in (12, 16):
+        raise click.BadParameter(f"it takes 12 or 16 numbers, got {len(numbers)}")
+    return numbers
+
+
+_coord_transform = click.option(
+    "--coord-transform",
+    callback=_numbers,
+    metavar="A,B,...",
+    help="Affine transform of the coordinates: 12 or 16 numbers, row by row, translation in mm. "
+    "A negative determinant flips the triangles.  [default: none]",
+)
+
+
+def _fragment_options(command: Command) -> Command:
+    options = [
+        click.option(
+            "--mesh-dir",
+            metavar="NAME",
+            help="Folder for meshes in DEST.  [default: the one in DEST/info, else mesh]",
+        ),
+        click.option(
+            "--mesh-name",
+            metavar="NAME",
+            help="Name of the fragment.  [default: the file's stem]",
+        ),
+        _coord_transform,
+        click.option(
+            "--space",
+            type=click.Choice(["native", "world"]),
+            default="native",
+            show_default=True,
+            help="native: write the coordinates x 1e6. world: then apply the inverse of "
+            "DEST/transform.json, so that the mesh lies on its volume where both are shown "
+            "through that transform.",
+        ),
+        click.option(
+            "--no-gzip",
+            "--no-compression",
+            is_flag=True,
+            help="Write NAME, not NAME.gz.  [default: gzip]",
+        ),
+        _compresslevel,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _warn_compresslevel(_ctx: click.Context, _param: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        logger.warning("--compresslevel changes nothing: ngcore has one level")
+
+
+_compresslevel = click.option(
+    "--compresslevel",
+    type=click.IntRange(0, 9),
+    hidden=True,
+    expose_value=False,
+    callback=_warn_compresslevel,
+)
+
+
+@click.command("mesh-to-precomputed")
+@click.argument("mesh")
+@click.argument("dest")
+@_fragment_options
+def mesh_to_precomputed(
+    mesh: str,
+    dest: str,
+    mesh_dir: str | None,
+    mesh_name: str | None,
+    coord_transform: tuple[float, ...] | None,
+    space: Space,
+    no_gzip: bool,
+) -> None:
+    """Write MESH into the volume DEST, as one fragment.
+
+    MESH is a GIfTI, FreeSurfer, STL, PLY, OBJ or OFF surface in millimetres. GIfTI coordinates go
+    through the file's own transform, FreeSurfer's to scanner RAS. Sets "mesh" in DEST/info.
+    Link fragments to labels with link-mesh-fragments.
+
+    \b
+    Example:
+      ngcore mesh-to-precomputed lh.pial.gii brain --mesh-name pial_left
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines import meshes
+
+    meshes.mesh_to_precomputed(
+        mesh,
+        dest,
+        mesh_dir=mesh_dir,
+        mesh_name=mesh_name,
+        coord_transform=coord_transform,
+        space=space,
+        use_gzip=not no_gzip,
+    )
+
+
+@click.command("stl-to-precomputed")
+@click.argument("stl")
+@click.argument("dest")
+@click.option(
+    "--voxel-size",
+    type=float,
+    metavar="MM",
+    default=1.0,
+    show_default=True,
+    help="What one unit of the STL coordinates is worth, in mm; applied before --coord-transform.",
+)
+@_fragment_options
+def stl_to_precomputed(
+    stl: str,
+    dest: str,
+    voxel_size: float,
+    mesh_dir: str | None,
+    mesh_name: str | None,
+    coord_transform: tuple[float, ...] | None,
+    space: Space,
+    no_gzip: bool,
+) -> None:
+    """Write STL (text or binary) into the volume DEST, as one fragment; equal vertices are merged.
+
+    Sets "mesh" in DEST/info. Link fragments to labels with link-mesh-fragments.
+
+    \b
+    Example:
+      ngcore stl-to-precomputed skull.stl brain --voxel-size 0.5
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines import meshes
+
+    meshes.stl_to_precomputed(
+        stl,
+        dest,
+        voxel_size=voxel_size,
+        mesh_dir=mesh_dir,
+        mesh_name=mesh_name,
+        coord_transform=coord_transform,
+        space=space,
+        use_gzip=not no_gzip,
+    )
+
+
+@click.command("mesh-to-vtk")
+@click.argument("mesh")
+@click.argument("out", metavar="OUT.vtk")
+@_coord_transform
+def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) -> None:
+    """Write MESH as VTK: ASCII PolyData in nanometres, for Neuroglancer's vtk source.
+
+    MESH is what mesh-to-precomputed takes.
+
+    \b
+    Example:
+      ngcore mesh-to-vtk lh.pial.gii lh.pial.vtk
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines import meshes
+
+    meshes.mesh_to_vtk(mesh, out, coord_transform=coord_transform)
+
+
+@click.command("link-mesh-fragments")
+@click.argument("csv")
+@click.argument("dest")
+@click.option(
+    "--no-colon-suffix",
+    is_flag=True,
+    help="Name manifests LABEL, not LABEL:0, for file systems without colons.  [default: LABEL:0]",
+)
+@click.option("--no-gzip", "--no-compression", is_flag=True, hidden=True, expose_value=False)
+@_compresslevel
+def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool) -> None:
+    """Link labels to mesh fragments of the volume DEST.
+
+    Each row of CSV is a label and the names of its fragments (label,fragment,...) and becomes a
+    manifest in DEST's mesh folder. Nothing is written unless every row is sound.
+
+    \b
+    Example:
+      ngcore link-mesh-fragments fragments.csv brain
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines import meshes
+
+    meshes.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix)
+
+
+commands: list[click.Command] = [
+    mesh_to_precomputed,
+    stl_to_precomputed,
+    mesh_to_vtk,
+    link_mesh_fragments,
+]
