@@ -132,7 +132,7 @@ def convert(
                 logger.info(note)
             for warning in conversion.warnings:
                 logger.warning(warning)
-            counts = _Run(conversion, opened, asked, destination, progress).run()
+            counts = carry_out(conversion, opened, asked, destination, progress)
             _warn_of(counts, opened.name, conversion.info.data_type)
             destination.finish(conversion.side_files, fsync=asked.fsync)
     return volume.open(dest)
@@ -216,6 +216,30 @@ def prepare(source: Source, options: ConvertOptions) -> Conversion:
         tuple(notes),
         source.notes,
     )
+
+
+def carry_out(
+    conversion: Conversion,
+    source: Source,
+    options: ConvertOptions,
+    destination: Destination,
+    progress: Progress | None = None,
+) -> Counts:
+    """Write every chunk of every scale; return what happened to the values on the way.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        What was decided by `prepare`; its plan may be another, the bytes written are the same.
+    source : Source
+        Is read to its end, and closed.
+    options : ConvertOptions
+    destination : Destination
+        Taken, and begun with the conversion's info.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+    """
+    return _Run(conversion, source, options, destination, progress).run()
 
 
 def make_info(

@@ -1,0 +1,66 @@
+import threading
+import time
+
+import pytest
+
+from ngcore.execution.threads import LATER, URGENT, TaskGroup, ThreadPool
+
+
+def test_wait_returns_when_every_task_of_the_group_has_run():
+    done = []
+    with ThreadPool(3) as pool:
+        group = TaskGroup()
+        for number in range(100):
+            pool.submit(lambda number=number: done.append(number), group)
+        pool.wait(group)
+        assert sorted(done) == list(range(100))
+
+
+def test_urgent_tasks_overtake_those_that_wait():
+    order = []
+    gate = threading.Event()
+    with ThreadPool(1) as pool:
+        group = TaskGroup()
+        pool.submit(gate.wait, group)
+        pool.submit(lambda: order.append("later"), group, urgency=LATER)
+        pool.submit(lambda: order.append("urgent"), group, urgency=URGENT)
+        gate.set()
+        pool.wait(group)
+    assert order == ["urgent", "later"]
+
+
+def test_first_error_reaches_whoever_waits_and_stops_the_rest():
+    ran = []
+
+    def fail():
+        raise ZeroDivisionError("first")
+
+    def work():
+        time.sleep(0.001)
+        ran.append(1)
+
+    with pytest.raises(ZeroDivisionError, match="first"), ThreadPool(2) as pool:
+        group = TaskGroup()
+        pool.submit(fail, group)
+        for _ in range(1000):
+            pool.submit(work, group)
+        pool.wait(TaskGroup())
+        pool.wait(group)
+    assert len(ran) < 1000
+
+
+def test_leaving_without_an_error_finishes_the_queue():
+    ran = []
+    with ThreadPool(2) as pool:
+        for _ in range(50):
+            pool.submit(lambda: ran.append(1), TaskGroup())
+    assert len(ran) == 50
+
+
+def test_error_of_the_caller_drops_the_queue():
+    ran = []
+    with pytest.raises(KeyboardInterrupt), ThreadPool(1) as pool:
+        for _ in range(1000):
+            pool.submit(lambda: (time.sleep(0.001), ran.append(1)), TaskGroup())
+        raise KeyboardInterrupt
+    assert len(ran) < 1000
