@@ -84,10 +84,6 @@ def run(name, *arguments):
     )
 
 
-def files(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
-
-
 # mesh-to-precomputed
 
 
@@ -196,7 +192,8 @@ def test_gifti_transform_and_coordinate_transform_follow_each_other(volume, tmp_
     shift = nib.affines.from_matvec(np.diag([1, 2, 3]), [1, 2, 3])
     mesh_to_precomputed(tmp_path / "a.gii", volume, coord_transform=shift)
     expected = nib.affines.apply_affine(shift @ OBLIQUE, BALL.vertices) * 1e6
-    np.testing.assert_allclose(fragment(volume / "mesh/a.gz").vertices_nm, expected, atol=20)
+    # nibabel writes six decimals of the matrix.
+    np.testing.assert_allclose(fragment(volume / "mesh/a.gz").vertices_nm, expected, atol=100)
 
 
 @pytest.mark.parametrize(
@@ -454,7 +451,7 @@ def test_help_of_each_command_has_an_example(command):
     assert f"Example:\n    ngcore {command.name} " in result.output
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden:
-            assert "default" in result.output.split(option.opts[0])[1]
+            assert "default" in result.output.rpartition(option.opts[0])[2]
 
 
 @pytest.mark.parametrize("value", ["1,2,3", "a" + ",1" * 11, "", "1;2"])
