@@ -1,0 +1,129 @@
+"""What a place that holds bytes promises, and what reads and writes chunks in one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from typing_extensions import Buffer
+
+    from ngcore.formats.chunks import Vec3
+
+
+class Store(ABC):
+    """Bytes under names such as ``8_8_8/0-64_0-64_0-64``, parts separated by slashes.
+
+    Safe to use from several threads at once.
+    """
+
+    location: str
+    """Where this is, for messages."""
+
+    @abstractmethod
+    def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """Return the bytes under a name, None where there are none.
+
+        Parameters
+        ----------
+        name : str
+        start, stop : int, in bytes
+            The range to read, 0 or more. A range past the end gives fewer bytes, or none.
+
+        Raises
+        ------
+        StorageError
+            They are there, and can't be read.
+        """
+
+    def put(self, name: str, *parts: Buffer) -> None:
+        """Store the parts, one after the other, under a name, replacing what was there.
+
+        Whoever reads meanwhile sees all of the new bytes or none of them.
+
+        Raises
+        ------
+        StorageError
+            They can't be written. What was there before is still there.
+        """
+        self.put_parts(name, parts)
+
+    @abstractmethod
+    def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
+        """Do as `put`, with parts that are taken as they are needed, a few MiB at a time."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Return how many bytes are under a name, None where there is nothing."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove a name, if it is there."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield, sorted within each folder, every name that starts with `prefix`.
+
+        Names with a part that starts with a dot are left out: they are not part of a volume.
+        """
+
+
+def max_stored_size(size: int) -> int:
+    """Return the most bytes that `size` bytes take in a file, gzipped or not.
+
+    Data that can't be compressed grow by a thousandth; the rest is for clumsy writers. Nothing
+    larger is read, so that no file, whatever its size, takes more memory than that.
+    """
+    return 2 * size + 1024
+
+
+class ChunkReader(ABC):
+    """Finds the encoded chunks of one scale. Safe to use from several threads at once."""
+
+    @abstractmethod
+    def read(self, cell: Vec3) -> bytes | None:
+        """Return an encoded chunk, not gzipped any more; None where it is absent (all zeros).
+
+        Raises
+        ------
+        FormatError
+            What is there is damaged; the message names the file.
+        StorageError
+            What is there can't be read.
+        """
+
+
+class ChunkWriter(ABC):
+    """Puts the encoded chunks of one scale where they belong, in any order, from any thread."""
+
+    @abstractmethod
+    def write(self, cell: Vec3, data: Buffer | None) -> None:
+        """Take an encoded chunk; None is a chunk of zeros, which shards leave out.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, or failed.
+        """
+
+    @abstractmethod
+    def finish(self, *, whole: bool = True) -> None:
+        """Check that everything is written, once the last chunk has been.
+
+        Parameters
+        ----------
+        whole : bool
+            Whether this writer was to be given every chunk of the scale. One that writes a part
+            of a scale must still be given every chunk of each shard that it begins.
+
+        Raises
+        ------
+        InputError
+            Chunks are missing.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Let go of memory and temporary files; also after `finish`, and more than once."""

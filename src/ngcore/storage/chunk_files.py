@@ -1,0 +1,137 @@
+"""Chunks of which each is a file: flat or nested, gzipped or not.
+
+Flat is what the format names, ``key/0-64_0-64_0-64``; nested, ``key/0-64/0-64/0-64``, keeps
+folders small and is put right by the server. Chunks with ``.gz`` behind their name are served with
+``Content-Encoding: gzip``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ngcore.errors import FormatError, InputError
+from ngcore.formats import gzip
+from ngcore.formats.encodings import make_encoding
+from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ngcore.formats.chunks import Vec3
+    from ngcore.formats.info import ScaleInfo, VolumeInfo
+    from ngcore.storage.base import Store
+
+Layout = Literal["flat", "nested"]
+
+_KINDS: tuple[tuple[Layout, bool], ...] = (
+    ("flat", False),
+    ("nested", True),
+    ("flat", True),
+    ("nested", False),
+)
+"""Every way a chunk may lie: layout, and whether gzipped. The usual ones come first."""
+
+
+class ChunkFileReader(ChunkReader):
+    """Reads chunks in whichever of the four ways each lies.
+
+    The way that was found last is tried first, so a volume that was written at once costs one look
+    per chunk.
+
+    Parameters
+    ----------
+    store : Store
+    scale : ScaleInfo
+    max_size : int, in bytes
+        Refuse chunks that are larger than this.
+    """
+
+    def __init__(self, store: Store, scale: ScaleInfo, max_size: int) -> None:
+        self._store = store
+        self._scale = scale
+        self._max_size = max_size
+        self._max_stored_size = max_stored_size(max_size)
+        self._kinds = _KINDS
+
+    def read(self, cell: Vec3) -> bytes | None:
+        """Return an encoded chunk; see `ChunkReader.read`."""
+        kinds = self._kinds
+        for kind in kinds:
+            name = _name(self._scale, cell, *kind)
+            data = self._store.get(name, 0, self._max_stored_size + 1)
+            if data is None:
+                continue
+            if kind is not kinds[0]:
+                # A tuple that is replaced whole needs no lock.
+                self._kinds = (kind, *(other for other in _KINDS if other is not kind))
+            try:
+                return self._plain(data, is_gzipped=kind[1])
+            except FormatError as error:
+                raise FormatError(f"{name} in {self._store.location}: {error}") from error
+        return None
+
+    def _plain(self, data: bytes, *, is_gzipped: bool) -> bytes:
+        if len(data) > self._max_stored_size:
+            raise FormatError(f"the file is larger than the {self._max_size} bytes expected")
+        return gzip.decompress(data, max_size=self._max_size) if is_gzipped else data
+
+
+class ChunkFileWriter(ChunkWriter):
+    """Writes each chunk to a file of its own, chunks of zeros too.
+
+    Where the scale's folder holds files already, other copies of a chunk, left from a run with
+    another layout, are removed as it is written: readers could not tell which is the newer.
+
+    Parameters
+    ----------
+    store : Store
+    info : VolumeInfo
+    scale : ScaleInfo
+    layout : "flat" or "nested"
+    gzipped : bool
+    """
+
+    def __init__(
+        self, store: Store, info: VolumeInfo, scale: ScaleInfo, layout: Layout, *, gzipped: bool
+    ) -> None:
+        if layout not in ("flat", "nested"):
+            raise InputError(f"layout must be flat or nested, got {layout!r}")
+        self._store = store
+        self._scale = scale
+        self._kind = (layout, gzipped)
+        self._others = [kind for kind in _KINDS if kind != self._kind]
+        self._may_be_stale = next(store.list(f"{scale.key}/"), None) is not None
+        encoding = make_encoding(info, scale)
+        channels = info.num_channels
+
+        @lru_cache(maxsize=8)
+        def encoded_zeros(shape: Vec3) -> bytes:
+            return encoding.encode(np.zeros((*shape, channels), encoding.dtype, order="F"))
+
+        self._encoded_zeros = encoded_zeros
+
+    def write(self, cell: Vec3, data: Buffer | None) -> None:
+        """Write a chunk; see `ChunkWriter.write`."""
+        if data is None:
+            data = self._encoded_zeros(self._scale.grid.bounds(cell).shape)
+        if self._kind[1]:
+            data = gzip.compress(data)
+        self._store.put(_name(self._scale, cell, *self._kind), data)
+        if self._may_be_stale:
+            for kind in self._others:
+                self._store.delete(_name(self._scale, cell, *kind))
+
+    def finish(self, *, whole: bool = True) -> None:
+        """Do nothing: each chunk was written when it came."""
+
+    def abort(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+
+def _name(scale: ScaleInfo, cell: Vec3, layout: Layout, gzipped: bool) -> str:
+    grid = scale.grid
+    name = grid.name(cell) if layout == "flat" else grid.nested_name(cell)
+    return f"{scale.key}/{name}{'.gz' if gzipped else ''}"

@@ -1,0 +1,215 @@
+"""Files in a folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import posixpath
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ngcore.errors import InputError, StorageError
+from ngcore.storage.base import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from typing_extensions import Buffer
+
+TEMPORARY_SUFFIX = ".ngcore-tmp"
+"""Ends the name of every file that is being written, which starts with a dot. A killed process
+leaves such files behind; they may be removed whenever nobody writes."""
+
+_TOKEN = secrets.token_hex(4)
+_COUNTER = itertools.count()
+
+_BATCH_BYTES = 8 << 20
+_BATCH_PARTS = 512
+"""How much is handed to the system at once; POSIX promises 1024 parts nowhere, but all have it."""
+
+_MAX_WRITE = 1 << 30
+"""macOS refuses writes of 2 GiB and more."""
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class LocalStore(Store):
+    """A folder, which need not be there before the first `put`.
+
+    Names may not leave the folder, but for those that are only read: the `key` of a scale may
+    hold ``..`` by the format's rules. Symbolic links are followed. Absolute names are refused.
+
+    Parameters
+    ----------
+    path : str or path
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.location = str(self.path)
+
+    def __repr__(self) -> str:
+        return f"LocalStore({self.location!r})"
+
+    def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """Return the bytes of a file; see `Store.get`."""
+        path = self._path(name)
+        try:
+            with io.FileIO(path) as file:
+                status = os.fstat(file.fileno())
+                end = status.st_size if stop is None else min(stop, status.st_size)
+                if start:
+                    file.seek(start)
+                return _read(file, max(0, end - start))
+        except _ABSENT:
+            return None
+        except PermissionError as error:
+            # What Windows says of a folder.
+            if Path(path).is_dir():
+                return None
+            raise _storage_error("read", path, error) from error
+        except OSError as error:
+            raise _storage_error("read", path, error) from error
+
+    def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
+        """Write a file; see `Store.put`."""
+        path = self._path(name, writing=True)
+        folder = path.rpartition("/")[0]
+        temporary = f"{folder}/.{_TOKEN}-{os.getpid()}-{next(_COUNTER)}{TEMPORARY_SUFFIX}"
+        try:
+            try:
+                descriptor = _open_new(temporary, folder)
+                try:
+                    _write(descriptor, parts)
+                finally:
+                    os.close(descriptor)
+                os.replace(temporary, path)  # noqa: PTH105 (a Path costs more than the call)
+            except BaseException:
+                with suppress(OSError):
+                    Path(temporary).unlink()
+                raise
+        except StorageError:
+            # From the parts, which may come from another file: that is the one to name.
+            raise
+        except OSError as error:
+            raise _storage_error("write", path, error) from error
+
+    def size(self, name: str) -> int | None:
+        """Return the size of a file; see `Store.size`."""
+        path = self._path(name)
+        try:
+            status = os.stat(path)  # noqa: PTH116 (as above)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise _storage_error("read", path, error) from error
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def delete(self, name: str) -> None:
+        """Remove a file; see `Store.delete`. Folders stay."""
+        path = self._path(name, writing=True)
+        try:
+            os.unlink(path)  # noqa: PTH108 (as above)
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _storage_error("remove", path, error) from error
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the names of files; see `Store.list`."""
+        folder, _, start = prefix.rpartition("/")
+        path = self._path(folder) if folder else self._root
+        try:
+            with os.scandir(path) as entries:
+                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _storage_error("list", path, error) from error
+        for name, is_folder in found:
+            if name.startswith(start) and not name.startswith("."):
+                full_name = f"{folder}/{name}" if folder else name
+                if is_folder:
+                    yield from self.list(full_name + "/")
+                else:
+                    yield full_name
+
+    @property
+    def _root(self) -> str:
+        return self.location.replace(os.sep, "/")
+
+    def _path(self, name: str, *, writing: bool = False) -> str:
+        """Return where a name lies, once it is known to be a proper one."""
+        if not name or name[0] == "/" or "\\" in name or "\0" in name:
+            raise InputError(f"not a name in {self.location}: {name!r}")
+        if os.name == "nt" and ":" in name:
+            raise InputError(f"Windows has no files with a colon in their name: {name!r}")
+        if "." in name or "//" in name:
+            plain = posixpath.normpath(name)
+            if writing and (plain == "." or plain.split("/", 1)[0] == ".."):
+                raise InputError(
+                    f"{name!r} lies outside of {self.location}; nothing is written there"
+                )
+        return f"{self._root}/{name}"
+
+
+def _open_new(path: str, folder: str) -> int:
+    try:
+        return os.open(path, _NEW_FILE, 0o666)
+    except FileNotFoundError:
+        # Only now, so that the usual file costs no call for its folder.
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return os.open(path, _NEW_FILE, 0o666)
+
+
+def _read(file: io.FileIO, size: int) -> bytes:
+    """Read `size` bytes, or what there is up to the end; one call may return fewer."""
+    data = file.read(size)
+    if len(data) == size:
+        return data
+    pieces = [data]
+    while data and size > sum(map(len, pieces)):
+        data = file.read(size - sum(map(len, pieces)))
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+def _write(descriptor: int, parts: Iterable[Buffer]) -> None:
+    batch: list[memoryview] = []
+    size = 0
+    for part in parts:
+        view = memoryview(part).cast("B")
+        for offset in range(0, len(view), _MAX_WRITE):
+            piece = view[offset : offset + _MAX_WRITE]
+            batch.append(piece)
+            size += len(piece)
+            if size >= _BATCH_BYTES or len(batch) == _BATCH_PARTS:
+                _write_batch(descriptor, batch)
+                batch, size = [], 0
+    _write_batch(descriptor, batch)
+
+
+def _write_batch(descriptor: int, batch: list[memoryview]) -> None:
+    """Write every byte; the system may take fewer at a time."""
+    while batch:
+        if hasattr(os, "writev"):
+            written = os.writev(descriptor, batch)
+        else:
+            written = os.write(descriptor, batch[0])
+        done = 0
+        while done < len(batch) and written >= len(batch[done]):
+            written -= len(batch[done])
+            done += 1
+        batch = batch[done:]
+        if batch and written:
+            batch[0] = batch[0][written:]
+
+
+def _storage_error(action: str, path: str, error: OSError) -> StorageError:
+    cause = error.strerror or str(error)
+    return StorageError(f"can't {action} {path}: {cause}")

@@ -1,0 +1,166 @@
+"""Packs chunks into shard files, in whatever order they come.
+
+A source that is read slab by slab completes a shard, which is a box, only after several slabs. The
+encoded chunks wait in memory, or in a temporary file where that is too little, until the last one
+of their shard has come; then the shard is laid down in the order of ids. So its bytes are the same
+whatever the order of arrival was.
+
+https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sharded.md
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ngcore.errors import InputError
+from ngcore.formats import gzip
+from ngcore.formats.shard_grid import ShardGrid
+from ngcore.formats.shard_index import ShardLayout, layout_shard
+from ngcore.storage.base import ChunkWriter
+from ngcore.storage.spool import Place, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from typing_extensions import Buffer
+
+    from ngcore.formats.chunks import Vec3
+    from ngcore.formats.info import ScaleInfo
+    from ngcore.formats.sharding import ShardingSpec
+    from ngcore.storage.base import Store
+
+
+@dataclass(slots=True)
+class _Shard:
+    """A shard of which some chunks have come: how many are to come, and where the others are."""
+
+    missing: int
+    chunks: dict[int, bytes | Place | None] = field(default_factory=dict)
+
+
+class ShardedWriter(ChunkWriter):
+    """Writes the chunks of a sharded scale.
+
+    Every shard file that has a place on the grid is written, those without a chunk too: clients
+    ask for them, and would meet errors. Nothing is compressed, read or written while others wait.
+
+    Parameters
+    ----------
+    store : Store
+    scale : ScaleInfo
+    spec : ShardingSpec
+        That of the scale.
+    memory : int, in bytes
+        How much of encoded chunks is kept in memory; the rest goes to a temporary file.
+    spool_dir : path, optional
+        Where that file is.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scale: ScaleInfo,
+        spec: ShardingSpec,
+        *,
+        memory: int,
+        spool_dir: Path | None,
+    ) -> None:
+        self._store = store
+        self._key = scale.key
+        self._grid = scale.grid
+        self._spec = spec
+        self._shards = ShardGrid(spec, self._grid.shape)
+        self._spool = Spool(spool_dir)
+        self._free_memory = memory
+        self._begun: dict[int, _Shard] = {}
+        self._done: set[int] = set()
+        self._chunks_taken = 0
+        self._lock = threading.Lock()
+
+    def write(self, cell: Vec3, data: Buffer | None) -> None:
+        """Take a chunk; see `ChunkWriter.write`. The last one of a shard writes the shard."""
+        chunk_id = self._grid.chunk_id(cell)
+        number, _ = self._spec.locate(chunk_id)
+        stored = None
+        if data is not None:
+            stored = gzip.compress(data) if self._spec.data_encoding == "gzip" else bytes(data)
+        with self._lock:
+            shard = self._shard(number, chunk_id, cell)
+            fits = stored is None or len(stored) <= self._free_memory
+            if stored is not None and fits:
+                self._free_memory -= len(stored)
+            # Even if it does not fit, so that no other thread may bring the same chunk.
+            shard.chunks[chunk_id] = stored if fits else None
+        place = None
+        if stored is not None and not fits:
+            place = self._spool.put(stored)
+        with self._lock:
+            if place is not None:
+                shard.chunks[chunk_id] = place
+            self._chunks_taken += 1
+            shard.missing -= 1
+            is_complete = shard.missing == 0
+        if is_complete:
+            self._lay_down(number, shard)
+
+    def finish(self, *, whole: bool = True) -> None:
+        """Check that every shard is written; see `ChunkWriter.finish`."""
+        with self._lock:
+            unfinished = sorted(self._begun)
+            missing = self._grid.count - self._chunks_taken
+        if unfinished:
+            shard = self._begun[unfinished[0]]
+            raise InputError(
+                f"{len(unfinished)} shards of {self._key} lack chunks, such as "
+                f"{self._spec.file_name(unfinished[0])}, which lacks {shard.missing}"
+            )
+        if whole and missing:
+            raise InputError(f"{missing} of {self._grid.count} chunks of {self._key} are missing")
+        self.abort()
+
+    def abort(self) -> None:
+        """Forget the shards that are not complete; see `ChunkWriter.abort`."""
+        self._spool.close()
+        with self._lock:
+            self._begun.clear()
+
+    def _shard(self, number: int, chunk_id: int, cell: Vec3) -> _Shard:
+        """Return the shard that waits for a chunk, or begin it."""
+        shard = self._begun.get(number)
+        if number in self._done or (shard is not None and chunk_id in shard.chunks):
+            raise InputError(f"chunk {self._grid.name(cell)} of {self._key} was written twice")
+        if shard is None:
+            shard = self._begun[number] = _Shard(self._shards.chunk_count(number))
+        return shard
+
+    def _lay_down(self, number: int, shard: _Shard) -> None:
+        present = {
+            chunk_id: chunk for chunk_id, chunk in shard.chunks.items() if chunk is not None
+        }
+        layout = layout_shard(
+            self._spec,
+            {
+                chunk_id: len(chunk) if isinstance(chunk, bytes) else chunk[0]
+                for chunk_id, chunk in present.items()
+            },
+        )
+        name = f"{self._key}/{self._spec.file_name(number)}"
+        self._store.put_parts(name, self._parts(layout, present))
+        in_memory = sum(len(chunk) for chunk in present.values() if isinstance(chunk, bytes))
+        for chunk in present.values():
+            if not isinstance(chunk, bytes):
+                self._spool.free(chunk)
+        with self._lock:
+            self._free_memory += in_memory
+            self._done.add(number)
+            del self._begun[number]
+
+    def _parts(self, layout: ShardLayout, chunks: dict[int, bytes | Place]) -> Iterator[Buffer]:
+        yield layout.header
+        for chunk_id in layout.ids:
+            chunk = chunks[chunk_id]
+            yield chunk if isinstance(chunk, bytes) else self._spool.get(chunk)
+        yield layout.trailer
