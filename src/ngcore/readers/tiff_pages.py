@@ -1,0 +1,359 @@
+"""One page of a TIFF file: its layout, and its pixels segment by segment.
+
+tifffile (https://github.com/cgohlke/tifffile) reads the tags and decodes what is compressed. Here
+uncompressed pages go straight into the caller's memory, deflate is decoded within the size that
+the tags allow, and each strip or tile is checked to lie in the file and to fill its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from ngcore.errors import FormatError, InputError, MissingExtraError
+from ngcore.readers.files import bytes_of
+from ngcore.readers.slice_file import (
+    FORMATS_EXTRA,
+    PlaneLayout,
+    check_plausible_size,
+    decoding,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from ngcore.readers.files import PositionalFile
+
+    # tifffile has no type of a page that all its versions share
+    Page = Any
+
+_UNCOMPRESSED = 1
+LZW = 5
+_DEFLATE = (8, 32946)
+_HORIZONTAL_PREDICTOR = 2
+_MIN_IS_WHITE, _PALETTE = 0, 3
+
+# The most output per byte of input: LZW repeats one growing string, deflate copies 258 bytes by
+# two bits, PackBits repeats a byte 128 times by two; Zstandard's run of 128 KiB takes four bytes.
+_RATIOS = {_UNCOMPRESSED: 1, LZW: 1500, **dict.fromkeys(_DEFLATE, 1032), 32773: 64}
+_OTHER_RATIO = 40_000
+
+BLOCK_BYTES = 1 << 20
+"""Bytes of rows that pass through a buffer where they can't go straight to their place."""
+
+
+def import_tifffile() -> ModuleType:
+    """Import tifffile, so that what it logs about odd tags is not drawn on stderr by default."""
+    import tifffile
+
+    logger = logging.getLogger("tifffile")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return tifffile
+
+
+def page_layout(page: Page, where: str) -> PlaneLayout:
+    """Return the size and type of a page's pixels.
+
+    Raises
+    ------
+    FormatError
+        If the tags describe no pixels.
+    InputError
+        If the pixels are no plane of numbers.
+    """
+    if page.dtype is None or 0 in page.shaped or not page.shape:
+        raise FormatError(
+            f"{where}: no pixels ({page.imagewidth} x {page.imagelength}, "
+            f"{page.bitspersample} bits, sample format {page.sampleformat})"
+        )
+    separate, depth, rows, columns, together = page.shaped
+    dtype = np.dtype(page.dtype).newbyteorder("=")
+    if depth != 1:
+        raise InputError(
+            f"{where}: a page that is itself a volume can't be read; save one page per slice"
+        )
+    if dtype.kind not in "biuf":
+        raise InputError(f"{where}: pixels of type {dtype} can't be read")
+    is_binary = dtype.kind == "b"
+    return PlaneLayout(
+        columns, rows, separate * together, np.dtype(np.uint8) if is_binary else dtype, is_binary
+    )
+
+
+class TiffPlane:
+    """One page of an open TIFF file.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+    file : PositionalFile
+        Where the page's segments lie.
+    where : str
+        The file, and the page where it has several; for messages.
+    data_shift : int, in bytes
+        How far the pixels of an uncompressed page lie after the place that its tags name.
+
+    Raises
+    ------
+    FormatError
+        If the tags contradict each other or the file's size.
+    InputError
+        If the pixels are no plane of numbers.
+    MissingExtraError
+        If the compression needs imagecodecs, which is not installed.
+    """
+
+    layout: PlaneLayout
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self, page: Page, file: PositionalFile, where: str, *, data_shift: int = 0
+    ) -> None:
+        self.where = where
+        self._page = page
+        self._file = file
+        self._data_shift = data_shift
+        with decoding(where):
+            self.layout = page_layout(page, where)
+            self._check_compression()
+            self._is_contiguous = self._check_segments()
+            self._decode = None if self._is_contiguous else page.decode
+        self.notes = self._describe_photometric()
+
+    @property
+    def is_uncompressed(self) -> bool:
+        """Whether any window can be read without reading the whole page."""
+        return self._is_contiguous
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that `read` takes, beside the array that it fills."""
+        if self._is_contiguous:
+            return max(BLOCK_BYTES, self.layout.row_bytes)
+        largest: int = max(self._page.databytecounts)
+        rows, columns = self._segment_shape()
+        # encoded, decompressed, and once more where the predictor is undone or bytes are swapped
+        return largest + 3 * rows * columns * self._samples_together * self.layout.dtype.itemsize
+
+    def read(self, into: np.ndarray[Any, Any], rows: slice, columns: slice) -> None:
+        """Fill `into`, of shape (row, column, sample) and any strides, with a window of pixels."""
+        if self._is_contiguous:
+            self._read_contiguous(into, rows, columns)
+        else:
+            self._read_segments(into, rows, columns)
+
+    @property
+    def _samples_together(self) -> int:
+        """Samples next to each other in one segment: 1 where each has planes of its own."""
+        samples: int = self._page.shaped[4]
+        return samples
+
+    @property
+    def _byte_order(self) -> Literal["<", ">"]:
+        return "<" if self._page.parent.byteorder == "<" else ">"
+
+    @property
+    def _stored_dtype(self) -> np.dtype[Any]:
+        return self.layout.dtype.newbyteorder(self._byte_order)
+
+    def _check_compression(self) -> None:
+        tiff = import_tifffile().TIFF
+        page = self._page
+        needs = []
+        if page.compression != _UNCOMPRESSED and page.compression not in tiff.DECOMPRESSORS:
+            needs.append(f"{_name(page.compression)} compression")
+        if page.predictor != 1 and page.predictor not in tiff.UNPREDICTORS:
+            needs.append(f"{_name(page.predictor)} predictor")
+        if page.bitspersample not in (1, 8, 16, 32, 64) and not has_imagecodecs():
+            needs.append(f"{page.bitspersample} bits per sample")
+        if not needs:
+            return
+        if has_imagecodecs():
+            raise InputError(f"{self.where}: {' and '.join(needs)} can't be read")
+        raise MissingExtraError(
+            f"{self.where}: {' and '.join(needs)} of TIFF needs imagecodecs; {FORMATS_EXTRA}"
+        )
+
+    def _check_segments(self) -> bool:
+        """Check where segments lie; return whether the pixels lie row after row in one piece."""
+        page, file_size = self._page, self._file.size
+        offsets, counts = page.dataoffsets, page.databytecounts
+        is_contiguous = bool(
+            page.is_contiguous
+            and page.fillorder == 1
+            and page.predictor == 1
+            and not page.is_subsampled
+            and page.shaped[0] == 1
+            and page.nbytes == self.layout.plane_bytes
+            and not self.layout.is_binary
+        )
+        if is_contiguous:
+            needed = offsets[0] + self._data_shift + self.layout.plane_bytes
+            if offsets[0] == 0 or needed > file_size:
+                raise FormatError(
+                    f"{self.where}: truncated: its pixels reach byte {needed}, the file ends at "
+                    f"{file_size}; get a whole copy"
+                )
+            return True
+        if self._data_shift:
+            raise InputError(
+                f"{self.where}: pages without tags must be uncompressed; save it again"
+            )
+        if not len(offsets) == len(counts) == math.prod(page.chunked):
+            raise FormatError(
+                f"{self.where}: {len(offsets)} strips or tiles where {math.prod(page.chunked)} "
+                f"make the page; the file is damaged"
+            )
+        for index, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
+            if offset == 0 or count == 0:
+                raise FormatError(
+                    f"{self.where}: strip or tile {index} was never written; write the file again"
+                )
+            if offset + count > file_size:
+                raise FormatError(
+                    f"{self.where}: truncated: strip or tile {index} reaches byte "
+                    f"{offset + count}, the file ends at {file_size}; get a whole copy"
+                )
+        ratio = _RATIOS.get(page.compression, _OTHER_RATIO)
+        packed = (
+            self.layout.rows * self.layout.columns * self.layout.samples * page.bitspersample // 8
+        )
+        check_plausible_size(self.where, packed, sum(counts), ratio)
+        return False
+
+    def _describe_photometric(self) -> tuple[str, ...]:
+        if self._page.photometric == _MIN_IS_WHITE:
+            return ("TIFF pixels say that 0 is white; values are taken as stored, not inverted",)
+        if self._page.photometric == _PALETTE:
+            return ("TIFF pixels have a palette; values are its indices, not its colours",)
+        return ()
+
+    def _read_contiguous(self, into: np.ndarray[Any, Any], rows: slice, columns: slice) -> None:
+        layout = self.layout
+        whole_rows = columns == slice(0, layout.columns)
+        start = self._page.dataoffsets[0] + self._data_shift
+        if whole_rows and into.flags.c_contiguous:
+            self._file.read_into(start + rows.start * layout.row_bytes, bytes_of(into))
+            if not self._stored_dtype.isnative:
+                into.byteswap(inplace=True)
+            return
+        block_rows = max(1, BLOCK_BYTES // layout.row_bytes)
+        buffer = np.empty((block_rows, layout.columns, layout.samples), self._stored_dtype)
+        for first in range(rows.start, rows.stop, block_rows):
+            block = buffer[: min(block_rows, rows.stop - first)]
+            self._file.read_into(start + first * layout.row_bytes, bytes_of(block))
+            into[first - rows.start : first - rows.start + len(block)] = block[:, columns]
+
+    def _read_segments(self, into: np.ndarray[Any, Any], rows: slice, columns: slice) -> None:
+        page = self._page
+        for index, sample, top, left, shape in self._segments(rows, columns):
+            encoded = bytearray(page.databytecounts[index])
+            self._file.read_into(page.dataoffsets[index], memoryview(encoded))
+            with decoding(f"{self.where}, strip or tile {index}"):
+                pixels = self._decode_segment(encoded, index, shape)
+            from_row, from_column = max(rows.start, top), max(columns.start, left)
+            part = pixels[
+                from_row - top : min(rows.stop - top, pixels.shape[0]),
+                from_column - left : min(columns.stop - left, pixels.shape[1]),
+            ]
+            target = into[
+                from_row - rows.start : min(rows.stop, top + shape[0]) - rows.start,
+                from_column - columns.start : min(columns.stop, left + shape[1]) - columns.start,
+                sample : sample + shape[2],
+            ]
+            if part.shape != target.shape:
+                raise FormatError(
+                    f"{self.where}, strip or tile {index}: {part.shape} pixels where "
+                    f"{target.shape} are needed; the file is damaged"
+                )
+            target[...] = part
+
+    def _segments(
+        self, rows: slice, columns: slice
+    ) -> Iterator[tuple[int, int, int, int, tuple[int, int, int]]]:
+        """Yield (index, first sample, top, left, shape) of the segments that meet a window."""
+        assert self._decode is not None
+        for index in range(len(self._page.dataoffsets)):
+            _, (sample, _, top, left, _), (_, height, width, samples) = self._decode(None, index)
+            if (
+                top < rows.stop
+                and top + height > rows.start
+                and left < columns.stop
+                and left + width > columns.start
+            ):
+                yield index, sample, top, left, (height, width, samples)
+
+    def _decode_segment(
+        self, encoded: bytearray, index: int, shape: tuple[int, int, int]
+    ) -> np.ndarray[Any, Any]:
+        """Return decoded pixels of shape (row, column, sample), which may be less than `shape`."""
+        page = self._page
+        if (
+            page.compression in _DEFLATE
+            and page.predictor in (1, _HORIZONTAL_PREDICTOR)
+            and page.fillorder == 1
+            and page.bitspersample in (8, 16, 32, 64)
+        ):
+            return self._inflate(encoded, shape)
+        assert self._decode is not None
+        tables = {}
+        if page.jpegtables is not None or page.jpegheader is not None:
+            tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        segment, _, _ = self._decode(encoded, index, **tables)
+        if segment is None:
+            raise FormatError("holds no pixels")
+        pixels: np.ndarray[Any, Any] = segment[0]
+        return pixels
+
+    def _inflate(self, encoded: bytearray, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+        """Decode deflate within the memory that the tags promise, whatever the bytes say."""
+        from isal import isal_zlib
+
+        needed = math.prod(shape) * self.layout.dtype.itemsize
+        stream = isal_zlib.decompressobj()
+        try:
+            data = stream.decompress(encoded, needed)
+            if not stream.eof:
+                # some writers fill up the last strip; what ends here has its checksum compared
+                stream.decompress(stream.unconsumed_tail, BLOCK_BYTES)
+        except cast("type[Exception]", isal_zlib.error) as error:
+            raise FormatError(
+                f"{self.where}: deflate data is damaged ({error}); get a whole copy"
+            ) from error
+        if len(data) != needed:
+            raise FormatError(
+                f"{self.where}: {len(data)} bytes where {needed} make a strip or tile; "
+                f"the file is damaged"
+            )
+        pixels = np.frombuffer(data, self._stored_dtype).reshape(shape)
+        if self._page.predictor == _HORIZONTAL_PREDICTOR:
+            # differences wrap around, floating-point ones as the integers of their bytes
+            words = f"{self._byte_order}u{self.layout.dtype.itemsize}"
+            native = pixels.view(words).astype(f"=u{self.layout.dtype.itemsize}")
+            np.add.accumulate(native, axis=1, out=native)
+            pixels = native.view(self.layout.dtype)
+        return pixels
+
+    def _segment_shape(self) -> tuple[int, int]:
+        page = self._page
+        if page.is_tiled:
+            return page.tilelength, page.tilewidth
+        return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def has_imagecodecs() -> bool:
+    """Whether the package that decodes most compressions is installed."""
+    try:
+        import imagecodecs  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _name(value: Any) -> str:
+    return getattr(value, "name", str(value))
