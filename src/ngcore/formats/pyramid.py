@@ -148,8 +148,8 @@ def _classic_chunk_size(delays: Vec3, step: int, target: int) -> Vec3:
     exponent = target.bit_length() - 1
     longer = [max(0, max(delays) - delay - step) for delay in delays]
     # The shortest side has exponent - (sum + 1) // 3 left: 0 or more needs a sum of 3 x exponent.
-    excess = sum(longer) - 3 * exponent
-    if excess > 0:
+    # One round can fall short of that, as no axis goes below 0.
+    while (excess := sum(longer) - 3 * exponent) > 0:
         share = -(-excess // sum(more > 0 for more in longer))
         longer = [max(0, more - share) for more in longer]
     base = exponent - (sum(longer) + 1) // 3
