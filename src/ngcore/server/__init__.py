@@ -1,1 +1,1 @@
-"""Serving volumes over HTTP."""
+"""Looking at volumes: an HTTP server for them, Neuroglancer states, and links."""

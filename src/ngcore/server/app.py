@@ -1,0 +1,170 @@
+"""The HTTP application: files of volumes with CORS, ranges and gzip, and the pages around them.
+
+Every response may be read by pages of any other site, since that is what a Neuroglancer that is
+hosted elsewhere needs; there are no credentials here that could leak by it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount
+
+from ngcore.errors import FormatError
+from ngcore.server.content import BLOCK, Content, open_content
+from ngcore.server.locate import FileTree, LocatedFile
+from ngcore.server.negotiation import (
+    ByteRange,
+    RangeNotSatisfiableError,
+    accepts_gzip,
+    parse_range,
+)
+from ngcore.server.pages import page_routes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ngcore.server.pages import Site
+
+_METHODS = "GET, HEAD, OPTIONS"
+
+
+def create_app(site: Site) -> ASGIApp:
+    """Return the ASGI application that serves a site's volumes and pages."""
+    files = _Files(site.roots)
+    return _OpenToAll(Starlette(routes=[*page_routes(site), Mount("/", files)]))
+
+
+class _OpenToAll:
+    """Adds CORS to every response, errors included, and answers what is no GET or HEAD."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_cors(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Access-Control-Allow-Origin"] = "*"
+                headers["Access-Control-Expose-Headers"] = "*"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        app: ASGIApp
+        if scope["method"] in ("GET", "HEAD"):
+            app = self._app
+        elif scope["method"] == "OPTIONS":
+            app = _options(Headers(scope=scope))
+        else:
+            app = PlainTextResponse("only GET, HEAD and OPTIONS\n", 405, {"Allow": _METHODS})
+        await app(scope, receive, send_with_cors)
+
+
+def _options(request: Headers) -> Response:
+    headers = {
+        "Allow": _METHODS,
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": request.get("access-control-request-headers", "*"),
+        "Access-Control-Max-Age": "86400",
+        "Vary": "Access-Control-Request-Headers",
+    }
+    if request.get("access-control-request-private-network") == "true":
+        # Browsers ask this when a public page reads from the user's own machine.
+        headers["Access-Control-Allow-Private-Network"] = "true"
+    return Response(status_code=204, headers=headers)
+
+
+class _Files:
+    """Answers GET and HEAD with the files of a tree; file work happens in threads."""
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        self._tree = FileTree(roots)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._response(scope["path"], scope["method"], Headers(scope=scope))
+        await response(scope, receive, send)
+
+    async def _response(self, path: str, method: str, request: Headers) -> ASGIApp:
+        located = await to_thread.run_sync(self._tree.find, path)
+        if located is None:
+            return PlainTextResponse("not found\n", 404)
+        sends_gzip = located.is_gzipped and accepts_gzip(
+            ",".join(request.getlist("accept-encoding")) or None
+        )
+        unpacks = located.is_gzipped and not sends_gzip
+        try:
+            content = await to_thread.run_sync(_measure, located, unpacks)
+        except PermissionError:
+            return PlainTextResponse("the server may not read this file\n", 403)
+        except FileNotFoundError:
+            return PlainTextResponse("not found\n", 404)
+        except FormatError as error:
+            return PlainTextResponse(f"{error}\n", 500)
+        headers = _content_headers(located, sends_gzip=sends_gzip)
+        try:
+            # The standard defines ranges for GET alone.
+            wanted = parse_range(request.get("range") if method == "GET" else None, content.size)
+        except RangeNotSatisfiableError:
+            return PlainTextResponse(
+                "no such range\n", 416, {"Content-Range": f"bytes */{content.size}"}
+            )
+        if method == "HEAD":
+            return Response(headers={**headers, "Content-Length": str(content.size)})
+        return await _send_body(content, wanted, headers)
+
+
+def _measure(located: LocatedFile, unpacks: bool) -> Content:
+    return open_content(located.path, unpacks=unpacks)
+
+
+def _content_headers(located: LocatedFile, *, sends_gzip: bool) -> dict[str, str]:
+    headers = {
+        "Content-Type": located.media_type,
+        "Accept-Ranges": "bytes",
+        # A volume that was converted again must show at once.
+        "Cache-Control": "no-cache",
+    }
+    if located.is_gzipped:
+        headers["Vary"] = "Accept-Encoding"
+    if sends_gzip:
+        headers["Content-Encoding"] = "gzip"
+    return headers
+
+
+async def _send_body(
+    content: Content, wanted: ByteRange | None, headers: dict[str, str]
+) -> Response:
+    part = wanted or ByteRange(0, content.size)
+    headers = {**headers, "Content-Length": str(part.length)}
+    if wanted:
+        span = f"{wanted.start}-{wanted.stop - 1}"
+        headers["Content-Range"] = f"bytes {span}/{content.size}"
+    status = 206 if wanted else 200
+    if part.length > BLOCK:
+        return StreamingResponse(_stream(content, part), status, headers)
+    body = await to_thread.run_sync(_read, content, part)
+    return Response(body, status, headers)
+
+
+def _read(content: Content, part: ByteRange) -> bytes:
+    return b"".join(content.blocks(part))
+
+
+async def _stream(content: Content, part: ByteRange) -> AsyncIterator[bytes]:
+    blocks = content.blocks(part)
+    try:
+        while block := await to_thread.run_sync(next, blocks, b""):
+            yield block
+    finally:
+        blocks.close()

@@ -1,0 +1,120 @@
+"""Running a server: an address to listen at, and a clean stop at a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from ngcore.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.types import ASGIApp
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 9000
+# A browser keeps connections for minutes; closing one early makes it lose a request now and then.
+_KEEP_ALIVE_SECONDS = 120
+_SHUTDOWN_SECONDS = 2
+
+
+def require_server() -> None:
+    """Raise `MissingExtraError` where the packages that serve are not installed."""
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f'serving needs {" and ".join(missing)}; pip install "ngcore-neuroglancer[view]"'
+        )
+
+
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
+    """Open a listening socket and yield it with its origin, such as ``http://127.0.0.1:9000``.
+
+    Parameters
+    ----------
+    host : str
+        A name or an address, IPv4 or IPv6.
+    port : int
+        0 takes a port that is free.
+
+    Raises
+    ------
+    InputError
+        The host is unknown, or the port is taken or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        message = f"unknown host {host!r}; pass a name or an address of this machine to --host"
+        raise InputError(message) from error
+    with socket.socket(family, kind, protocol) as listener:
+        if hasattr(signal, "SIGKILL"):  # elsewhere the option lets two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(2048)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = (
+                f"can't listen at {host} port {port} ({reason}); "
+                "pass another --port, or --port 0 for a free one"
+            )
+            raise InputError(message) from error
+        name = f"[{host}]" if ":" in host else host
+        yield listener, f"http://{name}:{listener.getsockname()[1]}"
+
+
+def run(make_app: Callable[[Callable[[], bool]], ASGIApp], listener: socket.socket) -> None:
+    """Serve an application until the process is told to stop.
+
+    SIGTERM ends it normally; Ctrl-C ends it with `KeyboardInterrupt`, once it has stopped.
+
+    Parameters
+    ----------
+    make_app : callable
+        Makes the application, given a function that says whether the server is closing. A
+        response that would go on for ever asks it.
+    listener : socket.socket
+        As `listen` gives it.
+    """
+    import uvicorn
+
+    def is_closing() -> bool:
+        return server.should_exit
+
+    config = uvicorn.Config(
+        make_app(is_closing),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    with _sigterm_ignored():
+        server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _sigterm_ignored() -> Iterator[None]:
+    """Take SIGTERM as the normal end.
+
+    The server handles the signal while it runs, and raises it again for whoever handled it
+    before; by default that would kill the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

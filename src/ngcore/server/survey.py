@@ -1,0 +1,233 @@
+"""A look at a volume on disk: where it lies, how bright it is, which labels it holds.
+
+The look is bounded: it reads a coarse scale, or evenly spaced chunks of it where even the
+coarsest is large.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import logging
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import ngcore.volume
+from ngcore.errors import FormatError, InputError, StorageError
+from ngcore.server.states import ValueRange, VolumeLayer, read_transform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ngcore.volume import ScaleArray, Volume
+
+logger = logging.getLogger(__name__)
+
+_IMAGE_VOXELS = 1 << 21
+_LABEL_VOXELS = 1 << 24
+_SMALL_ATLAS = 1000
+_THUMBNAIL_PIXELS = 96
+_THUMBNAIL_PLANE_VOXELS = 1 << 22
+# Labels below this are found by counting, which is much faster than sorting.
+_COUNTABLE = 1 << 20
+
+
+def find_volumes(folder: Path) -> dict[str, Path]:
+    """Return the volumes of a folder by URL path: itself, under "", or the folders in it."""
+    if _has_info(folder):
+        return {"": folder}
+    children = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return {path.name: path for path in children if path.is_dir() and _has_info(path)}
+
+
+def _has_info(folder: Path) -> bool:
+    return (folder / "info").is_file() or (folder / "info.gz").is_file()
+
+
+def survey(path: Path, name: str, url: str) -> VolumeLayer:
+    """Return a layer that shows the volume in `path` well.
+
+    Chunks that can't be read cost the layer its brightness and labels, with a logged warning,
+    but it can still be shown.
+
+    Raises
+    ------
+    NgcoreError
+        There is no volume, or its `info` or `transform.json` is broken.
+    """
+    volume = ngcore.volume.open(path)
+    layer = VolumeLayer(
+        name=name or path.resolve().name,
+        url=url,
+        info=volume.info,
+        volume_to_world_nm=volume_transform(volume, path),
+    )
+    brightness: ValueRange | None = None
+    labels: tuple[int, ...] = ()
+    try:
+        if layer.is_segmentation:
+            labels = _labels(volume)
+        else:
+            brightness = _brightness(volume)
+    except (FormatError, StorageError) as error:
+        logger.warning("%s is shown without a look at its voxels: %s", path, error)
+    return VolumeLayer(
+        layer.name, layer.url, layer.info, layer.volume_to_world_nm, brightness, labels
+    )
+
+
+def volume_transform(volume: Volume, path: Path) -> NDArray[np.float64] | None:
+    """Return the matrix of the `transform.json` beside the volume's `info`, or None."""
+    text = volume.store.get("transform.json")
+    return None if text is None else read_transform(text, f"{path / 'transform.json'}")
+
+
+def _samples(volume: Volume, voxels: int) -> Iterator[NDArray[np.generic]]:
+    """Yield chunks, of shape (x, y, z, channel), of about `voxels` voxels together.
+
+    They are the whole of the finest scale of no more voxels, or a part of the coarsest scale.
+    """
+    sizes = [math.prod(scale.shape) for scale in volume.scales]
+    index = next((i for i, size in enumerate(sizes) if size <= voxels), len(sizes) - 1)
+    scale = volume.scales[index]
+    grid = volume.info.scales[index].grid
+    step = math.ceil(grid.count * math.prod(scale.chunk_size) / max(voxels, 1))
+    step = step if sizes[index] > voxels else 1
+    for number in range(step // 2, grid.count, step):
+        rest, x = divmod(number, grid.shape[0])
+        z, y = divmod(rest, grid.shape[1])
+        yield scale.read_chunk((x, y, z))
+
+
+def _brightness(volume: Volume) -> ValueRange | None:
+    """Return the range of brightness of the first channel, robust against a few bright voxels.
+
+    Zeros are usually what surrounds the object, so they do not count towards the percentiles.
+    """
+    parts = []
+    for chunk in _samples(volume, _IMAGE_VOXELS):
+        values = chunk[..., 0].ravel(order="K")
+        parts.append(values[np.isfinite(values)])
+    values = np.concatenate(parts) if parts else np.zeros(0)
+    if not values.size:
+        return None
+    inside = values[values != 0]
+    if not inside.size:
+        inside = values
+    lowest, highest = values.min().item(), values.max().item()
+    # Stored integers as `method="nearest"` finds them are exact, whatever their type.
+    low, high = (x.item() for x in np.percentile(inside, [0.5, 99.5], method="nearest"))
+    if inside.size < values.size and lowest >= 0:
+        low = 0
+    if low >= high:
+        low, high = lowest, highest
+    if low == high:
+        # Nothing to tell apart: what there is shows as white, or as black where it is zero.
+        low, high = (0, 1) if low == 0 else sorted((0, low))
+    return ValueRange(low, high, min(lowest, low), max(highest, high))
+
+
+def _labels(volume: Volume) -> tuple[int, ...]:
+    """Return the labels of a small atlas, without the background; none of a larger one."""
+    found: set[int] = set()
+    for chunk in _samples(volume, _LABEL_VOXELS):
+        labels = chunk.ravel(order="K")
+        if labels.size and labels.min() >= 0 and labels.max() < _COUNTABLE:
+            present = np.flatnonzero(np.bincount(labels.astype(np.int64, copy=False)))
+        else:
+            present = np.unique(labels)
+        found.update(present.tolist())
+        if len(found) > _SMALL_ATLAS + 1:
+            return ()
+    return tuple(sorted(label for label in found if label > 0))
+
+
+def thumbnail(path: Path) -> bytes:
+    """Return a small PNG of a middle slice, from above and with anterior up where known.
+
+    Raises
+    ------
+    NgcoreError
+        The volume can't be read, or is too large for a look.
+    """
+    volume = ngcore.volume.open(path)
+    scale = _picture_scale(volume)
+    matrix = volume_transform(volume, path)
+    voxels, spacing = _canonical_slice(scale, matrix)
+    if volume.info.type == "segmentation":
+        picture = _label_colours(voxels[..., 0])
+    elif volume.info.num_channels == 3 and volume.info.data_type == "uint8":
+        picture = voxels.astype(np.uint8, copy=False)
+    else:
+        picture = _greys(voxels[..., 0], _brightness(volume))
+    return _png(picture, spacing)
+
+
+def _picture_scale(volume: Volume) -> ScaleArray:
+    """Return the coarsest scale with enough pixels for the picture."""
+    for scale in reversed(volume.scales):
+        if max(scale.shape[:3]) >= _THUMBNAIL_PIXELS or scale is volume.scales[0]:
+            break
+    if math.prod(scale.shape) / min(scale.shape[:3]) > _THUMBNAIL_PLANE_VOXELS:
+        raise InputError(f"the coarsest scale of {volume.store.location} is too large to look at")
+    return scale
+
+
+def _canonical_slice(
+    scale: ScaleArray, matrix: NDArray[np.float64] | None
+) -> tuple[NDArray[np.generic], tuple[float, float]]:
+    """Return the middle slice (column, row, channel), and the size of its pixels in nm.
+
+    With a matrix columns go to the right of the subject and rows to the back; without one they
+    are x and y.
+    """
+    column, row, depth = 0, 1, 2
+    signs = (1, -1)
+    if matrix is not None:
+        weights = np.abs(matrix[:3, :3])
+        column, row, depth = max(
+            itertools.permutations(range(3)), key=lambda axes: weights[range(3), axes].sum()
+        )
+        signs = (int(np.sign(matrix[0, column])), int(np.sign(matrix[1, row])))
+    index: list[slice | int] = [slice(None)] * 4
+    index[depth] = scale.shape[depth] // 2
+    plane = scale[tuple(index)]
+    if column > row:
+        plane = plane.swapaxes(0, 1)
+    plane = plane[:: signs[0], :: -signs[1]]
+    return plane, (scale.resolution[column], scale.resolution[row])
+
+
+def _greys(values: NDArray[np.generic], shown: ValueRange | None) -> NDArray[np.uint8]:
+    if shown is None:
+        return np.zeros((*values.shape, 1), dtype=np.uint8)
+    scaled = (values.astype(np.float64) - shown.low) / (shown.high - shown.low)
+    return (np.nan_to_num(scaled).clip(0, 1) * 255).astype(np.uint8)[..., np.newaxis]
+
+
+def _label_colours(labels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Give every label a colour of its own, and the background black."""
+    bits = labels.astype(np.uint64)
+    mixed = (bits * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    channels = [((mixed >> np.uint64(8 * i)) & np.uint64(0xFF)) for i in range(3)]
+    colours = (np.stack(channels, axis=-1) // np.uint64(2) + np.uint64(96)).astype(np.uint8)
+    colours[bits == 0] = 0
+    return colours
+
+
+def _png(picture: NDArray[np.uint8], spacing: tuple[float, float]) -> bytes:
+    from PIL import Image
+
+    rows = np.ascontiguousarray(picture.swapaxes(0, 1))
+    image = Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows)
+    width, height = image.width * spacing[0], image.height * spacing[1]
+    zoom = _THUMBNAIL_PIXELS / max(width, height)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    file = io.BytesIO()
+    image.resize(size).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,3 @@
+"""Fixtures that every test may take."""
+
+pytest_plugins = ["browser"]
