@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import click.testing
 import nibabel as nib
@@ -26,6 +27,7 @@ from ngcore.pipelines.meshes import (
 )
 
 BALL = trimesh.creation.icosphere(subdivisions=1, radius=20)
+COLONS = pytest.mark.skipif(os.name == "nt", reason="Windows file names hold no colons")
 OBLIQUE = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, -0.3, 0.4), [10, -20, 30])
 
 INFO = {
@@ -326,6 +328,7 @@ def write_table(tmp_path, text):
     return path
 
 
+@COLONS
 @pytest.mark.parametrize(
     "text",
     [
@@ -345,6 +348,7 @@ def test_manifests_without_colon_suffix(meshed, tmp_path):
     assert (meshed / "mesh/1").read_text() == '{"fragments":["left"]}'
 
 
+@COLONS
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -373,6 +377,7 @@ def test_bad_table_is_refused_by_line_and_nothing_is_written(meshed, tmp_path, t
     assert sorted(path.name for path in (meshed / "mesh").iterdir()) == before
 
 
+@COLONS
 def test_manifest_does_not_replace_a_fragment(meshed, tmp_path):
     table = write_table(tmp_path, "7,7\n")
     assert link_mesh_fragments(table, meshed) == 1
@@ -380,6 +385,7 @@ def test_manifest_does_not_replace_a_fragment(meshed, tmp_path):
         link_mesh_fragments(table, meshed, colon_suffix=False)
 
 
+@COLONS
 def test_missing_table_and_volume_without_meshes_are_named(meshed, volume, tmp_path):
     with pytest.raises(InputNotFoundError, match=r"no table .*gone\.csv"):
         link_mesh_fragments(tmp_path / "gone.csv", meshed)
@@ -393,6 +399,7 @@ def test_missing_table_and_volume_without_meshes_are_named(meshed, volume, tmp_p
 # Read back by others
 
 
+@COLONS
 def test_cloudvolume_reads_the_mesh_of_a_label(meshed, tmp_path):
     cloudvolume = pytest.importorskip("cloudvolume")
     link_mesh_fragments(write_table(tmp_path, "5,left,right\n"), meshed)
@@ -405,6 +412,7 @@ def test_cloudvolume_reads_the_mesh_of_a_label(meshed, tmp_path):
     np.testing.assert_array_equal(mesh.faces, faces)
 
 
+@COLONS
 def test_fsaverage_surfaces_become_fragments_and_vtk(volume, tmp_path):
     """Surfaces that FreeSurfer made, where nilearn with its data is installed."""
     pytest.importorskip("nilearn")

@@ -27,21 +27,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What nibabel's parser lets escape on malformed files. It checks little itself, so that most of
-# these are Python's own complaints about a missing attribute, element or value.
+# What nibabel's parser lets escape on malformed files, found by mutating files and by reading it.
+# It checks little itself: most of these are Python's own complaints about a missing attribute,
+# element or value, and the last four arise where an array lies in another file.
 _NIBABEL_ERRORS = (
     AssertionError,
     AttributeError,
-    EOFError,
     ExpatError,
-    IndexError,
     LookupError,
+    ValueError,
+    zlib.error,
     MemoryError,
     OSError,
     OverflowError,
     TypeError,
-    ValueError,
-    zlib.error,
 )
 _SCANNER_SPACE = 1  # NIFTI_XFORM_SCANNER_ANAT
 _GEOMETRY_OF_VOLGEOM = {

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 # What a small .gz may unpack to before it is taken for a bomb.
 _MAX_UNPACKED_BYTES = 1 << 32
 
-# What trimesh's PLY reader lets escape on malformed files; it checks little before it indexes.
+# What trimesh's PLY reader lets escape on malformed files, found by mutating files and by reading
+# it; it checks little before it indexes.
 _TRIMESH_ERRORS = (
     AttributeError,
     DeprecationWarning,
