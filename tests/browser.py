@@ -116,8 +116,8 @@ class Neuroglancer:
         self.settle()
 
     def _go_to(self, url: str) -> None:
-        self.problems.clear()
         self.page.goto("about:blank")  # else a change of the state alone loads no page
+        self.problems.clear()
         self.page.goto(url)
         self.page.wait_for_function("window.viewer !== undefined")
         self.page.evaluate(_SCRIPT)

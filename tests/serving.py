@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NGCORE = "from ngcore.cli import main; main()"
+
 
 @contextlib.contextmanager
 def running(command: str, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start a command that serves; yield its process and the first line of its output."""
-    code = f"from ngcore.cli.{command} import {command}; {command}()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-c", NGCORE, command, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -79,7 +79,7 @@ def test_json_has_its_media_type(folder):
     assert tree.find("/k/0-1_0-1_0-1").media_type == "application/octet-stream"
 
 
-def test_volumes_are_found_under_their_names_alone(folder, tmp_path):
+def test_volumes_are_found_under_their_names_alone(folder):
     write(folder, "info")
     tree = FileTree({"brain": folder})
     assert tree.find("/brain/info").path == folder / "info"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ngcore.cli._viewing import space_option
 from ngcore.server.client import PUBLIC_VIEWER
 
 if TYPE_CHECKING:
@@ -28,13 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--viewer", metavar="URL", default=PUBLIC_VIEWER, show_default=True, help="Neuroglancer page."
 )
-@click.option(
-    "--space",
-    type=click.Choice(["native", "world"]),
-    default="world",
-    show_default=True,
-    help="world: volumes lie where their transform.json says. native: it is left out.",
-)
+@space_option
 @click.option("--json", "as_json", is_flag=True, help="Print the state instead of the URL.")
 def link(dests: tuple[Path, ...], base: str, viewer: str, space: Space, as_json: bool) -> None:
     """Print the Neuroglancer URL that shows DEST... published at BASE.
@@ -47,3 +42,6 @@ def link(dests: tuple[Path, ...], base: str, viewer: str, space: Space, as_json:
     volumes = name_volumes(dests)
     state = state_of(volumes, published_urls(dests, volumes, base), space=space)
     click.echo(json.dumps(state, indent=2) if as_json else viewer_url(viewer, state))
+
+
+commands = [link]

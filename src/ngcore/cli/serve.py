@@ -6,26 +6,16 @@ from pathlib import Path
 
 import click
 
+from ngcore.cli._viewing import host_option, port_option
 from ngcore.errors import InputError, InputNotFoundError
 from ngcore.server.client import find_client
-from ngcore.server.serve import DEFAULT_HOST, DEFAULT_PORT, listen, require_server, run
+from ngcore.server.serve import DEFAULT_PORT, listen, require_server, run
 
 
 @click.command()
 @click.argument("dest", type=click.Path(path_type=Path))
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    help="Port to listen at; 0 takes a free one.",
-)
-@click.option(
-    "--host",
-    default=DEFAULT_HOST,
-    show_default=True,
-    help="Address to listen at; 0.0.0.0 lets other machines in.",
-)
+@port_option(DEFAULT_PORT)
+@host_option
 def serve(dest: Path, port: int, host: str) -> None:
     """Serve the volume, or the folder of volumes, DEST to Neuroglancer.
 
@@ -50,3 +40,6 @@ def serve(dest: Path, port: int, host: str) -> None:
             lambda is_closing: create_app(Site({"": dest}, find_client(), is_closing)),
             listener,
         )
+
+
+commands = [serve]

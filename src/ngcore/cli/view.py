@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ngcore.cli._viewing import host_option, port_option, space_option
 from ngcore.server.client import find_client
-from ngcore.server.serve import DEFAULT_HOST, listen, require_server, run
+from ngcore.server.serve import listen, require_server, run
 
 if TYPE_CHECKING:
     from ngcore.server.states import Space
@@ -26,26 +27,9 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser."
 )
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    show_default=True,
-    help="Port to listen at; 0 takes a free one.",
-)
-@click.option(
-    "--host",
-    default=DEFAULT_HOST,
-    show_default=True,
-    help="Address to listen at; 0.0.0.0 lets other machines in.",
-)
-@click.option(
-    "--space",
-    type=click.Choice(["native", "world"]),
-    default="world",
-    show_default=True,
-    help="world: volumes lie where their transform.json says. native: it is left out.",
-)
+@port_option(0)
+@host_option
+@space_option
 def view(dests: tuple[Path, ...], browser: bool, port: int, host: str, space: Space) -> None:
     """Show the volumes DEST... together in Neuroglancer.
 
@@ -78,3 +62,6 @@ def view(dests: tuple[Path, ...], browser: bool, port: int, host: str, space: Sp
             # Some browsers hold the call until they are closed.
             threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
         run(lambda is_closing: create_app(Site(volumes, client, is_closing)), listener)
+
+
+commands = [view]

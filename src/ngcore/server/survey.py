@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import ngcore.volume
-from ngcore.errors import FormatError, InputError, StorageError
+from ngcore.errors import InputError, NgcoreError
 from ngcore.server.states import ValueRange, VolumeLayer, read_transform
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def find_volumes(folder: Path) -> dict[str, Path]:
 
 
 def _has_info(folder: Path) -> bool:
-    return (folder / "info").is_file() or (folder / "info.gz").is_file()
+    return (folder / "info").is_file()
 
 
 def survey(path: Path, name: str, url: str) -> VolumeLayer:
@@ -74,7 +74,7 @@ def survey(path: Path, name: str, url: str) -> VolumeLayer:
             labels = _labels(volume)
         else:
             brightness = _brightness(volume)
-    except (FormatError, StorageError) as error:
+    except NgcoreError as error:
         logger.warning("%s is shown without a look at its voxels: %s", path, error)
     return VolumeLayer(
         layer.name, layer.url, layer.info, layer.volume_to_world_nm, brightness, labels

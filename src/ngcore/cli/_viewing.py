@@ -1,0 +1,37 @@
+"""Options that `serve`, `view` and `link` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ngcore.server.serve import DEFAULT_HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+host_option = click.option(
+    "--host",
+    default=DEFAULT_HOST,
+    show_default=True,
+    help="Address to listen at; 0.0.0.0 lets other machines in.",
+)
+space_option = click.option(
+    "--space",
+    type=click.Choice(["native", "world"]),
+    default="world",
+    show_default=True,
+    help="world: volumes lie where their transform.json says. native: it is left out.",
+)
+
+
+def port_option(default: int) -> Callable[[Any], Any]:
+    """Return the option --port with a default of the command's own."""
+    return click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=default,
+        show_default=True,
+        help="Port to listen at; 0 takes a free one.",
+    )
