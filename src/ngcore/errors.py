@@ -1,7 +1,7 @@
 """Every exception ngcore raises on purpose.
 
-Each is an `NgcoreError` and also the builtin that fits, so callers may catch either. The message is
-one line: what is wrong, where, and what to do about it.
+Each is an `NgcoreError` and also the builtin that fits, so callers may catch either. The message
+is one line: what is wrong, where, and what to do about it.
 """
 
 
@@ -18,6 +18,10 @@ class FormatError(NgcoreError, ValueError):
 
 class InputError(NgcoreError, ValueError):
     """An argument, or a sound input, with which what was asked for is impossible."""
+
+
+class VolumeIndexError(InputError, IndexError):
+    """An index outside of a volume, or of a kind that volumes don't take."""
 
 
 class InputNotFoundError(InputError, FileNotFoundError):

@@ -6,7 +6,6 @@ import io
 import itertools
 import os
 import posixpath
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,7 @@ TEMPORARY_SUFFIX = ".ngcore-tmp"
 """Ends the name of every file that is being written, which starts with a dot. A killed process
 leaves such files behind; they may be removed whenever nobody writes."""
 
-_TOKEN = secrets.token_hex(4)
+_TOKEN = os.urandom(4).hex()
 _COUNTER = itertools.count()
 
 _BATCH_BYTES = 8 << 20
@@ -150,11 +149,10 @@ class LocalStore(Store):
         if os.name == "nt" and ":" in name:
             raise InputError(f"Windows has no files with a colon in their name: {name!r}")
         if "." in name or "//" in name:
-            plain = posixpath.normpath(name)
-            if writing and (plain == "." or plain.split("/", 1)[0] == ".."):
-                raise InputError(
-                    f"{name!r} lies outside of {self.location}; nothing is written there"
-                )
+            # As in URLs, ``..`` takes back the part before it, whether or not that exists.
+            name = posixpath.normpath(name)
+            if writing and (name == "." or name.split("/", 1)[0] == ".."):
+                raise InputError(f"{name!r} is no file in {self.location}, so can't be written")
         return f"{self._root}/{name}"
 
 

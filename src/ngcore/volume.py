@@ -1,0 +1,379 @@
+"""Volumes as arrays: `open` one, and index its scales as NumPy arrays are indexed.
+
+Only the chunks that an index touches are read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.errors import (
+    FormatError,
+    InputError,
+    InputNotFoundError,
+    VolumeIndexError,
+)
+from ngcore.formats.encodings import ChunkEncoding, Shape4, make_encoding
+from ngcore.formats.info import ScaleInfo, VolumeInfo
+from ngcore.storage import ChunkReader, LocalStore, Store, open_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ngcore.formats.chunks import Box, Vec3
+
+
+def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is its public name)
+    """Open a volume to read it.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder that holds its `info` file.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    InputNotFoundError
+        There is no such folder, or it has no `info` file.
+    FormatError
+        The `info` file breaks the format's rules.
+    InputError
+        The path is a URL.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        raise InputError(
+            f"only local paths can be opened, got {text!r}; download the volume first"
+        )
+    store = LocalStore(text)
+    document = store.get("info")
+    if document is None:
+        what = "has no info file" if store.path.is_dir() else "is no folder"
+        raise InputNotFoundError(f"not a precomputed volume: {text} {what}")
+    try:
+        info = VolumeInfo.from_json(document)
+    except FormatError as error:
+        raise FormatError(f"{text}/info: {error}") from error
+    return Volume(store, info)
+
+
+class Volume:
+    """A multiscale volume.
+
+    Parameters
+    ----------
+    store : Store
+        Where it is.
+    info : VolumeInfo
+
+    Attributes
+    ----------
+    info : VolumeInfo
+    scales : tuple of ScaleArray
+        Full resolution first.
+    store : Store
+    """
+
+    def __init__(self, store: Store, info: VolumeInfo) -> None:
+        self.store = store
+        self.info = info
+        self.scales = tuple(ScaleArray(store, info, index) for index in range(len(info.scales)))
+
+    def __repr__(self) -> str:
+        lines = [f"<Volume {self.store.location}: {self.info.type}, {self.info.data_type}"]
+        lines += [f"  scales[{index}] {scale.summary}" for index, scale in enumerate(self.scales)]
+        return "\n".join(lines) + ">"
+
+
+class ScaleArray:
+    """One scale of a volume, indexed as a NumPy array of shape (x, y, z, channel) is.
+
+    Integers drop their axis; slices may have steps, also negative ones. Indices start at 0
+    whatever `voxel_offset` is. Chunks that are not there are zeros. Safe to use from several
+    threads at once.
+
+    Attributes
+    ----------
+    info : ScaleInfo
+    shape : tuple of int, (x, y, z, channel)
+    dtype : dtype
+        In the byte order of this machine.
+
+    Examples
+    --------
+    >>> import ngcore
+    >>> volume = ngcore.open("brain")  # doctest: +SKIP
+    >>> volume.scales[0][10:20, :, 5].shape  # doctest: +SKIP
+    (10, 218, 1)
+    """
+
+    def __init__(self, store: Store, info: VolumeInfo, index: int) -> None:
+        self._store = store
+        self._volume = info
+        self._index = index
+        self.info: ScaleInfo = info.scales[index]
+        self.dtype: np.dtype[Any] = info.dtype
+        self.shape: Shape4 = (*self.info.size, info.num_channels)
+
+    @property
+    def key(self) -> str:
+        """Folder of the scale, such as ``8_8_40``."""
+        return self.info.key
+
+    @property
+    def resolution(self) -> tuple[float, float, float]:
+        """Nanometres per voxel along x, y, z."""
+        return self.info.resolution
+
+    @property
+    def voxel_offset(self) -> Vec3:
+        """Global coordinate of the first voxel along x, y, z, in voxels."""
+        return self.info.voxel_offset
+
+    @property
+    def chunk_size(self) -> Vec3:
+        """Voxels of a chunk along x, y, z; those at the upper edges may be smaller."""
+        return self.info.chunk_size
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes: 4."""
+        return len(self.shape)
+
+    @property
+    def summary(self) -> str:
+        """What the scale is, on one line."""
+        size, chunks, nm = (
+            " x ".join(f"{n:g}" if isinstance(n, float) else str(n) for n in numbers)
+            for numbers in (self.shape, self.chunk_size, self.resolution)
+        )
+        sharded = ", sharded" if self.info.sharding is not None else ""
+        offset = f", offset {self.voxel_offset}" if any(self.voxel_offset) else ""
+        return (
+            f"{self.key!r}: {size} at {nm} nm{offset}, {self.info.encoding} chunks of "
+            f"{chunks}{sharded}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<ScaleArray {self.dtype} {self.summary}>"
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        """Read all of it, for `numpy.asarray`."""
+        if copy is False:
+            raise ValueError("a volume is not an array in memory: it can't be had without a copy")
+        voxels = self[...]
+        return voxels if dtype is None else voxels.astype(dtype, copy=False)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read what a NumPy index of integers, slices and an ellipsis selects.
+
+        Returns
+        -------
+        ndarray of `dtype`
+            Of the shape that the same index would give on an array in memory.
+
+        Raises
+        ------
+        VolumeIndexError
+            An integer lies outside of the volume, or there are too many indices, or other kinds
+            of indices (arrays, booleans, None).
+        FormatError
+            A chunk is damaged; the message names it.
+        """
+        ranges, drops = _parse_index(index, self.shape)
+        ascending = [_Selection.of(indices) for indices in ranges]
+        x, y, z = ascending[:3]
+        shape = [len(indices) for indices in ranges]
+        voxels = np.zeros(shape, self.dtype, order="F")
+        channels = ascending[3].as_slice()
+        if 0 not in shape:
+            for cell in self._cells(x, y, z):
+                chunk = self._stored_chunk(cell)
+                if chunk is not None:
+                    sources, targets = self._overlap((x, y, z), cell)
+                    voxels[targets] = chunk[(*sources, channels)]
+        flips_and_drops = tuple(
+            0 if is_dropped else slice(None, None, -1 if indices.step < 0 else None)
+            for indices, is_dropped in zip(ranges, drops, strict=True)
+        )
+        return voxels[flips_and_drops]
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """Read a box of voxels, all channels.
+
+        Parameters
+        ----------
+        box : Box
+            In global coordinates, those that include `voxel_offset`.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (x, y, z, channel), Fortran order
+
+        Raises
+        ------
+        InputError
+            The box is empty, or not inside the volume.
+        FormatError
+            A chunk is damaged; the message names it.
+        """
+        if not box or box.intersection(self.info.bounds) != box:
+            raise InputError(f"{box} is not inside of {self.info.bounds}, the scale {self.key}")
+        return self[box.slices(self.voxel_offset)]
+
+    def read_chunk(self, cell: Vec3) -> NDArray[Any]:
+        """Read one chunk, decoded.
+
+        Parameters
+        ----------
+        cell : tuple of int, (x, y, z)
+            Its place on the grid of chunks, from (0, 0, 0).
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (x, y, z, channel), Fortran order
+
+        Raises
+        ------
+        InputError
+            The grid has no such chunk.
+        FormatError
+            The chunk is damaged.
+        """
+        shape = self._chunk_shape(cell)
+        chunk = self._stored_chunk(cell)
+        return np.zeros(shape, self.dtype, order="F") if chunk is None else chunk
+
+    def _cells(self, x: _Selection, y: _Selection, z: _Selection) -> Iterator[Vec3]:
+        """Yield the chunks that hold a selected voxel, x fastest."""
+        width, height, depth = self.chunk_size
+        for k, j, i in itertools.product(z.cells(depth), y.cells(height), x.cells(width)):
+            yield i, j, k
+
+    def _overlap(
+        self, selections: tuple[_Selection, ...], cell: Vec3
+    ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Return where the selected voxels of a chunk are in it, and where in the result."""
+        overlaps = [
+            selection.overlap(position * side, side)
+            for selection, position, side in zip(selections, cell, self.chunk_size, strict=True)
+        ]
+        return tuple(source for source, _ in overlaps), tuple(target for _, target in overlaps)
+
+    def _chunk_shape(self, cell: Vec3) -> Shape4:
+        return (*self.info.grid.bounds(cell).shape, self.shape[3])
+
+    def _stored_chunk(self, cell: Vec3) -> NDArray[Any] | None:
+        """Return a chunk, None where it is absent."""
+        data = self._chunks.read(cell)
+        if data is None:
+            return None
+        try:
+            return self._encoding.decode(data, self._chunk_shape(cell))
+        except FormatError as error:
+            name = f"{self.key}/{self.info.grid.name(cell)}"
+            raise FormatError(f"chunk {name} in {self._store.location}: {error}") from error
+
+    @cached_property
+    def _chunks(self) -> ChunkReader:
+        return open_chunks(self._store, self._volume, self._index)
+
+    @cached_property
+    def _encoding(self) -> ChunkEncoding:
+        return make_encoding(self._volume, self.info)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The voxels selected along one axis, ascending: start, start + step, ..., `count` many."""
+
+    start: int
+    step: int
+    count: int
+
+    @classmethod
+    def of(cls, indices: range) -> _Selection:
+        first = indices if indices.step > 0 else indices[::-1]
+        return cls(first.start, first.step, len(first))
+
+    def as_slice(self) -> slice:
+        return slice(self.start, self.start + self.count * self.step, self.step)
+
+    def cells(self, side: int) -> Iterator[int]:
+        """Yield the position of each chunk that holds a selected voxel."""
+        if self.step < side:
+            yield from range(self.start // side, self._last // side + 1)
+        else:
+            for voxel in range(self.start, self._last + 1, self.step):
+                yield voxel // side
+
+    def overlap(self, origin: int, side: int) -> tuple[slice, slice]:
+        """Return the selected voxels of the chunk at `origin`, in it and in the result."""
+        first = max(0, -((self.start - origin) // self.step))
+        last = min(self.count, -((self.start - origin - side) // self.step))
+        in_chunk = self.start + first * self.step - origin
+        return slice(in_chunk, side, self.step), slice(first, last)
+
+    @property
+    def _last(self) -> int:
+        return self.start + (self.count - 1) * self.step
+
+
+def _parse_index(index: Any, shape: Shape4) -> tuple[list[range], list[bool]]:
+    """Return the voxels that an index selects along each axis, and which axes it drops."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    ellipses = [number for number, item in enumerate(items) if item is Ellipsis]
+    if len(ellipses) > 1:
+        raise VolumeIndexError("an index can have only one ellipsis ('...')")
+    given = len(items) - len(ellipses)
+    if given > len(shape):
+        raise VolumeIndexError(f"too many indices: the axes are x, y, z and channel, got {given}")
+    at = ellipses[0] if ellipses else len(items)
+    items[at : at + 1] = [slice(None)] * (len(shape) - given)
+    ranges, drops = [], []
+    for axis, (item, size) in enumerate(zip(items, shape, strict=True)):
+        if isinstance(item, slice):
+            try:
+                ranges.append(range(size)[item])
+            except (TypeError, ValueError) as error:
+                raise VolumeIndexError(f"{item} can't select voxels: {error}") from error
+            drops.append(False)
+        else:
+            voxel = _integer(item)
+            if not -size <= voxel < size:
+                raise VolumeIndexError(
+                    f"index {voxel} is out of bounds for axis {axis} with size {size}"
+                )
+            ranges.append(range(voxel % size, voxel % size + 1))
+            drops.append(True)
+    return ranges, drops
+
+
+def _integer(item: Any) -> int:
+    if not isinstance(item, bool | np.bool_) and np.ndim(item) == 0:
+        try:
+            return operator.index(item)
+        except TypeError:
+            pass
+    raise VolumeIndexError(
+        f"a volume takes integers, slices and '...' as indices, got {type(item).__name__}; "
+        "read an array first to index it with arrays or booleans"
+    )

@@ -1,0 +1,150 @@
+"""What every store must do; the test of each store inherits it."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+
+import pytest
+
+from ngcore.errors import InputError
+
+
+class StoreContract(ABC):
+    """Inherit this, and make a store."""
+
+    @abstractmethod
+    def make(self, folder):
+        """Return an empty store; `folder` is there, empty, to hold it."""
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        return self.make(tmp_path)
+
+    def test_what_is_put_is_got(self, store):
+        store.put("key/0-64_0-64_0-64", b"voxels")
+        assert store.get("key/0-64_0-64_0-64") == b"voxels"
+        assert store.size("key/0-64_0-64_0-64") == 6
+
+    def test_what_is_absent_is_none(self, store):
+        store.put("key/chunk", b"")
+        for name in ("nothing", "key/nothing", "key/chunk/below", "no/where", "key"):
+            assert store.get(name) is None
+            assert store.size(name) is None
+
+    def test_empty_value_is_not_absent(self, store):
+        store.put("empty")
+        assert store.get("empty") == b""
+        assert store.size("empty") == 0
+
+    def test_parts_are_put_one_after_the_other(self, store):
+        store.put("name", b"ab", bytearray(b"cd"), memoryview(b"efgh")[::2].tobytes(), b"", b"!")
+        assert store.get("name") == b"abcdeg!"
+
+    def test_parts_may_be_many_large_or_made_as_they_are_taken(self, store):
+        parts = [bytes([number % 251]) * (number % 7) for number in range(5000)]
+        parts.append(b"x" * 20_000_000)
+        store.put_parts("name", (part for part in parts))
+        assert store.get("name") == b"".join(parts)
+
+    def test_words_are_put_as_their_bytes(self, store):
+        store.put("name", memoryview(b"12345678").cast("I"))
+        assert store.get("name") == b"12345678"
+
+    def test_ranges(self, store):
+        store.put("name", b"0123456789")
+        assert store.get("name", 3) == b"3456789"
+        assert store.get("name", 3, 5) == b"34"
+        assert store.get("name", 3, 3) == b""
+        assert store.get("name", 5, 3) == b""
+        assert store.get("name", 8, 99) == b"89"
+        assert store.get("name", 50, 99) == b""
+
+    def test_put_replaces(self, store):
+        store.put("name", b"a long value")
+        store.put("name", b"new")
+        assert store.get("name") == b"new"
+
+    def test_delete_removes_and_forgives(self, store):
+        store.put("name", b"value")
+        store.delete("name")
+        store.delete("name")
+        store.delete("never/was")
+        assert store.get("name") is None
+
+    def test_list_names_everything_below_a_prefix_in_order(self, store):
+        for name in (
+            "info",
+            "8_8_8/b",
+            "8_8_8/a",
+            "8_8_80/c",
+            "8_8_8/x/y/z",
+            ".hidden/file",
+            "8_8_8/.x",
+        ):
+            store.put(name, b"")
+        assert list(store.list()) == ["8_8_8/a", "8_8_8/b", "8_8_8/x/y/z", "8_8_80/c", "info"]
+        assert list(store.list("8_8_8/")) == ["8_8_8/a", "8_8_8/b", "8_8_8/x/y/z"]
+        assert list(store.list("8_8_8")) == ["8_8_8/a", "8_8_8/b", "8_8_8/x/y/z", "8_8_80/c"]
+        assert list(store.list("8_8_8/x")) == ["8_8_8/x/y/z"]
+        assert list(store.list("nothing/")) == []
+
+    @pytest.mark.parametrize("name", ["", "/etc/passwd", "a\\b", "a\0b"])
+    def test_improper_names_are_refused(self, store, name):
+        for call in (store.get, store.size, store.put, store.delete):
+            with pytest.raises(InputError):
+                call(name)
+
+    @pytest.mark.parametrize("name", ["../x", "..", ".", "a/../../x", "a/..", "./../x"])
+    def test_nothing_outside_is_written_or_removed(self, store, name):
+        for call in (store.put, store.delete):
+            with pytest.raises(InputError, match="is no file in"):
+                call(name)
+
+    def test_parts_that_fail_leave_what_was_there(self, store):
+        def parts():
+            yield b"half of it"
+            raise RuntimeError("no more")
+
+        store.put("name", b"old")
+        with pytest.raises(RuntimeError):
+            store.put_parts("name", parts())
+        assert store.get("name") == b"old"
+        assert list(store.list()) == ["name"]
+
+    def test_readers_see_old_or_new_bytes_but_no_mixture(self, store):
+        values = [bytes([number]) * 100_000 for number in range(4)]
+        store.put("name", values[0])
+        seen, stop = set(), threading.Event()
+
+        def read():
+            while not stop.is_set():
+                seen.add(store.get("name"))
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for number in range(200):
+            store.put("name", values[number % 4][:50_000], values[number % 4][50_000:])
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert seen <= set(values)
+
+    def test_threads_make_the_same_folders_at_once(self, store):
+        failures = []
+
+        def work(number):
+            try:
+                for step in range(50):
+                    store.put(f"a/{step}/b/{number}", b"value")
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert len(list(store.list())) == 200
