@@ -12,7 +12,6 @@ from ngcore.errors import (
     VolumeIndexError,
 )
 from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.pipelines.convert import convert
 from ngcore.volume import ScaleArray, Volume, open  # noqa: A004 (ngcore.open is its public name)
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "VolumeIndexError",
     "VolumeInfo",
     "compressed_segmentation",
-    "convert",
     "downsampling",
     "open",
 ]

@@ -39,13 +39,16 @@ def test_first_error_reaches_whoever_waits_and_stops_the_rest():
         time.sleep(0.001)
         ran.append(1)
 
-    with pytest.raises(ZeroDivisionError, match="first"), ThreadPool(2) as pool:
-        group = TaskGroup()
-        pool.submit(fail, group)
-        for _ in range(1000):
-            pool.submit(work, group)
-        pool.wait(TaskGroup())
-        pool.wait(group)
+    def run():
+        with ThreadPool(2) as pool:
+            group = TaskGroup()
+            pool.submit(fail, group)
+            for _ in range(1000):
+                pool.submit(work, group)
+            pool.wait(group)
+
+    with pytest.raises(ZeroDivisionError, match="first"):
+        run()
     assert len(ran) < 1000
 
 
@@ -59,8 +62,13 @@ def test_leaving_without_an_error_finishes_the_queue():
 
 def test_error_of_the_caller_drops_the_queue():
     ran = []
-    with pytest.raises(KeyboardInterrupt), ThreadPool(1) as pool:
-        for _ in range(1000):
-            pool.submit(lambda: (time.sleep(0.001), ran.append(1)), TaskGroup())
-        raise KeyboardInterrupt
+
+    def run():
+        with ThreadPool(1) as pool:
+            for _ in range(1000):
+                pool.submit(lambda: (time.sleep(0.001), ran.append(1)), TaskGroup())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert len(ran) < 1000
