@@ -188,6 +188,21 @@ def difference_in_voxels(first: Affine, second: Affine, shape: Sequence[int]) ->
     return float(np.sqrt(((in_first.T - homogeneous)[:, :3] ** 2).sum(axis=1)).max())
 
 
+def orientation_of(affine: Affine) -> str:
+    """Return the code of an affine's axes, such as "RAS": where each index grows to.
+
+    Each axis is given the world axis it lies closest to, the closest pair first.
+    """
+    cosines = affine[:3, :3] / voxel_sizes_mm(affine)
+    closeness = np.abs(cosines)
+    letters = ["", "", ""]
+    for _ in range(3):
+        world, axis = divmod(int(np.argmax(closeness)), 3)
+        letters[axis] = ("RL", "AP", "SI")[world][0 if cosines[world, axis] > 0 else 1]
+        closeness[world, :] = closeness[:, axis] = -1
+    return "".join(letters)
+
+
 def parse_orientation(code: str) -> str:
     """Return an orientation code in capitals.
 

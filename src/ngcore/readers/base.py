@@ -191,6 +191,11 @@ class Source(ABC):
         """Bytes of the input consumed so far by a sequential source; else 0."""
         return 0
 
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes that `read` holds beside `out`, where that is more than a few MiB."""
+        return 0
+
     @abstractmethod
     def read(
         self,

@@ -15,7 +15,7 @@ from ngcore.readers.base import Source
 from ngcore.readers.files import bytes_of, open_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ngcore.readers.base import MemoryOrder, SourceHeader, Window
@@ -86,7 +86,7 @@ class RawSource(Source):
         self._offset = offset
         self._order = order
         self._stored_dtype = stored_dtype
-        self._strides = dict(zip(order, _strides(header, order), strict=True))
+        self._strides = file_strides(header, order)
         self._file = open_binary(path, str(path))
         if self._file.size < offset + header.byte_count:
             self._file.close()
@@ -111,31 +111,62 @@ class RawSource(Source):
             part.start * self._strides[axis] for axis, part in enumerate(box)
         )
         strides = tuple(self._strides[axis] for axis in slow_to_fast)
-        bounce: np.ndarray[Any, Any] | None = None
-        swapped = not self._stored_dtype.isnative
-        for part, place in _pieces(out.transpose(slow_to_fast), strides, offset, swapped):
-            if _is_packed(part, strides[-part.ndim :]):
-                self._file.read_into(place, bytes_of(part))
-                if swapped:
-                    part.byteswap(inplace=True)
-                continue
-            if bounce is None:
-                bounce = np.empty(BLOCK_BYTES, np.uint8)
-            span = _span(part.shape, strides[-part.ndim :], self.dtype.itemsize)
-            self._file.read_into(place, bytes_of(bounce[:span]))
-            part[...] = np.ndarray(
-                part.shape, self._stored_dtype, bounce, strides=strides[-part.ndim :]
-            )
+        fill_box(
+            out.transpose(slow_to_fast), strides, offset, self._stored_dtype, self._file.read_into
+        )
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _strides(header: SourceHeader, order: AxisOrder) -> list[int]:
-    """Return the file's strides in bytes, fastest axis first."""
-    lengths = [header.shape[axis] for axis in order]
-    return [header.dtype.itemsize * math.prod(lengths[:rank]) for rank in range(4)]
+def file_strides(header: SourceHeader, order: AxisOrder) -> tuple[int, int, int, int]:
+    """Return the strides in bytes of (x, y, z, channel) in a packed file."""
+    strides = [0, 0, 0, 0]
+    stride = header.dtype.itemsize
+    for axis in order:
+        strides[axis] = stride
+        stride *= header.shape[axis]
+    x, y, z, channel = strides
+    return x, y, z, channel
+
+
+def fill_box(
+    out: np.ndarray[Any, Any],
+    strides: tuple[int, ...],
+    offset: int,
+    stored_dtype: np.dtype[Any],
+    read_into: Callable[[int, memoryview], None],
+) -> None:
+    """Fill an array from a packed file, going forward through the file.
+
+    Parameters
+    ----------
+    out : ndarray, native byte order
+        Axes from the file's slowest to its fastest; any strides.
+    strides : tuple of int, in bytes
+        Of these axes in the file.
+    offset : int, in bytes
+        Place of the first voxel.
+    stored_dtype : numpy.dtype
+        Type in the file, either byte order.
+    read_into : callable of (offset, memoryview)
+        Fills the memory with the file's bytes from an offset on.
+    """
+    bounce: np.ndarray[Any, Any] | None = None
+    is_swapped = not stored_dtype.isnative
+    for part, place in _pieces(out, strides, offset, is_swapped):
+        own_strides = strides[-part.ndim :]
+        if _is_packed(part, own_strides):
+            read_into(place, bytes_of(part))
+            if is_swapped:
+                part.byteswap(inplace=True)
+            continue
+        if bounce is None:
+            bounce = np.empty(BLOCK_BYTES, np.uint8)
+        span = _span(part.shape, own_strides, part.itemsize)
+        read_into(place, bytes_of(bounce[:span]))
+        part[...] = np.ndarray(part.shape, stored_dtype, bounce, strides=own_strides)
 
 
 def _span(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:

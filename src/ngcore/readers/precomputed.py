@@ -1,0 +1,129 @@
+"""A precomputed volume as a source: its finest scale.
+
+https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.md
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore import volume
+from ngcore.affines import Affine, world_nm_to_affine
+from ngcore.errors import FormatError
+from ngcore.formats.chunks import Box
+from ngcore.readers.base import Source, SourceHeader, SuggestedType
+from ngcore.readers.geometry import AskedGeometry, place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ngcore.readers.base import Vec3, VolumeType, Window
+
+
+def open_precomputed(path: Path, name: str, asked: AskedGeometry) -> PrecomputedSource:
+    """Open the finest scale of a volume; its type, geometry and `transform.json` stay.
+
+    Raises
+    ------
+    FormatError
+        If `info` or `transform.json` break their format.
+    """
+    opened = volume.open(path)
+    scale = opened.scales[0]
+    transform = _transform(opened, name)
+    offset = scale.voxel_offset
+    if transform is None:
+        resolution = asked.resolution or scale.resolution
+        placement = place(None, AskedGeometry(resolution, asked.voxel_offset or offset), name)
+    else:
+        affine = world_nm_to_affine(transform, scale.resolution, offset)
+        asked = AskedGeometry(asked.resolution, asked.voxel_offset or offset)
+        placement = place(affine, asked, name)
+    kind: VolumeType = "segmentation" if opened.info.type == "segmentation" else "image"
+    header = SourceHeader(
+        name=name,
+        shape=scale.shape,
+        dtype=scale.dtype.newbyteorder("="),
+        affine_voxel_to_mm=placement.affine_voxel_to_mm,
+        # As info says it, without a detour over the affine.
+        resolution_nm=asked.resolution or scale.resolution,
+        voxel_offset=placement.voxel_offset,
+        suggested_type=SuggestedType(kind, "the volume's info says so"),
+        notes=placement.notes,
+    )
+    return PrecomputedSource(header, scale)
+
+
+def _transform(opened: volume.Volume, name: str) -> Affine | None:
+    document = opened.store.get("transform.json")
+    if document is None:
+        return None
+    try:
+        matrix = np.array(json.loads(document), dtype=np.float64)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FormatError(f"{name}/transform.json: no matrix of numbers: {error}") from error
+    if matrix.shape != (4, 4):
+        raise FormatError(f"{name}/transform.json: expected a 4x4 matrix, got {matrix.shape}")
+    return matrix
+
+
+class PrecomputedSource(Source):
+    """One scale of a volume. Each chunk is decoded once where planes are read in order.
+
+    Planes of a row of chunks that is only partly asked for are kept until another row is.
+    """
+
+    def __init__(self, header: SourceHeader, scale: volume.ScaleArray) -> None:
+        self.header = header
+        self._scale = scale
+        self._depth = scale.chunk_size[2]
+        self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of one row of chunks, twice: as it is decoded, and as it is kept."""
+        rows = min(self._depth, self.shape[2])
+        return 2 * rows * self.header.byte_count // self.shape[2]
+
+    def read(
+        self,
+        start: int,
+        stop: int,
+        out: np.ndarray[Any, Any],
+        *,
+        window: Window | None = None,
+    ) -> None:
+        """Fill `out` with planes [start, stop) along z; see `Source.read`."""
+        x, y, _ = self.check_read(start, stop, out, window)
+        first = start
+        while first < stop:
+            row = first // self._depth
+            row_start = row * self._depth
+            row_stop = min(row_start + self._depth, self.shape[2])
+            last = min(stop, row_stop)
+            part = out[:, :, first - start : last - start]
+            if (first, last) == (row_start, row_stop):
+                part[...] = self._read_box(x, y, first, last)
+            else:
+                planes = self._row(row, (x, y), row_start, row_stop)
+                part[...] = planes[:, :, first - row_start : last - row_start]
+            first = last
+
+    def _row(self, row: int, window: Window, start: int, stop: int) -> np.ndarray[Any, Any]:
+        if self._kept is None or self._kept[:2] != (row, window):
+            self._kept = None
+            self._kept = (row, window, self._read_box(*window, start, stop))
+        return self._kept[2]
+
+    def _read_box(self, x: slice, y: slice, start: int, stop: int) -> np.ndarray[Any, Any]:
+        origin = self._scale.voxel_offset
+        first: Vec3 = (origin[0] + x.start, origin[1] + y.start, origin[2] + start)
+        last: Vec3 = (origin[0] + x.stop, origin[1] + y.stop, origin[2] + stop)
+        return self._scale.read(Box(first, last))
+
+    def close(self) -> None:
+        """Let go of the planes that are kept."""
+        self._kept = None
