@@ -3,6 +3,8 @@
 Callers have checked every size; see `ngcore.compressed_segmentation` for the public functions.
 """
 
+import os
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -18,14 +20,25 @@ cdef extern from "segmentation.h" nogil:
         size_t size
         size_t capacity
 
-    int encode_chunk_u32(const char *labels, const ptrdiff_t *shape, const ptrdiff_t *strides,
-                         const ptrdiff_t *block, WordBuffer *out)
-    int encode_chunk_u64(const char *labels, const ptrdiff_t *shape, const ptrdiff_t *strides,
-                         const ptrdiff_t *block, WordBuffer *out)
-    int decode_chunk_u32(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
-                         const ptrdiff_t *strides, const ptrdiff_t *block, size_t *fault)
-    int decode_chunk_u64(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
-                         const ptrdiff_t *strides, const ptrdiff_t *block, size_t *fault)
+    ctypedef struct Codec:
+        const char *instructions
+        int (*encode_u32)(const char *labels, const ptrdiff_t *shape, const ptrdiff_t *strides,
+                          const ptrdiff_t *block, WordBuffer *out) noexcept nogil
+        int (*encode_u64)(const char *labels, const ptrdiff_t *shape, const ptrdiff_t *strides,
+                          const ptrdiff_t *block, WordBuffer *out) noexcept nogil
+        int (*decode_u32)(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
+                          const ptrdiff_t *strides, const ptrdiff_t *block,
+                          size_t *fault) noexcept nogil
+        int (*decode_u64)(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
+                          const ptrdiff_t *strides, const ptrdiff_t *block,
+                          size_t *fault) noexcept nogil
+
+    Codec choose_codec(int only_baseline)
+
+# NGCORE_SIMD=baseline forces the kernels that run on any processor of the platform.
+cdef Codec codec = choose_codec(os.environ.get("NGCORE_SIMD") == "baseline")
+
+INSTRUCTIONS = codec.instructions.decode()
 
 
 cdef object finish_encoding(int status, WordBuffer *words):
@@ -48,7 +61,7 @@ def encode_u32(const uint32_t[:, :, :, :] labels, tuple block_size):
     cdef WordBuffer words = WordBuffer(NULL, 0, 0)
     cdef int status
     with nogil:
-        status = encode_chunk_u32(first, shape, strides, block, &words)
+        status = codec.encode_u32(first, shape, strides, block, &words)
     return finish_encoding(status, &words)
 
 
@@ -61,7 +74,7 @@ def encode_u64(const uint64_t[:, :, :, :] labels, tuple block_size):
     cdef WordBuffer words = WordBuffer(NULL, 0, 0)
     cdef int status
     with nogil:
-        status = encode_chunk_u64(first, shape, strides, block, &words)
+        status = codec.encode_u64(first, shape, strides, block, &words)
     return finish_encoding(status, &words)
 
 
@@ -75,7 +88,7 @@ def decode_u32(const uint8_t[::1] data, uint32_t[:, :, :, :] out, tuple block_si
     cdef size_t fault = 0
     cdef int status
     with nogil:
-        status = decode_chunk_u32(chunk, size, first, shape, strides, block, &fault)
+        status = codec.decode_u32(chunk, size, first, shape, strides, block, &fault)
     return status, 4 * fault
 
 
@@ -89,5 +102,5 @@ def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple block_si
     cdef size_t fault = 0
     cdef int status
     with nogil:
-        status = decode_chunk_u64(chunk, size, first, shape, strides, block, &fault)
+        status = codec.decode_u64(chunk, size, first, shape, strides, block, &fault)
     return status, 4 * fault

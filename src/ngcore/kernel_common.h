@@ -31,6 +31,38 @@
 #define NGCORE_RESTRICT restrict
 #endif
 
+/* Kernels are compiled twice where that pays: for any x86-64, and for one with AVX2, which is
+ * chosen when the module is imported. `BEGIN_AVX2` and `END_AVX2` enclose the second copy. */
+#if defined(__x86_64__) && defined(__clang__)
+#define NGCORE_AVX2 1
+#define BEGIN_AVX2                                                                                \
+    _Pragma("clang attribute push(__attribute__((target(\"avx2,bmi,bmi2\"))), apply_to = function)")
+#define END_AVX2 _Pragma("clang attribute pop")
+#elif defined(__x86_64__) && defined(__GNUC__)
+#define NGCORE_AVX2 1
+#define BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,bmi,bmi2\")")
+#define END_AVX2 _Pragma("GCC pop_options")
+#endif
+
+#ifdef NGCORE_AVX2
+#include <immintrin.h>
+static inline int cpu_has_avx2(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
+}
+#else
+static inline int cpu_has_avx2(void) { return 0; }
+#endif
+
+/* Vectors for bitwise work, wherever the compiler has them: SSE2, NEON, AVX2. */
+#if defined(__GNUC__) || defined(__clang__)
+#define NGCORE_VECTORS 1
+typedef uint64_t Vector16 __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint64_t Vector32 __attribute__((vector_size(32), aligned(1), may_alias));
+#endif
+
 static inline ptrdiff_t smaller_of(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static inline ptrdiff_t ceil_divide(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }

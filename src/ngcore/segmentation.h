@@ -137,28 +137,83 @@ static int share_table(TableIndex *index, WordBuffer *out, size_t channel, const
     return SEG_OK;
 }
 
+/* The three spatial axes, the one whose voxels lie closest together first. */
+static void order_axes(const ptrdiff_t *strides, int *order)
+{
+    int i, j;
+    for (i = 0; i < 3; i++) {
+        for (j = i; j > 0 && llabs(strides[order[j - 1]]) > llabs(strides[i]); j--)
+            order[j] = order[j - 1];
+        order[j] = i;
+    }
+}
+
+/* ---- numbers of voxels, from the order of memory to the order of the block ---- */
+
+/* Transpose 8 rows of 8 bytes, `stride` bytes apart: swap halves, quarters, then eighths. */
+static inline void transpose_bytes(const uint8_t *from, uint8_t *to, size_t stride)
+{
+    static const uint64_t keep[3] = {UINT64_C(0x00000000FFFFFFFF), UINT64_C(0x0000FFFF0000FFFF),
+                                     UINT64_C(0x00FF00FF00FF00FF)};
+    uint64_t rows[8];
+    int stage, i;
+    for (i = 0; i < 8; i++)
+        memcpy(rows + i, from + (size_t)i * stride, 8);
+    for (stage = 0; stage < 3; stage++) {
+        const int distance = 4 >> stage;
+        for (i = 0; i < 8; i++) {
+            if (!(i & distance)) {
+                const uint64_t a = rows[i], b = rows[i + distance], low = keep[stage];
+                rows[i] = (a & low) | (b & low) << (8 * distance);
+                rows[i + distance] = (a >> (8 * distance) & low) | (b & ~low);
+            }
+        }
+    }
+    for (i = 0; i < 8; i++)
+        memcpy(to + (size_t)i * stride, rows + i, 8);
+}
+
+/* Distance in the block (x fastest) between neighbours on each axis of memory. */
+static void block_steps(const ptrdiff_t *near_block, const int *nearest, ptrdiff_t *steps)
+{
+    ptrdiff_t block[3];
+    int axis;
+    for (axis = 0; axis < 3; axis++)
+        block[nearest[axis]] = near_block[axis];
+    for (axis = 0; axis < 3; axis++)
+        steps[axis] = nearest[axis] == 0 ? 1 : nearest[axis] == 1 ? block[0] : block[0] * block[1];
+}
+
+static void reorder_bytes(const uint8_t *from, uint32_t *turned, const ptrdiff_t *near_block,
+                          const int *nearest)
+{
+    uint8_t *to = (uint8_t *)turned;
+    ptrdiff_t steps[3], x, y, z;
+    block_steps(near_block, nearest, steps);
+    if (nearest[0] == 2 && nearest[1] == 1 && near_block[0] == 8 && near_block[1] == 8 &&
+        near_block[2] == 8) { /* C order and the usual block */
+        for (y = 0; y < 8; y++)
+            transpose_bytes(from + 8 * y, to + 8 * y, 64);
+        return;
+    }
+    for (z = 0; z < near_block[2]; z++)
+        for (y = 0; y < near_block[1]; y++)
+            for (x = 0; x < near_block[0]; x++)
+                to[x * steps[0] + y * steps[1] + z * steps[2]] = *from++;
+}
+
+static void reorder_words(const uint32_t *from, uint32_t *to, const ptrdiff_t *near_block,
+                          const int *nearest)
+{
+    ptrdiff_t steps[3], x, y, z;
+    block_steps(near_block, nearest, steps);
+    for (z = 0; z < near_block[2]; z++)
+        for (y = 0; y < near_block[1]; y++)
+            for (x = 0; x < near_block[0]; x++)
+                to[x * steps[0] + y * steps[1] + z * steps[2]] = *from++;
+}
+
 /* ---- bits ---- */
-
-/* Put the low 32 bits of `bits` at the even positions of a 64-bit word. */
-static inline uint64_t spread_by_2(uint64_t bits)
-{
-    bits &= UINT64_C(0xFFFFFFFF);
-    bits = (bits | bits << 16) & UINT64_C(0x0000FFFF0000FFFF);
-    bits = (bits | bits << 8) & UINT64_C(0x00FF00FF00FF00FF);
-    bits = (bits | bits << 4) & UINT64_C(0x0F0F0F0F0F0F0F0F);
-    bits = (bits | bits << 2) & UINT64_C(0x3333333333333333);
-    return (bits | bits << 1) & UINT64_C(0x5555555555555555);
-}
-
-/* Put the low 16 bits of `bits` at every fourth position of a 64-bit word. */
-static inline uint64_t spread_by_4(uint64_t bits)
-{
-    bits &= UINT64_C(0xFFFF);
-    bits = (bits | bits << 24) & UINT64_C(0x000000FF000000FF);
-    bits = (bits | bits << 12) & UINT64_C(0x000F000F000F000F);
-    bits = (bits | bits << 6) & UINT64_C(0x0303030303030303);
-    return (bits | bits << 3) & UINT64_C(0x1111111111111111);
-}
 
 static inline int lowest_bit(uint64_t bits)
 {
@@ -183,14 +238,16 @@ static inline unsigned width_for(size_t labels)
 
 /* ---- scratch of one encode call ---- */
 
-#define SEG_MAX_PEELED 8
+#define FEW_LABELS 16    /* what one byte shuffle looks up */
+#define UNNUMBERED 0xFF
 
 typedef struct {
     size_t voxels;        /* in one block, padded to whole 64s */
     void *block;          /* LABEL[voxels]: the block, gathered, x fastest */
-    uint64_t *masks;      /* [SEG_MAX_PEELED][voxels / 64]: where each label is */
+    uint8_t *few_ids;     /* [voxels]: number of each voxel's label, for few labels */
     void *pairs;          /* LabelId[2][max_labels]: labels by first appearance, then sorted */
-    uint32_t *ids;        /* [voxels] */
+    uint32_t *ids;        /* [voxels]: the same for many labels */
+    uint32_t *turned;     /* [voxels]: numbers turned from the order of memory to x, y, z */
     uint32_t *ranks;      /* [max_labels] */
     uint32_t *slots;      /* hash of labels to id + 1 */
     size_t max_labels;
@@ -201,9 +258,10 @@ typedef struct {
 static void scratch_free(Scratch *scratch)
 {
     free(scratch->block);
-    free(scratch->masks);
+    free(scratch->few_ids);
     free(scratch->pairs);
     free(scratch->ids);
+    free(scratch->turned);
     free(scratch->ranks);
     free(scratch->slots);
     free(scratch->tables.slots);
@@ -215,8 +273,9 @@ static int scratch_init(Scratch *scratch, size_t block_voxels, size_t label_size
     memset(scratch, 0, sizeof *scratch);
     scratch->voxels = (block_voxels + 63) / 64 * 64;
     scratch->block = malloc(scratch->voxels * label_size);
-    scratch->masks = (uint64_t *)malloc(SEG_MAX_PEELED * (scratch->voxels / 64) * sizeof(uint64_t));
-    return scratch->block && scratch->masks && table_index_grow(&scratch->tables);
+    scratch->few_ids = (uint8_t *)malloc(scratch->voxels);
+    scratch->turned = (uint32_t *)malloc(scratch->voxels * sizeof(uint32_t));
+    return scratch->block && scratch->few_ids && scratch->turned && table_index_grow(&scratch->tables);
 }
 
 static int scratch_for_many_labels(Scratch *scratch, size_t pair_size)
@@ -233,6 +292,10 @@ static int scratch_for_many_labels(Scratch *scratch, size_t pair_size)
     scratch->slots = (uint32_t *)malloc(scratch->slot_count * sizeof(uint32_t));
     return scratch->pairs && scratch->ids && scratch->ranks && scratch->slots;
 }
+
+/* ---- the codec, for each type of label and each set of instructions ---- */
+
+#define VECTOR Vector16
 
 #define LABEL uint32_t
 #define LABEL_WORDS 1
@@ -251,5 +314,59 @@ static int scratch_for_many_labels(Scratch *scratch, size_t pair_size)
 #undef LABEL
 #undef LABEL_WORDS
 #undef NAME
+
+#ifdef NGCORE_AVX2
+BEGIN_AVX2
+#define WITH_AVX2
+#undef VECTOR
+#define VECTOR Vector32
+
+#define LABEL uint32_t
+#define LABEL_WORDS 1
+#define NAME(function) function##_u32_avx2
+#include "segmentation_encode.h"
+#include "segmentation_decode.h"
+#undef LABEL
+#undef LABEL_WORDS
+#undef NAME
+
+#define LABEL uint64_t
+#define LABEL_WORDS 2
+#define NAME(function) function##_u64_avx2
+#include "segmentation_encode.h"
+#include "segmentation_decode.h"
+#undef LABEL
+#undef LABEL_WORDS
+#undef NAME
+
+#undef WITH_AVX2
+END_AVX2
+#endif
+
+/* The best codec for this machine. */
+typedef int EncodeChunk(const char *, const ptrdiff_t *, const ptrdiff_t *, const ptrdiff_t *,
+                        WordBuffer *);
+typedef int DecodeChunk(const uint8_t *, size_t, char *, const ptrdiff_t *, const ptrdiff_t *,
+                        const ptrdiff_t *, size_t *);
+
+typedef struct {
+    const char *instructions;
+    EncodeChunk *encode_u32, *encode_u64;
+    DecodeChunk *decode_u32, *decode_u64;
+} Codec;
+
+static Codec choose_codec(int only_baseline)
+{
+    const Codec baseline = {"baseline", encode_chunk_u32, encode_chunk_u64, decode_chunk_u32,
+                            decode_chunk_u64};
+#ifdef NGCORE_AVX2
+    const Codec avx2 = {"avx2", encode_chunk_u32_avx2, encode_chunk_u64_avx2,
+                        decode_chunk_u32_avx2, decode_chunk_u64_avx2};
+    if (!only_baseline && cpu_has_avx2())
+        return avx2;
+#endif
+    (void)only_baseline;
+    return baseline;
+}
 
 #endif

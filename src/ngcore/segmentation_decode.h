@@ -29,32 +29,162 @@ static uint32_t NAME(largest_index)(const uint8_t *values, unsigned width, uint6
     return largest;
 }
 
-static void NAME(fill_box)(LABEL label, char *box, const ptrdiff_t *extent,
-                           const ptrdiff_t *strides)
+/* Fill the box with one label. `length` is a constant where it is 8. */
+static inline void NAME(fill_rows)(LABEL label, char *box, ptrdiff_t length,
+                                   const ptrdiff_t *extent, const ptrdiff_t *strides)
 {
     ptrdiff_t x, y, z;
     for (z = 0; z < extent[2]; z++) {
         for (y = 0; y < extent[1]; y++) {
-            char *row = box + z * strides[2] + y * strides[1];
-            if (strides[0] == sizeof(LABEL)) {
-                LABEL *voxels = (LABEL *)row;
-                for (x = 0; x < extent[0]; x++)
-                    voxels[x] = label;
-            } else {
-                for (x = 0; x < extent[0]; x++)
-                    *(LABEL *)(row + x * strides[0]) = label;
-            }
+            LABEL *row = (LABEL *)(box + z * strides[2] + y * strides[1]);
+            for (x = 0; x < length; x++)
+                row[x] = label;
         }
     }
 }
 
-/* Look up every voxel of the box; `width` is a constant wherever this is inlined. */
+static void NAME(fill_box)(LABEL label, char *box, const ptrdiff_t *extent,
+                           const ptrdiff_t *strides)
+{
+    ptrdiff_t x, y, z;
+    if (strides[0] == sizeof(LABEL) && extent[0] == 8) {
+        NAME(fill_rows)(label, box, 8, extent, strides);
+    } else if (strides[0] == sizeof(LABEL)) {
+        NAME(fill_rows)(label, box, extent[0], extent, strides);
+    } else {
+        for (z = 0; z < extent[2]; z++)
+            for (y = 0; y < extent[1]; y++)
+                for (x = 0; x < extent[0]; x++)
+                    *(LABEL *)(box + z * strides[2] + y * strides[1] + x * strides[0]) = label;
+    }
+}
+
+#ifdef WITH_AVX2
+/* A whole table of 2, 4 or 16 labels (width 1, 2 or 4) in registers. */
+typedef struct {
+    __m256i low[2]; /* lower halves of the labels 0 to 7 and 8 to 15 */
+#if LABEL_WORDS == 2
+    __m256i high[2];
+#endif
+} NAME(SmallTable);
+
+static inline NAME(SmallTable) NAME(load_small_table)(const uint8_t *table, unsigned width)
+{
+    NAME(SmallTable) small;
+    uint32_t words[2][16];
+    const unsigned count = 1u << width;
+    unsigned i;
+    for (i = 0; i < 16; i++) { /* repeated, so that no bit beyond an index matters */
+        const uint8_t *entry = table + (i % count) * sizeof(LABEL);
+        words[0][i] = load_word(entry);
+#if LABEL_WORDS == 2
+        words[1][i] = load_word(entry + 4);
+#endif
+    }
+    for (i = 0; i < 2; i++) {
+        small.low[i] = _mm256_loadu_si256((const __m256i *)words[0] + i);
+#if LABEL_WORDS == 2
+        small.high[i] = _mm256_loadu_si256((const __m256i *)words[1] + i);
+#endif
+    }
+    return small;
+}
+
+static inline __m256i NAME(permute_table)(const __m256i *words, __m256i indices, unsigned width)
+{
+    const __m256i lower = _mm256_permutevar8x32_epi32(words[0], indices);
+    if (width < 4)
+        return lower;
+    /* Bit 3 of an index, as the sign, chooses between the tables' halves. */
+    return _mm256_castps_si256(_mm256_blendv_ps(
+        _mm256_castsi256_ps(lower),
+        _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(words[1], indices)),
+        _mm256_castsi256_ps(_mm256_slli_epi32(indices, 28))));
+}
+
+/* Look up eight voxels, whose values are `width` bytes; a constant of 1, 2 or 4. */
+static inline void NAME(permute_eight)(const uint8_t *values, const NAME(SmallTable) *small,
+                                       unsigned width, LABEL *to)
+{
+    uint32_t bits = 0;
+    __m256i indices;
+    memcpy(&bits, values, width);
+    indices = _mm256_set1_epi32((int)bits);
+#if LABEL_WORDS == 1
+    indices = _mm256_srlv_epi32(
+        indices, _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                                    _mm256_set1_epi32((int)width)));
+    _mm256_storeu_si256((__m256i *)to, NAME(permute_table)(small->low, indices, width));
+#else
+    /* Unpacking joins the halves of labels 0, 1 | 2, 3 and of 4, 5 | 6, 7: look up in that order. */
+    indices = _mm256_srlv_epi32(
+        indices, _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7),
+                                    _mm256_set1_epi32((int)width)));
+    {
+        const __m256i low = NAME(permute_table)(small->low, indices, width);
+        const __m256i high = NAME(permute_table)(small->high, indices, width);
+        _mm256_storeu_si256((__m256i *)to, _mm256_unpacklo_epi32(low, high));
+        _mm256_storeu_si256((__m256i *)to + 1, _mm256_unpackhi_epi32(low, high));
+    }
+#endif
+}
+#endif
+
+/* Look up eight voxels, whose values are `width` bytes; a constant of 1, 2, 4 or 8. */
+static inline void NAME(look_up_eight)(const uint8_t *values, const uint8_t *table, unsigned width,
+                                       LABEL *to)
+{
+    uint64_t indices = 0;
+    int x;
+    memcpy(&indices, values, width);
+    if (width == 1) { /* two labels: choose without a look-up, all eight at once */
+        const LABEL zero = NAME(load_label)(table);
+        const LABEL change = zero ^ NAME(load_label)(table + sizeof(LABEL));
+        for (x = 0; x < 8; x++)
+            to[x] = zero ^ (change & ((LABEL)0 - ((LABEL)indices >> x & 1)));
+    } else {
+        const uint64_t mask = (UINT64_C(1) << width) - 1;
+        for (x = 0; x < 8; x++)
+            to[x] = NAME(load_label)(table + (size_t)(indices >> (x * width) & mask) *
+                                                 sizeof(LABEL));
+    }
+}
+
+/* Look up every voxel of the box; `width` is a constant wherever this is inlined. A table that is
+ * not `whole` may be read only where the values say. */
 static inline void NAME(look_up_box)(const uint8_t *values, const uint8_t *table, unsigned width,
-                                     const ptrdiff_t *block, char *box, const ptrdiff_t *extent,
-                                     const ptrdiff_t *strides)
+                                     int whole, const ptrdiff_t *block, char *box,
+                                     const ptrdiff_t *extent, const ptrdiff_t *strides)
 {
     const uint32_t mask = width == 32 ? UINT32_MAX : (UINT32_C(1) << width) - 1;
+    const int has_rows_of_8 =
+        extent[0] == block[0] && extent[0] % 8 == 0 && strides[0] == sizeof(LABEL);
     ptrdiff_t x, y, z;
+#ifdef WITH_AVX2
+    if (width <= 4 && whole && has_rows_of_8) { /* the table stays in registers */
+        const NAME(SmallTable) small = NAME(load_small_table)(table, width);
+        for (z = 0; z < extent[2]; z++) {
+            for (y = 0; y < extent[1]; y++) {
+                LABEL *row = (LABEL *)(box + z * strides[2] + y * strides[1]);
+                const uint8_t *from = values + (size_t)(block[0] / 8 * (y + block[1] * z)) * width;
+                for (x = 0; x < extent[0]; x += 8, from += width)
+                    NAME(permute_eight)(from, &small, width, row + x);
+            }
+        }
+        return;
+    }
+#endif
+    if (width <= 8 && (width > 1 || whole) && has_rows_of_8) { /* whole bytes of values per row */
+        for (z = 0; z < extent[2]; z++) {
+            for (y = 0; y < extent[1]; y++) {
+                LABEL *row = (LABEL *)(box + z * strides[2] + y * strides[1]);
+                const uint8_t *from = values + (size_t)(block[0] / 8 * (y + block[1] * z)) * width;
+                for (x = 0; x < extent[0]; x += 8, from += width)
+                    NAME(look_up_eight)(from, table, width, row + x);
+            }
+        }
+        return;
+    }
     for (z = 0; z < extent[2]; z++) {
         for (y = 0; y < extent[1]; y++) {
             char *row = box + z * strides[2] + y * strides[1];
@@ -95,6 +225,7 @@ static int NAME(decode_channel)(const uint8_t *data, size_t channel, size_t end,
         const size_t values_offset = load_word(base + 4 * header + 4);
         const unsigned width = word >> 24;
         const uint8_t *table = base + 4 * table_offset, *values = base;
+        int whole = 1;
         char *box = out;
         *fault = channel + header;
         if (width > 32 || (width & (width - 1)))
@@ -114,9 +245,9 @@ static int NAME(decode_channel)(const uint8_t *data, size_t channel, size_t end,
             if (values_offset + words > used)
                 used = values_offset + (size_t)words;
             *fault = channel + values_offset;
-            if ((uint64_t)LABEL_WORDS << width > room - table_offset &&
-                NAME(largest_index)(values, width, volume) >=
-                    (room - table_offset) / LABEL_WORDS)
+            whole = (uint64_t)LABEL_WORDS << width <= room - table_offset;
+            if (!whole && NAME(largest_index)(values, width, volume) >=
+                              (room - table_offset) / LABEL_WORDS)
                 return SEG_INDEX_OUTSIDE;
         }
         for (axis = 0; axis < 3; axis++) {
@@ -126,12 +257,12 @@ static int NAME(decode_channel)(const uint8_t *data, size_t channel, size_t end,
         }
         switch (width) {
         case 0: NAME(fill_box)(NAME(load_label)(table), box, extent, strides); break;
-        case 1: NAME(look_up_box)(values, table, 1, block, box, extent, strides); break;
-        case 2: NAME(look_up_box)(values, table, 2, block, box, extent, strides); break;
-        case 4: NAME(look_up_box)(values, table, 4, block, box, extent, strides); break;
-        case 8: NAME(look_up_box)(values, table, 8, block, box, extent, strides); break;
-        case 16: NAME(look_up_box)(values, table, 16, block, box, extent, strides); break;
-        default: NAME(look_up_box)(values, table, 32, block, box, extent, strides); break;
+        case 1: NAME(look_up_box)(values, table, 1, whole, block, box, extent, strides); break;
+        case 2: NAME(look_up_box)(values, table, 2, whole, block, box, extent, strides); break;
+        case 4: NAME(look_up_box)(values, table, 4, whole, block, box, extent, strides); break;
+        case 8: NAME(look_up_box)(values, table, 8, whole, block, box, extent, strides); break;
+        case 16: NAME(look_up_box)(values, table, 16, whole, block, box, extent, strides); break;
+        default: NAME(look_up_box)(values, table, 32, whole, block, box, extent, strides); break;
         }
     }
     /* The last table ends with the largest index of a block that uses it. */
