@@ -330,7 +330,8 @@ class _Selection:
         first = max(0, -((self.start - origin) // self.step))
         last = min(self.count, -((self.start - origin - side) // self.step))
         in_chunk = self.start + first * self.step - origin
-        return slice(in_chunk, side, self.step), slice(first, last)
+        end = in_chunk + (last - first) * self.step
+        return slice(in_chunk, end, self.step), slice(first, last)
 
     @property
     def _last(self) -> int:
