@@ -61,6 +61,8 @@ def assert_close(voxels, expected, mean_error=0):
 def skip_what_cloudvolume_lacks(encoding, voxels):
     if encoding == "png":
         pytest.importorskip("pyspng")
+        if voxels.dtype == np.uint16:
+            pytest.skip("CloudVolume has no png of 16 bits")
     if encoding in ("png", "jpeg") and voxels.shape[3] > 1:
         # Neuroglancer and tensorstore agree that pixels are interleaved.
         pytest.skip("CloudVolume takes interleaved pixels for planes")

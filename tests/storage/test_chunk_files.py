@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import gzip as standard_gzip
+
+import numpy as np
+import pytest
+
+import ngcore
+from ngcore.errors import FormatError, InputError
+from ngcore.formats import gzip
+from ngcore.storage import LocalStore, create_chunks, open_chunks
+from volumes import make_info, write_volume
+
+VOXELS = np.arange(10 * 6 * 4, dtype=np.uint16).reshape((10, 6, 4, 1), order="F")
+INFO = make_info(VOXELS, chunk_sizes=((4, 4, 4),), voxel_offset=(-5, 0, 7))
+CELL = (2, 1, 0)
+ENCODED = VOXELS[8:, 4:].tobytes(order="F")
+LAYOUTS = [(layout, gzip) for layout in ("flat", "nested") for gzip in (False, True)]
+NAMES = {
+    ("flat", False): "1_1_1/3-5_4-6_7-11",
+    ("flat", True): "1_1_1/3-5_4-6_7-11.gz",
+    ("nested", False): "1_1_1/3-5/4-6/7-11",
+    ("nested", True): "1_1_1/3-5/4-6/7-11.gz",
+}
+
+
+class CountingStore(LocalStore):
+    """Counts the files it looks for."""
+
+    looks = 0
+
+    def get(self, name, start=0, stop=None):
+        self.looks += 1
+        return super().get(name, start, stop)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalStore(tmp_path)
+
+
+def writer(store, layout, gzip):
+    return create_chunks(store, INFO, 0, layout=layout, gzip=gzip)
+
+
+@pytest.mark.parametrize(("layout", "gzip"), LAYOUTS)
+class TestEveryLayout:
+    def test_chunk_has_the_name_of_its_layout(self, store, layout, gzip):
+        writer(store, layout, gzip).write(CELL, ENCODED)
+        assert list(store.list()) == [NAMES[layout, gzip]]
+
+    def test_chunk_is_read_wherever_it_lies(self, store, layout, gzip):
+        writer(store, layout, gzip).write(CELL, ENCODED)
+        assert open_chunks(store, INFO, 0).read(CELL) == ENCODED
+
+    def test_chunk_of_zeros_is_written_too(self, store, layout, gzip):
+        writer(store, layout, gzip).write(CELL, None)
+        assert open_chunks(store, INFO, 0).read(CELL) == bytes(len(ENCODED))
+
+    def test_absent_chunk_is_none(self, store, layout, gzip):
+        writer(store, layout, gzip).write(CELL, ENCODED)
+        assert open_chunks(store, INFO, 0).read((0, 0, 0)) is None
+
+    def test_whole_volume_comes_back(self, tmp_path, layout, gzip):
+        write_volume(tmp_path, VOXELS, INFO, layout=layout, gzip=gzip)
+        np.testing.assert_array_equal(ngcore.open(tmp_path).scales[0][...], VOXELS)
+
+    def test_layout_that_was_found_is_looked_for_first(self, tmp_path, layout, gzip):
+        store = CountingStore(tmp_path)
+        chunks = writer(store, layout, gzip)
+        cells = list(INFO.scales[0].grid.cells())
+        for cell in cells:
+            chunks.write(cell, None)
+        reader = open_chunks(store, INFO, 0)
+        for cell in cells:
+            assert reader.read(cell) is not None
+        assert store.looks <= len(cells) + 3
+
+    def test_copy_left_by_a_run_with_another_layout_is_removed(self, store, layout, gzip):
+        for other in LAYOUTS:
+            writer(store, *other).write(CELL, bytes(len(ENCODED)))
+        writer(store, layout, gzip).write(CELL, ENCODED)
+        assert list(store.list()) == [NAMES[layout, gzip]]
+        assert open_chunks(store, INFO, 0).read(CELL) == ENCODED
+
+
+def test_reader_finds_chunks_of_mixed_layouts(store):
+    cells = list(INFO.scales[0].grid.cells())
+    for number, cell in enumerate(cells):
+        layout, is_gzipped = LAYOUTS[number % 4]
+        scale = INFO.scales[0]
+        name = scale.grid.name(cell) if layout == "flat" else scale.grid.nested_name(cell)
+        data = bytes([number])
+        store.put(
+            f"1_1_1/{name}" + ".gz" * is_gzipped, gzip.compress(data) if is_gzipped else data
+        )
+    reader = open_chunks(store, INFO, 0)
+    assert [reader.read(cell) for cell in cells] == [bytes([n]) for n in range(len(cells))]
+
+
+def test_gzipped_chunk_of_other_programs_is_read(store):
+    store.put(NAMES["flat", True], standard_gzip.compress(ENCODED))
+    assert open_chunks(store, INFO, 0).read(CELL) == ENCODED
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"junk", gzip.compress(ENCODED)[:-1], gzip.compress(bytes(10_000_000))]
+)
+def test_damaged_gzip_names_its_file(store, data):
+    store.put(NAMES["nested", True], data)
+    with pytest.raises(FormatError, match=r"^1_1_1/3-5/4-6/7-11\.gz in "):
+        open_chunks(store, INFO, 0).read(CELL)
+
+
+@pytest.mark.parametrize(("layout", "gzip"), LAYOUTS)
+def test_file_larger_than_any_chunk_is_refused_unread(store, layout, gzip):
+    store.put(NAMES[layout, gzip], bytes(5_000_000))
+    with pytest.raises(FormatError, match="larger than"):
+        open_chunks(store, INFO, 0).read(CELL)
+
+
+def test_cell_that_is_not_on_the_grid_is_refused(store):
+    with pytest.raises(InputError, match="no chunk"):
+        open_chunks(store, INFO, 0).read((3, 0, 0))
+    with pytest.raises(InputError, match="no chunk"):
+        writer(store, "flat", False).write((0, 0, -1), ENCODED)
+
+
+def test_unknown_layout_is_refused(store):
+    with pytest.raises(InputError, match="flat or nested"):
+        create_chunks(store, INFO, 0, layout="deep")
+
+
+def test_encoding_that_ngcore_lacks_is_refused(store):
+    info = make_info(VOXELS.astype(np.uint8), encoding="jpegxl")
+    with pytest.raises(InputError, match="jpegxl"):
+        open_chunks(store, info, 0)
