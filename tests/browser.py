@@ -176,7 +176,8 @@ class Neuroglancer:
         self.page.screenshot(path=path)
 
 
-def _unavailable(reason: str) -> NoReturn:
+def unavailable(reason: str) -> NoReturn:
+    """Skip a test that needs what is not here; in CI fail, since all is there."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must run the browser tests, but {reason}")
     pytest.skip(reason)
@@ -187,10 +188,10 @@ def neuroglancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neuroglan
     """One browser and one page with the client, for the whole session."""
     for package in NEEDED:
         if importlib.util.find_spec(package) is None:
-            _unavailable(f"the package {package} is not installed")
+            unavailable(f"the package {package} is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        _unavailable("Chromium is not installed")
+        unavailable("Chromium is not installed")
 
     from playwright.sync_api import sync_playwright
 

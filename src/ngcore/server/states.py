@@ -36,8 +36,8 @@ _PANEL_PIXELS = 420
 # Half a turn about x: in the sections x grows to the right, y and z grow upwards. (The client's
 # yz panel has y upright, whatever the orientation.)
 _UPRIGHT_SECTIONS = (1.0, 0.0, 0.0, 0.0)
-# From the front, a little from the subject's left and from above, with superior up.
-_UPRIGHT_3D = (-0.2029, 0.7901, -0.5603, 0.1439)
+# From behind, a little from the left and from above: superior is up, right is right here too.
+_UPRIGHT_3D = (0.8224, -0.1765, 0.1135, -0.5288)
 
 
 @dataclass(frozen=True, slots=True)
