@@ -114,7 +114,8 @@ def _leading_time_axis(image: SpatialImage) -> int:
     if not isinstance(image, nibabel.minc1.Minc1Image):
         return 0
     # nibabel's affine leaves that axis out, but no public name of nibabel tells where it is.
-    names = image.dataobj.minc_file._dim_names  # noqa: SLF001
+    proxy: Any = image.dataobj
+    names = proxy.minc_file._dim_names  # noqa: SLF001
     return int(len(names) == 4 and not names[0].endswith("space"))
 
 
