@@ -5,6 +5,7 @@ https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
+import tokenize
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+
+PARSING_ERRORS = (
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+)
+"""What NumPy raises while it reads malformed headers, which are Python literals."""
 
 
 def open_npy(path: Path, name: str, asked: AskedGeometry) -> RawSource:
@@ -72,7 +84,7 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
             shape, is_fortran, dtype = readers[version](file)
     except InputError:
         raise
-    except (ValueError, TypeError, SyntaxError, RecursionError, OverflowError) as error:
+    except PARSING_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(f"{name}: no sound .npy file: {reason}; save the array again") from error
     return shape, is_fortran, dtype
