@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
+    # tifffile is imported where it is needed
     TiffFile = Any
-    TiffSeries = Any
 
 _NM_PER_UNIT = {
     "pm": 1e-3,
@@ -35,15 +35,15 @@ _NM_PER_UNIT = {
 }
 
 
-def pixel_size_nm(tiff: TiffFile, series: TiffSeries) -> tuple[float, float, float] | None:
+def pixel_size_nm(tiff: TiffFile) -> tuple[float, float, float] | None:
     """Return the size of a pixel along (column, row, slice) in nanometres, or None.
 
     None also where a part of it, or a unit, is not known.
     """
-    if tiff.is_ome and series.kind == "ome":
+    if tiff.is_ome:
         return _from_ome(tiff.ome_metadata)
     if tiff.is_imagej:
-        return _from_imagej(tiff.imagej_metadata or {}, series.keyframe)
+        return _from_imagej(tiff.imagej_metadata or {}, tiff.pages[0])
     return None
 
 

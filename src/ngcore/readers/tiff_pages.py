@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.readers.files import bytes_of
+from ngcore.readers.lzw import decode_lzw
 from ngcore.readers.slice_file import (
     FORMATS_EXTRA,
     PlaneLayout,
@@ -32,14 +34,20 @@ if TYPE_CHECKING:
     Page = Any
 
 _UNCOMPRESSED = 1
-LZW = 5
+_LZW = 5
 _DEFLATE = (8, 32946)
+_PACKBITS = 32773
 _HORIZONTAL_PREDICTOR = 2
 _MIN_IS_WHITE, _PALETTE = 0, 3
 
+# What can be decoded without imagecodecs, within memory that the tags bound.
+_BASE_COMPRESSIONS = (_UNCOMPRESSED, _LZW, *_DEFLATE, _PACKBITS)
+_BASE_PREDICTORS = (1, _HORIZONTAL_PREDICTOR)
+_BASE_BITS = (1, 8, 16, 32, 64)
+
 # The most output per byte of input: LZW repeats one growing string, deflate copies 258 bytes by
 # two bits, PackBits repeats a byte 128 times by two; Zstandard's run of 128 KiB takes four bytes.
-_RATIOS = {_UNCOMPRESSED: 1, LZW: 1500, **dict.fromkeys(_DEFLATE, 1032), 32773: 64}
+_RATIOS = {_UNCOMPRESSED: 1, _LZW: 1500, **dict.fromkeys(_DEFLATE, 1032), _PACKBITS: 64}
 _OTHER_RATIO = 40_000
 
 BLOCK_BYTES = 1 << 20
@@ -164,20 +172,20 @@ class TiffPlane:
     def _check_compression(self) -> None:
         tiff = import_tifffile().TIFF
         page = self._page
+        is_complete = has_imagecodecs()
         needs = []
-        if page.compression != _UNCOMPRESSED and page.compression not in tiff.DECOMPRESSORS:
-            needs.append(f"{_name(page.compression)} compression")
-        if page.predictor != 1 and page.predictor not in tiff.UNPREDICTORS:
-            needs.append(f"{_name(page.predictor)} predictor")
-        if page.bitspersample not in (1, 8, 16, 32, 64) and not has_imagecodecs():
+        if page.compression not in (tiff.DECOMPRESSORS if is_complete else _BASE_COMPRESSIONS):
+            needs.append(f"{_name(page.compression, 'unknown')} compression")
+        if page.predictor not in (tiff.UNPREDICTORS if is_complete else _BASE_PREDICTORS):
+            needs.append(f"{_name(page.predictor, 'unknown')} predictor")
+        if not is_complete and page.bitspersample not in _BASE_BITS:
             needs.append(f"{page.bitspersample} bits per sample")
-        if not needs:
-            return
-        if has_imagecodecs():
-            raise InputError(f"{self.where}: {' and '.join(needs)} can't be read")
-        raise MissingExtraError(
-            f"{self.where}: {' and '.join(needs)} of TIFF needs imagecodecs; {FORMATS_EXTRA}"
-        )
+        if needs and is_complete:
+            raise InputError(f"{self.where}: TIFF with {' and '.join(needs)} can't be read")
+        if needs:
+            raise MissingExtraError(
+                f"{self.where}: TIFF with {' and '.join(needs)} needs imagecodecs; {FORMATS_EXTRA}"
+            )
 
     def _check_segments(self) -> bool:
         """Check where segments lie; return whether the pixels lie row after row in one piece."""
@@ -293,28 +301,38 @@ class TiffPlane:
     ) -> np.ndarray[Any, Any]:
         """Return decoded pixels of shape (row, column, sample), which may be less than `shape`."""
         page = self._page
-        if (
-            page.compression in _DEFLATE
-            and page.predictor in (1, _HORIZONTAL_PREDICTOR)
-            and page.fillorder == 1
-            and page.bitspersample in (8, 16, 32, 64)
-        ):
-            return self._inflate(encoded, shape)
+        if self._is_decoded_here:
+            rows, columns, samples = shape
+            row_bytes = (columns * samples * page.bitspersample + 7) // 8
+            data = self._decompress(encoded, rows, row_bytes)
+            return self._pixels(data, shape)
         assert self._decode is not None
         tables = {}
         if page.jpegtables is not None or page.jpegheader is not None:
             tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
         segment, _, _ = self._decode(encoded, index, **tables)
         if segment is None:
-            raise FormatError("holds no pixels")
+            raise FormatError(f"{self.where}: holds no pixels; the file is damaged")
         pixels: np.ndarray[Any, Any] = segment[0]
         return pixels
 
-    def _inflate(self, encoded: bytearray, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
-        """Decode deflate within the memory that the tags promise, whatever the bytes say."""
+    @property
+    def _is_decoded_here(self) -> bool:
+        page = self._page
+        return (
+            (page.compression in _DEFLATE or (page.compression == _LZW and not has_imagecodecs()))
+            and page.predictor in _BASE_PREDICTORS
+            and page.bitspersample in _BASE_BITS
+            and page.fillorder == 1
+        )
+
+    def _decompress(self, encoded: bytearray, rows: int, row_bytes: int) -> bytes:
+        """Decode deflate or LZW, in no more memory than the tags promise."""
+        if self._page.compression == _LZW:
+            return decode_lzw(encoded, rows, row_bytes)
         from isal import isal_zlib
 
-        needed = math.prod(shape) * self.layout.dtype.itemsize
+        needed = rows * row_bytes
         stream = isal_zlib.decompressobj()
         try:
             data = stream.decompress(encoded, needed)
@@ -330,13 +348,21 @@ class TiffPlane:
                 f"{self.where}: {len(data)} bytes where {needed} make a strip or tile; "
                 f"the file is damaged"
             )
+        return data
+
+    def _pixels(self, data: bytes, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+        """Return decompressed bytes as pixels, the predictor undone."""
+        rows, columns, samples = shape
+        if self._page.bitspersample == 1:
+            packed = np.frombuffer(data, np.uint8).reshape(rows, -1)
+            return np.unpackbits(packed, axis=1, count=columns * samples).reshape(shape)
         pixels = np.frombuffer(data, self._stored_dtype).reshape(shape)
         if self._page.predictor == _HORIZONTAL_PREDICTOR:
             # differences wrap around, floating-point ones as the integers of their bytes
-            words = f"{self._byte_order}u{self.layout.dtype.itemsize}"
-            native = pixels.view(words).astype(f"=u{self.layout.dtype.itemsize}")
-            np.add.accumulate(native, axis=1, out=native)
-            pixels = native.view(self.layout.dtype)
+            size = self.layout.dtype.itemsize
+            words = pixels.view(f"{self._byte_order}u{size}").astype(f"=u{size}")
+            np.add.accumulate(words, axis=1, out=words)
+            pixels = words.view(self.layout.dtype)
         return pixels
 
     def _segment_shape(self) -> tuple[int, int]:
@@ -346,6 +372,7 @@ class TiffPlane:
         return min(page.rowsperstrip, page.imagelength), page.imagewidth
 
 
+@cache
 def has_imagecodecs() -> bool:
     """Whether the package that decodes most compressions is installed."""
     try:
@@ -355,5 +382,6 @@ def has_imagecodecs() -> bool:
     return True
 
 
-def _name(value: Any) -> str:
-    return getattr(value, "name", str(value))
+def _name(value: Any, default: str) -> str:
+    """Return what tifffile calls a tag's value."""
+    return getattr(value, "name", default)
