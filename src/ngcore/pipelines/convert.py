@@ -23,6 +23,7 @@ from ngcore.affines import volume_to_world_nm
 from ngcore.errors import InputError
 from ngcore.execution.threads import ThreadPool
 from ngcore.formats.chunks import Box, Vec3
+from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import ChunkEncoding, make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.formats.pyramid import pyramid_scales
@@ -31,7 +32,7 @@ from ngcore.pipelines.destination import Destination
 from ngcore.pipelines.kept import KeptScale
 from ngcore.pipelines.options import ConvertOptions, OptionValues, VolumeKind
 from ngcore.pipelines.plan import MEBIBYTE, Level, Pass, Plan, make_plan
-from ngcore.pipelines.provenance import provenance_json
+from ngcore.pipelines.provenance import provenance_json, with_digests
 from ngcore.pipelines.walk import BandWalk, Downsampling, Voxels, empty_planes
 from ngcore.readers import open_source
 from ngcore.readers.base import Source
@@ -75,6 +76,22 @@ class Conversion:
     side_files: dict[str, bytes]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a conversion that ran to its end tells.
+
+    Attributes
+    ----------
+    counts : Counts
+        What happened to the values on the way.
+    digests : dict of str to str
+        Of the voxels of every scale, by its key.
+    """
+
+    counts: Counts
+    digests: dict[str, str]
 
 
 def convert(
@@ -132,9 +149,11 @@ def convert(
                 logger.info(note)
             for warning in conversion.warnings:
                 logger.warning(warning)
-            counts = carry_out(conversion, opened, asked, destination, progress)
-            _warn_of(counts, opened.name, conversion.info.data_type)
-            destination.finish(conversion.side_files, fsync=asked.fsync)
+            outcome = carry_out(conversion, opened, asked, destination, progress)
+            _warn_of(outcome.counts, opened.name, conversion.info.data_type)
+            side_files = dict(conversion.side_files)
+            side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
+            destination.finish(side_files, fsync=asked.fsync)
     return volume.open(dest)
 
 
@@ -224,8 +243,8 @@ def carry_out(
     options: ConvertOptions,
     destination: Destination,
     progress: Progress | None = None,
-) -> Counts:
-    """Write every chunk of every scale; return what happened to the values on the way.
+) -> Outcome:
+    """Write every chunk of every scale.
 
     Parameters
     ----------
@@ -376,9 +395,10 @@ class _Run:
         )
         self._encodings: list[ChunkEncoding] = []
         self._writers: list[ChunkWriter] = []
+        self._digests = [ScaleDigest(self._info, scale) for scale in self._info.scales]
 
-    def run(self) -> Counts:
-        """Write every chunk of every scale; return what happened to the values on the way."""
+    def run(self) -> Outcome:
+        """Write every chunk of every scale."""
         with tempfile.TemporaryDirectory(prefix=".ngcore-", dir=self._tmp) as tmp:
             self._tmp = Path(tmp)
             self._open_writers()
@@ -391,7 +411,11 @@ class _Run:
                 for writer in self._writers:
                     writer.abort()
                 raise
-        return self._counts
+        digests = {
+            scale.key: str(digest)
+            for scale, digest in zip(self._info.scales, self._digests, strict=True)
+        }
+        return Outcome(self._counts, digests)
 
     def _open_writers(self) -> None:
         options = self._options
@@ -485,8 +509,12 @@ class _Run:
         writer = self._writers[scale]
         if self._options.sharding and not _has_bits(voxels):
             writer.write(cell, None)
-        else:
-            writer.write(cell, self._encodings[scale].encode(voxels))
+            return
+        # The encoder and the digest both want this order: one copy serves the two.
+        voxels = np.asfortranarray(voxels)
+        encoded = self._encodings[scale].encode(voxels)
+        self._digests[scale].add(cell, digested(self._info.scales[scale], encoded, voxels))
+        writer.write(cell, encoded)
 
 
 class _PlaneReader:

@@ -9,6 +9,13 @@ https://github.com/seung-lab/cloud-volume/wiki/Provenance-Files
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
+
+from ngcore.errors import FormatError
+from ngcore.formats.digest import ALGORITHM
+from ngcore.formats.json_members import parse_object
+
+TASK = "ngcore convert"
 
 
 def provenance_json(sources: Sequence[str], parameters: Mapping[str, object]) -> bytes:
@@ -27,7 +34,7 @@ def provenance_json(sources: Sequence[str], parameters: Mapping[str, object]) ->
         "processing": [
             {
                 "method": {
-                    "task": "ngcore convert",
+                    "task": TASK,
                     "version": version("ngcore-neuroglancer"),
                     **parameters,
                 },
@@ -36,4 +43,37 @@ def provenance_json(sources: Sequence[str], parameters: Mapping[str, object]) ->
         ],
         "description": "",
     }
+    return _to_bytes(document)
+
+
+def with_digests(provenance: bytes, digests: Mapping[str, str]) -> bytes:
+    """Return a `provenance` file made by `provenance_json` with the digests of its scales added.
+
+    Parameters
+    ----------
+    provenance : bytes
+    digests : mapping of str to str
+        By the key of the scale; see `ngcore.formats.digest`.
+    """
+    document = parse_object(provenance)
+    document["processing"][-1]["method"]["digests"] = {"algorithm": ALGORITHM, **digests}
+    return _to_bytes(document)
+
+
+def last_method(provenance: bytes) -> dict[str, Any]:
+    """Return what was done last to a volume, by its `provenance` file; empty if it doesn't say.
+
+    Raises
+    ------
+    FormatError
+        It is not JSON, or not of CloudVolume's shape.
+    """
+    processing = parse_object(provenance).get("processing", [])
+    if not isinstance(processing, list) or not all(isinstance(step, dict) for step in processing):
+        raise FormatError("processing: an array of objects expected")
+    method = processing[-1].get("method", {}) if processing else {}
+    return method if isinstance(method, dict) else {}
+
+
+def _to_bytes(document: Mapping[str, object]) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
