@@ -240,7 +240,8 @@ class TestPackage:
             "import ngcore, numpy\n"
             "data = ngcore.compressed_segmentation.encode(numpy.ones((3, 3, 3), numpy.uint32))\n"
             "assert ngcore.compressed_segmentation.decode(data, (3, 3, 3), 'uint32').all()\n"
-            "assert ngcore.downsampling.downsample(numpy.ones((4, 4, 4), numpy.float32)).shape == (2, 2, 2)\n"
+            "ones = numpy.ones((4, 4, 4), numpy.float32)\n"
+            "assert ngcore.downsampling.downsample(ones).shape == (2, 2, 2)\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
 
