@@ -130,7 +130,8 @@ class TiffPlane:
             self.layout = page_layout(page, where)
             self._check_compression()
             self._is_contiguous = self._check_segments()
-            self._decode = None if self._is_contiguous else page.decode
+            if not self._is_contiguous:
+                page.decode  # noqa: B018 - tifffile makes its decoder now, and is not safe in threads
         self.notes = self._describe_photometric()
 
     @property
@@ -285,16 +286,21 @@ class TiffPlane:
         self, rows: slice, columns: slice
     ) -> Iterator[tuple[int, int, int, int, tuple[int, int, int]]]:
         """Yield (index, first sample, top, left, shape) of the segments that meet a window."""
-        assert self._decode is not None
+        height, width = self._segment_shape()
+        across = -(-self.layout.columns // width)
+        down = -(-self.layout.rows // height)
         for index in range(len(self._page.dataoffsets)):
-            _, (sample, _, top, left, _), (_, height, width, samples) = self._decode(None, index)
+            sample, place = divmod(index, across * down)
+            top, left = place // across * height, place % across * width
+            # a tile is filled up beyond the edge, a strip is not
+            last_row = top + height if self._page.is_tiled else min(top + height, self.layout.rows)
             if (
                 top < rows.stop
-                and top + height > rows.start
+                and last_row > rows.start
                 and left < columns.stop
                 and left + width > columns.start
             ):
-                yield index, sample, top, left, (height, width, samples)
+                yield index, sample, top, left, (last_row - top, width, self._samples_together)
 
     def _decode_segment(
         self, encoded: bytearray, index: int, shape: tuple[int, int, int]
@@ -306,11 +312,10 @@ class TiffPlane:
             row_bytes = (columns * samples * page.bitspersample + 7) // 8
             data = self._decompress(encoded, rows, row_bytes)
             return self._pixels(data, shape)
-        assert self._decode is not None
         tables = {}
         if page.jpegtables is not None or page.jpegheader is not None:
             tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-        segment, _, _ = self._decode(encoded, index, **tables)
+        segment, _, _ = page.decode(encoded, index, **tables)
         if segment is None:
             raise FormatError(f"{self.where}: holds no pixels; the file is damaged")
         pixels: np.ndarray[Any, Any] = segment[0]
