@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.readers import open_source
 from ngcore.readers.natural_order import natural_key
 from ngcore.readers.slices import SlicesSource, is_slice_pattern, list_slices
 from slice_stacks import CODES, random_volume, read_all, slices_of, write_png_slices
@@ -70,7 +71,7 @@ def test_orientation_code_may_be_lower_case(tmp_path):
 @pytest.mark.parametrize("code", ["RAR", "RA", "RASL", "XYZ", "", "RLS"])
 def test_code_that_is_none_of_the_48_is_refused(tmp_path, code):
     folder = write_png_slices(tmp_path, random_volume((2, 4, 4)))
-    with pytest.raises(InputError, match="48 codes"):
+    with pytest.raises(InputError, match="one each of R or L, A or P, S or I"):
         SlicesSource([folder], input_orientation=code)
 
 
@@ -374,6 +375,24 @@ def test_picture_above_pillows_limit_is_read_without_a_warning(tmp_path, monkeyp
     for name in ("0.png", "0.tif"):
         path = write_picture(tmp_path / name, pixels)
         assert np.array_equal(as_pixels(read_slices(path))[..., 0], pixels)
+
+
+def test_open_source_takes_folders_patterns_single_pictures_and_stacks(tmp_path):
+    volume = random_volume((5, 7, 9))
+    folder = write_png_slices(tmp_path / "brain", slices_of(volume, "PIR"))
+    tifffile.imwrite(tmp_path / "a.tif", slices_of(volume, "PIR"), photometric="minisblack")
+    for source in (folder, str(folder / "*.png"), tmp_path / "a.tif"):
+        with open_source(source, input_orientation="PIR", resolution=(1, 2, 3)) as opened:
+            assert np.array_equal(read_all(opened)[..., 0], volume)
+            assert opened.resolution_nm == (1, 2, 3)
+    with open_source(folder / "slice0.png") as opened:
+        assert opened.shape[2] == 1
+
+
+def test_folder_named_like_labels_suggests_a_segmentation(tmp_path):
+    folder = write_png_slices(tmp_path / "brain_seg", random_volume((2, 4, 4)))
+    with SlicesSource([folder]) as source:
+        assert source.suggested_type.type == "segmentation"
 
 
 def test_resolution_and_offset_are_those_asked_for(tmp_path):

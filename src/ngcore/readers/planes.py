@@ -12,7 +12,8 @@ from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ngcore.readers.base import Source, SourceHeader, SuggestedType
+from ngcore.readers.base import Source, SourceHeader
+from ngcore.readers.type_hints import suggest_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,6 @@ class PlanesSource(Source):
     workers : int, optional
         Planes decoded at a time; default the number of processors. Settable until the first read.
     notes : tuple of str
-    suggested_type : SuggestedType, optional
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class PlanesSource(Source):
         voxel_offset: Vec3 = (0, 0, 0),
         workers: int | None = None,
         notes: tuple[str, ...] = (),
-        suggested_type: SuggestedType | None = None,
     ) -> None:
         resolution_nm: tuple[float, float, float] | None = None
         if resolution is not None:
@@ -74,7 +73,7 @@ class PlanesSource(Source):
                 layout.samples,
             ),
             layout.dtype,
-            suggested_type or SuggestedType("image", "slices say nothing of labels"),
+            suggest_type(name, layout.samples),
             resolution_nm=resolution_nm,
             voxel_offset=voxel_offset,
             notes=notes,

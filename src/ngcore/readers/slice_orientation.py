@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ngcore.errors import InputError
+from ngcore.affines import ORIENTATION_AXES, parse_orientation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ngcore.readers.base import MemoryOrder, Vec3
 
 T = TypeVar("T")
-
-_AXIS_OF_LETTER = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
-_INVERTED_LETTERS = "LPI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,12 @@ class SliceOrientation:
     Attributes
     ----------
     code : str
-        Three letters, in the order column, row, slice.
+        Three letters, in the order column, row, slice; lower case becomes upper.
+
+    Raises
+    ------
+    InputError
+        If it is none of the 48.
 
     Examples
     --------
@@ -43,25 +45,18 @@ class SliceOrientation:
     code: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", self.code.upper())
-        axes = [_AXIS_OF_LETTER.get(letter) for letter in self.code]
-        if len(axes) != 3 or {*axes} != {0, 1, 2}:
-            raise InputError(
-                f"input orientation {self.code!r} is not one of the 48 codes; pass the anatomical "
-                f"directions of increasing column, row and slice: one each of R or L, A or P, "
-                f"S or I, such as RAS or LIP"
-            )
+        object.__setattr__(self, "code", parse_orientation(self.code))
 
     @property
     def axes(self) -> Vec3:
         """Volume axis (0 for x) along which columns, rows and slices increase."""
-        column, row, plane = (_AXIS_OF_LETTER[letter] for letter in self.code)
+        column, row, plane = (ORIENTATION_AXES[letter][0] for letter in self.code)
         return column, row, plane
 
     @property
     def inverted(self) -> tuple[bool, bool, bool]:
         """Whether increasing column, row and slice go against the axis of the volume."""
-        column, row, plane = (letter in _INVERTED_LETTERS for letter in self.code)
+        column, row, plane = (ORIENTATION_AXES[letter][1] < 0 for letter in self.code)
         return column, row, plane
 
     @property
