@@ -42,6 +42,19 @@ _IsalError = cast("type[Exception]", igzip_lib.error)
 """Named here because isal's stubs declare the class as if it were an instance of it."""
 
 
+def is_gzip(path: Path, name: str) -> bool:
+    """Return whether a file is gzipped, or claims to be by its name."""
+    if path.suffix.lower() in (".gz", ".mgz"):
+        return True
+    file = open_binary(path, name)
+    try:
+        start = bytearray(min(len(GZIP_MAGIC), file.size))
+        file.read_into(0, memoryview(start))
+    finally:
+        file.close()
+    return start == GZIP_MAGIC
+
+
 class GzipStream:
     """The decompressed bytes of a gzip file, in order."""
 

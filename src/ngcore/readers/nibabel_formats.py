@@ -1,8 +1,8 @@
-"""Whatever else nibabel opens: Analyze, MGH, MINC, PAR/REC, AFNI, and NIfTI compressed by bzip2.
+"""Whatever else nibabel opens: Analyze, MINC, PAR/REC, AFNI, and NIfTI compressed by bzip2.
 
-Analyze and MGH files hold packed voxels, which ngcore reads itself (`RawSource`, `GzipSource`).
-The others go through nibabel's slicing, in slabs. nibabel holds all of a MINC file in memory, and
-all of a PAR/REC file whose slices are out of order: `scratch_bytes` says so.
+Analyze files hold packed voxels, which ngcore reads itself (`RawSource`, `GzipSource`). The others
+go through nibabel's slicing, in slabs. nibabel holds all of a MINC file in memory, and all of a
+PAR/REC file whose slices are out of order: `scratch_bytes` says so.
 
 https://nipy.org/nibabel/api.html#module-nibabel
 """
@@ -22,7 +22,12 @@ import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
-from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
+from nibabel.spatialimages import (
+    HeaderDataError,
+    HeaderTypeError,
+    ImageDataError,
+    SpatialImage,
+)
 from nibabel.wrapstruct import WrapStructError
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
@@ -30,8 +35,7 @@ from ngcore.readers.array import stored_type
 from ngcore.readers.base import Source, SourceHeader
 from ngcore.readers.files import open_binary
 from ngcore.readers.geometry import AskedGeometry, Placement, place, shape_with_channels
-from ngcore.readers.gzip_stream import GzipSource
-from ngcore.readers.nifti import is_gzip
+from ngcore.readers.gzip_stream import GzipSource, is_gzip
 from ngcore.readers.raw import (
     C_ORDER,
     FORTRAN_ORDER,
@@ -48,6 +52,7 @@ PARSING_ERRORS = (
     ImageFileError,
     HeaderDataError,
     HeaderTypeError,
+    ImageDataError,
     WrapStructError,
     nibabel.parrec.PARRECError,
     nibabel.minc1.MincError,

@@ -19,7 +19,7 @@ from ngcore.errors import FormatError, InputError
 from ngcore.readers.base import SourceHeader
 from ngcore.readers.files import bytes_of, open_binary
 from ngcore.readers.geometry import place, shape_with_channels
-from ngcore.readers.gzip_stream import GZIP_MAGIC, GzipSource, GzipStream
+from ngcore.readers.gzip_stream import GzipSource, GzipStream, is_gzip
 from ngcore.readers.nifti_affine import affine_of_header
 from ngcore.readers.raw import FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
 from ngcore.readers.type_hints import suggest_type
@@ -155,19 +155,6 @@ def open_nifti(
     order = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
     kind = GzipSource if is_gzip(voxels, name) else RawSource
     return kind(header, voxels, offset, order, stored)
-
-
-def is_gzip(path: Path, name: str) -> bool:
-    """Return whether a file is gzipped, or claims to be by its name."""
-    if path.suffix.lower() in (".gz", ".mgz"):
-        return True
-    file = open_binary(path, name)
-    try:
-        start = bytearray(min(len(GZIP_MAGIC), file.size))
-        file.read_into(0, memoryview(start))
-    finally:
-        file.close()
-    return start == GZIP_MAGIC
 
 
 def _header_bytes(path: Path, name: str) -> bytes:

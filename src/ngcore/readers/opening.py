@@ -13,6 +13,7 @@ from ngcore.affines import parse_orientation
 from ngcore.errors import InputError
 from ngcore.readers.array import ArrayLike, open_array
 from ngcore.readers.geometry import AskedGeometry
+from ngcore.readers.mgh import open_mgh
 from ngcore.readers.nibabel_formats import open_with_nibabel
 from ngcore.readers.nifti import is_nifti, open_nifti
 from ngcore.readers.npy import open_npy
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 TIFF_ENDINGS = (".tif", ".tiff")
+MGH_ENDINGS = (".mgh", ".mgz", ".mgh.gz")
 NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 """Endings of NIfTI files; pairs may be Analyze's, which their header tells."""
 
@@ -159,6 +161,8 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
     choices.refuse_form(name)
     if is_volume:
         return open_precomputed(path, name, asked)
+    if lower.endswith(MGH_ENDINGS):
+        return open_mgh(path, name, asked)
     if lower.endswith(".npy"):
         return open_npy(path, name, asked)
     return open_with_nibabel(path, name, asked, ignore_scaling=choices.ignore_scaling)
