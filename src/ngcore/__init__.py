@@ -12,6 +12,7 @@ from ngcore.errors import (
     VolumeIndexError,
 )
 from ngcore.formats.info import ScaleInfo, VolumeInfo
+from ngcore.pipelines.convert import convert
 from ngcore.volume import ScaleArray, Volume, open  # noqa: A004 (ngcore.open is its public name)
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "VolumeIndexError",
     "VolumeInfo",
     "compressed_segmentation",
+    "convert",
     "downsampling",
     "open",
 ]

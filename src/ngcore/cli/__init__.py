@@ -42,7 +42,7 @@ class _Commands(click.Group):
         if name not in _MODULES:
             return None
         module = importlib.import_module(f"ngcore.cli.{_MODULES[name]}")
-        command = next(command for command in module.commands if command.name == name)
+        command: click.Command = next(c for c in module.commands if c.name == name)
         if not any(param.name == "debug" for param in command.params):
             command.params.extend(_common_options())
         return command

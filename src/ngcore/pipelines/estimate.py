@@ -9,9 +9,9 @@ import numpy as np
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
 from ngcore.formats.shard_grid import ShardGrid
-from ngcore.pipelines.convert import make_info, open_for, plan_for, prepare
 from ngcore.pipelines.options import ConvertOptions, OptionValues, VolumeKind
 from ngcore.pipelines.plan import Plan
+from ngcore.pipelines.prepare import make_info, open_for, plan_for, prepare
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,10 @@ def with_digests(provenance: bytes, digests: Mapping[str, str]) -> bytes:
         By the key of the scale; see `ngcore.formats.digest`.
     """
     document = parse_object(provenance)
-    document["processing"][-1]["method"]["digests"] = {"algorithm": ALGORITHM, **digests}
+    document["processing"][-1]["method"]["digests"] = {
+        "algorithm": ALGORITHM,
+        "scales": dict(digests),
+    }
     return _to_bytes(document)
 
 

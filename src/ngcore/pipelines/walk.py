@@ -128,8 +128,10 @@ class BandWalk:
         window = self._windows[index]
         if index + 1 < len(self._windows):
             self._feed_next_scale(window, index + 1)
-        elif self._keep_last is not None:
-            self._keep_last(*window.owned_part())
+        else:
+            window.carried_from = window.filled
+            if self._keep_last is not None:
+                self._keep_last(*window.owned_part())
         if index > 0 or not self._first_is_written:
             for cell, voxels in window.owned_chunks():
                 task = partial(self._write_chunk, window.scale, cell, voxels)

@@ -1,0 +1,241 @@
+"""What a conversion will be, decided before a voxel is read or a byte is written."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ngcore.affines import volume_to_world_nm
+from ngcore.errors import InputError
+from ngcore.formats.chunks import Vec3
+from ngcore.formats.encodings import make_encoding
+from ngcore.formats.info import ScaleInfo, VolumeInfo
+from ngcore.formats.pyramid import pyramid_scales
+from ngcore.formats.sharding import choose_sharding
+from ngcore.pipelines.options import ConvertOptions, VolumeKind
+from ngcore.pipelines.plan import MEBIBYTE, Plan, make_plan
+from ngcore.pipelines.provenance import provenance_json
+from ngcore.pipelines.walk import Downsampling
+from ngcore.readers import open_source
+from ngcore.readers.base import Source
+from ngcore.values import ValueMapping, choose_output_type
+
+# Small enough that a stored block and its values share the cache, large enough to read well.
+BLOCK_BYTES = 4 * MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Everything that is decided before the first voxel is read.
+
+    Attributes
+    ----------
+    info : VolumeInfo
+        The volume to write.
+    mapping : ValueMapping
+        From stored values to the volume's.
+    downsampling : Downsampling
+        How coarser scales are made.
+    plan : Plan
+        In which pieces.
+    side_files : dict of str to bytes
+        What lies beside `info`.
+    notes : tuple of str
+        What was chosen, for the curious.
+    warnings : tuple of str
+        What the user should know.
+    """
+
+    info: VolumeInfo
+    mapping: ValueMapping
+    downsampling: Downsampling
+    plan: Plan
+    side_files: dict[str, bytes]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def open_for(source: object, options: ConvertOptions) -> Source:
+    """Open a source the way the options say."""
+    return open_source(
+        source,
+        ignore_scaling=options.ignore_scaling,
+        form=options.form,
+        orient=options.orient,
+        input_orientation=options.input_orientation,
+        resolution=options.resolution,
+        voxel_offset=options.voxel_offset,
+    )
+
+
+def prepare(source: Source, options: ConvertOptions) -> Conversion:
+    """Decide how a source becomes a volume; reads no voxels.
+
+    Parameters
+    ----------
+    source : Source
+        What to convert.
+    options : ConvertOptions
+        What was asked for.
+
+    Raises
+    ------
+    InputError
+        If the source can't become such a volume.
+    """
+    suggested = source.suggested_type
+    kind: VolumeKind = suggested.type if options.type == "auto" else options.type
+    notes = []
+    if options.type == "auto":
+        notes.append(f"{source.name}: taken as {kind}, since {suggested.reason}")
+    num_channels = source.shape[3]
+    if kind == "segmentation" and num_channels > 1:
+        raise InputError(
+            f"{source.name}: a segmentation has one channel, got shape {source.shape}; "
+            "pass --type image"
+        )
+    mapping = choose_output_type(
+        source.dtype,
+        source.slope,
+        source.intercept,
+        is_label=kind == "segmentation",
+        data_type=options.data_type,
+        input_min=options.input_min,
+        input_max=options.input_max,
+        name=source.name,
+    )
+    if source.resolution_nm is None:
+        raise InputError(
+            f"{source.name} says nothing of the size of its voxels; "
+            "pass --resolution X,Y,Z in nanometres"
+        )
+    info, factors = make_info(
+        options,
+        kind,
+        data_type=mapping.output.name,
+        size=source.shape[:3],
+        num_channels=num_channels,
+        resolution=source.resolution_nm,
+        voxel_offset=source.voxel_offset,
+    )
+    for scale in info.scales:
+        make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
+    method = options.method_for(kind)
+    if options.outside_value is not None and method != "average":
+        raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
+    plan = plan_for(info, factors, source.stream_axis, options)
+    return Conversion(
+        info,
+        mapping,
+        Downsampling(method, options.outside_value),
+        plan,
+        _side_files(source, info, options, method),
+        tuple(notes),
+        source.notes,
+    )
+
+
+def make_info(
+    options: ConvertOptions,
+    kind: VolumeKind,
+    *,
+    data_type: str,
+    size: Vec3,
+    num_channels: int,
+    resolution: tuple[float, float, float],
+    voxel_offset: Vec3,
+) -> tuple[VolumeInfo, tuple[Vec3, ...]]:
+    """Return the info of the volume to write, and the factors from each scale to the next."""
+    levels = pyramid_scales(
+        size,
+        resolution,
+        voxel_offset,
+        chunk_size=options.chunk_shape,
+        max_scales=options.max_scales,
+    )
+    encoding = options.encoding_for(kind, data_type)
+    scales = []
+    for level in levels:
+        scale = ScaleInfo(
+            key=level.key,
+            size=level.size,
+            resolution=level.resolution,
+            voxel_offset=level.voxel_offset,
+            chunk_sizes=(level.chunk_size,),
+            encoding=encoding,
+            compressed_segmentation_block_size=(
+                (8, 8, 8) if encoding == "compressed_segmentation" else None
+            ),
+        )
+        if options.sharding:
+            sharding = choose_sharding(scale.grid.shape, gzip=options.is_gzipped)
+            scale = replace(scale, sharding=sharding)
+        scales.append(scale)
+    info = VolumeInfo(
+        type=kind, data_type=data_type, num_channels=num_channels, scales=tuple(scales)
+    )
+    return info, (*(level.factors_from_previous for level in levels[1:]), (1, 1, 1))
+
+
+def plan_for(
+    info: VolumeInfo, factors: tuple[Vec3, ...], stream_axis: int, options: ConvertOptions
+) -> Plan:
+    """Return the plan of a conversion whose voxels arrive along `stream_axis`."""
+    return make_plan(
+        info,
+        factors,
+        stream_axis=stream_axis,
+        memory_bytes=options.memory_bytes,
+        scratch_bytes=_scratch_bytes(info, options),
+    )
+
+
+def _side_files(
+    source: Source,
+    info: VolumeInfo,
+    options: ConvertOptions,
+    method: str,
+) -> dict[str, bytes]:
+    finest = info.scales[0]
+    matrix = volume_to_world_nm(source.affine_voxel_to_mm, finest.resolution, finest.voxel_offset)
+    rows = ",\n".join("  " + json.dumps([float(value) for value in row]) for row in matrix)
+    parameters = {
+        "type": info.type,
+        "data_type": info.data_type,
+        "encoding": finest.encoding,
+        "downsampling": method,
+        "outside_value": options.outside_value,
+        "input_min": options.input_min,
+        "input_max": options.input_max,
+        "ignore_scaling": options.ignore_scaling,
+        "form": options.form,
+        "orient": options.orient,
+        "input_orientation": options.input_orientation,
+        "resolution": list(finest.resolution),
+        "voxel_offset": list(finest.voxel_offset),
+    }
+    if finest.encoding == "jpeg":
+        parameters["jpeg_quality"] = options.jpeg_quality
+    return {
+        "transform.json": f"[\n{rows}\n]\n".encode(),
+        "provenance": provenance_json([Path(source.name).name], parameters),
+    }
+
+
+def _scratch_bytes(info: VolumeInfo, options: ConvertOptions) -> int:
+    """Return the memory that threads need beside the row buffers."""
+    voxel_bytes = np.dtype(info.data_type).itemsize * info.num_channels
+    chunk = max(
+        math.prod(min(c, s) for c, s in zip(scale.chunk_size, scale.size, strict=True))
+        for scale in info.scales
+    )
+    # A chunk is copied in order, encoded and compressed; a block of the source is read and mapped.
+    per_thread = 4 * chunk * voxel_bytes + 2 * BLOCK_BYTES
+    return per_thread * options.thread_count + shard_memory(options)
+
+
+def shard_memory(options: ConvertOptions) -> int:
+    """Return how many bytes of encoded chunks wait in memory for their shard to be complete."""
+    return options.memory_bytes // 8 if options.sharding else 0

@@ -1,0 +1,230 @@
+"""A conversion while it runs: from the source's planes to chunks in their files."""
+
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ngcore.execution.threads import ThreadPool
+from ngcore.formats.chunks import Box, Vec3
+from ngcore.formats.digest import ScaleDigest, digested
+from ngcore.formats.encodings import ChunkEncoding, make_encoding
+from ngcore.pipelines.destination import Destination
+from ngcore.pipelines.kept import KeptScale
+from ngcore.pipelines.options import ConvertOptions
+from ngcore.pipelines.plan import Level, Pass
+from ngcore.pipelines.prepare import BLOCK_BYTES, Conversion, shard_memory
+from ngcore.pipelines.walk import BandWalk, Voxels, empty_planes
+from ngcore.readers.base import Source
+from ngcore.storage import ChunkWriter, create_chunks
+from ngcore.values import Counts, ValueMapping
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a conversion that ran to its end tells.
+
+    Attributes
+    ----------
+    counts : Counts
+        What happened to the values on the way.
+    digests : dict of str to str
+        Of the voxels of every scale, by its key.
+    """
+
+    counts: Counts
+    digests: dict[str, str]
+
+
+class Run:
+    """The state of one conversion while it runs: writers, counts and progress."""
+
+    def __init__(
+        self,
+        conversion: Conversion,
+        source: Source,
+        options: ConvertOptions,
+        destination: Destination,
+        progress: Progress | None,
+    ) -> None:
+        self._conversion = conversion
+        self._plan = conversion.plan
+        self._info = conversion.info
+        self._source = source
+        self._options = options
+        self._tmp = Path(options.tmp) if options.tmp is not None else destination.work_folder
+        self._store = destination.store
+        self._progress = progress
+        self._counts = Counts()
+        self._lock = threading.Lock()
+        self._voxels_done = 0
+        self._voxels_total = sum(
+            math.prod(self._info.scales[step.first_scale].size) for step in self._plan.passes
+        )
+        self._encodings: list[ChunkEncoding] = []
+        self._writers: list[ChunkWriter] = []
+        self._digests = [ScaleDigest(self._info, scale) for scale in self._info.scales]
+
+    def run(self) -> Outcome:
+        """Write every chunk of every scale."""
+        with tempfile.TemporaryDirectory(prefix=".ngcore-", dir=self._tmp) as tmp:
+            self._tmp = Path(tmp)
+            self._open_writers()
+            try:
+                with ThreadPool(self._options.thread_count) as pool:
+                    self._run_passes(pool)
+                for writer in self._writers:
+                    writer.finish()
+            except BaseException:
+                for writer in self._writers:
+                    writer.abort()
+                raise
+        digests = {
+            scale.key: str(digest)
+            for scale, digest in zip(self._info.scales, self._digests, strict=True)
+        }
+        return Outcome(self._counts, digests)
+
+    def _open_writers(self) -> None:
+        options = self._options
+        for index, scale in enumerate(self._info.scales):
+            self._encodings.append(
+                make_encoding(self._info, scale, jpeg_quality=options.jpeg_quality)
+            )
+            # Each scale has an eighth of the chunks of the one before, and gets half its memory.
+            self._writers.append(
+                create_chunks(
+                    self._store,
+                    self._info,
+                    index,
+                    layout=options.layout,
+                    gzip=options.is_gzipped,
+                    memory=shard_memory(options) >> (index + 1),
+                    spool_dir=self._tmp,
+                )
+            )
+
+    def _run_passes(self, pool: ThreadPool) -> None:
+        source, spool = self._source, None
+        if source.needs_spool or (source.is_sequential and self._plan.is_cut):
+            spool = self._tmp / "source"
+            source = source.spooled(spool)
+        mapping: ValueMapping | None = self._conversion.mapping
+        for step in self._plan.passes:
+            kept = None
+            if step.last_scale < len(self._info.scales) - 1:
+                kept = self._keep(step, source)
+            with closing(source):
+                for levels in self._plan.bands(step):
+                    self._walk(pool, step, levels, source, mapping, kept)
+                source.finish()
+            if spool is not None:
+                spool.unlink()
+            if kept is not None:
+                source, spool, mapping = kept.source(), kept.path, None
+
+    def _keep(self, step: Pass, source: Source) -> KeptScale:
+        return KeptScale(
+            self._tmp / f"scale-{step.last_scale}",
+            self._info.scales[step.last_scale],
+            np.dtype(self._info.data_type),
+            self._info.num_channels,
+            self._plan.stream_axis,
+            source.memory_order,
+        )
+
+    def _walk(
+        self,
+        pool: ThreadPool,
+        step: Pass,
+        levels: Sequence[Level],
+        source: Source,
+        mapping: ValueMapping | None,
+        kept: KeptScale | None,
+    ) -> None:
+        """Walk one band; `mapping` is None where the source holds the volume's own values."""
+        is_last_kept = kept is not None and levels[-1].scale == step.last_scale
+        walk = BandWalk(
+            levels,
+            [self._info.scales[level.scale].grid for level in levels],
+            dtype=np.dtype(self._info.data_type),
+            num_channels=self._info.num_channels,
+            stream_axis=self._plan.stream_axis,
+            memory_order=source.memory_order,
+            row_buffers=step.row_buffers,
+            downsampling=self._conversion.downsampling,
+            write_chunk=self._write_chunk,
+            keep_last=kept.keep if kept is not None and is_last_kept else None,
+            first_is_written=step.first_scale > 0,
+            pool=pool,
+        )
+        planes = _PlaneReader(source, levels[0].needed, mapping)
+        walk.run(
+            lambda start, stop, out: self._read(planes, start, stop, out),
+            part_planes=planes.part_planes,
+            is_concurrent=source.is_random_access,
+        )
+
+    def _read(self, planes: "_PlaneReader", start: int, stop: int, out: Voxels) -> None:
+        counts = planes.read(start, stop, out)
+        with self._lock:
+            self._counts += counts
+            self._voxels_done += math.prod(out.shape[:3])
+            if self._progress is not None:
+                self._progress(self._voxels_done, self._voxels_total)
+
+    def _write_chunk(self, scale: int, cell: Vec3, voxels: Voxels) -> None:
+        writer = self._writers[scale]
+        if self._options.sharding and not _has_bits(voxels):
+            writer.write(cell, None)
+            return
+        # The encoder and the digest both want this order: one copy serves the two.
+        voxels = np.asfortranarray(voxels)
+        encoded = self._encodings[scale].encode(voxels)
+        self._digests[scale].add(cell, digested(self._info.scales[scale], encoded, voxels))
+        writer.write(cell, encoded)
+
+
+class _PlaneReader:
+    """Reads planes of one band from a source as values of the volume."""
+
+    def __init__(self, source: Source, needed: Box, mapping: ValueMapping | None) -> None:
+        self._source = source
+        self._mapping = None if mapping is None or mapping.is_identity else mapping
+        axis = source.stream_axis
+        self._origin = source.voxel_offset[axis]
+        ranges = needed.slices(source.voxel_offset)
+        others = [part for other, part in enumerate(ranges) if other != axis]
+        is_whole = all(
+            (part.start, part.stop) == (0, source.shape[other])
+            for other, part in enumerate(ranges)
+            if other != axis
+        )
+        self._window = None if is_whole else (others[0], others[1])
+        plane = math.prod(needed.shape) // needed.shape[axis] * source.shape[3]
+        plane_bytes = plane * source.dtype.itemsize
+        self.part_planes = max(1, BLOCK_BYTES // plane_bytes)
+
+    def read(self, start: int, stop: int, out: Voxels) -> Counts:
+        """Fill `out` with planes [start, stop), global; return what happened to the values."""
+        first, last = start - self._origin, stop - self._origin
+        if self._mapping is None:
+            self._source.read(first, last, out, window=self._window)
+            return Counts()
+        stored = empty_planes(
+            out.shape, self._source.dtype, self._source.stream_axis, self._source.memory_order
+        )
+        self._source.read(first, last, stored, window=self._window)
+        return self._mapping.apply(stored, out)
+
+
+def _has_bits(voxels: Voxels) -> bool:
+    """Whether any bit is set: a float chunk of -0.0 is not one of zeros."""
+    return bool(voxels.view(f"u{voxels.dtype.itemsize}").any())
