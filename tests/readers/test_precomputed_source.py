@@ -113,6 +113,16 @@ def test_resolution_and_offset_can_be_overridden(tmp_path):
         assert source.voxel_offset == (0, 0, 1)
 
 
+def test_a_scale_of_an_open_volume_is_an_array_whose_chunks_are_decoded_once(tmp_path, decoded):
+    values = voxels(SHAPE, "i2")
+    scale = volume.open(write_volume(tmp_path / "volume", values)).scales[0]
+    source = open_source(scale)
+    assert source.resolution_nm == (8, 8, 40)
+    assert source.voxel_offset == (-3, 100, 7)
+    np.testing.assert_array_equal(read_all(source), values)
+    assert set(decoded.values()) == {1}
+
+
 def test_a_volume_can_be_reordered(tmp_path):
     values = voxels(SHAPE, "u1")
     source = open_source(write_volume(tmp_path / "volume", values), orient="SAL")

@@ -72,6 +72,8 @@ PARSING_ERRORS = (
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
+PACKED_SUFFIXES = (".bz2", ".zst")
+
 SLAB_BYTES = 1 << 24
 """Bytes asked of nibabel at a time."""
 
@@ -98,7 +100,7 @@ def open_with_nibabel(
     time_axis = _leading_time_axis(image)
     shape = shape_with_channels((*image.shape[time_axis:], *image.shape[:time_axis]), name)
     notes += placement.notes
-    if type(proxy) is ArrayProxy and path.suffix.lower() not in (".bz2", ".zst"):
+    if type(proxy) is ArrayProxy and path.suffix.lower() not in PACKED_SUFFIXES:
         stored = stored_type(proxy.dtype, name)
         scaling = (1.0, 0.0) if ignore_scaling else (float(proxy.slope), float(proxy.inter))
         header = _header(name, shape, stored, placement, notes, scaling)
@@ -177,12 +179,14 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
     """Return nibabel's image, and what it warned of."""
     collector = _Collector()
     logger = nibabel.imageglobals.logger
+    is_packed = path.suffix.lower() in PACKED_SUFFIXES
     try:
         with LoggingOutputSuppressor(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             logger.addHandler(collector)
             try:
-                image = nibabel.load(path)
+                # Slab by slab, a compressed file is decompressed once if it stays open.
+                image = nibabel.load(path, **({"keep_file_open": True} if is_packed else {}))
             finally:
                 logger.removeHandler(collector)
     except ImageFileError as error:

@@ -18,9 +18,10 @@ from ngcore.readers.nibabel_formats import open_with_nibabel
 from ngcore.readers.nifti import is_nifti, open_nifti
 from ngcore.readers.npy import open_npy
 from ngcore.readers.orient import orient_source
-from ngcore.readers.precomputed import open_precomputed
+from ngcore.readers.precomputed import open_precomputed, open_scale
 from ngcore.readers.slices import SlicesSource, is_slice_pattern
 from ngcore.readers.tiff import TiffStackSource
+from ngcore.volume import ScaleArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +125,8 @@ def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
     name = f"the {type(source).__name__}"
     choices.refuse_form(name)
     choices.refuse_orientation(name)
+    if isinstance(source, ScaleArray):
+        return open_scale(source, name, asked)
     return open_array(source, name, asked)
 
 

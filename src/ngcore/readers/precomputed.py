@@ -57,6 +57,19 @@ def open_precomputed(path: Path, name: str, asked: AskedGeometry) -> Precomputed
     return PrecomputedSource(header, scale)
 
 
+def open_scale(scale: volume.ScaleArray, name: str, asked: AskedGeometry) -> PrecomputedSource:
+    """Open a scale of a volume that was opened already; it is an array with a resolution."""
+    header = SourceHeader(
+        name=name,
+        shape=scale.shape,
+        dtype=scale.dtype.newbyteorder("="),
+        resolution_nm=asked.resolution or scale.resolution,
+        voxel_offset=asked.voxel_offset or scale.voxel_offset,
+        suggested_type=SuggestedType("image", "an array doesn't say that it holds labels"),
+    )
+    return PrecomputedSource(header, scale)
+
+
 def _transform(opened: volume.Volume, name: str) -> Affine | None:
     document = opened.store.get("transform.json")
     if document is None:
