@@ -74,6 +74,7 @@ def test_matrix_maps_voxels_to_world_millimetres():
         "y": [1e-3, "m"],
         "z": [1e-3, "m"],
     }
+    assert source["transform"]["inputDimensions"] == source["transform"]["outputDimensions"]
     expected = OBLIQUE @ [5 * MM, -6 * 2 * MM, 7 * 3 * MM, 1] / MM
     assert np.allclose(world_of(source, [5, -6, 7]), expected[:3], atol=1e-9)
 

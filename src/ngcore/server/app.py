@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount
 
 from ngcore.errors import FormatError
+from ngcore.server.client import REPORT_PATHS
 from ngcore.server.content import BLOCK, Content, open_content
 from ngcore.server.locate import FileTree, LocatedFile
 from ngcore.server.negotiation import (
@@ -62,7 +63,8 @@ class _OpenToAll:
             await send(message)
 
         app: ASGIApp
-        if scope["method"] in ("GET", "HEAD"):
+        is_report = scope["method"] == "POST" and scope["path"] in REPORT_PATHS
+        if scope["method"] in ("GET", "HEAD") or is_report:
             app = self._app
         elif scope["method"] == "OPTIONS":
             app = _options(Headers(scope=scope))

@@ -13,6 +13,8 @@ from pathlib import Path
 TOKEN = "ngcore"
 PAGE_PATH = f"/v/{TOKEN}/"
 EVENTS_PATH = f"/events/{TOKEN}"
+REPORT_PATHS = (f"/state/{TOKEN}", f"/action/{TOKEN}")
+"""Where the client posts every change of its state, for a Python program that would follow it."""
 PUBLIC_VIEWER = "https://neuroglancer-demo.appspot.com/"
 
 MEDIA_TYPES = {

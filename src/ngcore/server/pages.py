@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
+    JSONResponse,
     PlainTextResponse,
     RedirectResponse,
     Response,
@@ -19,7 +20,13 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from ngcore.errors import NgcoreError
-from ngcore.server.client import EVENTS_PATH, MEDIA_TYPES, PAGE_PATH, PUBLIC_VIEWER
+from ngcore.server.client import (
+    EVENTS_PATH,
+    MEDIA_TYPES,
+    PAGE_PATH,
+    PUBLIC_VIEWER,
+    REPORT_PATHS,
+)
 from ngcore.server.index_page import index_page
 from ngcore.server.states import viewer_state, viewer_url
 from ngcore.server.survey import find_volumes, survey, thumbnail
@@ -89,6 +96,11 @@ def page_routes(site: Site) -> list[Route]:
     async def events(_: Request) -> Response:
         return StreamingResponse(_silence(site.is_closing), media_type="text/event-stream")
 
+    async def report(request: Request) -> Response:
+        async for _ in request.stream():
+            pass
+        return JSONResponse({"g": ""})  # the state's generation, which nobody here counts
+
     async def favicon(_: Request) -> Response:
         return Response(status_code=204)
 
@@ -99,6 +111,7 @@ def page_routes(site: Site) -> list[Route]:
         Route(PAGE_PATH, client_page),
         Route(f"{PAGE_PATH}{{name}}", client_file),
         Route(EVENTS_PATH, events),
+        *(Route(path, report, methods=["POST"]) for path in REPORT_PATHS),
         Route("/favicon.ico", favicon),
     ]
 

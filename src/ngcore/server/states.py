@@ -247,7 +247,9 @@ def _transform(
         # The client gives volumes of several channels a fourth, local dimension.
         rows = [[*row[:3], 0, row[3]] for row in rows] + [[0, 0, 0, 1, 0]]
         output["c^"] = [1, ""]
-    return {"matrix": rows, "outputDimensions": output}
+    # The client takes the matrix as one between physical lengths, without units. Only with the
+    # input declared to be in output units too does it take voxels, as the numbers say here.
+    return {"matrix": rows, "outputDimensions": output, "inputDimensions": output}
 
 
 def _shader(layer: VolumeLayer) -> str:
