@@ -70,6 +70,8 @@ def directories_of(file: PositionalFile) -> list[Directory]:
         is_reduced = tags > 0 and code == _NEW_SUBFILE_TYPE and bool(value & _REDUCED)
         found.append(Directory(position, is_reduced))
         position = offset_format.unpack(_read(file, end, offset_format.size))[0]
+    if not found:
+        raise FormatError(f"{file.name}: a TIFF file without pages; the file is damaged")
     return found
 
 

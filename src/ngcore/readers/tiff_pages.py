@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -202,8 +203,8 @@ class TiffPlane:
             and not self.layout.is_binary
         )
         if is_contiguous:
-            needed = offsets[0] + self._data_shift + self.layout.plane_bytes
-            if offsets[0] == 0 or needed > file_size:
+            needed = operator.index(offsets[0]) + self._data_shift + self.layout.plane_bytes
+            if offsets[0] <= 0 or needed > file_size:
                 raise FormatError(
                     f"{self.where}: truncated: its pixels reach byte {needed}, the file ends at "
                     f"{file_size}; get a whole copy"
@@ -219,11 +220,11 @@ class TiffPlane:
                 f"make the page; the file is damaged"
             )
         for index, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
-            if offset == 0 or count == 0:
+            if offset <= 0 or count <= 0:
                 raise FormatError(
                     f"{self.where}: strip or tile {index} was never written; write the file again"
                 )
-            if offset + count > file_size:
+            if operator.index(offset) + operator.index(count) > file_size:
                 raise FormatError(
                     f"{self.where}: truncated: strip or tile {index} reaches byte "
                     f"{offset + count}, the file ends at {file_size}; get a whole copy"
