@@ -1,4 +1,7 @@
-"""Which reader opens a source: by what is there, then by the ending of its name."""
+"""Which reader opens a source: by what is there, then by the ending of its name.
+
+Each reader is imported where it is needed: `import ngcore` stays quick, however many there are.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.affines import parse_orientation
 from ngcore.errors import InputError
-from ngcore.readers.array import ArrayLike, open_array
 from ngcore.readers.geometry import AskedGeometry
-from ngcore.readers.mgh import open_mgh
-from ngcore.readers.nibabel_formats import open_with_nibabel
-from ngcore.readers.nifti import is_nifti, open_nifti
-from ngcore.readers.npy import open_npy
-from ngcore.readers.orient import orient_source
-from ngcore.readers.precomputed import open_precomputed, open_scale
-from ngcore.readers.slices import SlicesSource, is_slice_pattern
-from ngcore.readers.tiff import TiffStackSource
-from ngcore.volume import ScaleArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +78,8 @@ def open_source(
     choices = Choices(form, ignore_scaling, parse_orientation(input_orientation))
     if orient is None:
         return _open(source, asked, choices)
+    from ngcore.readers.orient import orient_source
+
     opened = _open(source, AskedGeometry(), choices)
     try:
         return orient_source(opened, orient, asked)
@@ -117,6 +112,9 @@ class Choices:
 def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
     if isinstance(source, str | os.PathLike):
         return _open_path(os.fspath(source), asked, choices)
+    from ngcore.readers.array import ArrayLike, open_array
+    from ngcore.volume import ScaleArray
+
     if not isinstance(source, ArrayLike):
         raise InputError(
             f"a source is a path or an array with shape, dtype and slicing, got "
@@ -126,11 +124,15 @@ def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
     choices.refuse_form(name)
     choices.refuse_orientation(name)
     if isinstance(source, ScaleArray):
+        from ngcore.readers.precomputed import open_scale
+
         return open_scale(source, name, asked)
     return open_array(source, name, asked)
 
 
 def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
+    from ngcore.readers.slices import SlicesSource, is_slice_pattern
+
     path = Path(name)
     lower = path.name.lower()
     is_folder = path.is_dir()
@@ -144,6 +146,8 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
             voxel_offset=asked.voxel_offset or (0, 0, 0),
         )
     if lower.endswith(TIFF_ENDINGS):
+        from ngcore.readers.tiff import TiffStackSource
+
         choices.refuse_form(name)
         return TiffStackSource(
             path,
@@ -153,21 +157,32 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
             voxel_offset=asked.voxel_offset or (0, 0, 0),
         )
     choices.refuse_orientation(name)
-    if not is_volume and lower.endswith(NIFTI_ENDINGS) and is_nifti(path, name):
-        return open_nifti(
-            path,
-            name,
-            asked=asked,
-            form=choices.form,
-            ignore_scaling=choices.ignore_scaling,
-        )
+    if not is_volume and lower.endswith(NIFTI_ENDINGS):
+        from ngcore.readers.nifti import is_nifti, open_nifti
+
+        if is_nifti(path, name):
+            return open_nifti(
+                path,
+                name,
+                asked=asked,
+                form=choices.form,
+                ignore_scaling=choices.ignore_scaling,
+            )
     choices.refuse_form(name)
     if is_volume:
+        from ngcore.readers.precomputed import open_precomputed
+
         return open_precomputed(path, name, asked)
     if lower.endswith(MGH_ENDINGS):
+        from ngcore.readers.mgh import open_mgh
+
         return open_mgh(path, name, asked)
     if lower.endswith(".npy"):
+        from ngcore.readers.npy import open_npy
+
         return open_npy(path, name, asked)
+    from ngcore.readers.nibabel_formats import open_with_nibabel
+
     return open_with_nibabel(path, name, asked, ignore_scaling=choices.ignore_scaling)
 
 
@@ -183,7 +198,10 @@ def _resolution(values: Sequence[float] | None) -> tuple[float, float, float] | 
 def _voxel_offset(values: Sequence[int] | None) -> Vec3 | None:
     if values is None:
         return None
-    offset = [operator.index(value) for value in values]
+    try:
+        offset = [operator.index(value) for value in values]
+    except TypeError:
+        offset = []
     if len(offset) != 3:
         raise InputError(f"voxel_offset must be three whole numbers, got {values}")
     return offset[0], offset[1], offset[2]

@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ngcore.errors import InputError
+from ngcore.readers import open_source
+from ngcore.readers.array import MemorySource
+from ngcore.readers.raw import RawSource
+from ngcore.readers.slices import SlicesSource
+from ngcore.readers.tiff import TiffStackSource
+from volume_files import save_nifti, voxels
+
+
+def test_a_folder_without_info_holds_slices(tmp_path):
+    from PIL import Image
+
+    for number in range(3):
+        Image.fromarray(voxels((4, 5), "u1", number)).save(tmp_path / f"slice{number}.png")
+    for source in (tmp_path, str(tmp_path / "*.png")):
+        with open_source(source, resolution=(1, 2, 3), input_orientation="RPS") as opened:
+            assert type(opened) is SlicesSource
+            assert opened.shape == (5, 4, 3, 1)
+
+
+def test_a_tiff_is_a_stack(tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "stack.tif", voxels((3, 4, 5), "u1"), photometric="minisblack")
+    with open_source(tmp_path / "stack.tif", resolution=(1, 2, 3)) as opened:
+        assert type(opened) is TiffStackSource
+        assert opened.shape == (5, 4, 3, 1)
+
+
+def test_the_ending_may_be_in_capitals(tmp_path):
+    path = save_nifti(tmp_path / "volume.nii", voxels((4, 5, 6)))
+    path.rename(tmp_path / "VOLUME.NII")
+    with open_source(str(tmp_path / "VOLUME.NII")) as opened:
+        assert type(opened) is RawSource
+        assert opened.name == str(tmp_path / "VOLUME.NII")
+
+
+def test_an_array_is_taken():
+    with open_source(voxels((4, 5, 6))) as opened:
+        assert type(opened) is MemorySource
+        assert opened.name == "the ndarray"
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.mgz", "a.tif", "a.png", "folder", "a*.png"])
+def test_a_form_is_refused_for_what_has_none(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="--form sform is for NIfTI"):
+        open_source(tmp_path / name, form="sform")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.mgz", "a.nii"])
+def test_a_direction_of_slices_is_refused_for_what_has_none(tmp_path, name):
+    with pytest.raises(InputError, match="--input-orientation is for slices"):
+        open_source(tmp_path / name, input_orientation="LPS")
+
+
+def test_importing_readers_imports_no_plugins():
+    code = (
+        "import sys, ngcore.readers as r; "
+        "print(sorted({'PIL', 'tifffile', 'trimesh', 'rich', 'h5py', 'scipy'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_a_voxel_offset_is_whole_numbers():
+    with pytest.raises(InputError, match="three whole numbers"):
+        open_source(voxels((4, 5, 6)), voxel_offset=(0.5, 0, 0))
+    with open_source(voxels((4, 5, 6)), voxel_offset=np.array([1, 2, 3])) as opened:
+        assert opened.voxel_offset == (1, 2, 3)
