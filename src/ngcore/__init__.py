@@ -1,19 +1,23 @@
 """ngcore: put volumes, slices and meshes into Neuroglancer's precomputed format."""
 
-from ngcore import compressed_segmentation, downsampling
-from ngcore.errors import (
-    DestinationError,
-    FormatError,
-    InputError,
-    InputNotFoundError,
-    MissingExtraError,
-    NgcoreError,
-    StorageError,
-    VolumeIndexError,
-)
-from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.pipelines.convert import convert
-from ngcore.volume import ScaleArray, Volume, open  # noqa: A004 (ngcore.open is its public name)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ngcore import compressed_segmentation, downsampling
+    from ngcore.errors import (
+        DestinationError,
+        FormatError,
+        InputError,
+        InputNotFoundError,
+        MissingExtraError,
+        NgcoreError,
+        StorageError,
+        VolumeIndexError,
+    )
+    from ngcore.formats.info import ScaleInfo, VolumeInfo
+    from ngcore.pipelines.convert import convert
+    from ngcore.volume import ScaleArray, Volume, open  # noqa: A004 - ngcore.open is public
 
 __all__ = [
     "DestinationError",
@@ -33,3 +37,28 @@ __all__ = [
     "downsampling",
     "open",
 ]
+
+# Where the public names live. They are imported when they are first used, so that `ngcore --help`
+# waits for neither NumPy nor nibabel.
+_MODULES = {
+    "ScaleArray": "volume",
+    "ScaleInfo": "formats.info",
+    "Volume": "volume",
+    "VolumeInfo": "formats.info",
+    "convert": "pipelines.convert",
+    "open": "volume",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("compressed_segmentation", "downsampling"):
+        return importlib.import_module(f"ngcore.{name}")
+    module = importlib.import_module(f"ngcore.{_MODULES.get(name, 'errors')}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -96,6 +96,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 @click.group(
     cls=_Commands,
     params=_common_options(),
+    no_args_is_help=False,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(
@@ -106,13 +108,16 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     callback=_print_version,
     help="Print the version.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Put volumes, slices and meshes into Neuroglancer.
 
     \b
     ngcore convert brain.nii.gz brain    every scale of a volume, ready to serve
     ngcore view brain                    look at it in Neuroglancer
     """  # noqa: D301 - click wants the escape
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from ngcore.cli._tables import print_plan
 _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]
 
 
-@click.command("convert", no_args_is_help=True)
+@click.command("convert")
 @click.argument("source", required=False)
 @click.argument("dest", required=False)
 @click.option(

@@ -5,7 +5,7 @@ import click
 from ngcore.cli._tables import print_volume
 
 
-@click.command("info", no_args_is_help=True)
+@click.command("info")
 @click.argument("dest")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(dest: str, *, as_json: bool) -> None:
