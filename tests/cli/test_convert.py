@@ -1,0 +1,292 @@
+"""`ngcore convert` and `ngcore info` as processes of a pipeline see them."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+import ngcore
+from ngcore.cli import run
+
+NGCORE = [sys.executable, "-c", "from ngcore.cli import main; main()"]
+
+
+@pytest.fixture
+def brain(tmp_path):
+    """A small NIfTI image with an affine."""
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    voxels = np.random.default_rng(0).integers(0, 255, (40, 50, 30), np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1, 1, 2, 1])), path)
+    return path
+
+
+def one_error_line(capsys):
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("ngcore: error: ")
+    assert "Traceback" not in err
+    return lines[0].removeprefix("ngcore: error: ")
+
+
+def test_conversion_is_silent_in_a_pipe(brain, tmp_path, capfd):
+    assert run(["convert", str(brain), str(tmp_path / "out")]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert ngcore.open(tmp_path / "out").scales[0].shape == (40, 50, 30, 1)
+
+
+def test_warning_of_clipped_values_is_not_silent_in_a_pipe(tmp_path, capfd):
+    np.save(tmp_path / "a.npy", np.array([[[-5, 3, 999]]], np.int16))
+    arguments = ["convert", str(tmp_path / "a.npy"), str(tmp_path / "out")]
+    arguments += ["--resolution", "1,1,1", "--data-type", "uint8"]
+    assert run(arguments) == 0
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("ngcore: warning: ")
+    assert "2 voxels were clipped to the range of uint8" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_quiet_silences_warnings(tmp_path, capfd):
+    np.save(tmp_path / "a.npy", np.array([[[-5, 3, 999]]], np.int16))
+    arguments = ["convert", str(tmp_path / "a.npy"), str(tmp_path / "out"), "--quiet"]
+    arguments += ["--resolution", "1,1,1", "--data-type", "uint8"]
+    assert run(arguments) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def damaged(brain, how):
+    """Write a damaged copy of a .nii.gz file and return its path."""
+    content = brain.read_bytes()
+    path = brain.with_name(f"{how}.nii.gz")
+    if how == "empty":
+        content = b""
+    elif how == "truncated":
+        content = content[: len(content) // 2]
+    elif how == "cut in its trailer":
+        content = content[:-3]
+    elif how == "with a wrong checksum":
+        content = content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
+    elif how == "with bytes behind it":
+        content += b"junk"
+    elif how == "no gzip":
+        content = gzip.decompress(content)
+    elif how == "with a flipped byte":
+        middle = len(content) // 2
+        content = content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :]
+    elif how == "a text":
+        content = b"These are not the voxels you are looking for.\n" * 50
+    elif how == "shorter than its header says":
+        content = gzip.compress(gzip.decompress(content)[:20000])
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "empty",
+        "truncated",
+        "cut in its trailer",
+        "with a wrong checksum",
+        "with bytes behind it",
+        "no gzip",
+        "with a flipped byte",
+        "a text",
+        "shorter than its header says",
+    ],
+)
+def test_damaged_source_is_one_line_and_leaves_nothing(brain, how, tmp_path, capsys):
+    path = damaged(brain, how)
+    assert run(["convert", str(path), str(tmp_path / "out")]) == 2
+    assert path.name in one_error_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_source_is_one_line(tmp_path, capsys):
+    assert run(["convert", str(tmp_path / "nope.nii"), str(tmp_path / "out")]) == 2
+    assert "nope.nii" in one_error_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_format_is_one_line(tmp_path, capsys):
+    (tmp_path / "a.xyz").write_bytes(b"what is this?")
+    assert run(["convert", str(tmp_path / "a.xyz"), str(tmp_path / "out")]) == 2
+    assert "a.xyz" in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--encoding", "compressed_segmentation"], "compressed_segmentation"),
+        (["--encoding", "jpeg", "--data-type", "uint16"], "jpeg"),
+        (["--type", "banana"], "banana"),
+        (["--chunk-size", "0"], "--chunk-size"),
+        (["--chunk-size", "1,2"], "--chunk-size"),
+        (["--max-scales", "0"], "--max-scales"),
+        (["--jpeg-quality", "101"], "--jpeg-quality"),
+        (["--resolution", "1,1"], "--resolution"),
+        (["--resolution", "1,0,1"], "--resolution"),
+        (["--voxel-offset", "a,b,c"], "--voxel-offset"),
+        (["--input-min", "3"], "--input-max"),
+        (["--input-min", "3", "--input-max", "2"], "--input-max"),
+        (["--layout", "nested"], "--no-sharding"),
+        (["--memory", "2X"], "--memory"),
+        (["--memory", "1M"], "--memory"),
+        (["--workers", "0"], "--workers"),
+        (["--orient", "RAX"], "RAX"),
+        (["--outside-value", "1", "--downsampling", "min"], "--outside-value"),
+        (["--tmp", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["--frobnicate"], "--frobnicate"),
+        (["--shape", "1,2,3"], "--dry-run"),
+        (["--json"], "--dry-run"),
+    ],
+)
+def test_impossible_option_is_one_line_and_leaves_nothing(
+    brain, options, message, tmp_path, capsys
+):
+    assert run(["convert", str(brain), str(tmp_path / "out"), *options]) == 2
+    assert message in one_error_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_volume_is_kept_unless_overwritten(brain, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert run(["convert", str(brain), out]) == 0
+    before = (tmp_path / "out/info").read_bytes()
+    assert run(["convert", str(brain), out, "--type", "segmentation"]) == 2
+    assert "--overwrite" in one_error_line(capsys)
+    assert (tmp_path / "out/info").read_bytes() == before
+    (tmp_path / "out/notes.txt").write_text("mine")
+    options = ["--type", "segmentation", "--no-sharding", "--overwrite"]
+    assert run(["convert", str(brain), out, *options]) == 0
+    assert ngcore.open(out).info.type == "segmentation"
+    assert (tmp_path / "out/notes.txt").read_text() == "mine"
+    assert not list((tmp_path / "out").rglob("*.shard"))
+
+
+def test_folder_with_other_files_is_refused(brain, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("mine")
+    for options in ([], ["--overwrite"]):
+        assert run(["convert", str(brain), str(tmp_path / "out"), *options]) == 2
+        assert "not empty" in one_error_line(capsys)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_file_as_destination_is_refused(brain, capsys):
+    assert run(["convert", str(brain), str(brain)]) == 2
+    assert "is a file" in one_error_line(capsys)
+
+
+def test_overwriting_the_source_is_refused(brain, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert run(["convert", str(brain), out]) == 0
+    before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*"))
+    for dest in (out, str(tmp_path), f"{out}/1000000_1000000_2000000"):
+        assert run(["convert", out, dest, "--overwrite"]) == 2
+        assert "source" in one_error_line(capsys)
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
+def test_unwritable_destination_is_one_line(brain, capsys):
+    # /proc refuses new folders to every user, root too, for whom permissions mean nothing.
+    if not Path("/proc/self").is_dir():
+        pytest.skip("no folder here that root can't write to")
+    assert run(["convert", str(brain), "/proc/ngcore-test"]) == 2
+    assert "can't be written" in one_error_line(capsys)
+
+
+def test_destination_in_use_is_refused(brain, tmp_path, capsys):
+    from ngcore.pipelines.destination import Destination
+
+    with Destination(tmp_path / "out", overwrite=False, source_path=None):
+        (tmp_path / "out/info").write_text("{}")
+        assert run(["convert", str(brain), str(tmp_path / "out"), "--overwrite"]) == 2
+        assert "in use" in one_error_line(capsys)
+
+
+def test_debug_shows_where_an_error_arose(tmp_path):
+    arguments = [*NGCORE, "convert", str(tmp_path / "nope.nii"), str(tmp_path / "out"), "--debug"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert "Traceback" in done.stderr
+    assert done.returncode != 0
+
+
+def test_type_is_chosen_by_name_and_said_on_a_terminal(tmp_path, caplog):
+    path = tmp_path / "sub-01_dseg.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones((5, 6, 7), np.uint8), np.eye(4)), path)
+    with caplog.at_level("INFO", "ngcore"):
+        volume = ngcore.convert(path, tmp_path / "out")
+    assert volume.info.type == "segmentation"
+    assert volume.info.data_type == "uint32"
+    assert volume.info.scales[0].encoding == "compressed_segmentation"
+    assert any("_dseg" in record.getMessage() for record in caplog.records)
+
+
+def test_info_prints_a_table_or_json(brain, tmp_path, capsys):
+    assert run(["convert", str(brain), str(tmp_path / "out")]) == 0
+    assert run(["info", str(tmp_path / "out")]) == 0
+    assert "1000000 x 1000000 x 2000000" in capsys.readouterr().out
+    assert run(["info", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["type"] == "image"
+
+
+def test_info_of_no_volume_is_one_line(tmp_path, capsys):
+    assert run(["info", str(tmp_path)]) == 2
+    assert "info" in one_error_line(capsys)
+
+
+def test_dry_run_says_what_would_be_written_and_writes_nothing(brain, tmp_path, capsys):
+    arguments = ["convert", str(brain), str(tmp_path / "out"), "--dry-run"]
+    assert run(arguments) == 0
+    assert "memory:" in capsys.readouterr().out
+    assert run([*arguments, "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert not (tmp_path / "out").exists()
+    assert run(["convert", str(brain), str(tmp_path / "out")]) == 0
+    volume = ngcore.open(tmp_path / "out")
+    assert [scale["key"] for scale in planned["scales"]] == [s.key for s in volume.info.scales]
+    assert planned["files"] == len(list((tmp_path / "out").rglob("*.shard")))
+
+
+def test_dry_run_of_a_petavoxel_needs_no_source(capsys):
+    arguments = ["convert", "--dry-run", "--shape", "100000,100000,100000", "--json"]
+    assert run([*arguments, "--resolution", "8,8,8", "--data-type", "uint16"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["scales"][0]["bytes"] == 2 * 10**15
+    assert planned["memory_bytes"] < 1 << 30
+
+
+def test_interrupted_conversion_leaves_no_info(tmp_path):
+    path = tmp_path / "big.npy"
+    np.lib.format.open_memmap(path, "w+", np.uint8, (400, 400, 400), fortran_order=True).flush()
+    with path.open("r+b") as file:
+        file.seek(200)
+        file.write(np.random.default_rng(0).bytes(60_000_000))
+    arguments = [*NGCORE, "convert", str(path), str(tmp_path / "out")]
+    arguments += ["--resolution", "1,1,1", "--encoding", "png", "--workers", "1"]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out/.ngcore/plan.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - asked < 10
+    assert len(err.splitlines()) == 1
+    assert err.startswith("ngcore: error: interrupted")
+    assert not (tmp_path / "out/info").exists()
+    assert run(["convert", str(path), str(tmp_path / "out"), "--resolution", "1,1,1"]) == 2
