@@ -1,5 +1,5 @@
 import itertools
-from pathlib import Path
+import os
 
 import numpy as np
 import pytest
@@ -93,10 +93,26 @@ def test_a_spool_holds_the_same_voxels(tmp_path, order):
     np.testing.assert_array_equal(read_all(spooled), values)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_named_and_the_spool_removed(tmp_path):
-    spool = tmp_path / "spool"
+def test_a_spool_that_cannot_be_made_is_named(tmp_path):
     with raw_source(tmp_path / "raw", voxels((5, 6, 7, 1)), (0, 1, 2, 3)) as source:
-        spool.mkdir()
-        with pytest.raises(StorageError, match="--tmp"):
-            source.spooled(spool)
+        (tmp_path / "spool").mkdir()
+        with pytest.raises(StorageError, match=r"spool: can't be made.*--tmp"):
+            source.spooled(tmp_path / "spool")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of files")
+def test_a_spool_without_room_is_named_and_removed(tmp_path):
+    import resource
+    import signal
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with raw_source(tmp_path / "raw", voxels((50, 60, 7, 1)), (0, 1, 2, 3)) as source:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+            with pytest.raises(StorageError, match=r"spool: writing failed.*--tmp"):
+                source.spooled(tmp_path / "spool")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+    assert not (tmp_path / "spool").exists()
