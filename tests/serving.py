@@ -14,10 +14,16 @@ NGCORE = "from ngcore.cli import main; main()"
 
 
 @contextlib.contextmanager
-def running(command: str, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start a command that serves; yield its process and the first line of its output."""
+def running(
+    command: str, *arguments: object, without: str | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start a command that serves; yield its process and the first line of its output.
+
+    `without` names a package that the process can't find.
+    """
+    hide = f"import sys; sys.modules[{without!r}] = None; " if without else ""
     process = subprocess.Popen(
-        [sys.executable, "-c", NGCORE, command, *map(str, arguments)],
+        [sys.executable, "-c", hide + NGCORE, command, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

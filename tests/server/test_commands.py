@@ -209,3 +209,49 @@ def test_link_of_several_volumes_keeps_their_places(volumes, link):
 def test_link_takes_another_viewer(volumes, link):
     url = link(volumes / "atlas", "--url", "s3://b", "--viewer", "https://viewer.example/")
     assert url.startswith("https://viewer.example/#!")
+
+
+def test_view_without_the_client_uses_the_public_viewer(volumes):
+    options = ("--no-browser", "--port", 0)
+    with running("view", volumes / "atlas", *options, without="neuroglancer") as (process, line):
+        assert line.startswith("https://neuroglancer-demo.appspot.com/#!")
+        (source,) = sources(state_in(line))
+        origin = source.removeprefix("precomputed://").removesuffix("/atlas")
+        assert fetch(origin, "/atlas/info")[0].status == 200
+        assert fetch(origin, "/v/ngcore/")[0].status == 404
+        process.terminate()
+        _, err = process.communicate(timeout=10)
+        (warning,) = err.splitlines()
+        assert warning.startswith("ngcore: warning: the neuroglancer package is not installed")
+        assert 'pip install "ngcore-neuroglancer[view]"' in warning
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_serving_without_its_extra_says_what_to_install(volumes, fails, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    for command in (["serve", volumes], ["view", volumes, "--no-browser"]):
+        line = fails(*command)
+        assert f"serving needs {package}" in line
+        assert 'pip install "ngcore-neuroglancer[view]"' in line
+
+
+def test_index_of_one_volume_opens_it(volumes):
+    with served(volumes / "atlas") as origin:
+        assert "/v/ngcore/open?volume=" in fetch(origin, "/")[1].decode()
+        response, _ = fetch(origin, "/v/ngcore/open?volume=")
+        (item,) = state_in(response.getheader("Location"))["layers"]
+        assert (item["name"], item["source"]) == ("atlas", f"precomputed://{origin}")
+
+
+@posix
+def test_slow_download_does_not_hold_up_the_end(tmp_path):
+    (tmp_path / "large").write_bytes(bytes(50_000_000))
+    with running("serve", tmp_path, "--port", 0) as (process, line):
+        address = urllib.parse.urlsplit(line.removeprefix("precomputed://"))
+        with socket.create_connection((address.hostname, address.port)) as slow:
+            slow.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert slow.recv(100)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert err == "ngcore: error: interrupted\n"

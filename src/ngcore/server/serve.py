@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 import threading
@@ -20,7 +21,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9000
 # A browser keeps connections for minutes; closing one early makes it lose a request now and then.
 _KEEP_ALIVE_SECONDS = 120
-_SHUTDOWN_SECONDS = 2
+_SHUTDOWN_SECONDS = 1
 
 
 def require_server() -> None:
@@ -99,8 +100,14 @@ def run(make_app: Callable[[Callable[[], bool]], ASGIApp], listener: socket.sock
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     server = uvicorn.Server(config)
-    with _sigterm_ignored():
-        server.run(sockets=[listener])
+    # Downloads that the end cuts off are no errors to report.
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(is_open := lambda _: not server.should_exit)
+    try:
+        with _sigterm_ignored():
+            server.run(sockets=[listener])
+    finally:
+        log.removeFilter(is_open)
 
 
 @contextlib.contextmanager
