@@ -12,11 +12,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.errors import FormatError, InputError, InputNotFoundError, NgcoreError
 from ngcore.readers import open_source
 from ngcore.readers.natural_order import natural_key
 from ngcore.readers.slices import SlicesSource, is_slice_pattern, list_slices
 from slice_stacks import CODES, random_volume, read_all, slices_of, write_png_slices
+from thorough import amount
 
 
 def write_picture(path, pixels, **options):
@@ -462,3 +463,27 @@ def test_16_bit_colour_without_imagecodecs_names_the_extra(tmp_path):
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     ).stdout
     assert 'pip install "ngcore-neuroglancer[formats]"' in output
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "tiff_lzw", "packbits"])
+def test_bytes_changed_anywhere_give_an_error_or_an_array_of_the_header(
+    tmp_path, suffix, compression
+):
+    if compression is not None and suffix != ".tif":
+        pytest.skip("only TIFF has a choice of compression")
+    options = {} if compression is None else {"compression": compression}
+    path = write_picture(tmp_path / f"0{suffix}", random_volume((30, 20)), **options)
+    content = path.read_bytes()
+    rng = np.random.default_rng(5)
+    for _ in range(amount(60, 3000)):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            with SlicesSource([path]) as source:
+                if source.header.byte_count < 10**7:
+                    read_all(source)
+        except NgcoreError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - not all of them are errors
