@@ -2,6 +2,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+INSTRUCTIONS: str
+
 def downsample(
     array: NDArray[Any],
     out: NDArray[Any],

@@ -3,6 +3,8 @@
 Callers have checked every size; see `ngcore.downsampling` for the public function.
 """
 
+import os
+
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
@@ -20,15 +22,22 @@ cdef extern from "downsample.h" nogil:
         int method
         int has_outside
 
-    int downsample_u8(const Downsampling *job, uint8_t outside)
-    int downsample_i8(const Downsampling *job, int8_t outside)
-    int downsample_u16(const Downsampling *job, uint16_t outside)
-    int downsample_i16(const Downsampling *job, int16_t outside)
-    int downsample_u32(const Downsampling *job, uint32_t outside)
-    int downsample_i32(const Downsampling *job, int32_t outside)
-    int downsample_u64(const Downsampling *job, uint64_t outside)
-    int downsample_i64(const Downsampling *job, int64_t outside)
-    int downsample_f32(const Downsampling *job, float outside)
+    int cpu_has_avx2()
+
+    int downsample_u8(const Downsampling *job, uint8_t outside, int use_avx2)
+    int downsample_i8(const Downsampling *job, int8_t outside, int use_avx2)
+    int downsample_u16(const Downsampling *job, uint16_t outside, int use_avx2)
+    int downsample_i16(const Downsampling *job, int16_t outside, int use_avx2)
+    int downsample_u32(const Downsampling *job, uint32_t outside, int use_avx2)
+    int downsample_i32(const Downsampling *job, int32_t outside, int use_avx2)
+    int downsample_u64(const Downsampling *job, uint64_t outside, int use_avx2)
+    int downsample_i64(const Downsampling *job, int64_t outside, int use_avx2)
+    int downsample_f32(const Downsampling *job, float outside, int use_avx2)
+
+# NGCORE_SIMD=baseline forces the kernels that run on any processor of the platform.
+cdef int use_avx2 = os.environ.get("NGCORE_SIMD") != "baseline" and cpu_has_avx2()
+
+INSTRUCTIONS = "avx2" if use_avx2 else "baseline"
 
 ctypedef fused voxel:
     uint8_t
@@ -63,22 +72,22 @@ def downsample(const voxel[:, :, :, :] array, voxel[:, :, :, :] out, tuple facto
         padding = outside
     with nogil:
         if voxel is uint8_t:
-            done = downsample_u8(&job, padding)
+            done = downsample_u8(&job, padding, use_avx2)
         elif voxel is int8_t:
-            done = downsample_i8(&job, padding)
+            done = downsample_i8(&job, padding, use_avx2)
         elif voxel is uint16_t:
-            done = downsample_u16(&job, padding)
+            done = downsample_u16(&job, padding, use_avx2)
         elif voxel is int16_t:
-            done = downsample_i16(&job, padding)
+            done = downsample_i16(&job, padding, use_avx2)
         elif voxel is uint32_t:
-            done = downsample_u32(&job, padding)
+            done = downsample_u32(&job, padding, use_avx2)
         elif voxel is int32_t:
-            done = downsample_i32(&job, padding)
+            done = downsample_i32(&job, padding, use_avx2)
         elif voxel is uint64_t:
-            done = downsample_u64(&job, padding)
+            done = downsample_u64(&job, padding, use_avx2)
         elif voxel is int64_t:
-            done = downsample_i64(&job, padding)
+            done = downsample_i64(&job, padding, use_avx2)
         else:
-            done = downsample_f32(&job, padding)
+            done = downsample_f32(&job, padding, use_avx2)
     if not done:
         raise MemoryError("no memory for the rows of a downsampling cell")

@@ -1,8 +1,13 @@
-/* Downsampling of a strided array: the box, and the kernels for each voxel type.
+/* Downsampling of a strided array: the job, and the choice of kernels for this machine.
  *
- * A cell of the result covers `factor` voxels per axis, counted from `-first`: the first and last
+ * A cell of the result covers `factors` voxels per axis, counted from `-first`: the first and last
  * cells of an axis may hold fewer. Axis 0 is the one whose voxels lie closest together; the caller
  * has permuted the axes, which no method can tell.
+ *
+ *   downsample_types.h    includes the kernels once per type of voxel
+ *   downsample_cells.h    one cell at a time: any cell, any method
+ *   downsample_rows.h     rows of whole cells, with vectors: what nearly all voxels take
+ *   downsample_kernels.h  walks the array, row by row of the result
  */
 #ifndef NGCORE_DOWNSAMPLE_H
 #define NGCORE_DOWNSAMPLE_H
@@ -30,64 +35,81 @@ static inline void cell_range(const Downsampling *job, int axis, ptrdiff_t cell,
     NGCORE_ASSERT(*start < *stop);
 }
 
-#define VOXEL uint8_t
-#define SUM int64_t
-#define NAME(function) function##_u8
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#define VOXEL int8_t
-#define NAME(function) function##_i8
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#define VOXEL uint16_t
-#define NAME(function) function##_u16
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#define VOXEL int16_t
-#define NAME(function) function##_i16
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#define VOXEL uint32_t
-#define NAME(function) function##_u32
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#define VOXEL int32_t
-#define NAME(function) function##_i32
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#undef SUM
+/* k if n is 2^k, else -1. */
+static inline int exact_log2(ptrdiff_t n)
+{
+    int k = 0;
+    while (((ptrdiff_t)1 << k) < n)
+        k++;
+    return ((ptrdiff_t)1 << k) == n ? k : -1;
+}
 
-#define WIDE_SUM
-#define SUM uint64_t
-#define VOXEL uint64_t
-#define NAME(function) function##_u64
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#undef SUM
-#define SUM int64_t
-#define VOXEL int64_t
-#define NAME(function) function##_i64
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#undef SUM
-#undef WIDE_SUM
+/* The largest cell whose majority is found by comparing every pair, many cells at once. */
+#define MAX_PAIRED 32
+/* Room beyond the end of scratch rows, so that vectors need no tail loop. */
+#define ROW_SLACK 64
 
-#define FLOATING
-#define SUM double
-#define VOXEL float
-#define NAME(function) function##_f32
-#include "downsample_kernels.h"
-#undef VOXEL
-#undef NAME
-#undef SUM
-#undef FLOATING
+/* Kernels are named downsample_TYPE_INSTRUCTIONS. */
+#define PASTE_NAME(function, type, instructions) function##_##type##_##instructions
+#define MAKE_NAME(function, type, instructions) PASTE_NAME(function, type, instructions)
+#define NAME(function) MAKE_NAME(function, TYPE_NAME, INSTRUCTIONS)
+
+#define INSTRUCTIONS baseline
+#define VECTOR_BYTES 16
+#include "downsample_types.h"
+#undef INSTRUCTIONS
+#undef VECTOR_BYTES
+
+#ifdef NGCORE_AVX2
+BEGIN_AVX2
+#define WITH_AVX2
+#define INSTRUCTIONS avx2
+#define VECTOR_BYTES 32
+#include "downsample_types.h"
+#undef INSTRUCTIONS
+#undef VECTOR_BYTES
+#undef WITH_AVX2
+END_AVX2
+#define CALL(type) (use_avx2 ? downsample_##type##_avx2 : downsample_##type##_baseline)
+#else
+#define CALL(type) ((void)use_avx2, downsample_##type##_baseline)
+#endif
+
+static inline int downsample_u8(const Downsampling *job, uint8_t outside, int use_avx2)
+{
+    return CALL(u8)(job, outside);
+}
+static inline int downsample_i8(const Downsampling *job, int8_t outside, int use_avx2)
+{
+    return CALL(i8)(job, outside);
+}
+static inline int downsample_u16(const Downsampling *job, uint16_t outside, int use_avx2)
+{
+    return CALL(u16)(job, outside);
+}
+static inline int downsample_i16(const Downsampling *job, int16_t outside, int use_avx2)
+{
+    return CALL(i16)(job, outside);
+}
+static inline int downsample_u32(const Downsampling *job, uint32_t outside, int use_avx2)
+{
+    return CALL(u32)(job, outside);
+}
+static inline int downsample_i32(const Downsampling *job, int32_t outside, int use_avx2)
+{
+    return CALL(i32)(job, outside);
+}
+static inline int downsample_u64(const Downsampling *job, uint64_t outside, int use_avx2)
+{
+    return CALL(u64)(job, outside);
+}
+static inline int downsample_i64(const Downsampling *job, int64_t outside, int use_avx2)
+{
+    return CALL(i64)(job, outside);
+}
+static inline int downsample_f32(const Downsampling *job, float outside, int use_avx2)
+{
+    return CALL(f32)(job, outside);
+}
 
 #endif

@@ -1,0 +1,202 @@
+/* Every type of voxel, for one set of instructions. Included by downsample.h.
+ *
+ *   SUM    of a whole cell, which has fewer than 2^31 voxels; WIDE_SUM: 64-bit voxels are summed as
+ *          two parts; FLOATING: float32, summed as double
+ *   PART   of the voxels at one x in at most MAX_PART_ROWS rows
+ *   PAIR   two voxels as one unsigned word, which holds the sum of eight
+ *   SIGNED_KEY      as wide as the keys of majority
+ *   SHUFFLE_PAIRS   AVX2 can split pairs of voxels in registers
+ *   TOTAL  of a cell whose rows are summed as parts, of at most MAX_TOTAL_VOXELS voxels
+ */
+
+#define NO_LIMIT PTRDIFF_MAX
+
+#define VOXEL uint8_t
+#define TYPE_NAME u8
+#define SUM int64_t
+#define PART uint16_t
+#define TOTAL int32_t
+#define MAX_PART_ROWS 256
+#define MAX_TOTAL_VOXELS 32768
+#define SIGNED_KEY int8_t
+#define PAIR uint16_t
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef PAIR
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+
+#define VOXEL int8_t
+#define TYPE_NAME i8
+#define SUM int64_t
+#define PART int16_t
+#define TOTAL int32_t
+#define MAX_PART_ROWS 256
+#define MAX_TOTAL_VOXELS 32768
+#define SIGNED_KEY int8_t
+#define PAIR uint16_t
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef PAIR
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+
+#define VOXEL uint16_t
+#define TYPE_NAME u16
+#define SUM int64_t
+#define PART uint32_t
+#define TOTAL int32_t
+#define MAX_PART_ROWS 32768
+#define MAX_TOTAL_VOXELS 32768
+#define SIGNED_KEY int16_t
+#define PAIR uint32_t
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef PAIR
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+
+#define VOXEL int16_t
+#define TYPE_NAME i16
+#define SUM int64_t
+#define PART int32_t
+#define TOTAL int32_t
+#define MAX_PART_ROWS 32768
+#define MAX_TOTAL_VOXELS 32768
+#define SIGNED_KEY int16_t
+#define PAIR uint32_t
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef PAIR
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+
+#define VOXEL uint32_t
+#define TYPE_NAME u32
+#define SUM int64_t
+#define PART int64_t
+#define TOTAL int64_t
+#define MAX_PART_ROWS NO_LIMIT
+#define MAX_TOTAL_VOXELS NO_LIMIT
+#define SIGNED_KEY int32_t
+#define PAIR uint64_t
+#define SHUFFLE_PAIRS
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef PAIR
+#undef SHUFFLE_PAIRS
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+
+#define VOXEL int32_t
+#define TYPE_NAME i32
+#define SUM int64_t
+#define PART int64_t
+#define TOTAL int64_t
+#define MAX_PART_ROWS NO_LIMIT
+#define MAX_TOTAL_VOXELS NO_LIMIT
+#define SIGNED_KEY int32_t
+#define PAIR uint64_t
+#define SHUFFLE_PAIRS
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef PAIR
+#undef SHUFFLE_PAIRS
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+
+#define WIDE_SUM
+#define VOXEL uint64_t
+#define TYPE_NAME u64
+#define SUM uint64_t
+#define PART uint64_t
+#define TOTAL uint64_t
+#define MAX_PART_ROWS NO_LIMIT
+#define MAX_TOTAL_VOXELS NO_LIMIT
+#define SIGNED_KEY int64_t
+#define SHUFFLE_PAIRS
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef SHUFFLE_PAIRS
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+#undef WIDE_SUM
+
+#define WIDE_SUM
+#define VOXEL int64_t
+#define TYPE_NAME i64
+#define SUM int64_t
+#define PART int64_t
+#define TOTAL int64_t
+#define MAX_PART_ROWS NO_LIMIT
+#define MAX_TOTAL_VOXELS NO_LIMIT
+#define SIGNED_KEY int64_t
+#define SHUFFLE_PAIRS
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef SHUFFLE_PAIRS
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+#undef WIDE_SUM
+
+#define FLOATING
+#define VOXEL float
+#define TYPE_NAME f32
+#define SUM double
+#define PART double
+#define TOTAL double
+#define MAX_PART_ROWS NO_LIMIT
+#define MAX_TOTAL_VOXELS NO_LIMIT
+#define SIGNED_KEY int32_t
+#include "downsample_kernels.h"
+#undef SIGNED_KEY
+#undef VOXEL
+#undef TYPE_NAME
+#undef SUM
+#undef PART
+#undef TOTAL
+#undef MAX_PART_ROWS
+#undef MAX_TOTAL_VOXELS
+#undef FLOATING
+
+#undef NO_LIMIT
