@@ -336,13 +336,13 @@ def test_deflate_bomb_is_refused(tmp_path):
         TiffStackSource(path)
 
 
-def test_random_access_is_claimed_for_uncompressed_stacks_only(tmp_path):
+def test_windows_of_compressed_pages_are_said_to_cost_whole_pages(tmp_path):
     planes = random_volume((3, 9, 13))
-    with TiffStackSource(write_stack(tmp_path / "a.tif", planes)) as source:
-        assert source.is_random_access
-    with TiffStackSource(write_stack(tmp_path / "b.tif", planes, compression="zlib")) as source:
-        assert not source.is_random_access
-        assert not source.is_sequential
+    for compression in (None, "zlib"):
+        path = write_stack(tmp_path / f"{compression}.tif", planes, compression=compression)
+        with TiffStackSource(path) as source:
+            assert source.is_random_access
+            assert source.reads_whole_planes == (compression is not None)
 
 
 def test_window_of_tiles_is_read(tmp_path):

@@ -125,6 +125,8 @@ class Source(ABC):
         Can only be read front to back, each plane once.
     is_random_access : bool
         `read` may be called for any planes and windows, from several threads at once.
+    reads_whole_planes : bool
+        A window costs as much as its planes do (they are compressed): read bands from a spool.
     needs_spool : bool
         `read` can't be called: the input's order does not allow slabs. Call `spooled` first.
     """
@@ -134,6 +136,7 @@ class Source(ABC):
     memory_order: MemoryOrder = "F"
     is_sequential: bool = False
     is_random_access: bool = False
+    reads_whole_planes: bool = False
     needs_spool: bool = False
 
     @property
@@ -190,6 +193,11 @@ class Source(ABC):
     def bytes_read(self) -> int:
         """Bytes of the input consumed so far by a sequential source; else 0."""
         return 0
+
+    @property
+    def row_planes(self) -> int:
+        """How many planes are best read at once, from a multiple of it on: the depth of chunks."""
+        return 1
 
     @property
     def scratch_bytes(self) -> int:

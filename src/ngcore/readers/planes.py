@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PlanesSource(Source):
-    """A stack of planes, each decoded on its own.
+    """A stack of planes, each decoded on its own; any number of threads may read.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ class PlanesSource(Source):
         Planes decoded at a time; default the number of processors. Settable until the first read.
     notes : tuple of str
     """
+
+    is_random_access = True
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class PlanesSource(Source):
     ) -> None:
         """Decode planes [start, stop) along the stream axis into `out`; see `Source.read`.
 
-        Each plane is decoded once, whatever part of it the window takes.
+        Each plane is decoded once, whatever part of it the window takes. Nothing is kept.
         """
         box = self.check_read(start, stop, out, window)
         flip_columns, flip_rows, flip_planes = self.orientation.inverted

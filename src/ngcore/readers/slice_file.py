@@ -85,12 +85,15 @@ class SliceFile(ABC):
         From the header.
     scratch_bytes : int
         Memory that `read` takes, beside the array that it fills.
+    is_uncompressed : bool
+        Any window can be read without reading the whole slice.
     notes : tuple of str
         How pixels were understood, where a user should know.
     """
 
     layout: PlaneLayout
     scratch_bytes: int = 0
+    is_uncompressed: bool = False
     notes: tuple[str, ...] = ()
 
     def close(self) -> None:  # noqa: B027 - most formats open the file again where they decode it

@@ -155,6 +155,7 @@ class SlicesSource(PlanesSource):
             first = _open_slice(slices.paths[0])
             first.close()
             self._layouts.append(first.layout)
+            self.reads_whole_planes |= not first.is_uncompressed
             self._plane_scratch_bytes = max(self._plane_scratch_bytes, first.scratch_bytes)
             notes += [f"{slices.name}: {note}" for note in first.notes]
         for slices, layout in zip(self._lists, self._layouts, strict=True):

@@ -66,6 +66,7 @@ class _TiffSlice(SliceFile):
         self.layout = plane.layout
         self.notes = plane.notes
         self.scratch_bytes = plane.scratch_bytes
+        self.is_uncompressed = plane.is_uncompressed
         self._plane = plane
         self._file = file
 
@@ -130,7 +131,7 @@ class TiffStackSource(PlanesSource):
             first = self._open_plane(name, 0, 0)
             self._page_layout = first.layout
             self._plane_scratch_bytes = first.scratch_bytes
-            self.is_random_access = first.is_uncompressed
+            self.reads_whole_planes = not first.is_uncompressed
             super().__init__(
                 name,
                 replace(first.layout, samples=first.layout.samples * self._pages.channels),
