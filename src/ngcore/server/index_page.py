@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import ngcore.volume
 from ngcore.errors import NgcoreError
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
        color: #ddd; background: #1c1c1e; }
 a { color: #8ab4f8; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #3a3a3c;
-         vertical-align: middle; }
+         vertical-align: middle; white-space: nowrap; }
 img { height: 96px; width: 96px; object-fit: contain; background: #000; display: block; }
 code { font-size: 13px; color: #aaa; }
 """
@@ -48,7 +48,7 @@ def _row(name: str, path: Path, origin: str) -> str:
         return f'<tr><td></td><td>{title}</td><td colspan="5">{escape(str(error))}</td></tr>'
     scale = info.scales[0]
     channels = f" &times; {info.num_channels} channels" if info.num_channels > 1 else ""
-    source = escape(f"precomputed://{origin}/{name}".rstrip("/"))
+    source = escape(f"precomputed://{origin}/{quote(name)}".rstrip("/"))
     cells = (
         f'<img alt="" loading="lazy" src="{_link("picture", name)}">',
         f'<a href="{_link("open", name)}">{title}</a>',
