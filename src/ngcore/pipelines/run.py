@@ -14,14 +14,14 @@ from ngcore.execution.threads import ThreadPool
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import ChunkEncoding, make_encoding
-from ngcore.pipelines.destination import Destination
+from ngcore.pipelines.journal import Journal
 from ngcore.pipelines.kept import KeptScale
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.plan import Level, Pass
 from ngcore.pipelines.prepare import BLOCK_BYTES, Conversion, shard_memory
 from ngcore.pipelines.walk import BandWalk, Voxels, empty_planes
 from ngcore.readers.base import Source
-from ngcore.storage import ChunkWriter, create_chunks
+from ngcore.storage import ChunkWriter, LocalStore, create_chunks
 from ngcore.values import Counts, ValueMapping
 
 Progress = Callable[[int, int], None]
@@ -44,23 +44,46 @@ class Outcome:
 
 
 class Run:
-    """The state of one conversion while it runs: writers, counts and progress."""
+    """The state of one conversion while it runs: writers, counts and progress.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        What to do.
+    source : Source
+        Is read to its end, and closed.
+    options : ConvertOptions
+        How to do it.
+    store : LocalStore
+        Where the volume's files go.
+    work_folder : Path
+        Where temporary files go, unless the options name another folder.
+    progress : callable or None
+        Called now and then with (voxels done, voxels in all).
+    first_is_written : bool
+        Whether the source is the volume's own finest scale, so that only the coarser ones are
+        written.
+    """
 
     def __init__(
         self,
         conversion: Conversion,
         source: Source,
         options: ConvertOptions,
-        destination: Destination,
+        store: LocalStore,
+        work_folder: Path,
         progress: Progress | None,
+        *,
+        first_is_written: bool = False,
     ) -> None:
         self._conversion = conversion
         self._plan = conversion.plan
         self._info = conversion.info
         self._source = source
         self._options = options
-        self._tmp = Path(options.tmp) if options.tmp is not None else destination.work_folder
-        self._store = destination.store
+        self._tmp = Path(options.tmp) if options.tmp is not None else work_folder
+        self._store = store
+        self._journal = journal
         self._progress = progress
         self._counts = Counts()
         self._lock = threading.Lock()
@@ -68,9 +91,11 @@ class Run:
         self._voxels_total = sum(
             math.prod(self._info.scales[step.first_scale].size) for step in self._plan.passes
         )
-        self._encodings: list[ChunkEncoding] = []
-        self._writers: list[ChunkWriter] = []
-        self._digests = [ScaleDigest(self._info, scale) for scale in self._info.scales]
+        # By the index of the scale, for those that are written.
+        self._first_is_written = first_is_written
+        self._encodings: dict[int, ChunkEncoding] = {}
+        self._writers: dict[int, ChunkWriter] = {}
+        self._digests: dict[int, ScaleDigest] = {}
 
     def run(self) -> Outcome:
         """Write every chunk of every scale."""
@@ -80,35 +105,34 @@ class Run:
             try:
                 with ThreadPool(self._options.thread_count) as pool:
                     self._run_passes(pool)
-                for writer in self._writers:
-                    writer.finish()
+                for writer in self._writers.values():
+                    writer.finish(whole=not self._journal.is_resumed)
             except BaseException:
-                for writer in self._writers:
+                for writer in self._writers.values():
                     writer.abort()
                 raise
         digests = {
-            scale.key: str(digest)
-            for scale, digest in zip(self._info.scales, self._digests, strict=True)
+            self._info.scales[index].key: str(digest) for index, digest in self._digests.items()
         }
         return Outcome(self._counts, digests)
 
     def _open_writers(self) -> None:
         options = self._options
-        for index, scale in enumerate(self._info.scales):
-            self._encodings.append(
-                make_encoding(self._info, scale, jpeg_quality=options.jpeg_quality)
+        for index in range(int(self._first_is_written), len(self._info.scales)):
+            scale = self._info.scales[index]
+            self._digests[index] = ScaleDigest(self._info, scale)
+            self._encodings[index] = make_encoding(
+                self._info, scale, jpeg_quality=options.jpeg_quality
             )
             # Each scale has an eighth of the chunks of the one before, and gets half its memory.
-            self._writers.append(
-                create_chunks(
-                    self._store,
-                    self._info,
-                    index,
-                    layout=options.layout,
-                    gzip=options.is_gzipped,
-                    memory=shard_memory(options) >> (index + 1),
-                    spool_dir=self._tmp,
-                )
+            self._writers[index] = create_chunks(
+                self._store,
+                self._info,
+                index,
+                layout=options.layout,
+                gzip=options.is_gzipped,
+                memory=shard_memory(options) >> (index + 1),
+                spool_dir=self._tmp,
             )
 
     def _run_passes(self, pool: ThreadPool) -> None:
@@ -162,7 +186,7 @@ class Run:
             downsampling=self._conversion.downsampling,
             write_chunk=self._write_chunk,
             keep_last=kept.keep if kept is not None and is_last_kept else None,
-            first_is_written=step.first_scale > 0,
+            first_is_written=step.first_scale > 0 or self._first_is_written,
             pool=pool,
         )
         planes = _PlaneReader(source, levels[0].needed, mapping)
@@ -182,11 +206,11 @@ class Run:
 
     def _write_chunk(self, scale: int, cell: Vec3, voxels: Voxels) -> None:
         writer = self._writers[scale]
-        if self._options.sharding and not _has_bits(voxels):
+        # All that follows is faster on voxels in this order: one copy serves it.
+        voxels = np.asfortranarray(voxels)
+        if self._info.scales[scale].sharding is not None and not _has_bits(voxels):
             writer.write(cell, None)
             return
-        # The encoder and the digest both want this order: one copy serves the two.
-        voxels = np.asfortranarray(voxels)
         encoded = self._encodings[scale].encode(voxels)
         self._digests[scale].add(cell, digested(self._info.scales[scale], encoded, voxels))
         writer.write(cell, encoded)
@@ -210,7 +234,7 @@ class _PlaneReader:
         self._window = None if is_whole else (others[0], others[1])
         plane = math.prod(needed.shape) // needed.shape[axis] * source.shape[3]
         plane_bytes = plane * source.dtype.itemsize
-        self.part_planes = max(1, BLOCK_BYTES // plane_bytes)
+        self.part_planes = max(source.row_planes, BLOCK_BYTES // plane_bytes, 1)
 
     def read(self, start: int, stop: int, out: Voxels) -> Counts:
         """Fill `out` with planes [start, stop), global; return what happened to the values."""
