@@ -317,5 +317,5 @@ def test_favicon_is_nothing(address):
 def test_client_may_report_its_state(address):
     response, body = ask(address, "/state/ngcore", "POST", Content_Length="0")
     assert (response.status, json.loads(body)) == (200, {"g": ""})
-    assert ask(address, "/state/ngcore")[0].status == 405
+    assert ask(address, "/state/ngcore")[0].status == 404
     assert ask(address, "/state/other", "POST", Content_Length="0")[0].status == 405
