@@ -25,7 +25,7 @@ from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.storage import ChunkReader, LocalStore, Store, open_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -199,45 +199,49 @@ class ScaleArray:
             A chunk is damaged; the message names it.
         """
         ranges, drops = _parse_index(index, self.shape)
-        ascending = [_Selection.of(indices) for indices in ranges]
-        x, y, z = ascending[:3]
         shape = [len(indices) for indices in ranges]
-        voxels = np.zeros(shape, self.dtype, order="F")
-        channels = ascending[3].as_slice()
+        voxels = np.empty(shape, self.dtype, order="F")
         if 0 not in shape:
-            for cell in self._cells(x, y, z):
-                chunk = self._stored_chunk(cell)
-                if chunk is not None:
-                    sources, targets = self._overlap((x, y, z), cell)
-                    voxels[targets] = chunk[(*sources, channels)]
+            self._fill(voxels, [_Selection.of(indices) for indices in ranges])
         flips_and_drops = tuple(
             0 if is_dropped else slice(None, None, -1 if indices.step < 0 else None)
             for indices, is_dropped in zip(ranges, drops, strict=True)
         )
         return voxels[flips_and_drops]
 
-    def read(self, box: Box) -> NDArray[Any]:
+    def read(self, box: Box, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read a box of voxels, all channels.
 
         Parameters
         ----------
         box : Box
             In global coordinates, those that include `voxel_offset`.
+        out : ndarray of `dtype`, shape (x, y, z, channel), optional
+            Filled and returned, whatever its strides.
 
         Returns
         -------
-        ndarray of `dtype`, shape (x, y, z, channel), Fortran order
+        ndarray of `dtype`, shape (x, y, z, channel), Fortran order, or `out`
 
         Raises
         ------
         InputError
-            The box is empty, or not inside the volume.
+            The box is empty, or not inside the volume, or `out` does not fit it.
         FormatError
             A chunk is damaged; the message names it.
         """
         if not box or box.intersection(self.info.bounds) != box:
             raise InputError(f"{box} is not inside of {self.info.bounds}, the scale {self.key}")
-        return self[box.slices(self.voxel_offset)]
+        shape = (*box.shape, self.shape[3])
+        if out is None:
+            out = np.empty(shape, self.dtype, order="F")
+        elif out.shape != shape or out.dtype != self.dtype:
+            raise InputError(
+                f"out must be {self.dtype} of shape {shape}, got {out.dtype} of {out.shape}"
+            )
+        ranges = (*box.slices(self.voxel_offset), slice(0, self.shape[3]))
+        self._fill(out, [_Selection(part.start, 1, part.stop - part.start) for part in ranges])
+        return out
 
     def read_chunk(self, cell: Vec3) -> NDArray[Any]:
         """Read one chunk, decoded.
@@ -261,6 +265,14 @@ class ScaleArray:
         shape = self._chunk_shape(cell)
         chunk = self._stored_chunk(cell)
         return np.zeros(shape, self.dtype, order="F") if chunk is None else chunk
+
+    def _fill(self, voxels: NDArray[Any], selections: Sequence[_Selection]) -> None:
+        """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
+        x, y, z, channels = selections
+        for cell in self._cells(x, y, z):
+            sources, targets = self._overlap((x, y, z), cell)
+            chunk = self._stored_chunk(cell)
+            voxels[targets] = 0 if chunk is None else chunk[(*sources, channels.as_slice())]
 
     def _cells(self, x: _Selection, y: _Selection, z: _Selection) -> Iterator[Vec3]:
         """Yield the chunks that hold a selected voxel, x fastest."""

@@ -96,8 +96,10 @@ def carry_out(
             logger.info(note)
         for warning in conversion.warnings:
             logger.warning(warning)
-        outcome = Run(conversion, source, options, destination, progress).run()
-        _warn_of(outcome.counts, source.name, conversion.info.data_type)
+        outcome = Run(
+            conversion, source, options, destination.store, destination.work_folder, progress
+        ).run()
+        warn_of(outcome.counts, source.name, conversion.info.data_type)
         side_files = dict(conversion.side_files)
         side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
         destination.finish(side_files, fsync=options.fsync)
@@ -107,7 +109,8 @@ def _path_of(source: object) -> Path | None:
     return Path(source) if isinstance(source, str | os.PathLike) else None
 
 
-def _warn_of(counts: Counts, name: str, data_type: str) -> None:
+def warn_of(counts: Counts, name: str, data_type: str) -> None:
+    """Say how many values a conversion changed on their way, if any."""
     if counts.clipped:
         logger.warning(
             "%s: %d voxels were clipped to the range of %s", name, counts.clipped, data_type

@@ -180,16 +180,41 @@ def make_info(
 
 
 def plan_for(
-    info: VolumeInfo, factors: tuple[Vec3, ...], stream_axis: int, options: ConvertOptions
+    info: VolumeInfo,
+    factors: tuple[Vec3, ...],
+    stream_axis: int,
+    options: ConvertOptions,
+    *,
+    source_bytes: int = 0,
 ) -> Plan:
-    """Return the plan of a conversion whose voxels arrive along `stream_axis`."""
+    """Return the plan of a conversion whose voxels arrive along `stream_axis`.
+
+    `source_bytes` is the memory that the source takes beside what it fills.
+    """
     return make_plan(
         info,
         factors,
         stream_axis=stream_axis,
         memory_bytes=options.memory_bytes,
-        scratch_bytes=_scratch_bytes(info, options),
+        scratch_bytes=_scratch_bytes(info, options) + source_bytes,
     )
+
+
+def transform_json(
+    source: Source, resolution: tuple[float, float, float], voxel_offset: Vec3
+) -> bytes:
+    """Return the content of `transform.json`: from the volume's nanometres to the source's world.
+
+    Parameters
+    ----------
+    source : Source
+    resolution : tuple of float, (x, y, z), in nanometres
+    voxel_offset : tuple of int, (x, y, z), in voxels
+        Both as the volume's `info` has them.
+    """
+    matrix = volume_to_world_nm(source.affine_voxel_to_mm, resolution, voxel_offset)
+    rows = ",\n".join("  " + json.dumps([float(value) for value in row]) for row in matrix)
+    return f"[\n{rows}\n]\n".encode()
 
 
 def _side_files(
@@ -199,8 +224,6 @@ def _side_files(
     method: str,
 ) -> dict[str, bytes]:
     finest = info.scales[0]
-    matrix = volume_to_world_nm(source.affine_voxel_to_mm, finest.resolution, finest.voxel_offset)
-    rows = ",\n".join("  " + json.dumps([float(value) for value in row]) for row in matrix)
     parameters = {
         "type": info.type,
         "data_type": info.data_type,
@@ -219,7 +242,7 @@ def _side_files(
     if finest.encoding == "jpeg":
         parameters["jpeg_quality"] = options.jpeg_quality
     return {
-        "transform.json": f"[\n{rows}\n]\n".encode(),
+        "transform.json": transform_json(source, finest.resolution, finest.voxel_offset),
         "provenance": provenance_json([Path(source.name).name], parameters),
     }
 

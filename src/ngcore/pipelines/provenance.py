@@ -18,7 +18,9 @@ from ngcore.formats.json_members import parse_object
 TASK = "ngcore convert"
 
 
-def provenance_json(sources: Sequence[str], parameters: Mapping[str, object]) -> bytes:
+def provenance_json(
+    sources: Sequence[str], parameters: Mapping[str, object], *, task: str = TASK
+) -> bytes:
     """Return the content of a `provenance` file.
 
     Parameters
@@ -27,6 +29,8 @@ def provenance_json(sources: Sequence[str], parameters: Mapping[str, object]) ->
         Names of the inputs, without the folders they lie in.
     parameters : mapping
         The options that shaped the data; values that JSON can hold.
+    task : str
+        The command.
     """
     document = {
         "sources": list(sources),
@@ -34,7 +38,7 @@ def provenance_json(sources: Sequence[str], parameters: Mapping[str, object]) ->
         "processing": [
             {
                 "method": {
-                    "task": TASK,
+                    "task": task,
                     "version": version("ngcore-neuroglancer"),
                     **parameters,
                 },

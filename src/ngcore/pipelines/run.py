@@ -14,7 +14,6 @@ from ngcore.execution.threads import ThreadPool
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import ChunkEncoding, make_encoding
-from ngcore.pipelines.journal import Journal
 from ngcore.pipelines.kept import KeptScale
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.plan import Level, Pass
@@ -83,7 +82,6 @@ class Run:
         self._options = options
         self._tmp = Path(options.tmp) if options.tmp is not None else work_folder
         self._store = store
-        self._journal = journal
         self._progress = progress
         self._counts = Counts()
         self._lock = threading.Lock()
@@ -106,7 +104,7 @@ class Run:
                 with ThreadPool(self._options.thread_count) as pool:
                     self._run_passes(pool)
                 for writer in self._writers.values():
-                    writer.finish(whole=not self._journal.is_resumed)
+                    writer.finish()
             except BaseException:
                 for writer in self._writers.values():
                     writer.abort()

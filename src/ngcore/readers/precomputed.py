@@ -96,6 +96,11 @@ class PrecomputedSource(Source):
         self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
 
     @property
+    def row_planes(self) -> int:
+        """Depth of the volume's chunks."""
+        return min(self._depth, self.shape[2])
+
+    @property
     def scratch_bytes(self) -> int:
         """Bytes of one row of chunks, twice: as it is decoded, and as it is kept."""
         rows = min(self._depth, self.shape[2])
@@ -119,7 +124,7 @@ class PrecomputedSource(Source):
             last = min(stop, row_stop)
             part = out[:, :, first - start : last - start]
             if (first, last) == (row_start, row_stop):
-                part[...] = self._read_box(x, y, first, last)
+                self._scale.read(self._box(x, y, first, last), part)
             else:
                 planes = self._row(row, (x, y), row_start, row_stop)
                 part[...] = planes[:, :, first - row_start : last - row_start]
@@ -128,14 +133,14 @@ class PrecomputedSource(Source):
     def _row(self, row: int, window: Window, start: int, stop: int) -> np.ndarray[Any, Any]:
         if self._kept is None or self._kept[:2] != (row, window):
             self._kept = None
-            self._kept = (row, window, self._read_box(*window, start, stop))
+            self._kept = (row, window, self._scale.read(self._box(*window, start, stop)))
         return self._kept[2]
 
-    def _read_box(self, x: slice, y: slice, start: int, stop: int) -> np.ndarray[Any, Any]:
+    def _box(self, x: slice, y: slice, start: int, stop: int) -> Box:
         origin = self._scale.voxel_offset
         first: Vec3 = (origin[0] + x.start, origin[1] + y.start, origin[2] + start)
         last: Vec3 = (origin[0] + x.stop, origin[1] + y.stop, origin[2] + stop)
-        return self._scale.read(Box(first, last))
+        return Box(first, last)
 
     def close(self) -> None:
         """Let go of the planes that are kept."""
