@@ -137,7 +137,7 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         status = cli.main(arguments, prog_name="ngcore", standalone_mode=False)
     except _InterruptedError:
-        report_error("interrupted")
+        report_error("interrupted; a conversion continues with --resume")
         return 130
     except Exception as error:
         if "--debug" in arguments:

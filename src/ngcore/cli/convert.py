@@ -138,6 +138,11 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     show_default=True,
     help="Survive power loss: sync the data before `info` is written.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted conversion; start one where there is none.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
 @click.option(
     "--dry-run",

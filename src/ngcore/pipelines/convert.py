@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Unpack
 
 from ngcore import volume
+from ngcore.errors import StorageError
 from ngcore.pipelines.destination import Destination
+from ngcore.pipelines.identity import source_identity
 from ngcore.pipelines.options import ConvertOptions, OptionValues
 from ngcore.pipelines.prepare import Conversion, open_for, prepare
 from ngcore.pipelines.provenance import with_digests
@@ -63,9 +65,16 @@ def convert(
     [(100, 80, 60, 1), (50, 40, 60, 1)]
     """
     asked = ConvertOptions(**options)
-    destination = Destination(Path(dest), overwrite=asked.overwrite, source_path=_path_of(source))
+    destination = Destination(
+        Path(dest),
+        overwrite=asked.overwrite,
+        resume=asked.resume,
+        source_path=_path_of(source),
+    )
     with open_for(source, asked) as opened:
-        conversion = prepare(opened, asked)
+        conversion = prepare(opened, asked, identity=source_identity(source))
+        if destination.holds(conversion.info, conversion.side_files["provenance"]):
+            return volume.open(dest)
         carry_out(conversion, opened, asked, destination, progress)
     return volume.open(dest)
 
@@ -91,14 +100,24 @@ def carry_out(
         Called now and then with (voxels done, voxels in all).
     """
     with destination:
-        destination.begin(conversion.info)
+        journal = destination.begin(conversion.info, conversion.record, fsync=options.fsync)
         for note in conversion.notes:
             logger.info(note)
         for warning in conversion.warnings:
             logger.warning(warning)
-        outcome = Run(
-            conversion, source, options, destination.store, destination.work_folder, progress
-        ).run()
+        run = Run(
+            conversion,
+            source,
+            options,
+            destination.store,
+            destination.work_folder,
+            progress,
+            journal=journal,
+        )
+        try:
+            outcome = run.run()
+        except StorageError as error:
+            raise StorageError(f"{error}; mend that and continue with --resume") from error
         warn_of(outcome.counts, source.name, conversion.info.data_type)
         side_files = dict(conversion.side_files)
         side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)

@@ -1,25 +1,28 @@
 """The folder a volume is written to: taken, filled, and finished or cleaned up.
 
 While a conversion runs, the hidden folder ``.ngcore`` in it holds a lock, what is being written
-(``plan.json``) and temporary files. It is removed at the very end, after `info` was written: a
-folder that has it holds an unfinished conversion, and one that has `info` is complete.
+(``plan.json``), a journal and temporary files. It is removed at the very end, after `info` was
+written: a folder that has `info` is complete, and one that has only ``.ngcore`` is unfinished.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
-from ngcore.errors import DestinationError, FormatError, InputError, StorageError
+from ngcore.errors import DestinationError, FormatError, InputError
 from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.storage.local import LocalStore
+from ngcore.pipelines.journal import JOURNAL, PLAN, Journal, read_plan
+from ngcore.pipelines.provenance import is_same_work
+from ngcore.storage.local import TEMPORARY_SUFFIX, LocalStore
+from ngcore.storage.sync import sync_folder
 
 WORK_FOLDER = ".ngcore"
-_PLAN = f"{WORK_FOLDER}/plan.json"
 _LOCK = f"{WORK_FOLDER}/lock"
 _SIDE_FILES = ("transform.json", "provenance")
 
@@ -37,6 +40,8 @@ class Destination:
         Absent, or an empty folder; with `overwrite`, a folder with a volume.
     overwrite : bool
         Replace the volume that is there.
+    resume : bool
+        Go on with an unfinished conversion, if there is one.
     source_path : Path or None
         Where the source lies, which must not be harmed.
 
@@ -46,9 +51,17 @@ class Destination:
         If the folder can't be used; the message says why and what to do.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool, source_path: Path | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        source_path: Path | None = None,
+    ) -> None:
         self.path = path
         self._overwrite = overwrite
+        self._resume = resume
         self._existed = path.exists()
         self._lock: BinaryIO | None = None
         self._info: VolumeInfo | None = None
@@ -78,12 +91,12 @@ class Destination:
             names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
             raise DestinationError(f"{self.path} can't be read: {error.strerror}") from error
-        if not names or (self._overwrite and names & {"info", WORK_FOLDER}):
+        if not names or ((self._overwrite or self._resume) and names & {"info", WORK_FOLDER}):
             return
-        if WORK_FOLDER in names:
+        if WORK_FOLDER in names and "info" not in names:
             raise DestinationError(
-                f"{self.path} holds an unfinished conversion; pass --overwrite to start again, "
-                "or choose another folder"
+                f"{self.path} holds an unfinished conversion; pass --resume to continue it, or "
+                "--overwrite to start again"
             )
         if "info" in names:
             raise DestinationError(
@@ -107,20 +120,70 @@ class Destination:
             )
         return self
 
-    def begin(self, info: VolumeInfo) -> None:
-        """Clear away what is replaced, and mark the folder as unfinished."""
+    def holds(self, info: VolumeInfo, provenance: bytes) -> bool:
+        """Whether the folder holds this very volume, complete, and may be left as it is.
+
+        Raises
+        ------
+        DestinationError
+            If it holds another one, and was to be resumed.
+        """
+        if not self._resume or not (self.path / "info").is_file():
+            return False
         store = self.store
-        for old in self._old_infos(store):
-            remove_volume_files(self.path, old)
-        for name in _SIDE_FILES:
-            store.delete(name)
+        found = store.get("provenance")
+        if store.get("info") != info.to_json().encode() or not is_same_work(found, provenance):
+            raise DestinationError(
+                f"{self.path} holds a volume of another source or other options; "
+                "pass --overwrite to replace it, or choose another folder"
+            )
+        shutil.rmtree(self.work_folder, ignore_errors=True)
+        return True
+
+    def begin(self, info: VolumeInfo, plan: Mapping[str, Any], *, fsync: bool) -> Journal:
+        """Clear away what is replaced, and mark the folder as unfinished.
+
+        Parameters
+        ----------
+        info : VolumeInfo
+            What is going to be written.
+        plan : mapping
+            Source and options, by which a resumed run knows that it is the same.
+        fsync : bool
+            Survive losses of power.
+
+        Returns
+        -------
+        Journal
+            Of the files that are complete, those of an earlier run if that is resumed.
+
+        Raises
+        ------
+        DestinationError
+            If an unfinished conversion there is of another source or has other options.
+        """
+        store = self.store
+        journal = Journal(store, self.path, fsync=fsync)
+        whole_plan = {**plan, "info": json.loads(info.to_json())}
+        if self._resume and journal.resume(whole_plan):
+            _remove_temporary_files(self.path, info)
+        else:
+            for old in self._old_infos(store):
+                remove_volume_files(self.path, old)
+            for name in (*_SIDE_FILES, JOURNAL):
+                store.delete(name)
+            journal.begin(whole_plan)
         self._info = info
-        store.put(_PLAN, info.to_json().encode())
+        return journal
 
     def _old_infos(self, store: LocalStore) -> Iterator[VolumeInfo]:
         """Yield what the replaced volume, or an unfinished one, wrote; its `info` goes first."""
-        for name in ("info", _PLAN):
-            text = store.get(name)
+        unfinished = read_plan(store)
+        texts = {
+            "info": store.get("info"),
+            PLAN: None if unfinished is None else json.dumps(unfinished["info"]).encode(),
+        }
+        for name, text in texts.items():
             if text is not None:
                 try:
                     info = VolumeInfo.from_json(text)
@@ -198,34 +261,28 @@ def remove_volume_files(path: Path, info: VolumeInfo) -> None:
                 above.rmdir()
 
 
+def _remove_temporary_files(path: Path, info: VolumeInfo) -> None:
+    """Remove what a run that was killed left half-written."""
+    for entry in (path / WORK_FOLDER).iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+    folders = [path, path / WORK_FOLDER, *(path / scale.key for scale in info.scales)]
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                if name.endswith(TEMPORARY_SUFFIX):
+                    (Path(parent) / name).unlink()
+            if folder in (path, path / WORK_FOLDER):
+                break
+
+
 def _is_chunk_file(scale: ScaleInfo, name: str) -> bool:
+    if name.endswith(TEMPORARY_SUFFIX):
+        return True
     plain = name.removesuffix(".gz")
     if scale.sharding is not None:
         return name.endswith(".shard") and "/" not in name
     return scale.grid.cell_of_name(plain) is not None
-
-
-def sync_folder(path: Path) -> None:
-    """Make all that was written below `path` survive a loss of power.
-
-    One call for the whole file system where there is one, since syncing file by file takes several
-    times as long.
-
-    Raises
-    ------
-    StorageError
-        If the system reports that data was lost.
-    """
-    try:
-        if hasattr(os, "sync"):
-            os.sync()
-            return
-        for parent, _, names in os.walk(path):
-            for name in names:
-                with (Path(parent) / name).open("rb+") as file:
-                    os.fsync(file.fileno())
-    except OSError as error:
-        raise StorageError(f"{path} could not be synced: {error.strerror}") from error
 
 
 def _refuse_overlap(dest: Path, source: Path) -> None:

@@ -70,6 +70,7 @@ class OptionValues(TypedDict, total=False):
     workers: int | None
     tmp: str | os.PathLike[str] | None
     fsync: bool
+    resume: bool
     overwrite: bool
 
 
@@ -106,6 +107,7 @@ class ConvertOptions:
     workers: int | None = None
     tmp: str | os.PathLike[str] | None = None
     fsync: bool = True
+    resume: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -125,6 +127,8 @@ class ConvertOptions:
             raise InputError(f"--workers must be at least 1, got {self.workers}")
         if self.layout == "nested" and self.sharding:
             raise InputError("--layout nested is for unsharded volumes; add --no-sharding")
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite contradict each other; pass one of them")
         self._check_geometry()
         self._check_values()
         parse_memory(self.memory)

@@ -2,8 +2,11 @@
 
 import json
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +45,8 @@ class Conversion:
         In which pieces.
     side_files : dict of str to bytes
         What lies beside `info`.
+    record : dict
+        Source and options, by which a resumed conversion knows that it is the same.
     notes : tuple of str
         What was chosen, for the curious.
     warnings : tuple of str
@@ -52,9 +57,10 @@ class Conversion:
     mapping: ValueMapping
     downsampling: Downsampling
     plan: Plan
-    side_files: dict[str, bytes]
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
+    side_files: dict[str, bytes] = field(default_factory=dict)
+    record: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def open_for(source: object, options: ConvertOptions) -> Source:
@@ -67,10 +73,13 @@ def open_for(source: object, options: ConvertOptions) -> Source:
         input_orientation=options.input_orientation,
         resolution=options.resolution,
         voxel_offset=options.voxel_offset,
+        workers=options.thread_count,
     )
 
 
-def prepare(source: Source, options: ConvertOptions) -> Conversion:
+def prepare(
+    source: Source, options: ConvertOptions, *, identity: Mapping[str, str] | None = None
+) -> Conversion:
     """Decide how a source becomes a volume; reads no voxels.
 
     Parameters
@@ -79,6 +88,8 @@ def prepare(source: Source, options: ConvertOptions) -> Conversion:
         What to convert.
     options : ConvertOptions
         What was asked for.
+    identity : mapping of str to str, optional
+        What tells the source from another one; see `ngcore.pipelines.identity`.
 
     Raises
     ------
@@ -125,13 +136,28 @@ def prepare(source: Source, options: ConvertOptions) -> Conversion:
     method = options.method_for(kind)
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
-    plan = plan_for(info, factors, source.stream_axis, options)
+    plan = plan_for(info, factors, source.stream_axis, options, source_bytes=source.scratch_bytes)
+    parameters = _parameters(info, options, method)
     return Conversion(
         info,
         mapping,
         Downsampling(method, options.outside_value),
         plan,
-        _side_files(source, info, options, method),
+        {
+            "transform.json": transform_json(
+                source, info.scales[0].resolution, info.scales[0].voxel_offset
+            ),
+            "provenance": provenance_json([Path(source.name).name], parameters),
+        },
+        {
+            "source": dict(identity or {}),
+            "options": {
+                **parameters,
+                "version": version("ngcore-neuroglancer"),
+                "layout": options.layout,
+                "gzip": options.is_gzipped,
+            },
+        },
         tuple(notes),
         source.notes,
     )
@@ -170,7 +196,9 @@ def make_info(
             ),
         )
         if options.sharding:
-            sharding = choose_sharding(scale.grid.shape, gzip=options.is_gzipped)
+            # One box of 8 x 8 x 8 chunks then holds whole shards of four scales.
+            side = 8 >> len(scales) % 4
+            sharding = choose_sharding(scale.grid.shape, gzip=options.is_gzipped, side=side)
             scale = replace(scale, sharding=sharding)
         scales.append(scale)
     info = VolumeInfo(
@@ -217,12 +245,8 @@ def transform_json(
     return f"[\n{rows}\n]\n".encode()
 
 
-def _side_files(
-    source: Source,
-    info: VolumeInfo,
-    options: ConvertOptions,
-    method: str,
-) -> dict[str, bytes]:
+def _parameters(info: VolumeInfo, options: ConvertOptions, method: str) -> dict[str, Any]:
+    """Return the options that shaped the data, as `provenance` has them."""
     finest = info.scales[0]
     parameters = {
         "type": info.type,
@@ -241,10 +265,7 @@ def _side_files(
     }
     if finest.encoding == "jpeg":
         parameters["jpeg_quality"] = options.jpeg_quality
-    return {
-        "transform.json": transform_json(source, finest.resolution, finest.voxel_offset),
-        "provenance": provenance_json([Path(source.name).name], parameters),
-    }
+    return parameters
 
 
 def _scratch_bytes(info: VolumeInfo, options: ConvertOptions) -> int:

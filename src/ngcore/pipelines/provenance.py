@@ -67,6 +67,16 @@ def with_digests(provenance: bytes, digests: Mapping[str, str]) -> bytes:
     return _to_bytes(document)
 
 
+def is_same_work(found: bytes | None, wanted: bytes) -> bool:
+    """Whether two `provenance` files tell of the same source and options, digests aside."""
+    if found is None:
+        return False
+    documents = [parse_object(found), parse_object(wanted)]
+    for document in documents:
+        document["processing"][-1]["method"].pop("digests", None)
+    return documents[0] == documents[1]
+
+
 def last_method(provenance: bytes) -> dict[str, Any]:
     """Return what was done last to a volume, by its `provenance` file; empty if it doesn't say.
 

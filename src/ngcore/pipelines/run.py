@@ -14,6 +14,7 @@ from ngcore.execution.threads import ThreadPool
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import ChunkEncoding, make_encoding
+from ngcore.pipelines.journal import Journal
 from ngcore.pipelines.kept import KeptScale
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.plan import Level, Pass
@@ -59,6 +60,8 @@ class Run:
         Where temporary files go, unless the options name another folder.
     progress : callable or None
         Called now and then with (voxels done, voxels in all).
+    journal : Journal or None
+        Knows the files of an earlier run that need not be made again, and notes the new ones.
     first_is_written : bool
         Whether the source is the volume's own finest scale, so that only the coarser ones are
         written.
@@ -73,6 +76,7 @@ class Run:
         work_folder: Path,
         progress: Progress | None,
         *,
+        journal: Journal | None = None,
         first_is_written: bool = False,
     ) -> None:
         self._conversion = conversion
@@ -82,6 +86,7 @@ class Run:
         self._options = options
         self._tmp = Path(options.tmp) if options.tmp is not None else work_folder
         self._store = store
+        self._journal = journal
         self._progress = progress
         self._counts = Counts()
         self._lock = threading.Lock()
@@ -104,7 +109,7 @@ class Run:
                 with ThreadPool(self._options.thread_count) as pool:
                     self._run_passes(pool)
                 for writer in self._writers.values():
-                    writer.finish()
+                    writer.finish(whole=self._journal is None or not self._journal.is_resumed)
             except BaseException:
                 for writer in self._writers.values():
                     writer.abort()
@@ -131,11 +136,13 @@ class Run:
                 gzip=options.is_gzipped,
                 memory=shard_memory(options) >> (index + 1),
                 spool_dir=self._tmp,
+                written=None if self._journal is None else self._journal.add,
             )
 
     def _run_passes(self, pool: ThreadPool) -> None:
         source, spool = self._source, None
-        if source.needs_spool or (source.is_sequential and self._plan.is_cut):
+        can_be_cut = not (source.is_sequential or source.reads_whole_planes)
+        if source.needs_spool or (self._plan.is_cut and not can_be_cut):
             spool = self._tmp / "source"
             source = source.spooled(spool)
         mapping: ValueMapping | None = self._conversion.mapping
@@ -186,6 +193,7 @@ class Run:
             keep_last=kept.keep if kept is not None and is_last_kept else None,
             first_is_written=step.first_scale > 0 or self._first_is_written,
             pool=pool,
+            row_done=self._row_done,
         )
         planes = _PlaneReader(source, levels[0].needed, mapping)
         walk.run(
@@ -193,6 +201,10 @@ class Run:
             part_planes=planes.part_planes,
             is_concurrent=source.is_random_access,
         )
+
+    def _row_done(self) -> None:
+        if self._journal is not None:
+            self._journal.checkpoint_if_due()
 
     def _read(self, planes: "_PlaneReader", start: int, stop: int, out: Voxels) -> None:
         counts = planes.read(start, stop, out)
@@ -206,12 +218,28 @@ class Run:
         writer = self._writers[scale]
         # All that follows is faster on voxels in this order: one copy serves it.
         voxels = np.asfortranarray(voxels)
+        if self._is_written(scale, cell):
+            self._digest_again(scale, cell, voxels)
+            return
         if self._info.scales[scale].sharding is not None and not _has_bits(voxels):
             writer.write(cell, None)
             return
         encoded = self._encodings[scale].encode(voxels)
         self._digests[scale].add(cell, digested(self._info.scales[scale], encoded, voxels))
         writer.write(cell, encoded)
+
+    def _digest_again(self, scale: int, cell: Vec3, voxels: Voxels) -> None:
+        """Add a chunk that an earlier run wrote to the digest, which that run took with it."""
+        info = self._info.scales[scale]
+        is_encoded = info.encoding in ("raw", "jpeg")
+        encoded = self._encodings[scale].encode(voxels) if is_encoded else b""
+        self._digests[scale].add(cell, digested(info, encoded, voxels))
+
+    def _is_written(self, scale: int, cell: Vec3) -> bool:
+        """Whether an earlier run wrote the file that holds a chunk."""
+        if self._journal is None or not self._journal.is_resumed:
+            return False
+        return self._journal.is_written(self._writers[scale].file_of(cell))
 
 
 class _PlaneReader:

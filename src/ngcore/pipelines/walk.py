@@ -65,6 +65,8 @@ class BandWalk:
         Whether the chunks of the finest level have been written before.
     pool : ThreadPool
         Does the work.
+    row_done : callable
+        Called after each row of the finest level, here.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class BandWalk:
         keep_last: Callable[[Box, Voxels], None] | None,
         first_is_written: bool,
         pool: ThreadPool,
+        row_done: Callable[[], None],
     ) -> None:
+        self._row_done = row_done
         self._axis = stream_axis
         self._downsampling = downsampling
         self._write_chunk = write_chunk
@@ -120,6 +124,7 @@ class BandWalk:
             self._pool.wait(reads)
             finest.filled = finest.row_stop
             self._finish_row(0)
+            self._row_done()
         for window in self._windows:
             window.wait(self._pool)
 

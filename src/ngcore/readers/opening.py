@@ -38,6 +38,7 @@ def open_source(
     input_orientation: str = "RAS",
     resolution: Sequence[float] | None = None,
     voxel_offset: Sequence[int] | None = None,
+    workers: int | None = None,
 ) -> Source:
     """Open whatever volumes come from; reads headers, no voxels.
 
@@ -57,6 +58,8 @@ def open_source(
         Instead of the source's; its axes are those of the result, after `orient`.
     voxel_offset : sequence of int, (x, y, z), in voxels, optional
         Instead of the source's.
+    workers : int, optional
+        How many slices are decoded at once; default as many as there are processors.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def open_source(
         If it needs a package that is not installed.
     """
     asked = AskedGeometry(_resolution(resolution), _voxel_offset(voxel_offset))
-    choices = Choices(form, ignore_scaling, parse_orientation(input_orientation))
+    choices = Choices(form, ignore_scaling, parse_orientation(input_orientation), workers)
     if orient is None:
         return _open(source, asked, choices)
     from ngcore.readers.orient import orient_source
@@ -95,6 +98,7 @@ class Choices:
     form: Form
     ignore_scaling: bool
     input_orientation: str
+    workers: int | None
 
     def refuse_form(self, name: str) -> None:
         """Refuse `--form` for what is not NIfTI."""
@@ -144,6 +148,7 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
             input_orientation=choices.input_orientation,
             resolution=asked.resolution,
             voxel_offset=asked.voxel_offset or (0, 0, 0),
+            workers=choices.workers,
         )
     if lower.endswith(TIFF_ENDINGS):
         from ngcore.readers.tiff import TiffStackSource
@@ -155,6 +160,7 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
             input_orientation=choices.input_orientation,
             resolution=asked.resolution,
             voxel_offset=asked.voxel_offset or (0, 0, 0),
+            workers=choices.workers,
         )
     choices.refuse_orientation(name)
     if not is_volume and lower.endswith(NIFTI_ENDINGS):

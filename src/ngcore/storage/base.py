@@ -109,6 +109,10 @@ class ChunkWriter(ABC):
         """
 
     @abstractmethod
+    def file_of(self, cell: Vec3) -> str:
+        """Return the name of the file that the chunk at `cell` is put into."""
+
+    @abstractmethod
     def finish(self, *, whole: bool = True) -> None:
         """Check that everything is written, once the last chunk has been.
 

@@ -18,6 +18,8 @@ from ngcore.formats.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
     from ngcore.formats.chunks import Vec3
@@ -92,16 +94,26 @@ class ChunkFileWriter(ChunkWriter):
     scale : ScaleInfo
     layout : "flat" or "nested"
     gzipped : bool
+    written : callable, optional
+        Called with the name of each file that is complete.
     """
 
     def __init__(
-        self, store: Store, info: VolumeInfo, scale: ScaleInfo, layout: Layout, *, gzipped: bool
+        self,
+        store: Store,
+        info: VolumeInfo,
+        scale: ScaleInfo,
+        layout: Layout,
+        *,
+        gzipped: bool,
+        written: Callable[[str], None] | None = None,
     ) -> None:
         if layout not in ("flat", "nested"):
             raise InputError(f"layout must be flat or nested, got {layout!r}")
         self._store = store
         self._scale = scale
         self._kind = (layout, gzipped)
+        self._written = written
         self._others = [kind for kind in _KINDS if kind != self._kind]
         self._may_be_stale = next(store.list(f"{scale.key}/"), None) is not None
         encoding = make_encoding(info, scale)
@@ -119,10 +131,17 @@ class ChunkFileWriter(ChunkWriter):
             data = self._encoded_zeros(self._scale.grid.bounds(cell).shape)
         if self._kind[1]:
             data = gzip.compress(data)
-        self._store.put(_name(self._scale, cell, *self._kind), data)
+        name = self.file_of(cell)
+        self._store.put(name, data)
         if self._may_be_stale:
             for kind in self._others:
                 self._store.delete(_name(self._scale, cell, *kind))
+        if self._written is not None:
+            self._written(name)
+
+    def file_of(self, cell: Vec3) -> str:
+        """Return the name of a chunk's file."""
+        return _name(self._scale, cell, *self._kind)
 
     def finish(self, *, whole: bool = True) -> None:
         """Do nothing: each chunk was written when it came."""

@@ -13,6 +13,7 @@ from ngcore.storage.sharded_writer import ShardedWriter
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from ngcore.formats.info import VolumeInfo
     from ngcore.storage.base import ChunkReader, ChunkWriter, Store
@@ -50,6 +51,7 @@ def create_chunks(
     gzip: bool = False,
     memory: int = 64 << 20,
     spool_dir: str | os.PathLike[str] | None = None,
+    written: Callable[[str], None] | None = None,
 ) -> ChunkWriter:
     """Return what puts the chunks of a scale where they belong.
 
@@ -68,6 +70,8 @@ def create_chunks(
     spool_dir : path, optional
         Sharded: where the temporary file for the others is; by default in a local store's folder,
         else in the system's folder for temporary files.
+    written : callable, optional
+        Called with the name of each file that is complete, from any thread.
 
     Raises
     ------
@@ -76,8 +80,10 @@ def create_chunks(
     """
     scale = info.scales[scale_index]
     if scale.sharding is None:
-        return ChunkFileWriter(store, info, scale, layout, gzipped=gzip)
+        return ChunkFileWriter(store, info, scale, layout, gzipped=gzip, written=written)
     if spool_dir is None and isinstance(store, LocalStore) and store.path.is_dir():
         spool_dir = store.path
     folder = Path(spool_dir) if spool_dir is not None else None
-    return ShardedWriter(store, scale, scale.sharding, memory=memory, spool_dir=folder)
+    return ShardedWriter(
+        store, scale, scale.sharding, memory=memory, spool_dir=folder, written=written
+    )

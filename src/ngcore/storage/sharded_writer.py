@@ -22,7 +22,7 @@ from ngcore.storage.base import ChunkWriter
 from ngcore.storage.spool import Place, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -57,6 +57,8 @@ class ShardedWriter(ChunkWriter):
         How much of encoded chunks is kept in memory; the rest goes to a temporary file.
     spool_dir : path, optional
         Where that file is.
+    written : callable, optional
+        Called with the name of each shard file that is complete.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class ShardedWriter(ChunkWriter):
         *,
         memory: int,
         spool_dir: Path | None,
+        written: Callable[[str], None] | None = None,
     ) -> None:
         self._store = store
         self._key = scale.key
@@ -74,6 +77,7 @@ class ShardedWriter(ChunkWriter):
         self._spec = spec
         self._shards = ShardGrid(spec, self._grid.shape)
         self._spool = Spool(spool_dir)
+        self._written = written
         self._free_memory = memory
         self._begun: dict[int, _Shard] = {}
         self._done: set[int] = set()
@@ -105,6 +109,10 @@ class ShardedWriter(ChunkWriter):
             is_complete = shard.missing == 0
         if is_complete:
             self._lay_down(number, shard)
+
+    def file_of(self, cell: Vec3) -> str:
+        """Return the name of the shard file of a chunk."""
+        return self._name(self._shards.shard_of(cell))
 
     def finish(self, *, whole: bool = True) -> None:
         """Check that every shard is written; see `ChunkWriter.finish`."""
@@ -147,7 +155,7 @@ class ShardedWriter(ChunkWriter):
                 for chunk_id, chunk in present.items()
             },
         )
-        name = f"{self._key}/{self._spec.file_name(number)}"
+        name = self._name(number)
         self._store.put_parts(name, self._parts(layout, present))
         in_memory = sum(len(chunk) for chunk in present.values() if isinstance(chunk, bytes))
         for chunk in present.values():
@@ -157,6 +165,11 @@ class ShardedWriter(ChunkWriter):
             self._free_memory += in_memory
             self._done.add(number)
             del self._begun[number]
+        if self._written is not None:
+            self._written(name)
+
+    def _name(self, shard: int) -> str:
+        return f"{self._key}/{self._spec.file_name(shard)}"
 
     def _parts(self, layout: ShardLayout, chunks: dict[int, bytes | Place]) -> Iterator[Buffer]:
         yield layout.header

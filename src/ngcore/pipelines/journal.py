@@ -1,0 +1,133 @@
+"""What of a conversion is safely on disk, so that an interrupted one can go on.
+
+Files appear under their final names only when they are complete, so after a crash of the program
+alone every file that is there can be trusted. A loss of power is another matter: then only what
+was synced before a checkpoint of the journal is. Which of the two it was tells the system's boot
+id.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ngcore.errors import DestinationError
+from ngcore.storage.base import Store
+from ngcore.storage.sync import sync_folder
+
+PLAN = ".ngcore/plan.json"
+JOURNAL = ".ngcore/journal"
+
+_SECONDS_BETWEEN_CHECKPOINTS = 30
+
+
+class Journal:
+    """The files of one conversion that are complete.
+
+    Parameters
+    ----------
+    store : Store
+        The volume's folder.
+    folder : Path
+        The same, for syncing.
+    fsync : bool
+        Keep a journal for losses of power; else only crashes of the program are survived.
+    """
+
+    def __init__(self, store: Store, folder: Path, *, fsync: bool) -> None:
+        self._store = store
+        self._folder = folder
+        self._fsync = fsync
+        self._lock = threading.Lock()
+        self._new: list[str] = []
+        self._last_checkpoint = time.monotonic()
+        self._trusted: frozenset[str] | None = frozenset()
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier run may have left complete files."""
+        return self._trusted is None or bool(self._trusted)
+
+    def begin(self, plan: Mapping[str, Any]) -> None:
+        """Record what is going to be written, before anything is."""
+        document = {**plan, "boot": _boot_id()}
+        self._store.put(PLAN, json.dumps(document, indent=1).encode())
+
+    def resume(self, plan: Mapping[str, Any]) -> bool:
+        """Go on with what an earlier run recorded; False if there is none.
+
+        Raises
+        ------
+        DestinationError
+            If that run had another source or other options; the message names the difference.
+        """
+        recorded = read_plan(self._store)
+        if recorded is None:
+            return False
+        for part in ("source", "options", "info"):
+            for name in sorted(plan[part].keys() | recorded[part].keys()):
+                before, now = recorded[part].get(name), plan[part].get(name)
+                if before != now:
+                    raise DestinationError(
+                        f"{self._folder} was begun with another {part}: {name} was {before}, and "
+                        f"is {now} now; resume with the same source and options, or pass "
+                        "--overwrite to start again"
+                    )
+        boot = _boot_id()
+        if boot is not None and recorded.get("boot") == boot:
+            self._trusted = None
+        else:
+            lines = (self._store.get(JOURNAL) or b"").decode(errors="replace").split("\n")
+            self._trusted = frozenset(lines[:-1])  # a last line without an end was cut off
+        return True
+
+    def is_written(self, name: str) -> bool:
+        """Whether a file is there, complete, from an earlier run."""
+        if self._trusted is not None and name not in self._trusted:
+            return False
+        return self._store.size(name) is not None
+
+    def add(self, name: str) -> None:
+        """Take note of a file that is complete now."""
+        if self._fsync:
+            with self._lock:
+                self._new.append(name)
+
+    def checkpoint_if_due(self) -> None:
+        """Now and then, sync what was written and make a durable note of it."""
+        if not self._fsync or time.monotonic() < (
+            self._last_checkpoint + _SECONDS_BETWEEN_CHECKPOINTS
+        ):
+            return
+        with self._lock:
+            names, self._new = self._new, []
+        sync_folder(self._folder)
+        before = self._store.get(JOURNAL) or b""
+        self._store.put(JOURNAL, before + "".join(f"{name}\n" for name in names).encode())
+        sync_folder(self._folder)
+        self._last_checkpoint = time.monotonic()
+
+
+def read_plan(store: Store) -> dict[str, Any] | None:
+    """Return what an unfinished run recorded, or None where nothing sensible is there."""
+    text = store.get(PLAN)
+    if text is None:
+        return None
+    try:
+        plan = json.loads(text)
+    except ValueError:
+        return None
+    is_plan = isinstance(plan, dict) and all(
+        isinstance(plan.get(part), dict) for part in ("source", "options", "info")
+    )
+    return plan if is_plan else None
+
+
+def _boot_id() -> str | None:
+    """Return what is the same until the system starts again, where it says that."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None

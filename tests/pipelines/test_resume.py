@@ -1,0 +1,173 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import ngcore
+from ngcore.errors import DestinationError, StorageError
+from ngcore.pipelines.journal import JOURNAL, PLAN
+from ngcore.storage.local import LocalStore
+from thorough import amount
+
+CONVERT = """
+import sys, ngcore
+source, dest, sharding, encoding = sys.argv[1:]
+ngcore.convert(source, dest, resolution=(8, 8, 8), type="image", chunk_size=16, resume=True,
+               encoding=encoding, sharding=sharding == "True", fsync=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("source") / "voxels.npy"
+    rng = np.random.default_rng(0)
+    np.save(path, rng.integers(0, 255, (150, 160, 170), np.uint8))
+    return path
+
+
+def all_bytes(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+OPTIONS = {"resolution": (8, 8, 8), "type": "image", "chunk_size": 16, "fsync": False}
+
+
+def fail_after(monkeypatch, puts, error):
+    """Let the local store fail at a certain file, as a full disk does."""
+    real = LocalStore.put_parts
+    left = [puts]
+
+    def put_parts(self, name, parts):
+        if not name.startswith((".ngcore", "info")):
+            left[0] -= 1
+            if left[0] < 0:
+                raise error
+        real(self, name, parts)
+
+    monkeypatch.setattr(LocalStore, "put_parts", put_parts)
+
+
+def interrupt(monkeypatch, source, dest, puts=2, **options):
+    with monkeypatch.context() as patch:
+        fail_after(patch, puts, StorageError("the disk is full"))
+        with pytest.raises(StorageError, match="--resume"):
+            ngcore.convert(source, dest, **OPTIONS, **options)
+    assert not (dest / "info").exists()
+    assert (dest / PLAN).exists()
+
+
+@pytest.mark.parametrize("sharding", [True, False])
+def test_resumed_conversion_is_like_an_undisturbed_one(monkeypatch, source, tmp_path, sharding):
+    ngcore.convert(source, tmp_path / "whole", sharding=sharding, **OPTIONS)
+    interrupt(monkeypatch, source, tmp_path / "out", puts=2 if sharding else 99, sharding=sharding)
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*_*") if path.is_file()
+    }
+    ngcore.convert(source, tmp_path / "out", sharding=sharding, resume=True, **OPTIONS)
+    assert all_bytes(tmp_path / "out") == all_bytes(tmp_path / "whole")
+    # What was complete was not made again.
+    assert all(path.stat().st_mtime_ns == changed for path, changed in before.items())
+
+
+def test_after_a_loss_of_power_only_the_journal_is_trusted(monkeypatch, source, tmp_path):
+    out = tmp_path / "out"
+    ngcore.convert(source, tmp_path / "whole", sharding=False, **OPTIONS)
+    interrupt(monkeypatch, source, out, puts=99, sharding=False)
+    plan = (out / PLAN).read_text()
+    (out / PLAN).write_text(plan.replace('"boot": "', '"boot": "another '))
+    chunks = sorted(path for path in out.rglob("*_*-*") if path.is_file())
+    kept, lost = chunks[:10], chunks[10:]
+    names = [path.relative_to(out).as_posix() for path in kept]
+    (out / JOURNAL).write_text("".join(f"{name}\n" for name in names) + "8_8_8/cut off")
+    for path in lost:
+        path.write_bytes(b"")  # such files a loss of power leaves
+    times = [path.stat().st_mtime_ns for path in kept]
+    ngcore.convert(source, out, sharding=False, resume=True, **OPTIONS)
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
+    assert [path.stat().st_mtime_ns for path in kept] == times
+
+
+def test_unfinished_conversion_is_refused_and_both_ways_on_are_named(
+    monkeypatch, source, tmp_path
+):
+    interrupt(monkeypatch, source, tmp_path / "out")
+    with pytest.raises(DestinationError, match=r"--resume .* --overwrite"):
+        ngcore.convert(source, tmp_path / "out", **OPTIONS)
+    ngcore.convert(source, tmp_path / "out", overwrite=True, **OPTIONS)
+    assert not (tmp_path / "out/.ngcore").exists()
+
+
+def test_resume_with_other_options_is_refused_by_name(monkeypatch, source, tmp_path):
+    interrupt(monkeypatch, source, tmp_path / "out")
+    with pytest.raises(DestinationError, match="downsampling was average, and is min now"):
+        ngcore.convert(source, tmp_path / "out", resume=True, downsampling="min", **OPTIONS)
+
+
+def test_resume_with_another_source_is_refused_by_name(monkeypatch, source, tmp_path):
+    interrupt(monkeypatch, source, tmp_path / "out")
+    status = source.stat()
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    try:
+        with pytest.raises(DestinationError, match="another source: time was"):
+            ngcore.convert(source, tmp_path / "out", resume=True, **OPTIONS)
+    finally:
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_resume_starts_where_there_is_nothing(source, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("absent", "empty"):
+        volume = ngcore.convert(source, tmp_path / name, resume=True, **OPTIONS)
+        assert volume.scales[0].shape == (150, 160, 170, 1)
+
+
+def test_resume_of_a_complete_volume_is_done_at_once(source, tmp_path):
+    ngcore.convert(source, tmp_path / "out", **OPTIONS)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    ngcore.convert(source, tmp_path / "out", resume=True, **OPTIONS)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+def test_resume_of_another_complete_volume_is_refused(source, tmp_path):
+    ngcore.convert(source, tmp_path / "out", **OPTIONS)
+    with pytest.raises(DestinationError, match="another source or other options"):
+        ngcore.convert(source, tmp_path / "out", resume=True, downsampling="min", **OPTIONS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize("sharding", [True, False])
+def test_killed_conversions_go_on_until_they_are_whole(source, tmp_path, sharding):
+    rng = random.Random(0)
+    ngcore.convert(source, tmp_path / "whole", encoding="png", sharding=sharding, **OPTIONS)
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", CONVERT, str(source), str(out), str(sharding), "png"]
+    kills = 0
+    for _ in range(amount(4, 50)):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        while process.poll() is None and not (out / PLAN).exists():
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        _, err = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), err.decode()
+        kills += process.returncode != 0
+        if process.returncode == 0:
+            assert all_bytes(out) == all_bytes(tmp_path / "whole")
+            subprocess.run(["rm", "-rf", str(out)], check=True)
+        else:
+            is_whole = {path.name for path in out.iterdir()} >= {"info"}
+            assert not is_whole or np.array_equal(
+                ngcore.open(out).scales[0][...], np.load(source)[..., np.newaxis]
+            )
+    assert kills
+    subprocess.run(command, check=True)
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
