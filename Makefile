@@ -63,7 +63,7 @@ lint: $(VENV)/installed
 	$(PIP) install --quiet --group lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/cython-lint src
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint src
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -335,7 +335,7 @@ def test_what_is_clipped_and_rounded_is_counted_in_a_warning(tmp_path, caplog):
     ngcore.convert(voxels, tmp_path / "out", resolution=(1, 1, 1), data_type="uint8")
     messages = [record.getMessage() for record in caplog.records]
     assert any("2 voxels were clipped to the range of uint8" in text for text in messages)
-    assert any("1 voxels were rounded" in text for text in messages)
+    assert any("1 voxel was rounded to what uint8 holds" in text for text in messages)
 
 
 def test_zero_chunks_are_left_out_of_shards_but_every_shard_is_there(tmp_path):

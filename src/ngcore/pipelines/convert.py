@@ -132,7 +132,13 @@ def warn_of(counts: Counts, name: str, data_type: str) -> None:
     """Say how many values a conversion changed on their way, if any."""
     if counts.clipped:
         logger.warning(
-            "%s: %d voxels were clipped to the range of %s", name, counts.clipped, data_type
+            "%s: %s clipped to the range of %s", name, _voxels_were(counts.clipped), data_type
         )
     if counts.rounded:
-        logger.warning("%s: %d voxels were rounded to whole numbers", name, counts.rounded)
+        logger.warning(
+            "%s: %s rounded to what %s holds", name, _voxels_were(counts.rounded), data_type
+        )
+
+
+def _voxels_were(count: int) -> str:
+    return "1 voxel was" if count == 1 else f"{count} voxels were"
