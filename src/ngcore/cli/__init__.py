@@ -17,6 +17,7 @@ from ngcore.cli._report import LineHandler, report_error
 _MODULES = {
     "convert": "convert",
     "info": "info",
+    "validate": "validate",
     "serve": "serve",
     "view": "view",
     "link": "link",

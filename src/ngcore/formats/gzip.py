@@ -64,11 +64,7 @@ def decompress(data: Buffer, *, max_size: int) -> bytes:
         The data are not gzip, damaged, cut short, followed by something else, or too large.
     """
     view = memoryview(data).cast("B")
-    start = bytes(view[:4])
-    if start[:3] != _MAGIC:
-        raise FormatError(_why_not_gzip(start))
-    if len(start) == 4 and start[3] & _RESERVED_FLAGS:
-        raise FormatError(f"gzip header has reserved flags set (0x{start[3]:02x}) at byte 3")
+    check_start(bytes(view[:4]))
     stream = isal_zlib.decompressobj(wbits=_GZIP_WRAPPER)
     try:
         plain: bytes = stream.decompress(view, min(max_size + 1, sys.maxsize))
@@ -82,6 +78,20 @@ def decompress(data: Buffer, *, max_size: int) -> bytes:
         where = len(view) - len(stream.unused_data)
         raise FormatError(f"gzip data end at byte {where}, but {len(view)} bytes are there")
     return plain
+
+
+def check_start(start: bytes) -> None:
+    """Check that data which start with these bytes, four or more, may be gzip.
+
+    Raises
+    ------
+    FormatError
+        They are not; the message says if they are a zlib stream.
+    """
+    if start[:3] != _MAGIC:
+        raise FormatError(_why_not_gzip(start[:4]))
+    if len(start) > 3 and start[3] & _RESERVED_FLAGS:
+        raise FormatError(f"gzip header has reserved flags set (0x{start[3]:02x}) at byte 3")
 
 
 def _why_not_gzip(start: bytes) -> str:

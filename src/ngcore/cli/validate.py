@@ -1,0 +1,60 @@
+"""`ngcore validate`: whether a volume is what it says it is."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from ngcore.cli._progress import progress_bar
+from ngcore.cli._report import FAULTS_FOUND, OK
+
+if TYPE_CHECKING:
+    from ngcore.pipelines.validate import Report
+
+
+@click.command("validate", no_args_is_help=True)
+@click.argument("dest")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Check names, sizes and indexes only: decode no chunk, compare no digest.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Threads.  [default: all cores]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> None:
+    """Check that the volume DEST is whole and sound.
+
+    Prints what is wrong, each with its file and place. Exit status: 0 sound (warnings are
+    allowed), 1 faults found, 2 not a volume.
+
+    \b
+    Example:
+      ngcore validate sub-01_T1w
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines.validate import validate as validate_volume
+
+    with progress_bar("validating") as progress:
+        report = validate_volume(dest, quick=quick, workers=workers, progress=progress)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        _print(report)
+    click.get_current_context().exit(OK if report.is_sound else FAULTS_FOUND)
+
+
+def _print(report: "Report") -> None:
+    for finding in report.findings:
+        click.echo(f"{finding.severity}: {finding}")
+    for (severity, kind), count in report.unlisted.items():
+        click.echo(f"{severity}: and {count} more of kind {kind}")
+    verdict = "sound" if report.is_sound else "damaged"
+    digests = f", digests of {len(report.digests)} scales agree" if report.digests else ""
+    click.echo(
+        f"{report.path}: {verdict}; {report.chunks} chunks, {report.errors} errors, "
+        f"{report.warnings} warnings{digests}"
+    )
+
+
+commands = [validate]

@@ -1,0 +1,1 @@
+"""What `ngcore validate` looks at, one module for each kind of file or rule."""

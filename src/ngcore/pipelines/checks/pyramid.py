@@ -1,0 +1,271 @@
+"""Checks that coarser scales show what finer ones do, in places spread over the volume.
+
+What `convert` wrote is made anew by the method that `provenance` names, and must be the same.
+
+Of other volumes the method is found out: it is one that makes most places exactly, and then the
+few others must fit too. What programs do in ways of their own does not count: ties, zeros that do
+not vote, rounding, cells that the volume's edge cuts. Where no method fits, voxels must at least
+lie between the least and the greatest of their cell, most of them; if not, that is a warning.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.errors import FormatError, StorageError
+from ngcore.formats.chunks import Box
+from ngcore.pipelines.checks.info import scale_factors
+from ngcore.pipelines.checks.regions import downsampled, fits_memory, floor_box, scaled_box
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from ngcore.formats.chunks import ChunkGrid, Vec3
+    from ngcore.pipelines.checks.scale import Context, ScaleCheck
+    from ngcore.pipelines.checks.side_files import Provenance
+    from ngcore.volume import Volume
+
+_MOST_PLACES = 256
+_PLACES_OF_VERIFIED_SCALES = 8
+_ENOUGH_VOXELS = 64
+"""A place that says less than this about the method says nothing."""
+_LEAST_CHANGE, _UNUSUAL = 8, 3
+"""A lossy chunk is suspect whose mean difference of grey values is above the first, and so many
+times more than is usual: both depend on the quality and the image."""
+_METHODS = ("average", "majority", "stride", "min", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How well each method explains one chunk of the coarser scale.
+
+    Attributes
+    ----------
+    name : str
+        Of the chunk.
+    wrong : dict of str to int
+        By method, voxels that it would make otherwise.
+    telling : dict of str to int
+        By method, voxels of cells that are not all alike.
+    outside : int
+        Voxels that lie outside of the range of their cell.
+    change : float
+        Mean difference from what the first of the methods makes.
+    count : int
+        Voxels in all.
+    """
+
+    name: str
+    wrong: dict[str, int]
+    telling: dict[str, int]
+    outside: int
+    change: float
+    count: int
+
+
+def check_pyramid(
+    context: Context, volume: Volume, checks: Sequence[ScaleCheck], provenance: Provenance
+) -> None:
+    """Compare each scale with the one before, in places that are the same at every run."""
+    for fine, coarse in pairwise(checks):
+        factors = scale_factors(fine.scale, coarse.scale)
+        if factors is None or not (fine.can_decode and coarse.can_decode):
+            continue
+        if not all(fits_memory(volume, check.index) for check in (fine, coarse)):
+            continue
+        _Comparison(context, volume, fine, coarse, factors, provenance).run()
+
+
+class _Comparison:
+    """Of two neighbouring scales."""
+
+    def __init__(
+        self,
+        context: Context,
+        volume: Volume,
+        fine: ScaleCheck,
+        coarse: ScaleCheck,
+        factors: Vec3,
+        provenance: Provenance,
+    ) -> None:
+        self._context = context
+        self._volume = volume
+        self._fine = fine
+        self._coarse = coarse
+        self._factors = factors
+        self._outside_value = provenance.outside_value
+        self._is_lossy = "jpeg" in (fine.scale.encoding, coarse.scale.encoding)
+        self._is_ours = provenance.is_ours and provenance.method is not None
+        self._methods = (provenance.method,) if provenance.method else _METHODS
+        self._places: list[_Place] = []
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        is_verified = self._fine.is_verified and self._coarse.is_verified
+        most = _PLACES_OF_VERIFIED_SCALES if is_verified else _MOST_PLACES
+        for cell in _spread(self._coarse.grid, most):
+            self._context.work.submit(partial(self._look, cell))
+        self._context.work.drain()
+        self._judge()
+
+    def _look(self, cell: Vec3) -> None:
+        box = self._coarse.grid.bounds(cell)
+        fine, coarse = (self._volume.scales[check.index] for check in (self._fine, self._coarse))
+        if not self._is_ours:
+            # Cells that the edge of the volume cuts are made in many ways.
+            box = box.intersection(floor_box(fine.info.bounds, self._factors))
+        while box and not fits_memory(
+            self._volume, self._fine.index, scaled_box(box, self._factors)
+        ):
+            box = _halved(box)
+        source = scaled_box(box, self._factors).intersection(fine.info.bounds)
+        if not box or not source:
+            return
+        try:
+            place = self._compare(cell, fine.read(source), coarse.read(box), source.start)
+        except (FormatError, StorageError):
+            return  # damage, which is reported where it is found
+        if place is not None:
+            with self._lock:
+                self._places.append(place)
+
+    def _compare(
+        self, cell: Vec3, fine: NDArray[Any], coarse: NDArray[Any], start: Vec3
+    ) -> _Place | None:
+        least = downsampled(fine, self._factors, "min", start)
+        greatest = downsampled(fine, self._factors, "max", start)
+        if least.shape != coarse.shape:
+            return None  # the scales do not cover the same voxels, which is reported already
+        wrong, telling = {}, {}
+        change = 0.0
+        varies = ~_same(least, greatest)
+        for method in self._methods:
+            made = downsampled(fine, self._factors, method, start, self._outside_for(method))
+            if self._is_lossy:
+                change = float(np.abs(made.astype(np.float64) - coarse).mean())
+                break
+            differs = self._differs(made, coarse, method)
+            counts = self._counts(fine, least, varies, made, method, start)
+            wrong[method] = int(np.count_nonzero(differs & counts))
+            telling[method] = int(np.count_nonzero(varies & counts))
+        slack = 1 if coarse.dtype.kind != "f" else 0
+        low, high = (values.astype(np.float64) for values in (least, greatest))
+        outside = (coarse < low - slack) | (coarse > high + slack)
+        name = f"{self._coarse.scale.key}/{self._coarse.grid.name(cell)}"
+        return _Place(name, wrong, telling, int(np.count_nonzero(outside)), change, coarse.size)
+
+    def _differs(self, made: NDArray[Any], found: NDArray[Any], method: str) -> NDArray[np.bool_]:
+        if self._is_ours or method != "average":
+            return ~_same(made, found)
+        if made.dtype.kind == "f":
+            near: NDArray[np.bool_] = np.isclose(made, found, rtol=1e-4, equal_nan=True)
+            return ~near
+        far: NDArray[np.bool_] = np.maximum(made, found) - np.minimum(made, found) > 1
+        return far
+
+    def _counts(
+        self,
+        fine: NDArray[Any],
+        least: NDArray[Any],
+        varies: NDArray[np.bool_],
+        made: NDArray[Any],
+        method: str,
+        start: Vec3,
+    ) -> NDArray[np.bool_]:
+        """Return which voxels every program that uses this method makes alike."""
+        if self._is_ours or method != "majority" or fine.dtype.kind == "f":
+            return np.ones(made.shape, np.bool_)
+        # Turned upside down, ties go to the greatest.
+        upside_down = ~downsampled(~fine, self._factors, method, start)
+        is_clear: NDArray[np.bool_] = (upside_down == made) & (least != 0)
+        return ~varies | is_clear
+
+    def _outside_for(self, method: str) -> float | None:
+        return self._outside_value if self._is_ours and method == "average" else None
+
+    def _judge(self) -> None:
+        if self._is_lossy:
+            self._judge_changes()
+            return
+        method = self._methods[0] if self._is_ours else self._best_method()
+        for place in self._places:
+            if method is not None and place.wrong[method]:
+                self._context.findings.error(
+                    "pyramid",
+                    place.name,
+                    f"{place.wrong[method]} of {place.count} voxels are not the {method} of those "
+                    f"of {self._fine.scale.key}: one of the two is damaged",
+                )
+            elif method is None and self._are_aligned and place.outside > place.count // 4:
+                self._context.findings.warning(
+                    "pyramid",
+                    place.name,
+                    f"{place.outside} of {place.count} voxels are unlike those of "
+                    f"{self._fine.scale.key} at the same place",
+                )
+
+    def _judge_changes(self) -> None:
+        """Look for lossy chunks that changed more than others."""
+        if not self._is_ours or not self._places:
+            return
+        usual = float(np.median([place.change for place in self._places]))
+        for place in self._places:
+            if place.change > _LEAST_CHANGE and place.change > _UNUSUAL * usual:
+                self._context.findings.error(
+                    "pyramid",
+                    place.name,
+                    f"voxels differ by {place.change:.0f} on average from the {self._methods[0]} "
+                    f"of those of {self._fine.scale.key}, where {usual:.0f} is usual",
+                )
+
+    def _best_method(self) -> str | None:
+        """Return the method by which all places but a few were made; None if there is none."""
+        if not self._are_aligned:
+            return None
+        for method in self._methods:
+            told = [place for place in self._places if place.telling[method] >= _ENOUGH_VOXELS]
+            right = sum(place.wrong[method] == 0 for place in told)
+            if right >= 2 and 3 * right >= 2 * len(told):
+                return method
+        return None
+
+    @property
+    def _are_aligned(self) -> bool:
+        """Whether there is only one way to lay the cells of the coarser scale."""
+        fine, coarse = self._fine.scale.voxel_offset, self._coarse.scale.voxel_offset
+        return all(c * f == o for o, c, f in zip(fine, coarse, self._factors, strict=True))
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = one == other
+    if one.dtype.kind == "f":
+        same |= np.isnan(one) & np.isnan(other)
+    return same
+
+
+def _spread(grid: ChunkGrid, most: int) -> Iterator[Vec3]:
+    """Yield all cells of a grid, or `most` of them, spread evenly."""
+    width, height, _ = grid.shape
+    step = max(1, -(-grid.count // most))
+    if step > 1:
+        step |= 1  # odd steps do not keep to some columns of a grid with even sides
+    for number in range(step // 2, grid.count, step):
+        yield number % width, number // width % height, number // (width * height)
+
+
+def _halved(box: Box) -> Box:
+    """Return a box of half the length along its longest axis; empty where that is one voxel."""
+    lengths = box.shape
+    axis = lengths.index(max(lengths))
+    stop = list(box.stop)
+    stop[axis] = box.start[axis] + lengths[axis] // 2
+    x, y, z = stop
+    return Box(box.start, (x, y, z))

@@ -1,0 +1,138 @@
+"""Checks what lies beside `info`: transform.json, provenance, and what belongs to no volume."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import posixpath
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.errors import FormatError, StorageError
+from ngcore.formats.digest import ALGORITHM
+from ngcore.pipelines.checks.files import read_limited
+from ngcore.pipelines.destination import WORK_FOLDER
+from ngcore.pipelines.provenance import TASK, last_method
+
+if TYPE_CHECKING:
+    from ngcore.formats.info import VolumeInfo
+    from ngcore.pipelines.checks.findings import Findings
+    from ngcore.storage import LocalStore
+
+_MAX_SIZE = 4 << 20
+_KNOWN = ("info", "info_fullres.json", "transform.json", "provenance")
+_METHODS = ("average", "majority", "stride", "min", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What the `provenance` file says that can be checked.
+
+    Attributes
+    ----------
+    is_ours : bool
+        Whether `convert` wrote the volume, so that its own stricter rules hold.
+    method : str or None
+        How it made the coarser scales.
+    outside_value : float or None
+        With what it padded.
+    digests : dict of str to str
+        By key of the scale.
+    """
+
+    is_ours: bool = False
+    method: str | None = None
+    outside_value: float | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+def read_provenance(store: LocalStore, findings: Findings) -> Provenance:
+    """Return what the `provenance` file says; a damaged one is a warning, and says nothing."""
+    try:
+        document = read_limited(store, "provenance", _MAX_SIZE)
+        method: dict[str, Any] = last_method(document) if document is not None else {}
+    except FormatError as error:
+        findings.warning("provenance", "provenance", f"{error}; digests can't be compared")
+        return Provenance()
+    if method.get("task") != TASK:
+        return Provenance()
+    downsampling, outside = method.get("downsampling"), method.get("outside_value")
+    digests = method.get("digests")
+    scales = digests.get("scales") if isinstance(digests, dict) else None
+    if isinstance(digests, dict) and digests.get("algorithm") != ALGORITHM:
+        findings.warning(
+            "provenance",
+            "provenance: processing[].method.digests.algorithm",
+            "not one that this version of ngcore knows; digests can't be compared",
+        )
+        scales = None
+    return Provenance(
+        is_ours=True,
+        method=downsampling if downsampling in _METHODS else None,
+        outside_value=float(outside) if isinstance(outside, int | float) else None,
+        digests={k: v for k, v in scales.items() if isinstance(v, str)}
+        if isinstance(scales, dict)
+        else {},
+    )
+
+
+def check_transform(store: LocalStore, findings: Findings) -> None:
+    """Check that transform.json, if it is there, is an affine matrix that can be inverted."""
+    name = "transform.json"
+    try:
+        document = read_limited(store, name, _MAX_SIZE)
+        if document is not None:
+            _check_matrix(document)
+    except FormatError as error:
+        findings.error("transform", name, error)
+
+
+def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> None:
+    """Warn of what lies in the volume's folder and belongs to nothing that `info` names."""
+    folders = {scale.key for scale in info.scales}
+    folders |= {name for name in (info.mesh, info.skeletons, info.segment_properties) if name}
+    first_parts = {PurePosixPath(posixpath.normpath(name)).parts[0] for name in folders}
+    try:
+        names = sorted(entry.name for entry in os.scandir(store.path))
+    except OSError as error:
+        raise StorageError(f"can't list {store.location}: {error.strerror}") from error
+    for name in names:
+        if name == WORK_FOLDER:
+            findings.warning(
+                "stray", name, "left by a conversion that did not end, or is still running"
+            )
+        elif name.removesuffix(".gz") not in _KNOWN and name not in first_parts:
+            findings.warning("stray", name, "belongs to nothing that info names")
+
+
+def _check_matrix(document: bytes) -> None:
+    try:
+        rows = json.loads(document.decode())
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"not JSON: {error}") from error
+    is_matrix = (
+        isinstance(rows, list)
+        and len(rows) == 4
+        and all(isinstance(row, list) and len(row) == 4 for row in rows)
+        and all(_is_number(value) for row in rows for value in row)
+    )
+    if not is_matrix:
+        raise FormatError("four rows of four finite numbers expected")
+    if rows[3] != [0, 0, 0, 1]:
+        raise FormatError(f"[3]: the last row must be [0, 0, 0, 1], got {rows[3]}")
+    scales = np.linalg.svd(np.array(rows, np.float64)[:3, :3], compute_uv=False)
+    if not scales[2] > scales[0] * 1e-12:
+        raise FormatError("the matrix is singular: it flattens the volume")
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

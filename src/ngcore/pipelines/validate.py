@@ -1,0 +1,204 @@
+"""Whether a volume is what it says it is: every file is looked at, and nothing is believed.
+
+Memory is bounded by chunks in the hands of the threads and a bit per chunk of a scale, whatever
+the size of the volume, and whatever a damaged or hostile file claims.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from ngcore.errors import InputError, NgcoreError
+from ngcore.execution.threads import ThreadPool
+from ngcore.pipelines.checks.absent import check_absent
+from ngcore.pipelines.checks.chunk_files import check_chunk_files
+from ngcore.pipelines.checks.findings import Finding, Findings, Report
+from ngcore.pipelines.checks.info import check_geometry, check_info
+from ngcore.pipelines.checks.meshes import check_meshes
+from ngcore.pipelines.checks.properties import check_properties
+from ngcore.pipelines.checks.pyramid import check_pyramid
+from ngcore.pipelines.checks.scale import Context, ScaleCheck
+from ngcore.pipelines.checks.shards import check_shards
+from ngcore.pipelines.checks.side_files import (
+    Provenance,
+    check_strays,
+    check_transform,
+    read_provenance,
+)
+from ngcore.pipelines.checks.work import Work
+from ngcore.storage import LocalStore
+from ngcore.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ngcore.formats.info import VolumeInfo
+
+__all__ = ["Finding", "Report", "validate"]
+
+
+def validate(
+    path: str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Check a volume: its info, every chunk of every scale, meshes and properties.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder that holds `info`.
+    quick : bool
+        Look at names, sizes and indexes only: no chunk is decoded, no digest compared.
+    workers : int, optional
+        Threads; default all cores.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+
+    Returns
+    -------
+    Report
+        What was found, in the same order at every run. `Report.is_sound` tells if all is well.
+
+    Raises
+    ------
+    InputNotFoundError
+        There is no such folder, or no `info` in it.
+    InputError
+        The path is a URL, or holds something else than a volume, or an unfinished conversion.
+
+    Examples
+    --------
+    >>> from ngcore.pipelines.validate import validate
+    >>> report = validate("brain")  # doctest: +SKIP
+    >>> [str(finding) for finding in report.findings]  # doctest: +SKIP
+    ['8_8_8/0-64_0-64_0-64: a raw chunk of (64, 64, 64, 1) uint8 voxels has 262144 bytes, got 7']
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        raise InputError(
+            f"only local paths can be validated, got {text!r}; download the volume first"
+        )
+    if workers is not None and workers < 1:
+        raise InputError(f"workers must be 1 or more, got {workers}")
+    store = LocalStore(text)
+    findings = Findings()
+    info = check_info(store, findings)
+    check_transform(store, findings)
+    if info is None:
+        return findings.report(text, chunks=0, digests=())
+    provenance = read_provenance(store, findings)
+    check_strays(store, info, findings)
+    if provenance.is_ours:
+        check_geometry(info, findings)
+    with ThreadPool(workers or os.cpu_count() or 1) as pool:
+        context = Context(
+            store,
+            info,
+            findings,
+            Work(pool),
+            quick=quick,
+            is_ours=provenance.is_ours,
+            done=_Meter(info, progress).add,
+        )
+        checks = _check_scales(context, provenance)
+        _check_folders(context)
+    digests = tuple(check.scale.key for check in checks if check.is_verified)
+    chunks = sum(check.presence.found for check in checks)
+    return findings.report(text, chunks=chunks, digests=digests)
+
+
+def _check_scales(context: Context, provenance: Provenance) -> list[ScaleCheck]:
+    """Check the chunks of every scale, then each scale against its digest and its neighbours."""
+    firsts: list[ScaleCheck] = []
+    everything: list[ScaleCheck] = []
+    for index, scale in enumerate(context.info.scales):
+        try:
+            check_scale = check_chunk_files if scale.sharding is None else check_shards
+            checks = check_scale(context, index)
+        except NgcoreError as error:
+            context.findings.error("scale", scale.key, error)
+            return everything
+        firsts.append(checks[0])
+        everything += checks
+    if not context.quick:
+        for check in firsts:
+            _compare_digest(context, check, provenance)
+    volume = Volume(context.store, context.info)
+    check_absent(context, volume, everything)
+    if not context.quick:
+        check_pyramid(context, volume, firsts, provenance)
+    return everything
+
+
+def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance) -> None:
+    """Compare the voxels of a scale with what `provenance` says, if it does.
+
+    Where chunks can't be read the digests must differ, and what is wrong was reported already.
+    """
+    expected = provenance.digests.get(check.scale.key)
+    if expected is None:
+        if provenance.digests:
+            context.findings.warning(
+                "digest", check.scale.key, "provenance has digests, but none of this scale"
+            )
+        return
+    if not check.can_decode or check.is_damaged:
+        return
+    if str(check.digest) == expected:
+        check.is_verified = True
+    else:
+        context.findings.error(
+            "digest",
+            check.scale.key,
+            "voxels are not those that were written: the digest of all chunks is "
+            f"{check.digest}, provenance says {expected}",
+        )
+
+
+def _check_folders(context: Context) -> None:
+    info = context.info
+    for name, folder, check in (
+        ("mesh", info.mesh, check_meshes),
+        ("segment_properties", info.segment_properties, check_properties),
+    ):
+        if folder is None:
+            continue
+        try:
+            if not (context.store.path / folder).is_dir():
+                context.findings.error(name, f"info: {name}", f"there is no folder {folder!r}")
+            else:
+                check(context, folder)
+        except NgcoreError as error:
+            context.findings.error(name, folder, error)
+    skeletons = info.skeletons
+    if skeletons is not None and not (context.store.path / skeletons).is_dir():
+        context.findings.error("skeletons", "info: skeletons", f"there is no folder {skeletons!r}")
+
+
+class _Meter:
+    """Tells of progress, from several threads."""
+
+    def __init__(self, info: VolumeInfo, progress: Callable[[int, int], None] | None) -> None:
+        self._progress = progress
+        self._total = _voxels(info)
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, voxels: int) -> None:
+        if self._progress is not None:
+            with self._lock:
+                self._done = min(self._done + voxels, self._total)
+                self._progress(self._done, self._total)
+
+
+def _voxels(info: VolumeInfo) -> int:
+    scales: Sequence[int] = [
+        math.prod(scale.size) * len(scale.chunk_sizes) for scale in info.scales
+    ]
+    return sum(scales)
