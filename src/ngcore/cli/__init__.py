@@ -21,6 +21,7 @@ _MODULES = {
     "serve": "serve",
     "view": "view",
     "link": "link",
+    "labels": "labels",
     "mesh-to-precomputed": "meshes",
     "stl-to-precomputed": "meshes",
     "mesh-to-vtk": "meshes",

@@ -1,0 +1,70 @@
+"""Every chunk of a scale, decoded once, on several threads, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ngcore.execution.threads import TaskGroup, ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from ngcore.volume import ScaleArray
+
+    Progress = Callable[[int, int], None]
+
+
+def scan_chunks(
+    scale: ScaleArray,
+    visit: Callable[[NDArray[Any]], None],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Call `visit` with every chunk of a scale, in no order; as many are in memory as threads.
+
+    Parameters
+    ----------
+    scale : ScaleArray
+    visit : callable
+        Takes a chunk, of shape (x, y, z, channel); called from several threads at once.
+    workers : int, optional
+        Threads; default all cores.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all), by one thread at a time.
+
+    Raises
+    ------
+    FormatError, StorageError
+        A chunk is damaged or can't be read.
+    """
+    cells = scale.info.grid.cells()
+    total = math.prod(scale.info.size)
+    lock = threading.Lock()
+    done = 0
+
+    def work() -> None:
+        nonlocal done
+        while True:
+            with lock:
+                cell = next(cells, None)
+            if cell is None:
+                return
+            chunk = scale.read_chunk(cell)
+            visit(chunk)
+            with lock:
+                done += math.prod(chunk.shape[:3])
+                if progress is not None:
+                    progress(done, total)
+
+    count = workers or os.cpu_count() or 1
+    with ThreadPool(count) as pool:
+        group = TaskGroup()
+        for _ in range(count):
+            pool.submit(work, group)
+        pool.wait(group)

@@ -1,0 +1,264 @@
+"""Names and colours of labels into a segmentation: its folder of segment properties.
+
+Neuroglancer reads the properties from `info` in that folder. Colours have no place there: they lie
+beside it (`ngcore.formats.segment_colours`), for the states and pictures that ngcore makes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore import volume
+from ngcore.affines import NM_PER_MM
+from ngcore.errors import DestinationError, FormatError, InputError
+from ngcore.formats.json_members import dump, parse_object
+from ngcore.formats.segment_colours import (
+    COLOURS_NAME,
+    Colour,
+    decode_colours,
+    encode_colours,
+)
+from ngcore.formats.segment_properties import (
+    NUMBER_RANGES,
+    NumberProperty,
+    Property,
+    SegmentProperties,
+    TagsProperty,
+    TextProperty,
+)
+from ngcore.pipelines.chunk_scan import scan_chunks
+from ngcore.pipelines.world import world_transform
+from ngcore.readers.label_tables import read_label_table
+from ngcore.storage.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ngcore.formats.info import VolumeInfo
+    from ngcore.pipelines.chunk_scan import Progress
+    from ngcore.readers.label_rows import Label
+    from ngcore.storage.base import Store
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FOLDER = "segment_properties"
+_SHOWN_IDS = 5
+
+
+def write_labels(
+    dest: str | os.PathLike[str],
+    table: str | Path,
+    *,
+    measure: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SegmentProperties:
+    """Give the labels of a segmentation names, and the colours that views show them in.
+
+    Writes the volume's folder of segment properties, replacing one that is there, and last its
+    name into the volume's `info`. Reads every voxel of the finest scale once, to count the labels
+    that have no name and the names that have no voxel; a logged warning tells of them.
+
+    Parameters
+    ----------
+    dest : str or path
+        The folder of the volume.
+    table : str or Path
+        What `ngcore.readers.label_tables.read_label_table` reads.
+    measure : bool
+        Add the voxels and the volume in mm^3 of each segment.
+    workers : int, optional
+        Threads; default all cores.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+
+    Returns
+    -------
+    SegmentProperties
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If there is no volume or it is no segmentation, or no such table.
+    FormatError
+        If the table, or the volume, can't be understood.
+    DestinationError
+        If the volume can't be written.
+    """
+    opened = volume.open(dest)
+    where = opened.store.location
+    if opened.info.type != "segmentation":
+        raise InputError(
+            f"{where} is an image, and only labels have names; "
+            "convert it with --type segmentation if it holds labels"
+        )
+    folder = _properties_folder(opened)
+    if not os.access(dest, os.W_OK):
+        raise DestinationError(f"{where} can't be written; check its access rights")
+    found = read_label_table(table)
+    logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
+    voxels = count_labels(opened.scales[0], workers=workers, progress=progress)
+    _warn_of_strangers(found.labels, voxels, where)
+    properties = SegmentProperties(
+        tuple(label.id for label in found.labels),
+        (*_texts(found.labels), *(_measures(found.labels, voxels, opened) if measure else ())),
+    )
+    colours = {label.id: label.colour for label in found.labels if label.colour is not None}
+    _write(LocalStore(dest), folder, properties, colours)
+    return properties
+
+
+def count_labels(
+    scale: volume.ScaleArray, *, workers: int | None = None, progress: Progress | None = None
+) -> Counter[int]:
+    """Return how many voxels each label of a scale has, those without voxels left out.
+
+    Memory is a chunk or two per thread, and what the counts take.
+    """
+    total: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def visit(chunk: NDArray[Any]) -> None:
+        counts = _count(chunk)
+        with lock:
+            total.update(counts)
+
+    scan_chunks(scale, visit, workers=workers, progress=progress)
+    return total
+
+
+def segment_colours(store: Store, info: VolumeInfo) -> dict[int, Colour]:
+    """Return the colours that a table gave the labels of a volume; none where none did.
+
+    Parameters
+    ----------
+    store : Store
+        Of the volume.
+    info : VolumeInfo
+
+    Returns
+    -------
+    dict of int to (red, green, blue), 0 to 255 each
+
+    Raises
+    ------
+    FormatError
+        The file that keeps the colours is damaged.
+    """
+    if info.segment_properties is None:
+        return {}
+    name = f"{info.segment_properties}/{COLOURS_NAME}"
+    document = store.get(name)
+    if document is None:
+        return {}
+    try:
+        return decode_colours(document)
+    except FormatError as error:
+        raise FormatError(
+            f"{store.location}/{name}: {error}; run `ngcore labels` again, or remove the file"
+        ) from error
+
+
+def _properties_folder(opened: volume.Volume) -> str:
+    """Return the folder of segment properties, which lies in the volume's own folder."""
+    folder = opened.info.segment_properties or DEFAULT_FOLDER
+    if "\\" in folder or any(part in ("", ".", "..") for part in folder.split("/")):
+        raise InputError(
+            f"{opened.store.location}/info keeps its segment properties in {folder!r}, outside of "
+            "the volume; take the member segment_properties out of it first"
+        )
+    return folder
+
+
+def _count(chunk: NDArray[Any]) -> dict[int, int]:
+    """Count the voxels of each label by runs of equal ones: most voxels equal the one before."""
+    values = chunk.ravel(order="K")
+    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    lengths = np.diff(starts, append=values.size)
+    labels, run_labels = np.unique(values[starts], return_inverse=True)
+    # Sums of float64 are exact below 2^53 voxels.
+    counts = np.bincount(run_labels.reshape(-1), weights=lengths, minlength=labels.size)
+    return dict(zip(labels.tolist(), counts.astype(np.int64).tolist(), strict=True))
+
+
+def _warn_of_strangers(labels: Sequence[Label], voxels: Mapping[int, int], where: str) -> None:
+    """Say how many labels have no name and how many names no voxels; 0 is the background."""
+    named = {label.id for label in labels}
+    nameless = sorted(voxels.keys() - named - {0})
+    absent = sorted(named - voxels.keys() - {0})
+    parts = []
+    if nameless:
+        has = "labels have" if len(nameless) > 1 else "label has"
+        parts.append(f"{len(nameless)} {has} no name ({_some(nameless)})")
+    if absent:
+        has = "names have" if len(absent) > 1 else "name has"
+        parts.append(f"{len(absent)} {has} no voxel ({_some(absent)})")
+    if parts:
+        logger.warning("%s: %s", where, ", ".join(parts))
+
+
+def _some(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids[:_SHOWN_IDS])) + (", ..." if len(ids) > _SHOWN_IDS else "")
+
+
+def _texts(labels: Sequence[Label]) -> list[Property]:
+    properties: list[Property] = [TextProperty("label", tuple(label.name for label in labels))]
+    if any(label.description for label in labels):
+        texts = tuple(label.description for label in labels)
+        properties.append(TextProperty("description", texts, "description"))
+    tags = sorted({tag for label in labels for tag in label.tags}, key=str.casefold)
+    if tags:
+        index = {tag: number for number, tag in enumerate(tags)}
+        values = tuple(tuple(sorted(index[tag] for tag in label.tags)) for label in labels)
+        properties.append(TagsProperty("tags", tuple(tags), values))
+    return properties
+
+
+def _measures(
+    labels: Sequence[Label], voxels: Mapping[int, int], opened: volume.Volume
+) -> list[Property]:
+    counts = tuple(voxels.get(label.id, 0) for label in labels)
+    _, largest = NUMBER_RANGES["uint32"]
+    voxel_mm3 = _voxel_volume_mm3(opened)
+    # The client keeps float32: more digits would only make the file longer.
+    sizes = tuple(float(f"{count * voxel_mm3:.9g}") for count in counts)
+    kind = "uint32" if max(counts) <= largest else "float32"
+    return [
+        NumberProperty("voxels", kind, counts, "Voxels of full resolution"),
+        NumberProperty("volume_mm3", "float32", sizes, "Volume in cubic millimetres"),
+    ]
+
+
+def _voxel_volume_mm3(opened: volume.Volume) -> float:
+    """Return the volume of a voxel in the world: a sheared one is smaller than its sides say."""
+    native = math.prod(length / NM_PER_MM for length in opened.scales[0].resolution)
+    transform = world_transform(opened)
+    return native if transform is None else native * abs(float(np.linalg.det(transform[:3, :3])))
+
+
+def _write(
+    store: LocalStore, folder: str, properties: SegmentProperties, colours: dict[int, Colour]
+) -> None:
+    """Write the properties, then what announces them: nobody finds an announced file missing."""
+    store.put(f"{folder}/info", properties.to_json().encode())
+    if colours:
+        store.put(f"{folder}/{COLOURS_NAME}", encode_colours(colours))
+    else:
+        store.delete(f"{folder}/{COLOURS_NAME}")  # those of an older table
+    document = store.get("info")
+    assert document is not None
+    # Member by member, so that all that others wrote stays as it is.
+    members = parse_object(document)
+    if members.get("segment_properties") != folder:
+        store.put("info", dump({**members, "segment_properties": folder}).encode())

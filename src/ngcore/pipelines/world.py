@@ -1,0 +1,53 @@
+"""Where a volume lies in the world: its `transform.json`, checked, and affines of its scales."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.affines import Affine, checked_affine, world_nm_to_affine
+from ngcore.errors import FormatError
+
+if TYPE_CHECKING:
+    from ngcore.volume import ScaleArray, Volume
+
+_NAME = "transform.json"
+
+
+def world_transform(volume: Volume) -> Affine | None:
+    """Return the matrix from the volume's nanometres to the world's, None where there is none.
+
+    Raises
+    ------
+    FormatError
+        `transform.json` holds no 4x4 affine matrix that can be inverted.
+    """
+    document = volume.store.get(_NAME)
+    if document is None:
+        return None
+    where = f"{volume.store.location}/{_NAME}"
+    try:
+        matrix = np.array(json.loads(document), dtype=np.float64)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FormatError(f"{where} is not a matrix of numbers: {error}; remove it") from error
+    try:
+        return checked_affine(matrix, where)
+    except FormatError as error:
+        raise FormatError(f"{where} is no invertible 4x4 affine matrix; remove it") from error
+
+
+def has_world(transform: Affine | None) -> bool:
+    """Whether a transform leads anywhere: the identity stands for a source without an affine."""
+    return transform is not None and not np.array_equal(transform, np.eye(4))
+
+
+def scale_affine(scale: ScaleArray, transform: Affine | None) -> Affine:
+    """Return the affine of a scale, from indices of voxel centres to world millimetres.
+
+    Coarse voxels lie on the global grid, which begins at coordinate 0, so their resolution and
+    offset say all; where the first one is partial, its centre is that of the whole cell.
+    """
+    matrix = np.eye(4) if transform is None else transform
+    return world_nm_to_affine(matrix, scale.resolution, scale.voxel_offset)
