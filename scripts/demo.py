@@ -23,7 +23,8 @@ def template(name: str) -> Path:
     spec = importlib.util.find_spec("nilearn")
     if spec is None or spec.origin is None:
         sys.exit("demo: nilearn is not installed; run `make demo`")
-    return Path(spec.origin).parent / f"datasets/data/mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    folder = Path(spec.origin).parent / "datasets/data"
+    return folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
 
 
 def write_labels(path: Path) -> None:
@@ -65,8 +66,11 @@ def main() -> None:
     ):
         convert(source, dest)
         check(source, dest, method)
-    ngcore_command = Path(sys.executable).with_name("ngcore")
-    print(f"\nLook at both in Neuroglancer (Ctrl-C stops it):\n\n  {ngcore_command} view demo/MNI152_T1w demo/MNI152_dseg\n")
+    command = Path(sys.executable).with_name("ngcore")
+    if command.is_relative_to(Path.cwd()):
+        command = command.relative_to(Path.cwd())
+    print("\nLook at both in Neuroglancer (Ctrl-C stops it):\n")
+    print(f"  {command} view demo/MNI152_T1w demo/MNI152_dseg\n")
 
 
 if __name__ == "__main__":
