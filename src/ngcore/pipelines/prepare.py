@@ -182,7 +182,7 @@ def make_info(
         max_scales=options.max_scales,
     )
     encoding = options.encoding_for(kind, data_type)
-    scales = []
+    scales: list[ScaleInfo] = []
     for level in levels:
         scale = ScaleInfo(
             key=level.key,

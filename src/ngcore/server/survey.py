@@ -137,7 +137,7 @@ def _labels(volume: Volume) -> tuple[int, ...]:
     found: set[int] = set()
     for chunk in _samples(volume, _LABEL_VOXELS):
         labels = chunk.ravel(order="K")
-        if labels.size and labels.min() >= 0 and labels.max() < _COUNTABLE:
+        if labels.size and int(labels.min()) >= 0 and int(labels.max()) < _COUNTABLE:
             present = np.flatnonzero(np.bincount(labels.astype(np.int64, copy=False)))
         else:
             present = np.unique(labels)
