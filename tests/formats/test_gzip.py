@@ -19,6 +19,14 @@ def test_what_is_compressed_comes_back():
         assert gzip.decompress(gzip.compress(plain), max_size=len(plain)) == plain
 
 
+def test_parts_make_one_member(monkeypatch):
+    monkeypatch.setattr(gzip, "_PART_BYTES", 999)
+    parts = [b"", PLAIN, bytearray(b"x"), memoryview(bytes(8000)).cast("I")]
+    data = b"".join(gzip.compress_parts(parts))
+    assert gzip.decompress(data, max_size=15_001) == PLAIN + b"x" + bytes(8000)
+    assert b"".join(gzip.compress_parts([])) == gzip.compress(b"")
+
+
 def test_other_programs_read_it():
     assert standard_gzip.decompress(gzip.compress(PLAIN)) == PLAIN
 

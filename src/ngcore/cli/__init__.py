@@ -22,6 +22,7 @@ _MODULES = {
     "view": "view",
     "link": "link",
     "labels": "labels",
+    "export": "export",
     "mesh-to-precomputed": "meshes",
     "stl-to-precomputed": "meshes",
     "mesh-to-vtk": "meshes",

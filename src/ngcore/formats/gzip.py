@@ -9,6 +9,7 @@ https://www.rfc-editor.org/rfc/rfc1952
 
 from __future__ import annotations
 
+import struct
 import sys
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +18,8 @@ from isal import isal_zlib
 from ngcore.errors import FormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from typing_extensions import Buffer
 
 _LEVEL = 1
@@ -25,6 +28,15 @@ a third of the speed, and level 0, which has no Huffman tables of its own, makes
 
 _GZIP_WRAPPER = 31
 """The `wbits` that stand for a gzip header and trailer around 32 KiB windows."""
+
+_RAW = -15
+"""The `wbits` that stand for no header and trailer."""
+
+_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+"""Of a member without flags, time and extra flags, from an unknown system."""
+
+_PART_BYTES = 1 << 22
+"""How much is compressed at once, so that no compressed copy of large parts is in memory."""
 
 _IsalError = cast("type[Exception]", isal_zlib.error)
 """Named here because isal's stubs declare the class as if it were an instance of it."""
@@ -45,8 +57,32 @@ def compress(data: Buffer) -> bytes:
     bytes
     """
     compressed: bytes = isal_zlib.compress(data, _LEVEL, _GZIP_WRAPPER)
-    # Whatever ISA-L puts there: no flags, time 0, extra flags 0, and "unknown" as the system.
-    return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + compressed[10:]
+    return _HEADER + compressed[len(_HEADER) :]  # whatever ISA-L puts there
+
+
+def compress_parts(parts: Iterable[Buffer]) -> Iterator[bytes]:
+    """Do as `compress`, with data that come, and go, in parts.
+
+    Parameters
+    ----------
+    parts : iterable of bytes-like
+
+    Yields
+    ------
+    bytes
+    """
+    deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
+    checksum = size = 0
+    yield _HEADER
+    for part in parts:
+        view = memoryview(part).cast("B")
+        for start in range(0, len(view), _PART_BYTES):
+            piece = view[start : start + _PART_BYTES]
+            checksum = isal_zlib.crc32(piece, checksum)
+            size += len(piece)
+            yield deflate.compress(piece)
+    yield deflate.flush()
+    yield struct.pack("<II", checksum, size & 0xFFFFFFFF)
 
 
 def decompress(data: Buffer, *, max_size: int) -> bytes:

@@ -1,0 +1,36 @@
+"""`ngcore export`: a volume back into a NIfTI file."""
+
+import click
+
+from ngcore.cli._progress import progress_bar
+
+
+@click.command("export")
+@click.argument("dest")
+@click.argument("out", metavar="OUT.nii.gz")
+@click.option(
+    "--scale",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Which scale to export; 0 is full resolution.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT.  [default: refuse]")
+def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
+    """Write the volume DEST as NIfTI (.nii or .nii.gz), with its affine, data type and values.
+
+    Channels become the fourth axis, those of RGB too (as three uint8 volumes, not as NIfTI's RGB
+    type). A volume with an axis of more than 32767 voxels becomes NIfTI-2.
+
+    \b
+    Example:
+      ngcore export brain brain_2mm.nii.gz --scale 1
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines.export import export as export_volume
+
+    with progress_bar("exporting") as progress:
+        export_volume(dest, out, scale=scale, overwrite=overwrite, progress=progress)
+
+
+commands = [export]
