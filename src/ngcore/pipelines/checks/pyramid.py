@@ -3,9 +3,10 @@
 What `convert` wrote is made anew by the method that `provenance` names, and must be the same.
 
 Of other volumes the method is found out: it is one that makes most places exactly, and then the
-few others must fit too. What programs do in ways of their own does not count: ties, zeros that do
-not vote, rounding, cells that the volume's edge cuts. Where no method fits, voxels must at least
-lie between the least and the greatest of their cell, most of them; if not, that is a warning.
+few others must fit too. Where none does, what programs do in ways of their own does not count:
+ties, zeros that do not vote, rounding. Cells that the volume's edge cuts never count. Where still
+no method fits, voxels must at least lie between the least and the greatest of their cell, most of
+them; if not, that is a warning.
 """
 
 from __future__ import annotations
@@ -40,7 +41,14 @@ _ENOUGH_VOXELS = 64
 _LEAST_CHANGE, _UNUSUAL = 8, 3
 """A lossy chunk is suspect whose mean difference of grey values is above the first, and so many
 times more than is usual: both depend on the quality and the image."""
-_METHODS = ("average", "majority", "stride", "min", "max")
+_FLOAT_SLACK = 1e-5
+_ROUNDED, _UNTIED = "average, however rounded", "majority, ties and zeros apart"
+_KERNELS = {
+    **{method: method for method in ("average", "majority", "stride", "min", "max")},
+    _ROUNDED: "average",
+    _UNTIED: "majority",
+}
+"""What a volume of others may have been made by, strictest first, and the kernel for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +83,15 @@ def check_pyramid(
     context: Context, volume: Volume, checks: Sequence[ScaleCheck], provenance: Provenance
 ) -> None:
     """Compare each scale with the one before, in places that are the same at every run."""
+    method = provenance.method
     for fine, coarse in pairwise(checks):
         factors = scale_factors(fine.scale, coarse.scale)
         if factors is None or not (fine.can_decode and coarse.can_decode):
             continue
         if not all(fits_memory(volume, check.index) for check in (fine, coarse)):
             continue
-        _Comparison(context, volume, fine, coarse, factors, provenance).run()
+        comparison = _Comparison(context, volume, fine, coarse, factors, provenance, method)
+        method = comparison.run()
 
 
 class _Comparison:
@@ -95,6 +105,7 @@ class _Comparison:
         coarse: ScaleCheck,
         factors: Vec3,
         provenance: Provenance,
+        method: str | None,
     ) -> None:
         self._context = context
         self._volume = volume
@@ -104,17 +115,25 @@ class _Comparison:
         self._outside_value = provenance.outside_value
         self._is_lossy = "jpeg" in (fine.scale.encoding, coarse.scale.encoding)
         self._is_ours = provenance.is_ours and provenance.method is not None
-        self._methods = (provenance.method,) if provenance.method else _METHODS
+        self._method = method
+        self._methods = (provenance.method,) if provenance.method else tuple(_KERNELS)
         self._places: list[_Place] = []
         self._lock = threading.Lock()
 
-    def run(self) -> None:
+    def run(self) -> str | None:
+        """Report what differs, and return the method by which the coarser scale was made.
+
+        Where it is too small to tell, that is the method of the scales before.
+        """
         is_verified = self._fine.is_verified and self._coarse.is_verified
         most = _PLACES_OF_VERIFIED_SCALES if is_verified else _MOST_PLACES
         for cell in _spread(self._coarse.grid, most):
             self._context.work.submit(partial(self._look, cell))
         self._context.work.drain()
+        if not self._is_ours:
+            self._method = self._best_method()
         self._judge()
+        return self._method
 
     def _look(self, cell: Vec3) -> None:
         box = self._coarse.grid.bounds(cell)
@@ -148,11 +167,12 @@ class _Comparison:
         change = 0.0
         varies = ~_same(least, greatest)
         for method in self._methods:
-            made = downsampled(fine, self._factors, method, start, self._outside_for(method))
+            outside_value = self._outside_value if method == "average" else None
+            made = downsampled(fine, self._factors, _KERNELS[method], start, outside_value)
             if self._is_lossy:
                 change = float(np.abs(made.astype(np.float64) - coarse).mean())
                 break
-            differs = self._differs(made, coarse, method)
+            differs = self._differs(made, coarse, method, least, greatest)
             counts = self._counts(fine, least, varies, made, method, start)
             wrong[method] = int(np.count_nonzero(differs & counts))
             telling[method] = int(np.count_nonzero(varies & counts))
@@ -162,13 +182,24 @@ class _Comparison:
         name = f"{self._coarse.scale.key}/{self._coarse.grid.name(cell)}"
         return _Place(name, wrong, telling, int(np.count_nonzero(outside)), change, coarse.size)
 
-    def _differs(self, made: NDArray[Any], found: NDArray[Any], method: str) -> NDArray[np.bool_]:
-        if self._is_ours or method != "average":
+    def _differs(
+        self,
+        made: NDArray[Any],
+        found: NDArray[Any],
+        method: str,
+        least: NDArray[Any],
+        greatest: NDArray[Any],
+    ) -> NDArray[np.bool_]:
+        if method != _ROUNDED:
             return ~_same(made, found)
+        far: NDArray[np.bool_]
         if made.dtype.kind == "f":
-            near: NDArray[np.bool_] = np.isclose(made, found, rtol=1e-4, equal_nan=True)
-            return ~near
-        far: NDArray[np.bool_] = np.maximum(made, found) - np.minimum(made, found) > 1
+            # Sums of float32 lose bits of the largest term, however small the sum is.
+            slack = _FLOAT_SLACK * np.maximum(np.abs(least), np.abs(greatest))
+            with np.errstate(invalid="ignore", over="ignore"):
+                far = ~(np.abs(made - found) <= slack) & ~_same(made, found)
+        else:
+            far = np.maximum(made, found) - np.minimum(made, found) > 1
         return far
 
     def _counts(
@@ -181,21 +212,18 @@ class _Comparison:
         start: Vec3,
     ) -> NDArray[np.bool_]:
         """Return which voxels every program that uses this method makes alike."""
-        if self._is_ours or method != "majority" or fine.dtype.kind == "f":
+        if method != _UNTIED or fine.dtype.kind == "f":
             return np.ones(made.shape, np.bool_)
         # Turned upside down, ties go to the greatest.
-        upside_down = ~downsampled(~fine, self._factors, method, start)
+        upside_down = ~downsampled(~fine, self._factors, _KERNELS[method], start)
         is_clear: NDArray[np.bool_] = (upside_down == made) & (least != 0)
         return ~varies | is_clear
-
-    def _outside_for(self, method: str) -> float | None:
-        return self._outside_value if self._is_ours and method == "average" else None
 
     def _judge(self) -> None:
         if self._is_lossy:
             self._judge_changes()
             return
-        method = self._methods[0] if self._is_ours else self._best_method()
+        method = self._method
         for place in self._places:
             if method is not None and place.wrong[method]:
                 self._context.findings.error(
@@ -228,14 +256,16 @@ class _Comparison:
 
     def _best_method(self) -> str | None:
         """Return the method by which all places but a few were made; None if there is none."""
-        if not self._are_aligned:
+        if self._is_lossy or not self._are_aligned:
             return None
+        can_tell = False
         for method in self._methods:
             told = [place for place in self._places if place.telling[method] >= _ENOUGH_VOXELS]
             right = sum(place.wrong[method] == 0 for place in told)
             if right >= 2 and 3 * right >= 2 * len(told):
                 return method
-        return None
+            can_tell |= len(told) > 1
+        return None if can_tell else self._method
 
     @property
     def _are_aligned(self) -> bool:
