@@ -23,10 +23,20 @@ _MODULES = {
     "link": "link",
     "labels": "labels",
     "export": "export",
+    "volume-to-raw-chunks": "steps",
+    "slices-to-raw-chunks": "steps",
+    "generate-scales-info": "steps",
+    "scale-stats": "steps",
+    "compute-scales": "steps",
+    "convert-chunks-to-jpeg": "chunks",
+    "compress-segmentation-chunks": "chunks",
     "mesh-to-precomputed": "meshes",
     "stl-to-precomputed": "meshes",
     "mesh-to-vtk": "meshes",
     "link-mesh-fragments": "meshes",
+    "volume-to-precomputed": "steps",
+    "slices-to-precomputed": "steps",
+    "convert-chunks": "chunks",
 }
 
 

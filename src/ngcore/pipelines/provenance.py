@@ -7,6 +7,7 @@ https://github.com/seung-lab/cloud-volume/wiki/Provenance-Files
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from ngcore.errors import FormatError
 from ngcore.formats.digest import ALGORITHM
 from ngcore.formats.json_members import parse_object
+from ngcore.storage import Store
+
+logger = logging.getLogger(__name__)
 
 TASK = "ngcore convert"
 
@@ -75,6 +79,51 @@ def is_same_work(found: bytes | None, wanted: bytes) -> bool:
     for document in documents:
         document["processing"][-1]["method"].pop("digests", None)
     return documents[0] == documents[1]
+
+
+def record_step(
+    store: Store,
+    command: str,
+    parameters: Mapping[str, object],
+    digests: Mapping[str, str],
+    *,
+    sources: Sequence[str] | None = None,
+) -> None:
+    """Note a step of the classic pipeline in a volume's `provenance` file.
+
+    Parameters
+    ----------
+    store : Store
+        The volume's folder.
+    command : str
+        Name of the step. It takes the place of an earlier run of the same step.
+    parameters : mapping
+        The options that shaped the data.
+    digests : mapping of str to str
+        Of the scales it wrote, by key. Those of other scales are kept.
+    sources : sequence of str, optional
+        Names of the inputs, where the step starts the volume anew; else it adds to what is there.
+    """
+    task = f"ngcore {command}"
+    step = provenance_json(sources or (), parameters, task=task)
+    found = store.get("provenance") if sources is None else None
+    if found is None:
+        store.put("provenance", with_digests(step, digests))
+        return
+    try:
+        known = last_method(found).get("digests")
+    except FormatError as error:
+        logger.warning("%s/provenance is left as it is: %s", store.location, error)
+        return
+    kept = known.get("scales") if isinstance(known, dict) else None
+    document = parse_object(found)
+    document["processing"] = [
+        earlier
+        for earlier in document.get("processing", [])
+        if not isinstance(earlier.get("method"), dict) or earlier["method"].get("task") != task
+    ] + parse_object(step)["processing"]
+    all_digests = {**(kept if isinstance(kept, dict) else {}), **digests}
+    store.put("provenance", with_digests(_to_bytes(document), all_digests))
 
 
 def last_method(provenance: bytes) -> dict[str, Any]:

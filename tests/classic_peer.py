@@ -1,0 +1,48 @@
+"""neuroglancer-scripts 1.2, the classic pipeline that ours is held against, as processes."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def neuroglancer_scripts(command: str, *arguments: object) -> None:
+    """Run one of its commands; skip the test where it is not installed."""
+    if importlib.util.find_spec("neuroglancer_scripts") is None:
+        pytest.skip("neuroglancer-scripts is not installed")
+    module = f"neuroglancer_scripts.scripts.{command.replace('-', '_')}"
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 4), done.stderr  # 4: a data type that it does not support
+
+
+def decompressed_chunks(volume: Path) -> list[dict[str, bytes]]:
+    """Return the chunk files of each scale, by flat name, not gzipped any more."""
+    scales: list[dict[str, Any]] = json.loads((volume / "info").read_text())["scales"]
+    return [_chunks_in(volume / scale["key"]) for scale in scales]
+
+
+def _chunks_in(folder: Path) -> dict[str, bytes]:
+    chunks = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            name = path.relative_to(folder).as_posix().replace("/", "_")
+            if name.endswith(".gz"):
+                name, data = name.removesuffix(".gz"), gzip.decompress(data)
+            assert name not in chunks, f"{path} is there twice"
+            chunks[name] = data
+    return chunks

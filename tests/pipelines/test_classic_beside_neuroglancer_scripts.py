@@ -1,0 +1,77 @@
+"""The whole classic chain side by side with neuroglancer-scripts 1.2: equal chunk files."""
+
+import nibabel
+import numpy as np
+import pytest
+
+import ngcore
+from classic_peer import decompressed_chunks, neuroglancer_scripts
+from ngcore.cli import run
+from thorough import amount
+from volume_files import save_nifti
+
+OBLIQUE = np.array([[0.5, 0.1, 0, -30], [-0.1, 0.5, 0.1, 12], [0, -0.1, 1.5, 4], [0, 0, 0, 1]])
+
+
+def ours(*arguments):
+    assert run(list(map(str, arguments))) == 0
+
+
+def run_chain(command, source, dest, options):
+    volume_to_chunks = "volume-to-precomputed"
+    command(volume_to_chunks, source, dest, "--generate-info")
+    command("generate-scales-info", dest / "info_fullres.json", dest, *options)
+    command(volume_to_chunks, source, dest)
+    command("compute-scales", dest, "--downscaling-method", "average")
+
+
+def assert_chains_agree(source, tmp_path, options=()):
+    """Compare the scales that both have: ours go on until every axis fits in one chunk."""
+    run_chain(neuroglancer_scripts, source, tmp_path / "theirs", options)
+    run_chain(ours, source, tmp_path / "ours", options)
+    theirs = decompressed_chunks(tmp_path / "theirs")
+    mine = decompressed_chunks(tmp_path / "ours")
+    assert len(mine) >= len(theirs)
+    for their_scale, my_scale in zip(theirs, mine, strict=False):
+        assert my_scale.keys() == their_scale.keys()
+        different = [name for name in my_scale if my_scale[name] != their_scale[name]]
+        assert not different
+    return theirs
+
+
+@pytest.mark.parametrize("data_type", ["uint8", "uint16", "uint32", "float32", "float64"])
+def test_odd_anisotropic_volume(tmp_path, data_type):
+    rng = np.random.default_rng(3)
+    values = rng.normal(120, 40, (131, 97, 45)).clip(0, 255).astype(data_type)
+    source = save_nifti(tmp_path / "odd.nii.gz", values, OBLIQUE)
+    theirs = assert_chains_agree(source, tmp_path, ["--target-chunk-size", 16])
+    assert len(theirs) == 4
+
+
+def test_scaled_volume_of_several_channels(tmp_path):
+    values = np.random.default_rng(4).integers(-900, 900, (40, 37, 21, 3)).astype(np.int16)
+    header = {"scl_slope": 0.25, "scl_inter": 3.5}
+    source = save_nifti(tmp_path / "scaled.nii", values, OBLIQUE, **header)
+    assert_chains_agree(source, tmp_path, ["--target-chunk-size", 16])
+
+
+def test_compressed_labels(tmp_path):
+    blocks = np.arange(5 * 4 * 3, dtype=np.uint16).reshape(5, 4, 3)
+    values = blocks.repeat(9, 0).repeat(9, 1).repeat(9, 2)[:41, :35]
+    source = save_nifti(tmp_path / "labels.nii", values, OBLIQUE)
+    options = ["--type", "segmentation", "--encoding", "compressed_segmentation"]
+    for command, dest in ((neuroglancer_scripts, "theirs"), (ours, "ours")):
+        run_chain(command, source, tmp_path / dest, options)
+    # Encoders lay their tables out as they like: compare the voxels.
+    mine, theirs = ngcore.open(tmp_path / "ours"), ngcore.open(tmp_path / "theirs")
+    assert mine.info.data_type == theirs.info.data_type == "uint32"
+    for my_scale, their_scale in zip(mine.scales, theirs.scales, strict=False):
+        assert np.array_equal(my_scale[...], their_scale[...])
+
+
+def test_the_mni_brain(tmp_path):
+    datasets = pytest.importorskip("nilearn.datasets", reason="nilearn is not installed")
+    brain = datasets.load_mni152_template(resolution=amount(2, 1))
+    nibabel.save(brain, tmp_path / "mni.nii.gz")
+    theirs = assert_chains_agree(tmp_path / "mni.nii.gz", tmp_path, ["--target-chunk-size", 32])
+    assert len(theirs) >= 2
