@@ -1,48 +1,59 @@
 /* One cell at a time, for voxels of type VOXEL: any cell, any method. Included once per type. */
 
 typedef struct {
-    SUM sum; /* WIDE_SUM: of the upper halves */
+    SUM sum; /* WIDE_SUM: of the upper halves, shifted up to be positive */
 #ifdef WIDE_SUM
     uint64_t low; /* of the lower halves */
 #endif
 } NAME(Total);
 
+#ifdef WIDE_SUM
+/* Order as unsigned numbers: signed voxels are shifted up by 2^63, which no rounding notices. */
+static inline uint64_t NAME(flip_sign)(uint64_t bits)
+{
+    return (VOXEL)-1 < 1 ? bits ^ UINT64_C(1) << 63 : bits;
+}
+#endif
+
 static inline void NAME(add)(NAME(Total) *total, VOXEL voxel, ptrdiff_t times)
 {
 #ifdef WIDE_SUM
-    total->sum += (SUM)(voxel >> 32) * (SUM)times;
-    total->low += ((uint64_t)voxel & UINT32_MAX) * (uint64_t)times;
+    const uint64_t bits = NAME(flip_sign)((uint64_t)voxel);
+    total->sum += (bits >> 32) * (uint64_t)times;
+    total->low += (bits & UINT32_MAX) * (uint64_t)times;
 #else
     total->sum += (SUM)voxel * (SUM)times;
 #endif
 }
 
-/* The mean of `count` voxels; integers are rounded to nearest, ties to even. */
-static inline VOXEL NAME(mean)(const NAME(Total) *total, int64_t count)
+/* The mean of a cell; integers are rounded to nearest, ties to even. */
+#if defined(FLOATING)
+static inline VOXEL NAME(mean)(const NAME(Total) *total, Divider count)
 {
-#ifdef FLOATING
-    return (VOXEL)(total->sum / (SUM)count);
-#else
-    SUM quotient = total->sum / (SUM)count, rest = total->sum % (SUM)count;
-    if (rest < 0) { /* C rounds towards zero */
-        quotient -= 1;
-        rest += (SUM)count;
-    }
-#ifdef WIDE_SUM
-    {
-        /* rest < count < 2^31 and low < count * 2^32, so nothing here passes 64 bits. */
-        const uint64_t low = ((uint64_t)rest << 32) + total->low, n = (uint64_t)count;
-        const uint64_t over = low % n;
-        uint64_t mean = ((uint64_t)quotient << 32) + low / n;
-        mean += 2 * over > n || (2 * over == n && (mean & 1));
-        return (VOXEL)mean;
-    }
-#else
-    quotient += 2 * rest > (SUM)count || (2 * rest == (SUM)count && (quotient & 1));
-    return (VOXEL)quotient;
-#endif
-#endif
+    return (VOXEL)(total->sum / (SUM)count.by);
 }
+#elif defined(WIDE_SUM)
+static inline VOXEL NAME(mean)(const NAME(Total) *total, Divider count)
+{
+    /* rest < count < 2^31 and low < count * 2^32, so nothing here passes 64 bits. */
+    uint64_t rest, mean = divide(total->sum, count, &rest) << 32;
+    mean += divide((rest << 32) + total->low, count, &rest);
+    mean += (2 * rest > count.by) | ((2 * rest == count.by) & mean);
+    return (VOXEL)NAME(flip_sign)(mean);
+}
+#else
+static inline VOXEL NAME(mean)(const NAME(Total) *total, Divider count)
+{
+    const SUM n = (SUM)count.by;
+    SUM quotient = total->sum / n, rest = total->sum % n;
+    if ((VOXEL)-1 < 1 && rest < 0) { /* C rounds towards zero */
+        quotient -= 1;
+        rest += n;
+    }
+    quotient += 2 * rest > n || (2 * rest == n && (quotient & 1));
+    return (VOXEL)quotient;
+}
+#endif
 
 /* Keys order and compare as voxels do. float32: -0 counts as 0; every NaN as one value that is
  * larger than all numbers. */
@@ -50,21 +61,19 @@ static inline VOXEL NAME(mean)(const NAME(Total) *total, int64_t count)
 #define KEY uint32_t
 static inline KEY NAME(to_key)(VOXEL voxel)
 {
-    uint32_t bits;
-    if (voxel != voxel)
-        return UINT32_MAX;
-    if (voxel == 0)
-        return UINT32_C(0x80000000);
+    uint32_t bits, magnitude, key;
     memcpy(&bits, &voxel, sizeof bits);
-    return bits >> 31 ? ~bits : bits | UINT32_C(0x80000000);
+    magnitude = bits & UINT32_C(0x7FFFFFFF);
+    key = bits >> 31 ? ~bits : bits | UINT32_C(0x80000000);
+    key = magnitude ? key : UINT32_C(0x80000000);
+    return magnitude > UINT32_C(0x7F800000) ? UINT32_MAX : key;
 }
 
 static inline VOXEL NAME(from_key)(KEY key)
 {
-    const uint32_t bits = key == UINT32_MAX ? UINT32_C(0x7FC00000)
-                          : key >> 31       ? key & UINT32_C(0x7FFFFFFF)
-                                            : ~key;
+    uint32_t bits = key >> 31 ? key & UINT32_C(0x7FFFFFFF) : ~key;
     VOXEL voxel;
+    bits = key == UINT32_MAX ? UINT32_C(0x7FC00000) : bits;
     memcpy(&voxel, &bits, sizeof voxel);
     return voxel;
 }
@@ -100,40 +109,33 @@ static void NAME(sort_keys)(KEY *keys, size_t count)
     }
 }
 
-/* The most frequent key; ties go to the smallest. Reorders the keys. */
-static KEY NAME(majority)(KEY *keys, size_t count)
+/* Count a label and drop it, label by label, until none that is left can win: one round for most
+ * cells, and no branch depends on a voxel. Many labels are sorted instead. `most` of the cell's
+ * voxels held `best`; keys are the others. Ties go to the smallest. */
+static KEY NAME(majority)(KEY *keys, size_t count, KEY best, size_t most)
 {
-    KEY labels[16], best;
-    size_t counts[16], seen = 0, i, k, most = 0;
-    /* Few labels: count each, in the order of their appearance. */
-    for (i = 0; i < count; i++) {
-        for (k = 0; k < seen && labels[k] != keys[i]; k++) {
+    size_t rounds, i, k;
+    for (rounds = 0; rounds < 16 && count >= most; rounds++) {
+        const KEY label = keys[0];
+        size_t left = 0;
+        for (i = 0; i < count; i++) {
+            const KEY key = keys[i];
+            keys[left] = key;
+            left += key != label;
         }
-        if (k == seen) {
-            if (seen == 16)
-                break;
-            labels[seen] = keys[i];
-            counts[seen++] = 0;
+        if (count - left > most || (count - left == most && label < best)) {
+            most = count - left;
+            best = label;
         }
-        counts[k]++;
+        count = left;
     }
-    if (i == count) {
-        best = labels[0];
-        for (k = 0; k < seen; k++) {
-            if (counts[k] > most || (counts[k] == most && labels[k] < best)) {
-                most = counts[k];
-                best = labels[k];
-            }
-        }
+    if (count < most)
         return best;
-    }
-    /* Many: sort, then the longest run, the first of equals. */
     NAME(sort_keys)(keys, count);
-    best = keys[0];
     for (i = 0; i < count; i = k) {
         for (k = i + 1; k < count && keys[k] == keys[i]; k++) {
         }
-        if (k - i > most) {
+        if (k - i > most || (k - i == most && keys[i] < best)) {
             most = k - i;
             best = keys[i];
         }
@@ -158,24 +160,31 @@ static VOXEL NAME(reduce_cell)(const Downsampling *job, const VOXEL *const *rows
     ptrdiff_t row, x;
     switch (job->method) {
     case METHOD_AVERAGE: {
-        const ptrdiff_t whole = job->factors[0] * job->factors[1] * job->factors[2];
         ptrdiff_t present = (stop - start) * count;
         NAME(Total) total = {0};
         for (row = 0; row < count; row++)
             for (x = start; x < stop; x++)
                 NAME(add)(&total, rows[row][x], 1);
-        if (job->has_outside && present < whole) {
+        if (job->has_outside) {
+            const ptrdiff_t whole = job->factors[0] * job->factors[1] * job->factors[2];
             NAME(add)(&total, outside, whole - present);
             present = whole;
         }
-        return NAME(mean)(&total, present);
+        return NAME(mean)(&total, make_divider((uint64_t)present));
     }
     case METHOD_MAJORITY: {
-        size_t at = 0;
-        for (row = 0; row < count; row++)
-            for (x = start; x < stop; x++)
-                keys[at++] = NAME(to_key)(rows[row][x]);
-        return NAME(from_key)(NAME(majority)(keys, at));
+        const KEY first = NAME(to_key)(value);
+        const size_t voxels = (size_t)((stop - start) * count);
+        size_t others = 0;
+        for (row = 0; row < count; row++) {
+            const VOXEL *from = rows[row];
+            for (x = start; x < stop; x++) {
+                const KEY key = NAME(to_key)(from[x]);
+                keys[others] = key;
+                others += key != first;
+            }
+        }
+        return NAME(from_key)(NAME(majority)(keys, others, first, voxels - others));
     }
     case METHOD_MIN:
         for (row = 0; row < count; row++)

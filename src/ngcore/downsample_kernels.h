@@ -4,39 +4,34 @@
 #include "downsample_rows.h"
 
 /* One row of the result, from the rows of its cells: the whole cells together, the partial ones at
- * its ends one by one. */
+ * its ends one by one. Rows start at the first whole cell. */
 static void NAME(reduce_rows)(const Downsampling *job, const VOXEL **rows, ptrdiff_t count,
-                              VOXEL outside, KEY *keys, void *scratch, VOXEL *to)
+                              ptrdiff_t whole, VOXEL outside, KEY *keys, void *scratch, VOXEL *to)
 {
-    const ptrdiff_t cells = job->out_shape[0], factor = job->factors[0], first = job->first[0];
-    const ptrdiff_t whole_start = first > 0;
-    const ptrdiff_t whole_stop = (job->shape[0] + first) / factor;
-    const ptrdiff_t skipped = whole_start * factor - first;
-    ptrdiff_t cell = 0, done = 0, paired, start, stop, row;
-    if (whole_start < whole_stop) {
-        const ptrdiff_t whole = whole_stop - whole_start;
-        for (row = 0; row < count; row++)
-            rows[row] += skipped;
-        done = NAME(reduce_pairs)(job, (const VOXEL *const *)rows, count, whole, to + whole_start);
-        paired = done * factor;
+    const ptrdiff_t cells = job->out_shape[0], factor = job->factors[0];
+    const ptrdiff_t leading = job->first[0] > 0;
+    const ptrdiff_t skipped = whole > 0 ? leading * factor - job->first[0] : 0;
+    ptrdiff_t done = 0, cell, start, stop, row;
+    if (whole > 0)
+        done = NAME(reduce_pairs)(job, rows, count, whole, to + leading);
+    if (done < whole) {
+        const ptrdiff_t paired = done * factor;
         for (row = 0; row < count; row++)
             rows[row] += paired;
-        if (done < whole &&
-            NAME(reduce_whole_cells)(job, (const VOXEL *const *)rows, count, whole - done, scratch,
-                                     to + whole_start + done))
+        if (NAME(reduce_whole_cells)(job, rows, count, whole - done, scratch,
+                                     to + leading + done))
             done = whole;
         for (row = 0; row < count; row++)
-            rows[row] -= skipped + paired;
+            rows[row] -= paired;
     }
-    while (cell < cells) {
-        if (done && cell == whole_start) {
+    for (cell = 0; cell < cells; cell++) {
+        if (cell == leading && done)
             cell += done;
-            continue;
-        }
+        if (cell == cells)
+            break;
         cell_range(job, 0, cell, &start, &stop);
-        to[cell] = NAME(reduce_cell)(job, (const VOXEL *const *)rows, count, start, stop, outside,
+        to[cell] = NAME(reduce_cell)(job, rows, count, start - skipped, stop - skipped, outside,
                                      keys);
-        cell++;
     }
 }
 
@@ -52,6 +47,10 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
     KEY *keys = NULL;
     VOXEL *gathered = NULL, *result = NULL;
     void *scratch = malloc(NAME(row_scratch)(job, most_rows, width / job->factors[0]));
+    /* Whole cells of a row, and where they start. */
+    const ptrdiff_t leading = job->first[0] > 0;
+    const ptrdiff_t whole = (width + job->first[0]) / job->factors[0] - leading;
+    const ptrdiff_t skipped = whole > 0 ? leading * job->factors[0] - job->first[0] : 0;
     ptrdiff_t x, y, z, at_y, at_z, channel, y_start, y_stop, z_start, z_stop;
     int done = 0;
     if (job->method == METHOD_MAJORITY)
@@ -73,20 +72,21 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
         cell_range(job, 1, at_y, &y_start, &y_stop);
         cell_range(job, 2, at_z, &z_start, &z_stop);
         for (z = z_start; z < z_stop; z++) {
-            for (y = y_start; y < y_stop; y++) {
-                const char *row = job->from + y * job->strides[1] + z * job->strides[2] +
-                                  channel * job->strides[3];
+            const char *row = job->from + y_start * job->strides[1] + z * job->strides[2] +
+                              channel * job->strides[3];
+            for (y = y_start; y < y_stop; y++, row += job->strides[1]) {
+                const VOXEL *voxels = (const VOXEL *)row;
                 NGCORE_ASSERT(count < most_rows);
                 if (gathers) {
                     VOXEL *copy = gathered + count * width;
                     for (x = 0; x < width; x++)
                         copy[x] = *(const VOXEL *)(row + x * job->strides[0]);
-                    row = (const char *)copy;
+                    voxels = copy;
                 }
-                rows[count++] = (const VOXEL *)row;
+                rows[count++] = voxels + skipped;
             }
         }
-        NAME(reduce_rows)(job, rows, count, outside, keys, scratch,
+        NAME(reduce_rows)(job, rows, count, whole, outside, keys, scratch,
                           scatters ? result : (VOXEL *)to);
         if (scatters) {
             for (x = 0; x < job->out_shape[0]; x++)

@@ -20,6 +20,17 @@
 /* ---- average ---- */
 
 #ifndef WIDE_SUM
+/* A voxel as the type it is summed in. uint32 goes to double as int32, 2^31 lower: that shift is
+ * even, so that no rounding notices, and its conversion has an instruction. */
+static inline PART NAME(to_part)(VOXEL voxel)
+{
+#ifdef SUM_SHIFTED
+    return (PART)(int32_t)(voxel ^ UINT32_C(0x80000000));
+#else
+    return (PART)voxel;
+#endif
+}
+
 /* Sum voxels of the same x. Four rows at a time, so that sums are stored once for four loads. */
 static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t length,
                            PART *NGCORE_RESTRICT part)
@@ -28,28 +39,29 @@ static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t 
     if (count >= 4) {
         const VOXEL *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
         for (x = 0; x < length; x++)
-            part[x] = (PART)((PART)((PART)a[x] + (PART)b[x]) + (PART)((PART)c[x] + (PART)d[x]));
+            part[x] = (PART)(NAME(to_part)(a[x]) + NAME(to_part)(b[x]) + NAME(to_part)(c[x]) +
+                             NAME(to_part)(d[x]));
         row = 4;
     } else if (count >= 2) {
         const VOXEL *a = rows[0], *b = rows[1];
         for (x = 0; x < length; x++)
-            part[x] = (PART)((PART)a[x] + (PART)b[x]);
+            part[x] = (PART)(NAME(to_part)(a[x]) + NAME(to_part)(b[x]));
         row = 2;
     } else {
         const VOXEL *a = rows[0];
         for (x = 0; x < length; x++)
-            part[x] = (PART)a[x];
+            part[x] = NAME(to_part)(a[x]);
         row = 1;
     }
     for (; row + 2 <= count; row += 2) {
         const VOXEL *a = rows[row], *b = rows[row + 1];
         for (x = 0; x < length; x++)
-            part[x] = (PART)(part[x] + (PART)((PART)a[x] + (PART)b[x]));
+            part[x] = (PART)(part[x] + NAME(to_part)(a[x]) + NAME(to_part)(b[x]));
     }
     if (row < count) {
         const VOXEL *a = rows[row];
         for (x = 0; x < length; x++)
-            part[x] = (PART)(part[x] + (PART)a[x]);
+            part[x] = (PART)(part[x] + NAME(to_part)(a[x]));
     }
 }
 
@@ -62,16 +74,7 @@ static inline TOTAL NAME(cell_total)(const PART *part, ptrdiff_t factor)
     return total;
 }
 
-#ifdef FLOATING
-static inline void NAME(finish_means)(ptrdiff_t factor, const PART *NGCORE_RESTRICT part,
-                                      ptrdiff_t cells, ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
-{
-    const double n = (double)voxels;
-    ptrdiff_t i;
-    for (i = 0; i < cells; i++)
-        to[i] = (VOXEL)(NAME(cell_total)(part + i * factor, factor) / n);
-}
-#else
+#ifndef SUM_DOUBLE
 /* Means of 2^k voxels: a shift. Adding half less one, and one if the quotient is odd, rounds to
  * nearest, ties to even. */
 static inline void NAME(finish_shifted)(ptrdiff_t factor, const PART *NGCORE_RESTRICT part,
@@ -84,43 +87,65 @@ static inline void NAME(finish_shifted)(ptrdiff_t factor, const PART *NGCORE_RES
         to[i] = (VOXEL)((total + almost_half + (total >> k & odd)) >> k);
     }
 }
-
-/* Means of any number of voxels. The product with the inverse is off by less than one, for the
- * mean fits a voxel, of 32 bits at most; the rest says which way. */
-static inline void NAME(finish_means)(ptrdiff_t factor, const PART *NGCORE_RESTRICT part,
-                                      ptrdiff_t cells, ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
-{
-    const double inverse = 1.0 / (double)voxels;
-    const TOTAL n = (TOTAL)voxels;
-    ptrdiff_t i;
-    for (i = 0; i < cells; i++) {
-        const TOTAL total = NAME(cell_total)(part + i * factor, factor);
-        TOTAL quotient = (TOTAL)((double)total * inverse);
-        TOTAL rest = total - quotient * n, up;
-        const TOTAL below = rest < 0, above = rest >= n;
-        quotient += above - below;
-        rest += (below - above) * n;
-        up = (2 * rest > n) | ((2 * rest == n) & (quotient & 1));
-        to[i] = (VOXEL)(quotient + up);
-    }
-}
 #endif
+
+/* Totals of cells, a row of their own so that the division after them needs no shuffles. */
+static inline void NAME(sum_cells)(ptrdiff_t factor, const PART *NGCORE_RESTRICT part,
+                                   ptrdiff_t cells, TOTAL *NGCORE_RESTRICT totals)
+{
+    ptrdiff_t i;
+    for (i = 0; i < cells; i++)
+        totals[i] = NAME(cell_total)(part + i * factor, factor);
+}
+
+/* The division rounds correctly, and exact ties have exact quotients. MAX_TOTAL_VOXELS is such that
+ * no other quotient is as near to a tie as the division's error, and that totals are exact. Adding
+ * 1.5 * 2^52 leaves no bits for a fraction: that rounds to nearest, ties to even, and puts the
+ * integer in the low bits. */
+static void NAME(divide_totals)(const TOTAL *NGCORE_RESTRICT totals, ptrdiff_t cells,
+                                ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
+{
+    ptrdiff_t i;
+#ifdef FLOATING
+    for (i = 0; i < cells; i++)
+        to[i] = (VOXEL)(totals[i] / (double)voxels);
+#elif defined(SUM_DOUBLE)
+    for (i = 0; i < cells; i++) {
+        const double rounded = totals[i] / (double)voxels + 6755399441055744.0;
+        uint64_t bits;
+        memcpy(&bits, &rounded, sizeof bits);
+#ifdef SUM_SHIFTED
+        bits ^= UINT64_C(0x80000000);
+#endif
+        to[i] = (VOXEL)(uint32_t)bits;
+    }
+#else
+    for (i = 0; i < cells; i++) {
+        const float rounded = (float)totals[i] / (float)voxels + 12582912.0f;
+        uint32_t bits;
+        memcpy(&bits, &rounded, sizeof bits);
+        to[i] = (VOXEL)(bits - UINT32_C(0x4B400000)); /* 12582912 = 1.5 * 2^23 */
+    }
+#endif
+}
 #else /* WIDE_SUM */
 /* Sum voxels of the same x, split at bit `shift`: neither part can overflow. */
 static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t length, int shift,
                            PART *NGCORE_RESTRICT high, PART *NGCORE_RESTRICT low)
 {
-    const VOXEL mask = (VOXEL)(((uint64_t)1 << shift) - 1);
+    const uint64_t mask = ((uint64_t)1 << shift) - 1;
     ptrdiff_t row, x;
     for (x = 0; x < length; x++) {
-        high[x] = rows[0][x] >> shift;
-        low[x] = rows[0][x] & mask;
+        const uint64_t bits = NAME(flip_sign)((uint64_t)rows[0][x]);
+        high[x] = bits >> shift;
+        low[x] = bits & mask;
     }
     for (row = 1; row < count; row++) {
         const VOXEL *from = rows[row];
         for (x = 0; x < length; x++) {
-            high[x] += from[x] >> shift;
-            low[x] += from[x] & mask;
+            const uint64_t bits = NAME(flip_sign)((uint64_t)from[x]);
+            high[x] += bits >> shift;
+            low[x] += bits & mask;
         }
     }
 }
@@ -135,12 +160,12 @@ static inline void NAME(finish_shifted)(ptrdiff_t factor, const PART *NGCORE_RES
     for (i = 0; i < cells; i++) {
         uint64_t quotient = 0, rest = 0;
         for (x = 0; x < factor; x++) {
-            quotient += (uint64_t)high[i * factor + x];
-            rest += (uint64_t)low[i * factor + x];
+            quotient += high[i * factor + x];
+            rest += low[i * factor + x];
         }
         /* Bit k of the whole total is the last bit of the quotient. */
         rest += almost_half + ((quotient + (rest >> k)) & odd);
-        to[i] = (VOXEL)(quotient + (rest >> k));
+        to[i] = (VOXEL)NAME(flip_sign)(quotient + (rest >> k));
     }
 }
 
@@ -148,14 +173,15 @@ static inline void NAME(finish_means)(ptrdiff_t factor, const PART *NGCORE_RESTR
                                       const PART *NGCORE_RESTRICT low, ptrdiff_t cells,
                                       ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
 {
+    const Divider count = make_divider((uint64_t)voxels);
     ptrdiff_t i, x;
     for (i = 0; i < cells; i++) {
         NAME(Total) total = {0};
         for (x = 0; x < factor; x++) {
             total.sum += high[i * factor + x];
-            total.low += (uint64_t)low[i * factor + x];
+            total.low += low[i * factor + x];
         }
-        to[i] = NAME(mean)(&total, voxels);
+        to[i] = NAME(mean)(&total, count);
     }
 }
 #endif
@@ -250,16 +276,19 @@ static void NAME(average_cells)(const VOXEL *const *rows, ptrdiff_t count, ptrdi
     else
         WITH_CONSTANT_FACTOR(finish_means, factor, part, low, cells, voxels, to);
 #else
+    TOTAL *totals = (TOTAL *)(part + length);
     NGCORE_ASSERT(count <= MAX_PART_ROWS && voxels <= MAX_TOTAL_VOXELS);
     NAME(sum_rows)(rows, count, length, part);
-#ifndef FLOATING
+#ifndef SUM_DOUBLE
     if (k >= 0) {
         WITH_CONSTANT_FACTOR(finish_shifted, factor, part, cells, k, to);
         return;
     }
+    totals = (TOTAL *)(part + (length + 1) / 2 * 2); /* aligned */
 #endif
     (void)k;
-    WITH_CONSTANT_FACTOR(finish_means, factor, part, cells, voxels, to);
+    WITH_CONSTANT_FACTOR(sum_cells, factor, part, cells, totals);
+    NAME(divide_totals)(totals, cells, voxels, to);
 #endif
 }
 
@@ -315,6 +344,19 @@ static inline int NAME(any_bit)(const NAME(Keys) *keys)
 #endif
 }
 
+/* a where the mask is set, else b. */
+static inline NAME(Keys) NAME(choose)(NAME(Keys) mask, NAME(Keys) a, NAME(Keys) b)
+{
+#ifdef WITH_AVX2
+    return (NAME(Keys))_mm256_blendv_epi8((__m256i)b, (__m256i)a, (__m256i)mask);
+#else
+    return (a & mask) | (b & ~mask);
+#endif
+}
+
+/* Vectors compare signed numbers: unsigned keys are shifted down for it. */
+#define SIGN_OF_KEY ((KEY)-1 < 1 ? 0 : (KEY)((KEY)1 << (8 * sizeof(KEY) - 1)))
+
 /* Split eight 32-bit pairs, or four 64-bit ones, in the order 0 1 4 5 2 3 6 7 or 0 2 1 3. */
 #define SPLIT_EVEN(a, b)                                                                          \
     (sizeof(KEY) == 4 ? _mm256_castps_si256(_mm256_shuffle_ps(                                    \
@@ -325,13 +367,40 @@ static inline int NAME(any_bit)(const NAME(Keys) *keys)
                             _mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xDD))                \
                       : _mm256_unpackhi_epi64(a, b))
 
-/* Majorities of many cells, one per lane, from voxel j of each in keys[j]; reorders nothing, but
- * may flip the keys' signs. The first voxel of a label counts all later ones that equal it, so its
- * count is the label's. */
-static inline NAME(Keys) NAME(majority_of)(NAME(Keys) *keys, ptrdiff_t voxels)
+/* Majorities of many cells, one per lane, if none holds more than two labels: voxel j of each is in
+ * keys[j]. The count of either label says all. Returns 0 if some cell holds more. */
+static inline int NAME(majority_of_two)(const NAME(Keys) *keys, ptrdiff_t voxels,
+                                        NAME(Keys) *majorities)
 {
-    /* Vectors compare signed numbers: unsigned keys are shifted down and back. */
-    const KEY sign = (KEY)-1 < 1 ? 0 : (KEY)((KEY)1 << (8 * sizeof(KEY) - 1));
+    const KEY sign = SIGN_OF_KEY;
+    const NAME(Keys) first = keys[0];
+    const NAME(Counts) zero = (NAME(Counts))(first ^ first);
+    NAME(Keys) other = first, strange, chosen;
+    NAME(Counts) firsts = zero + 1, others = zero;
+    ptrdiff_t j;
+    for (j = 1; j < voxels; j++) {
+        const NAME(Keys) equal = (NAME(Keys))(keys[j] == first);
+        other = NAME(choose)(equal, other, keys[j]);
+        firsts -= (NAME(Counts))equal;
+    }
+    for (j = 1; j < voxels; j++)
+        others -= (NAME(Counts))(keys[j] == other);
+    others &= (NAME(Counts))(other != first);
+    strange = (NAME(Keys))(firsts + others - (SIGNED_KEY)voxels);
+    if (NAME(any_bit)(&strange))
+        return 0;
+    chosen = (NAME(Keys))(firsts > others) |
+             ((NAME(Keys))(firsts == others) &
+              (NAME(Keys))((NAME(Counts))(first ^ sign) < (NAME(Counts))(other ^ sign)));
+    *majorities = NAME(choose)(chosen, first, other);
+    return 1;
+}
+
+/* The same for any labels; spoils the keys. The first voxel of a label counts all later ones that
+ * equal it, so its count is the label's. */
+static inline NAME(Keys) NAME(majority_of_pairs)(NAME(Keys) *keys, ptrdiff_t voxels)
+{
+    const KEY sign = SIGN_OF_KEY;
     NAME(Counts) most, best;
     ptrdiff_t j, k;
     for (j = 0; j < voxels; j++)
@@ -347,10 +416,18 @@ static inline NAME(Keys) NAME(majority_of)(NAME(Keys) *keys, ptrdiff_t voxels)
             count -= (NAME(Counts))(keys[k] == keys[j]);
         better = (NAME(Counts))(count > most) |
                  ((NAME(Counts))(count == most) & (NAME(Counts))(key < best));
-        most = (count & better) | (most & ~better);
-        best = (key & better) | (best & ~better);
+        most = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))count, (NAME(Keys))most);
+        best = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))key, (NAME(Keys))best);
     }
     return (NAME(Keys))best ^ sign;
+}
+
+static inline NAME(Keys) NAME(majority_of)(NAME(Keys) *keys, ptrdiff_t voxels)
+{
+    NAME(Keys) majorities;
+    if (voxels >= 8 && NAME(majority_of_two)(keys, voxels, &majorities))
+        return majorities;
+    return NAME(majority_of_pairs)(keys, voxels);
 }
 
 /* The same for rows of cells whose voxels lie in planes: voxel j of every cell in plane j. */
@@ -454,7 +531,7 @@ static size_t NAME(row_scratch)(const Downsampling *job, ptrdiff_t count, ptrdif
     const size_t length = (size_t)(cells * job->factors[0]);
     const ptrdiff_t voxels = job->factors[0] * count;
     if (job->method == METHOD_AVERAGE)
-        return 2 * (length + ROW_SLACK) * sizeof(PART);
+        return (length + ROW_SLACK) * (sizeof(PART) + sizeof(TOTAL));
     if (job->method == METHOD_MAJORITY)
         return (size_t)((smaller_of(voxels, MAX_PAIRED) + 1) * (cells + ROW_SLACK)) * sizeof(KEY);
     return (length + ROW_SLACK) * sizeof(VOXEL);
@@ -519,3 +596,4 @@ static int NAME(reduce_whole_cells)(const Downsampling *job, const VOXEL *const 
 #undef AVERAGES_PAIRS
 #undef SPLIT_EVEN
 #undef SPLIT_ODD
+#undef SIGN_OF_KEY

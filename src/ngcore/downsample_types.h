@@ -7,6 +7,7 @@
  *   SIGNED_KEY      as wide as the keys of majority
  *   SHUFFLE_PAIRS   AVX2 can split pairs of voxels in registers
  *   TOTAL  of a cell whose rows are summed as parts, of at most MAX_TOTAL_VOXELS voxels
+ *   SUM_DOUBLE      parts and totals are double; SUM_SHIFTED: and lowered by 2^31
  */
 
 #define NO_LIMIT PTRDIFF_MAX
@@ -56,8 +57,8 @@
 #define SUM int64_t
 #define PART uint32_t
 #define TOTAL int32_t
-#define MAX_PART_ROWS 32768
-#define MAX_TOTAL_VOXELS 32768
+#define MAX_PART_ROWS 255
+#define MAX_TOTAL_VOXELS 255
 #define SIGNED_KEY int16_t
 #define PAIR uint32_t
 #include "downsample_kernels.h"
@@ -76,8 +77,8 @@
 #define SUM int64_t
 #define PART int32_t
 #define TOTAL int32_t
-#define MAX_PART_ROWS 32768
-#define MAX_TOTAL_VOXELS 32768
+#define MAX_PART_ROWS 255
+#define MAX_TOTAL_VOXELS 255
 #define SIGNED_KEY int16_t
 #define PAIR uint32_t
 #include "downsample_kernels.h"
@@ -94,14 +95,18 @@
 #define VOXEL uint32_t
 #define TYPE_NAME u32
 #define SUM int64_t
-#define PART int64_t
-#define TOTAL int64_t
-#define MAX_PART_ROWS NO_LIMIT
-#define MAX_TOTAL_VOXELS NO_LIMIT
+#define PART double
+#define TOTAL double
+#define SUM_DOUBLE
+#define SUM_SHIFTED
+#define MAX_PART_ROWS 262144
+#define MAX_TOTAL_VOXELS 262144
 #define SIGNED_KEY int32_t
 #define PAIR uint64_t
 #define SHUFFLE_PAIRS
 #include "downsample_kernels.h"
+#undef SUM_DOUBLE
+#undef SUM_SHIFTED
 #undef SIGNED_KEY
 #undef PAIR
 #undef SHUFFLE_PAIRS
@@ -116,14 +121,16 @@
 #define VOXEL int32_t
 #define TYPE_NAME i32
 #define SUM int64_t
-#define PART int64_t
-#define TOTAL int64_t
-#define MAX_PART_ROWS NO_LIMIT
-#define MAX_TOTAL_VOXELS NO_LIMIT
+#define PART double
+#define TOTAL double
+#define SUM_DOUBLE
+#define MAX_PART_ROWS 262144
+#define MAX_TOTAL_VOXELS 262144
 #define SIGNED_KEY int32_t
 #define PAIR uint64_t
 #define SHUFFLE_PAIRS
 #include "downsample_kernels.h"
+#undef SUM_DOUBLE
 #undef SIGNED_KEY
 #undef PAIR
 #undef SHUFFLE_PAIRS
@@ -160,9 +167,9 @@
 #define WIDE_SUM
 #define VOXEL int64_t
 #define TYPE_NAME i64
-#define SUM int64_t
-#define PART int64_t
-#define TOTAL int64_t
+#define SUM uint64_t
+#define PART uint64_t
+#define TOTAL uint64_t
 #define MAX_PART_ROWS NO_LIMIT
 #define MAX_TOTAL_VOXELS NO_LIMIT
 #define SIGNED_KEY int64_t
@@ -187,8 +194,10 @@
 #define TOTAL double
 #define MAX_PART_ROWS NO_LIMIT
 #define MAX_TOTAL_VOXELS NO_LIMIT
+#define SUM_DOUBLE
 #define SIGNED_KEY int32_t
 #include "downsample_kernels.h"
+#undef SUM_DOUBLE
 #undef SIGNED_KEY
 #undef VOXEL
 #undef TYPE_NAME

@@ -63,6 +63,33 @@ typedef uint64_t Vector16 __attribute__((vector_size(16), aligned(1), may_alias)
 typedef uint64_t Vector32 __attribute__((vector_size(32), aligned(1), may_alias));
 #endif
 
+/* Division by the same number again and again, without dividing where products of 128 bits are. */
+typedef struct {
+    uint64_t by, inverse;
+} Divider;
+
+static inline Divider make_divider(uint64_t by)
+{
+    const Divider divider = {by, UINT64_MAX / by};
+    return divider;
+}
+
+static inline uint64_t divide(uint64_t number, Divider divider, uint64_t *rest)
+{
+#ifdef __SIZEOF_INT128__
+    uint64_t quotient = (uint64_t)((unsigned __int128)number * divider.inverse >> 64);
+    *rest = number - quotient * divider.by;
+    while (*rest >= divider.by) { /* the inverse is rounded down: at most twice */
+        quotient++;
+        *rest -= divider.by;
+    }
+    return quotient;
+#else
+    *rest = number % divider.by;
+    return number / divider.by;
+#endif
+}
+
 static inline ptrdiff_t smaller_of(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static inline ptrdiff_t ceil_divide(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }

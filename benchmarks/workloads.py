@@ -1,0 +1,54 @@
+"""What the kernels are measured on, made from a seed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUPERVOXEL_EDGE = 24
+"""Edge of the cube a supervoxel would fill, in voxels."""
+
+
+@cache
+def _nearest_seed(size: int, *, rough: bool) -> NDArray[Any]:
+    random = np.random.default_rng(0)
+    seeds = random.random(((size // SUPERVOXEL_EDGE + 1) ** 3, 3)) * size
+    voxels = np.indices((size,) * 3).reshape(3, -1).T.astype(np.float32)
+    if rough:  # each voxel looks for its seed from a little beside itself
+        voxels += random.standard_normal(voxels.shape).astype(np.float32)
+    return cKDTree(seeds).query(voxels)[1].reshape((size,) * 3)
+
+
+def supervoxels(size: int, dtype: str, *, rough: bool) -> NDArray[Any]:
+    """Return a size^3 chunk of supervoxels, in Fortran order; ids fill 32 or 50 bits."""
+    cells = _nearest_seed(size, rough=rough)
+    top = 2**32 - 1 if dtype == "uint32" else 2**50
+    ids = np.random.default_rng(1).integers(1, top, cells.max() + 1, dtype=dtype)
+    return np.asfortranarray(ids[cells])
+
+
+def random_labels(size: int, dtype: str) -> NDArray[Any]:
+    """Return labels that are all different: the worst case."""
+    top = 2**32 - 1 if dtype == "uint32" else 2**63
+    return np.asfortranarray(np.random.default_rng(2).integers(0, top, (size,) * 3, dtype=dtype))
+
+
+def tiled_supervoxels(size: int, dtype: str) -> NDArray[Any]:
+    """Return a size^3 volume of rough supervoxels, repeated from 128^3."""
+    repeats = (-(-size // 128),) * 3
+    return np.asfortranarray(
+        np.tile(supervoxels(128, dtype, rough=True), repeats)[:size, :size, :size]
+    )
+
+
+def image(size: int, dtype: str) -> NDArray[Any]:
+    """Return noise of the whole range of uint8, or of [0, 60000)."""
+    top = 256 if dtype == "uint8" else 60_000
+    values = np.random.default_rng(3).integers(0, top, (size,) * 3, dtype=np.uint16)
+    return np.asfortranarray(values.astype(dtype))

@@ -1,0 +1,30 @@
+"""compressed_segmentation, exchanged with the implementations that others read with."""
+
+import compressed_segmentation as peer
+import numpy as np
+import pytest
+
+from ngcore import compressed_segmentation
+
+
+def labels_of(number, dtype):
+    random = np.random.default_rng(number)
+    labels = random.integers(1, random.choice([2, 3, 9, 40, 2**31]), (5, 6, 7)).astype(dtype)
+    repeat = random.integers(1, 9)
+    labels = labels.repeat(repeat, 0).repeat(repeat, 1).repeat(repeat, 2)
+    return np.asfortranarray(labels[:37, :29, :41])
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+@pytest.mark.parametrize("block_size", [(8, 8, 8), (4, 8, 16), (5, 7, 3)])
+@pytest.mark.parametrize("number", range(6))
+def test_chunks_are_exchanged_and_never_larger(number, block_size, dtype):
+    labels = labels_of(number, dtype)
+    ours = compressed_segmentation.encode(labels, block_size=block_size)
+    theirs = peer.compress(labels, block_size=block_size, order="F")
+    assert len(ours) <= len(theirs)
+    options = {"block_size": block_size, "order": "F"}
+    read_back = peer.decompress(ours, labels.shape, labels.dtype, **options)
+    np.testing.assert_array_equal(read_back.reshape(labels.shape), labels)
+    decoded = compressed_segmentation.decode(theirs, labels.shape, dtype, block_size=block_size)
+    np.testing.assert_array_equal(decoded, labels)
