@@ -151,11 +151,11 @@ def test_killed_conversions_go_on_until_they_are_whole(source, tmp_path, shardin
     out = tmp_path / "out"
     command = [sys.executable, "-c", CONVERT, str(source), str(out), str(sharding), "png"]
     kills = 0
-    for _ in range(amount(4, 50)):
+    for _ in range(amount(5, 50)):
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
         while process.poll() is None and not (out / PLAN).exists():
             time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.15))
         process.send_signal(signal.SIGKILL)
         _, err = process.communicate()
         assert process.returncode in (0, -signal.SIGKILL), err.decode()
