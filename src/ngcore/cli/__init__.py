@@ -21,6 +21,7 @@ _MODULES = {
     "serve": "serve",
     "view": "view",
     "link": "link",
+    "preview": "preview",
     "labels": "labels",
     "export": "export",
     "volume-to-raw-chunks": "steps",

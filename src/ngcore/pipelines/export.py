@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore import volume
-from ngcore.errors import DestinationError, InputError
+from ngcore.errors import InputError
 from ngcore.execution.threads import TaskGroup, ThreadPool
 from ngcore.formats.chunks import Box
 from ngcore.formats.gzip import compress_parts
 from ngcore.formats.nifti_header import nifti_header
+from ngcore.pipelines.output_file import check_output_file
 from ngcore.pipelines.world import has_world, scale_affine, world_transform
 from ngcore.storage.local import LocalStore
 
@@ -96,7 +97,7 @@ def export(
         raise InputError(f"{where} has no scale {scale}; choose 0 to {len(opened.scales) - 1}")
     chosen = opened.scales[scale]
     head = _header(opened, chosen)
-    _check_free(out, overwrite=overwrite)
+    check_output_file(out, overwrite=overwrite)
     voxels = _voxels(chosen, out.parent, workers or os.cpu_count() or 1, progress)
     parts: Iterable[bytes | memoryview] = _after(head, voxels)
     LocalStore(out.parent).put_parts(
@@ -118,22 +119,6 @@ def _header(opened: Volume, scale: ScaleArray) -> bytes:
     affine = scale_affine(scale, transform)
     is_label = opened.info.type == "segmentation"
     return nifti_header(scale.shape, scale.dtype, affine, is_label=is_label)
-
-
-def _check_free(out: Path, *, overwrite: bool) -> None:
-    """Refuse, before any voxel is read, a file that can't or should not be written."""
-    if out.is_dir():
-        raise DestinationError(f"{str(out)!r} is a folder; name the file to write")
-    if out.exists() and not overwrite:
-        raise DestinationError(f"{str(out)!r} is there already; pass --overwrite to replace it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DestinationError(
-            f"{str(out.parent)!r} can't be made: {error.strerror}; choose another place"
-        ) from error
-    if not os.access(out.parent, os.W_OK):
-        raise DestinationError(f"{str(out.parent)!r} can't be written; choose another place")
 
 
 def _after(head: bytes, voxels: Iterator[memoryview]) -> Iterator[bytes | memoryview]:

@@ -1,0 +1,33 @@
+"""`ngcore preview`: a picture of a volume."""
+
+import click
+
+
+@click.command("preview")
+@click.argument("dest")
+@click.argument("out", metavar="OUT.png")
+@click.option(
+    "--size",
+    type=click.IntRange(64, 4096),
+    metavar="N",
+    default=512,
+    show_default=True,
+    help="Pixels of the longest side of the volume.",
+)
+def preview(dest: str, out: str, *, size: int) -> None:
+    """Write a picture of the three middle slices of DEST, with a scale bar.
+
+    Where DEST says how it lies in the world, these are the sagittal, coronal and axial slice, with
+    left, right, posterior and anterior marked. Labels have the colours that `ngcore labels` gave
+    them. OUT is replaced if it is there.
+
+    \b
+    Example:
+      ngcore preview brain brain.png
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines.preview import preview as write_preview
+
+    write_preview(dest, out, size=size)
+
+
+commands = [preview]
