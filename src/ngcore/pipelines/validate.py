@@ -126,8 +126,9 @@ def _check_scales(context: Context, provenance: Provenance) -> list[ScaleCheck]:
             return everything
         firsts.append(checks[0])
         everything += checks
-    if not context.quick:
-        for check in firsts:
+    for check in firsts:
+        check.has_digest = check.scale.key in provenance.digests
+        if not context.quick:
             _compare_digest(context, check, provenance)
     volume = Volume(context.store, context.info)
     check_absent(context, volume, everything)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ngcore.storage import LocalStore
 
 MAX_CHUNK_BYTES = 96 << 20
-"""Larger chunks are not decoded: no client could use them, and a damaged info may claim any."""
+"""Larger chunks are not decoded: a damaged info may claim any size."""
+_MOST_BYTES_OF_CLIENTS = 1 << 31
 _LARGE_CHUNK_BYTES = 16 << 20
 """Chunks that are larger than this are decoded one at a time, whatever the number of threads."""
 
@@ -64,8 +65,10 @@ class ScaleCheck:
         Of those that were decoded.
     is_damaged : bool
         Whether something of the scale can't be read.
+    has_digest : bool
+        Whether `provenance` tells of the voxels.
     is_verified : bool
-        Whether every voxel is the one that `provenance` tells of.
+        Whether every voxel is the one that it tells of.
     missing_files : int
         How many shard files are absent, and `missing_names`, some of them.
     """
@@ -78,7 +81,7 @@ class ScaleCheck:
         self.presence = Presence(self.grid)
         self.digest = ScaleDigest(context.info, scale)
         self.is_damaged = False
-        self.is_verified = False
+        self.has_digest = self.is_verified = False
         self.missing_files = 0
         self.missing_names: list[str] = []
         x, y, z = (min(pair) for pair in zip(scale.chunk_size, scale.size, strict=True))
@@ -159,11 +162,17 @@ class ScaleCheck:
     def _check_chunk_size(self, whole: Shape4) -> None:
         assert self._encoding is not None
         size = self._encoding.decoded_size(whole)
-        if size > MAX_CHUNK_BYTES:
+        if size <= MAX_CHUNK_BYTES:
+            return
+        where = f"info: scales[{self.index}].chunk_sizes"
+        if size > _MOST_BYTES_OF_CLIENTS:
+            self.context.findings.error(
+                "info", where, f"a chunk would take {size} bytes, more than a browser can hold"
+            )
+        else:
             self.context.findings.warning(
                 "unchecked",
-                f"info: scales[{self.index}].chunk_sizes",
-                f"a chunk takes {size} bytes in memory; those above {MAX_CHUNK_BYTES} are not "
-                "decoded, and hardly a client could",
+                where,
+                f"a chunk takes {size} bytes; those above {MAX_CHUNK_BYTES} are not decoded",
             )
-            self._encoding = None
+        self._encoding = None

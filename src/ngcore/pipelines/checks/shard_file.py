@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ngcore.storage import LocalStore
 
 _BLOCK_ENTRIES = 1 << 16
+_MOST_MINISHARD_BITS = 24
 MAX_MINISHARD_INDEX = 24 << 20
 """A million entries; the client fetches a minishard index whole, and about a thousand are wise."""
 
@@ -90,6 +91,11 @@ class ShardFile:
         """Return (minishard, start, stop) of the minishard indexes there are."""
         found = [np.zeros((0, 3), np.uint64)]
         count = 1 << self.spec.minishard_bits
+        if self.spec.minishard_bits > _MOST_MINISHARD_BITS:
+            raise FormatError(
+                f"every shard opens with an index of {self.spec.shard_index_size} bytes; "
+                f"{_MOST_MINISHARD_BITS} minishard_bits are the most that make sense"
+            )
         if self.size < self.spec.shard_index_size:
             raise FormatError(
                 f"the file has {self.size} bytes, fewer than the {self.spec.shard_index_size} of "
