@@ -31,6 +31,7 @@ _MODULES = {
     "compute-scales": "steps",
     "convert-chunks-to-jpeg": "chunks",
     "compress-segmentation-chunks": "chunks",
+    "server-config": "server_config",
     "mesh-to-precomputed": "meshes",
     "stl-to-precomputed": "meshes",
     "mesh-to-vtk": "meshes",
@@ -38,6 +39,7 @@ _MODULES = {
     "volume-to-precomputed": "steps",
     "slices-to-precomputed": "steps",
     "convert-chunks": "chunks",
+    "volume-to-precomputed-pyramid": "pyramid",
 }
 
 

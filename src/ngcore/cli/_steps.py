@@ -13,6 +13,8 @@ from ngcore.cli._options import Numbers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ngcore.formats.sharding import ShardingSpec
+
     Command = Callable[..., None]
 
 logger = logging.getLogger(__name__)
@@ -105,3 +107,21 @@ def input_options(command: Command) -> Command:
     for option in reversed([*value_options, mmap_option, load_full_volume_option]):
         command = option(command)
     return command
+
+
+def sharding_spec(bits: tuple[int, int, int] | None, *, is_gzipped: bool) -> ShardingSpec | None:
+    """Return the sharding that --sharding M,S,P stands for: bits of minishard, shard, preshift."""
+    if bits is None:
+        return None
+    from ngcore.formats.sharding import ShardingSpec
+
+    minishard, shard, preshift = bits
+    encoding = "gzip" if is_gzipped else "raw"
+    return ShardingSpec(
+        preshift_bits=preshift,
+        hash="identity",
+        minishard_bits=minishard,
+        shard_bits=shard,
+        minishard_index_encoding=encoding,
+        data_encoding=encoding,
+    )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ngcore.cli._options import RESOLUTION
 from ngcore.cli._progress import progress_bar
-from ngcore.cli._steps import alias, chunk_file_options, input_options, sharding_option
+from ngcore.cli._steps import (
+    alias,
+    chunk_file_options,
+    input_options,
+    sharding_option,
+    sharding_spec,
+)
 from ngcore.cli._tables import byte_size, print_table
-
-if TYPE_CHECKING:
-    from ngcore.formats.sharding import ShardingSpec
 
 
 @click.command("volume-to-raw-chunks")
@@ -67,7 +70,7 @@ def volume_to_raw_chunks(
       ngcore volume-to-raw-chunks sub-01_T1w.nii.gz out
       ngcore compute-scales out
     """  # noqa: D301 - click wants the escape
-    spec = _sharding_spec(sharding, is_gzipped=not no_gzip)
+    spec = sharding_spec(sharding, is_gzipped=not no_gzip)
     if generate_info:
         from ngcore.pipelines.fullres_info import generate_fullres_info
 
@@ -229,23 +232,6 @@ def compute_scales(dest: str, *, flat: bool, no_gzip: bool, **options: Any) -> N
 
     with progress_bar("computing scales") as progress:
         compute(dest, flat=flat, use_gzip=not no_gzip, progress=progress, **options)
-
-
-def _sharding_spec(bits: tuple[int, int, int] | None, *, is_gzipped: bool) -> ShardingSpec | None:
-    if bits is None:
-        return None
-    from ngcore.formats.sharding import ShardingSpec
-
-    minishard, shard, preshift = bits
-    encoding = "gzip" if is_gzipped else "raw"
-    return ShardingSpec(
-        preshift_bits=preshift,
-        hash="identity",
-        minishard_bits=minishard,
-        shard_bits=shard,
-        minishard_index_encoding=encoding,
-        data_encoding=encoding,
-    )
 
 
 commands: list[click.Command] = [

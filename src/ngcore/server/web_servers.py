@@ -1,0 +1,228 @@
+"""Configuration for web servers that publish volumes: nginx, Apache and Caddy.
+
+Neuroglancer asks for flat names, such as ``KEY/-5-59_0-64_0-64`` or ``mesh/7:0``. What lies on
+disk may be nested (``KEY/-5-59/0-64/0-64``), gzipped (``NAME.gz``, sent with Content-Encoding), or
+a manifest without its suffix. Pages of other origins must be allowed to ask, with Range too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Literal
+
+from ngcore.errors import InputError, InputNotFoundError
+
+if TYPE_CHECKING:
+    import os
+
+WebServer = Literal["nginx", "apache", "caddy"]
+
+_RANGE = "-?[0-9]+--?[0-9]+"
+"""Start and end of a chunk along one axis; both may be negative."""
+
+_CHUNK = f"({_RANGE})_({_RANGE})_({_RANGE})"
+
+_UNQUOTABLE = set("\"'`\\$%{}<>#*?[]\n\r")
+"""Characters that mean something to one of the servers even between quotes."""
+
+_NGINX = Template(
+    """\
+# ngcore: volumes below $root
+# Save as /etc/nginx/conf.d/ngcore.conf (inside of http), then: nginx -s reload
+# Needs nginx with the modules gzip_static and gunzip, which Debian's has.
+server {
+    listen $address;
+    root "$root";
+
+    default_type application/octet-stream;
+    types { application/json json; }
+    etag on;
+    log_not_found off;
+
+    # NAME.gz is sent for NAME as it is, and unpacked for the few who don't take gzip.
+    gzip off;
+    gzip_static always;
+    gunzip on;
+
+    add_header Access-Control-Allow-Origin "*" always;
+    add_header Access-Control-Allow-Methods "GET, HEAD, OPTIONS" always;
+    add_header Access-Control-Allow-Headers "Range" always;
+    add_header Access-Control-Expose-Headers "Content-Length, Content-Range, Accept-Ranges" always;
+    add_header Access-Control-Max-Age "86400" always;
+    add_header Vary "Accept-Encoding" always;
+    if ($$request_method = OPTIONS) { return 204; }
+
+    # Flat names of chunks, and the nested files behind them.
+    location ~ "/$chunk$$" {
+        error_page 404 = @nested;
+    }
+    location @nested {
+        rewrite "^(.*)/$chunk$$" "$$1/$$2/$$3/$$4" break;
+    }
+
+    # Manifests of meshes on file systems without colons.
+    location ~ "/[0-9]+:0$$" {
+        error_page 404 = @manifest;
+    }
+    location @manifest {
+        rewrite "^(.*):0$$" "$$1" break;
+    }
+
+    location ~ "/\\." { return 404; }
+}
+"""
+)
+
+_APACHE = Template(
+    """\
+# ngcore: volumes below $root
+# Save as /etc/apache2/sites-available/ngcore.conf, then:
+#   a2enmod rewrite headers deflate mime && a2ensite ngcore && systemctl reload apache2
+Listen $address
+<VirtualHost $virtual_host>
+    DocumentRoot "$root"
+    <Directory "$root">
+        Require all granted
+        Options FollowSymLinks
+        AllowOverride None
+        DirectoryIndex disabled
+
+        # NAME.gz is sent for NAME as it is, and unpacked for the few who don't take gzip.
+        RemoveType .gz
+        AddEncoding gzip .gz
+        <If "%{HTTP:Accept-Encoding} !~ /gzip/ && %{REQUEST_FILENAME} =~ /\\.gz$$/">
+            SetOutputFilter INFLATE
+        </If>
+    </Directory>
+
+    RewriteEngine On
+    RewriteRule "/\\." "-" [R=404,L]
+    RewriteRule "^" "-" [E=no-gzip:1]
+    RewriteCond "%{REQUEST_METHOD}" "=OPTIONS"
+    RewriteRule "^" "-" [R=204,L]
+
+    # Flat names of chunks, and the nested files behind them.
+    RewriteCond "$root$$0" !-f
+    RewriteCond "$root$$0.gz" !-f
+    RewriteRule "^(.*)/$chunk$$" "$$1/$$2/$$3/$$4"
+
+    # Manifests of meshes on file systems without colons.
+    RewriteCond "$root$$0" !-f
+    RewriteCond "$root$$0.gz" !-f
+    RewriteRule "^(.*/[0-9]+):0$$" "$$1"
+
+    RewriteCond "$root$$0" !-f
+    RewriteCond "$root$$0.gz" -f
+    RewriteRule "^.+$$" "$$0.gz"
+
+    Header always set Access-Control-Allow-Origin "*"
+    Header always set Access-Control-Allow-Methods "GET, HEAD, OPTIONS"
+    Header always set Access-Control-Allow-Headers "Range"
+    Header always set Access-Control-Expose-Headers "Content-Length, Content-Range, Accept-Ranges"
+    Header always set Access-Control-Max-Age "86400"
+    Header always merge Vary "Accept-Encoding"
+</VirtualHost>
+"""
+)
+
+_CADDY = Template(
+    """\
+# ngcore: volumes below $root
+# Save as Caddyfile, then: caddy run
+# Caddy can't unpack: who does not take gzip gets NAME.gz files gzipped all the same. Browsers do.
+http://$site {
+    $bind
+    root * "$root"
+    header {
+        Access-Control-Allow-Origin "*"
+        Access-Control-Allow-Methods "GET, HEAD, OPTIONS"
+        Access-Control-Allow-Headers "Range"
+        Access-Control-Expose-Headers "Content-Length, Content-Range, Accept-Ranges"
+        Access-Control-Max-Age "86400"
+        Vary "Accept-Encoding"
+    }
+    route {
+        @preflight method OPTIONS
+        respond @preflight 204
+
+        @hidden path_regexp /\\.
+        respond @hidden 404
+
+        # Flat names of chunks, and the nested files behind them.
+        @chunk {
+            path_regexp chunk ^(.*)/$chunk$$
+            not file {path} {path}.gz
+        }
+        rewrite @chunk {re.chunk.1}/{re.chunk.2}/{re.chunk.3}/{re.chunk.4}
+
+        # Manifests of meshes on file systems without colons.
+        @manifest {
+            path_regexp manifest ^(.*/[0-9]+):0$$
+            not file {path} {path}.gz
+        }
+        rewrite @manifest {re.manifest.1}
+
+        @gzipped {
+            not file {path}
+            file {path}.gz
+        }
+        header @gzipped Content-Encoding gzip
+        header @gzipped Content-Type application/octet-stream
+        rewrite @gzipped {path}.gz
+
+        file_server
+    }
+}
+"""
+)
+
+
+def web_server_config(
+    server: WebServer,
+    dest: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+) -> str:
+    """Return configuration with which a web server publishes a volume, or a folder of volumes.
+
+    Parameters
+    ----------
+    server : "nginx", "apache" or "caddy"
+        The configuration is one server block, one virtual host, or one site.
+    dest : path
+        A folder that is there; it becomes the root of the URLs.
+    host : str
+        Address to listen at.
+    port : int
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such folder.
+    InputError
+        If its path has characters that the server would take for something else.
+    """
+    root = Path(dest).absolute()
+    if not root.is_dir():
+        raise InputNotFoundError(f"no folder {str(root)!r}; pass one that ngcore has written")
+    path = root.as_posix()
+    found = sorted(_UNQUOTABLE.intersection(path))
+    if found:
+        raise InputError(
+            f"the path {path!r} has {' '.join(map(repr, found))} in it, which no configuration of "
+            "web servers can hold safely; serve the folder under another name or a symbolic link"
+        )
+    in_url = f"[{host}]" if ":" in host else host
+    address = f"{in_url}:{port}"
+    match server:
+        case "nginx":
+            return _NGINX.substitute(root=path, address=address, chunk=_CHUNK)
+        case "apache":
+            return _APACHE.substitute(
+                root=path, address=address, virtual_host=address, chunk=_CHUNK
+            )
+        case "caddy":
+            # A site is matched by the Host header too: only its port is named, and any host fits.
+            return _CADDY.substitute(root=path, site=f":{port}", bind=f"bind {host}", chunk=_CHUNK)

@@ -1,0 +1,231 @@
+"""`ngcore server-config` in the real nginx, Apache and Caddy, where they are installed."""
+
+import contextlib
+import gzip
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ngcore
+from ngcore.cli import run
+from ngcore.errors import InputError, InputNotFoundError
+from ngcore.server.web_servers import web_server_config
+
+APACHE_MODULES = Path("/usr/lib/apache2/modules")
+OFFSET = (-70, 3, 0)
+
+
+@pytest.fixture(scope="module")
+def published():
+    """A folder that servers running as another user may read, with two volumes and manifests."""
+    folder = Path(tempfile.mkdtemp(prefix="ngcore public "))
+    folder.chmod(0o755)
+    image = np.random.default_rng(0).integers(0, 9, (150, 60, 40)).astype(np.uint16)
+    shared = {"resolution": (8, 8, 8), "chunk_size": 32, "voxel_offset": OFFSET, "fsync": False}
+    ngcore.convert(image, folder / "nested", sharding=False, layout="nested", gzip=True, **shared)
+    ngcore.convert(image, folder / "plain", sharding=False, layout="nested", **shared)
+    ngcore.convert(image, folder / "flat files", sharding=False, gzip=True, **shared)
+    ngcore.convert(image, folder / "sharded", **shared)
+    mesh = folder / "nested" / "mesh"
+    mesh.mkdir()
+    (mesh / "7").write_bytes(b'{"fragments": []}')
+    (mesh / "8.gz").write_bytes(gzip.compress(b'{"fragments": ["a"]}'))
+    (folder / ".secret").write_bytes(b"hidden")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def nginx(config, folder):
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    (folder / "ngcore.conf").write_text(config)
+    user = "user root;" if os.geteuid() == 0 else ""
+    paths = " ".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; {paths} include {folder}/ngcore.conf; }}"
+    )
+    return [program, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
+
+
+def apache(config, folder):
+    program = shutil.which("apache2") or shutil.which("apache2", path="/usr/sbin")
+    if program is None or not APACHE_MODULES.is_dir():
+        pytest.skip("Debian's apache2 is not installed")
+    modules = ["mpm_event", "authz_core", "rewrite", "headers", "filter", "deflate", "mime", "dir"]
+    loads = [f"LoadModule {m}_module {APACHE_MODULES}/mod_{m}.so" for m in modules]
+    user = ["User www-data", "Group www-data"] if os.geteuid() == 0 else []
+    (folder / "mime.types").write_text("application/gzip gz\ntext/html html\n")
+    lines = [
+        "ServerName localhost",
+        f"TypesConfig {folder}/mime.types",
+        f"PidFile {folder}/pid",
+        "ErrorLog /dev/stderr",
+        *loads,
+        *user,
+        config,
+    ]
+    (folder / "apache.conf").write_text("\n".join(lines))
+    return [program, "-DFOREGROUND", "-d", folder, "-f", folder / "apache.conf"]
+
+
+def caddy(config, folder):
+    program = shutil.which("caddy")
+    if program is None:
+        pytest.skip("caddy is not installed")
+    (folder / "Caddyfile").write_text("{\n    admin off\n}\n" + config)
+    return [program, "run", "--adapter", "caddyfile", "--config", folder / "Caddyfile"]
+
+
+SERVERS = {"nginx": nginx, "apache": apache, "caddy": caddy}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request, published, tmp_path_factory):
+    """A running server: its name and port."""
+    if sys.platform == "win32":
+        pytest.skip("servers are those of Unix")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp(request.param)
+    command = SERVERS[request.param](
+        web_server_config(request.param, published, port=port), folder
+    )
+    log = (folder / "log").open("wb")
+    environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+    with log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.05)
+            yield request.param, port
+        finally:
+            process.terminate()
+
+
+def ask(port, path, method="GET", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        response = connection.getresponse()
+        return response, response.read()
+
+
+@pytest.mark.parametrize("name", ["nested", "plain", "flat%20files", "sharded"])
+def test_tensorstore_reads_every_layout_over_http(server, published, name):
+    tensorstore = pytest.importorskip("tensorstore")
+    _, port = server
+    volume = ngcore.open(published / name.replace("%20", " "))
+    for index, scale in enumerate(volume.scales):
+        opened = tensorstore.open(
+            {
+                "driver": "neuroglancer_precomputed",
+                "kvstore": {"driver": "http", "base_url": f"http://127.0.0.1:{port}/{name}/"},
+                "scale_index": index,
+            },
+            open=True,
+        ).result()
+        assert np.array_equal(opened.read().result(), scale[...])
+
+
+def first_chunk(published, name):
+    volume = ngcore.open(published / name)
+    scale = volume.scales[0].info
+    stored = volume.store.get(f"{scale.key}/{scale.grid.nested_name((0, 0, 0))}.gz")
+    return f"/{name}/{scale.key}/{scale.grid.name((0, 0, 0))}", stored
+
+
+def test_gzipped_chunks_are_sent_as_stored_under_their_flat_name(server, published):
+    path, stored = first_chunk(published, "nested")
+    assert path.rpartition("/")[2].startswith("-70--38_")
+    response, body = ask(server[1], path, Accept_Encoding="gzip, deflate", Origin="http://a.b")
+    assert response.status == 200
+    assert response.getheader("Content-Encoding") == "gzip"
+    assert response.getheader("Access-Control-Allow-Origin") == "*"
+    assert response.getheader("Content-Type") != "application/gzip"
+    assert body == stored
+
+
+def test_clients_without_gzip_get_plain_chunks(server, published):
+    name, port = server
+    if name == "caddy":
+        pytest.skip("caddy can't unpack, as its configuration says")
+    path, stored = first_chunk(published, "nested")
+    response, body = ask(port, path)
+    assert (response.status, response.getheader("Content-Encoding")) == (200, None)
+    assert body == gzip.decompress(stored)
+
+
+def test_ranges_of_shards_are_sent_alone(server, published):
+    shards = (published / "sharded").rglob("*.shard")
+    shard = max(shards, key=lambda path: path.stat().st_size)
+    path = f"/sharded/{shard.parent.name}/{shard.name}"
+    response, body = ask(server[1], path, Range="bytes=16-99", Accept_Encoding="gzip")
+    assert (response.status, response.getheader("Content-Encoding")) == (206, None)
+    assert body == shard.read_bytes()[16:100]
+    assert response.getheader("Content-Range").startswith("bytes 16-99/")
+    response, body = ask(server[1], path, "HEAD")
+    assert int(response.getheader("Content-Length")) == shard.stat().st_size
+
+
+def test_pages_of_other_origins_may_ask_for_ranges(server):
+    response, _ = ask(
+        server[1],
+        "/sharded/info",
+        "OPTIONS",
+        Origin="http://a.b",
+        Access_Control_Request_Method="GET",
+        Access_Control_Request_Headers="range",
+    )
+    assert response.status == 204
+    assert response.getheader("Access-Control-Allow-Origin") == "*"
+    assert "range" in response.getheader("Access-Control-Allow-Headers").lower()
+
+
+def test_manifests_are_found_without_their_suffix(server):
+    response, body = ask(server[1], "/nested/mesh/7:0", Accept_Encoding="gzip")
+    assert (response.status, body) == (200, b'{"fragments": []}')
+    response, body = ask(server[1], "/nested/mesh/8:0", Accept_Encoding="gzip")
+    assert response.getheader("Content-Encoding") == "gzip"
+    assert gzip.decompress(body) == b'{"fragments": ["a"]}'
+
+
+@pytest.mark.parametrize("path", ["/nested/8_8_8/0-9_0-9_0-9", "/nope", "/.secret", "/nested/9:0"])
+def test_what_is_not_there_or_hidden_is_not_found(server, path):
+    response, _ = ask(server[1], path, Accept_Encoding="gzip")
+    assert response.status == 404
+    assert response.getheader("Access-Control-Allow-Origin") == "*"
+
+
+def test_command_prints_the_configuration(tmp_path, capsys):
+    assert run(["server-config", "caddy", str(tmp_path), "--port", "9001"]) == 0
+    assert "http://:9001 {" in capsys.readouterr().out
+
+
+def test_folders_that_servers_misread_are_refused(tmp_path):
+    (tmp_path / "50%").mkdir()
+    with pytest.raises(InputError, match="has '%' in it"):
+        web_server_config("nginx", tmp_path / "50%")
+    with pytest.raises(InputNotFoundError, match="no folder"):
+        web_server_config("nginx", tmp_path / "nope")
