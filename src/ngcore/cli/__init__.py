@@ -11,36 +11,8 @@ from typing import Any
 
 import click
 
+from ngcore.cli._registry import COMMANDS, SECTIONS
 from ngcore.cli._report import LineHandler, report_error
-
-# Every command, and the module of `ngcore.cli` that defines it, in the order of `ngcore --help`.
-_MODULES = {
-    "convert": "convert",
-    "info": "info",
-    "validate": "validate",
-    "serve": "serve",
-    "view": "view",
-    "link": "link",
-    "preview": "preview",
-    "labels": "labels",
-    "export": "export",
-    "volume-to-raw-chunks": "steps",
-    "slices-to-raw-chunks": "steps",
-    "generate-scales-info": "steps",
-    "scale-stats": "steps",
-    "compute-scales": "steps",
-    "convert-chunks-to-jpeg": "chunks",
-    "compress-segmentation-chunks": "chunks",
-    "server-config": "server_config",
-    "mesh-to-precomputed": "meshes",
-    "stl-to-precomputed": "meshes",
-    "mesh-to-vtk": "meshes",
-    "link-mesh-fragments": "meshes",
-    "volume-to-precomputed": "steps",
-    "slices-to-precomputed": "steps",
-    "convert-chunks": "chunks",
-    "volume-to-precomputed-pyramid": "pyramid",
-}
 
 
 class _InterruptedError(Exception):
@@ -51,17 +23,22 @@ class _Commands(click.Group):
     """Commands that are imported when they are named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_MODULES)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         name = cmd_name.removesuffix(".py").replace("_", "-")
-        if name not in _MODULES:
+        if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"ngcore.cli.{_MODULES[name]}")
+        module = importlib.import_module(f"ngcore.cli.{COMMANDS[name].module}")
         command: click.Command = next(c for c in module.commands if c.name == name)
         if not any(param.name == "debug" for param in command.params):
             command.params.extend(_common_options())
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,0 +1,58 @@
+"""Every command: its name, the module that defines it, and its line in `ngcore --help`.
+
+Help is printed from here, so that it waits for none of the modules.
+"""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A command's module in `ngcore.cli`, and what it does in a few words."""
+
+    module: str
+    summary: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Convert": {
+        "convert": Entry("convert", "A volume, an array or slices, to every scale, in one go."),
+        "export": Entry("export", "A volume back to NIfTI."),
+    },
+    "Look": {
+        "view": Entry("view", "Volumes in Neuroglancer, with everything set."),
+        "serve": Entry("serve", "Volumes over HTTP, as Neuroglancer wants them."),
+        "link": Entry("link", "The Neuroglancer URL of published volumes."),
+        "preview": Entry("preview", "A picture of the three middle slices."),
+    },
+    "Check": {
+        "info": Entry("info", "What a volume holds."),
+        "validate": Entry("validate", "Whether a volume is whole and sound."),
+    },
+    "Labels and meshes": {
+        "labels": Entry("labels", "Names and colours for a segmentation's labels."),
+        "mesh-to-precomputed": Entry("meshes", "A surface, as a mesh of a volume."),
+        "stl-to-precomputed": Entry("meshes", "An STL file, as a mesh of a volume."),
+        "mesh-to-vtk": Entry("meshes", "A surface, as a VTK file for Neuroglancer."),
+        "link-mesh-fragments": Entry("meshes", "Which meshes belong to which label."),
+    },
+    "Step by step": {
+        "volume-to-raw-chunks": Entry("steps", "Full resolution of a volume."),
+        "slices-to-raw-chunks": Entry("steps", "Full resolution of folders of slices."),
+        "generate-scales-info": Entry("steps", "The info of every scale, from the finest one."),
+        "scale-stats": Entry("steps", "Chunks, files and bytes of every scale."),
+        "compute-scales": Entry("steps", "Every coarser scale, from the finest one."),
+        "convert-chunks-to-jpeg": Entry("chunks", "Chunks of another volume, as JPEG."),
+        "compress-segmentation-chunks": Entry("chunks", "Chunks of another volume, compressed."),
+    },
+}
+
+# Names of neuroglancer-scripts 1.2, which work and are not in the help.
+HIDDEN: dict[str, Entry] = {
+    "volume-to-precomputed": Entry("steps", ""),
+    "slices-to-precomputed": Entry("steps", ""),
+    "convert-chunks": Entry("chunks", ""),
+}
+
+COMMANDS: dict[str, Entry] = {
+    name: entry for section in (*SECTIONS.values(), HIDDEN) for name, entry in section.items()
+}
