@@ -35,11 +35,11 @@ def write_labels(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(labels.astype(np.uint8), images[0].affine), path)
 
 
-def convert(source: Path, dest: Path) -> None:
+def ngcore_command(*arguments: object) -> None:
     """Run the command as a user would."""
-    command = ["ngcore", "convert", str(source), str(dest), "--overwrite"]
-    print("$", " ".join(command), flush=True)
-    subprocess.run([Path(sys.executable).with_name("ngcore"), *command[1:]], check=True)
+    words = [str(argument) for argument in arguments]
+    print("$ ngcore", " ".join(words), flush=True)
+    subprocess.run([Path(sys.executable).with_name("ngcore"), *words], check=True)
 
 
 def check(source: Path, dest: Path, method: str) -> None:
@@ -64,7 +64,8 @@ def main() -> None:
         (template("t1"), FOLDER / "MNI152_T1w", "average"),
         (labels, FOLDER / "MNI152_dseg", "majority"),
     ):
-        convert(source, dest)
+        ngcore_command("convert", source, dest, "--overwrite")
+        ngcore_command("validate", dest)
         check(source, dest, method)
     command = Path(sys.executable).with_name("ngcore")
     if command.is_relative_to(Path.cwd()):
