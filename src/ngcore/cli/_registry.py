@@ -22,6 +22,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "view": Entry("view", "Volumes in Neuroglancer, with everything set."),
         "serve": Entry("serve", "Volumes over HTTP, as Neuroglancer wants them."),
         "link": Entry("link", "The Neuroglancer URL of published volumes."),
+        "server-config": Entry("server_config", "Configuration for nginx, Apache or Caddy."),
         "preview": Entry("preview", "A picture of the three middle slices."),
     },
     "Check": {
@@ -51,6 +52,7 @@ HIDDEN: dict[str, Entry] = {
     "volume-to-precomputed": Entry("steps", ""),
     "slices-to-precomputed": Entry("steps", ""),
     "convert-chunks": Entry("chunks", ""),
+    "volume-to-precomputed-pyramid": Entry("pyramid", ""),
 }
 
 COMMANDS: dict[str, Entry] = {
