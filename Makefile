@@ -14,7 +14,7 @@ endif
 SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src -type f -not -name '*.pyc')
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-thorough lint format bench wheel checked sanitize clean
+.PHONY: help demo test test-thorough lint format bench bench-convert wheel checked sanitize clean
 
 help:
 	@echo "make demo           convert a real brain and a label volume, check them, say how to look"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-thorough  the same tests with larger numbers"
 	@echo "make lint           ruff, mypy, cython-lint, import-linter"
 	@echo "make bench          kernels side by side with their peers"
+	@echo "make bench-convert  whole conversions side by side with their peers"
 	@echo "make wheel          build dist/*.whl"
 	@echo "make checked        the suite on kernels built with every check on"
 	@echo "make sanitize       the kernel tests under AddressSanitizer and UBSan"
@@ -75,6 +76,10 @@ format: $(VENV)/made
 bench: $(VENV)/installed
 	$(PIP) install --quiet --group bench
 	$(BIN)/python -m benchmarks
+
+bench-convert: $(VENV)/installed
+	$(PIP) install --quiet --group bench
+	$(BIN)/python -m benchmarks.report_convert
 
 # The same suite on kernels that check every index and assert every bound.
 checked: $(VENV)/test-installed
