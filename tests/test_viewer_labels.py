@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ngcore
 from ngcore.formats.segment_colours import default_colours
@@ -20,12 +23,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 BIG = 2**63 + 5
-TABLE = """\
+TABLE = f"""\
 0,Unknown,0,0,0
 9,Left-Nine,220,216,20,left
 17,Right Seventeen,0,118,14,right
-1000,"""
-TABLE += f'"Ünïcode, big",,,,left\n{BIG},Largest,103,255,255,right\n'
+1000,"Ünïcode, big",,,,left
+{BIG},Largest,103,255,255,right
+"""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def show(neuroglancer: Neuroglancer, **layer: Any) -> None:
 
 
 def hover_texts(neuroglancer: Neuroglancer) -> set[str]:
-    """Return what the client says of the voxels that the mouse is moved over, from edge to edge."""
+    """Return what the client says of voxels under the mouse, from edge to edge."""
     box = neuroglancer.page.locator("canvas").first.bounding_box()
     assert box is not None
     texts = set()
@@ -105,11 +109,6 @@ def test_colours_are_those_of_the_table_and_else_those_of_the_client(
 
 
 def _pixels(neuroglancer: Neuroglancer) -> np.ndarray:
-    import base64
-    import io
-
-    from PIL import Image
-
     data = neuroglancer.page.evaluate("ngcoreTest.pixels()").partition(",")[2]
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
 
