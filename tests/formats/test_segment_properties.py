@@ -103,6 +103,7 @@ def test_the_file_is_ascii_whatever_the_names():
         (document(properties=[number_property(values=[0, 256])]), r"values\[1\]: .* type uint8"),
         (document(properties=[number_property(values=[0, 0.5])]), r"values\[1\]: .* type uint8"),
         (document(properties=[number_property(values=[0, True])]), r"values\[1\]"),
+        (document(properties=[number_property(values=[0, 10**400])]), r"values\[1\]"),
         (document(properties=[number_property(values=[0, None])]), r"values\[1\]"),
         (document(properties=[number_property(data_type="float32", values=[0, 1e39])]), "float32"),
     ],

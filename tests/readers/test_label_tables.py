@@ -235,6 +235,8 @@ def test_fsl_label_may_say_its_value(tmp_path):
         ('index="1"', 'index="0"', "line 14: the id 0 was in line 13"),
         ('index="1"', 'index="one"', "line 14: the id 'one'"),
         ('index="1"', "", "line 14: <label> has no attribute index"),
+        ("ISO-8859-1", "ISO-885-1", "line 1: unknown encoding: ISO-885-1; save it as UTF-8"),
+        ("ISO-8859-1", "big5", "line 1: .*; save it as UTF-8"),
         ("</data>", "", "line 16: not sound XML: mismatched tag"),
         ("<atlas", "<!DOCTYPE a [<!ENTITY a 'b'>]><atlas", "line 2: XML entities are not taken"),
     ],

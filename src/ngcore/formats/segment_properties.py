@@ -9,7 +9,6 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/se
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -169,7 +168,7 @@ class NumberProperty:
         values = tuple(_items(self.values, "values"))
         for number, value in enumerate(values):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not math.isfinite(value) or not low <= value <= high:
+            if not is_number or not low <= value <= high:
                 fail(f"values[{number}]", f"a number of type {self.data_type}", value)
             if self.data_type != "float32" and value != int(value):
                 fail(f"values[{number}]", f"a number of type {self.data_type}", value)

@@ -140,4 +140,8 @@ def _elements(data: bytes, name: str) -> tuple[str, list[_Element]]:
     except expat.ExpatError as error:
         why = expat.ErrorString(error.code)
         raise FormatError(f"{name}, line {error.lineno}: not sound XML: {why}") from error
+    except FormatError:
+        raise
+    except (LookupError, ValueError) as error:  # what Python says of an encoding
+        raise FormatError(f"{name}, line 1: {error}; save it as UTF-8") from error
     return root[0], found
