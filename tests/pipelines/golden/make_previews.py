@@ -1,0 +1,20 @@
+"""Write the golden pictures of `tests/pipelines/test_preview.py` beside this file.
+
+Run it with the package installed and `tests` on the path, and *look* at the pictures before they
+are committed:
+
+    PYTHONPATH=tests python tests/pipelines/golden/make_previews.py
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ngcore.pipelines.preview import preview
+from preview_scenes import SCENES, SIZE
+
+if __name__ == "__main__":
+    for name, make in SCENES.items():
+        with TemporaryDirectory() as folder:
+            make(Path(folder) / "volume")
+            out = Path(__file__).parent / f"preview_{name}.png"
+            preview(Path(folder) / "volume", out, size=SIZE)
