@@ -1,0 +1,59 @@
+"""Resident memory stays within `--memory`, whatever the size of the volume."""
+
+import gzip
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+
+from thorough import amount
+
+MEASURED = """
+import resource, sys
+from ngcore.cli import run
+status = run(sys.argv[1:])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(status, peak * (1 if sys.platform == "darwin" else 1024))
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="resource is POSIX")
+
+PLANES = amount(128, 2048)
+SHAPE = (1024, 1024, PLANES)
+
+
+def write_npy(path):
+    """Write voxels of uint16 as a sparse file: zeros take as much memory as any others."""
+    header = {"descr": "<u2", "fortran_order": True, "shape": SHAPE}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 2 * 1024 * 1024 * PLANES)
+
+
+def write_nii_gz(path):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.uint16)
+    header.set_data_shape(SHAPE)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    plane = bytes(2 * 1024 * 1024)
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header.binaryblock + bytes(4))
+        for _ in range(PLANES):
+            file.write(plane)
+
+
+@pytest.mark.parametrize("options", [[], ["--no-sharding"]][: amount(1, 2)])
+@pytest.mark.parametrize(("name", "write"), [("a.npy", write_npy), ("a.nii.gz", write_nii_gz)])
+@pytest.mark.parametrize("megabytes", [256, 512])
+def test_conversion_stays_within_its_memory(tmp_path, name, write, megabytes, options):
+    write(tmp_path / name)
+    arguments = ["convert", str(tmp_path / name), str(tmp_path / "out"), "--workers", "2"]
+    arguments += ["--resolution", "8,8,8", "--memory", f"{megabytes}M", "--no-fsync", *options]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *arguments], capture_output=True, text=True, check=True
+    )
+    status, peak = (int(number) for number in done.stdout.split())
+    assert status == 0, done.stderr
+    assert peak <= megabytes << 20
