@@ -14,8 +14,10 @@ from ngcore.pipelines.plan import INTERPRETER_BYTES, MEBIBYTE, make_plan, scaled
 from thorough import amount
 
 
-def info_and_factors(size, offset=(0, 0, 0), chunk_size=None, resolution=(8, 8, 8), channels=1):
-    levels = pyramid_scales(size, resolution, offset, chunk_size=chunk_size)
+def info_and_factors(
+    size, offset=(0, 0, 0), chunk_size=None, resolution=(8, 8, 8), channels=1, max_scales=None
+):
+    levels = pyramid_scales(size, resolution, offset, chunk_size=chunk_size, max_scales=max_scales)
     scales = tuple(
         ScaleInfo(
             key=level.key,
@@ -54,11 +56,12 @@ chunk_sizes = st.tuples(*[st.integers(1, 16)] * 3)
     st.sampled_from([(8, 8, 8), (4, 4, 40), (5, 20, 7)]),
     st.sampled_from([0, 1, 2]),
     st.integers(10, 18),
+    st.sampled_from([None, 1, 2]),
 )
 def test_bands_write_every_chunk_of_every_scale_once(
-    size, offset, chunk_size, resolution, stream_axis, log_bytes
+    size, offset, chunk_size, resolution, stream_axis, log_bytes, max_scales
 ):
-    info, factors = info_and_factors(size, offset, chunk_size, resolution)
+    info, factors = info_and_factors(size, offset, chunk_size, resolution, max_scales=max_scales)
     try:
         plan = plan_within(1 << log_bytes, info, factors, stream_axis)
     except InputError:
@@ -130,3 +133,12 @@ def test_petavoxel_is_planned_without_listing_its_bands():
     plan = plan_within(500 * MEBIBYTE, info, factors)
     assert math.prod(info.scales[0].size) == 10**15
     assert plan.work_items > 1000
+
+
+def test_a_volume_of_one_scale_is_cut_too():
+    info, factors = info_and_factors((4000, 3000, 2000), chunk_size=(64, 64, 64), max_scales=1)
+    plan = plan_within(256 * MEBIBYTE, info, factors)
+    assert plan.is_cut
+    (only,) = plan.passes
+    assert only.memory_bytes <= 256 * MEBIBYTE
+    assert only.widths[2] == 2000

@@ -238,10 +238,11 @@ def _choose_pass(
 
     for row_buffers in (2, 1):
         whole = attempt(coarsest, size, row_buffers)
-        if whole.memory_bytes <= budget or first == coarsest:
+        if whole.memory_bytes <= budget:
             return whole
     smallest = whole
-    for last in range(coarsest, first, -1):
+    # A pass makes one more scale at least, unless there is one only.
+    for last in range(coarsest, min(first, coarsest - 1), -1):
         unit = [1, 1, 1]
         for index in range(first, last):
             unit = [u * f for u, f in zip(unit, factors[index], strict=True)]
