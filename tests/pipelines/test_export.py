@@ -232,3 +232,15 @@ def test_the_file_is_where_it_was_asked_for_or_refused(tmp_path, capsys):
         export(tmp_path / "v", out / "out.nii")
     with pytest.raises(InputError, match="not a precomputed volume"):
         export(tmp_path / "gone", tmp_path / "p.nii")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32"])
+def test_labels_get_back_the_type_they_had_before_they_were_converted(tmp_path, dtype):
+    labels = np.random.default_rng(0).integers(0, 100, (20, 30, 25)).astype(dtype)
+    nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), tmp_path / "a_dseg.nii")
+    ngcore.convert(tmp_path / "a_dseg.nii", tmp_path / "a")
+    assert ngcore.open(tmp_path / "a").info.data_type == "uint32"
+    export(tmp_path / "a", tmp_path / "back.nii")
+    back = nibabel.load(tmp_path / "back.nii")
+    assert back.get_data_dtype() == dtype
+    assert np.array_equal(np.asanyarray(back.dataobj), labels)

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore import volume
-from ngcore.errors import InputError
+from ngcore.errors import FormatError, InputError
 from ngcore.execution.threads import TaskGroup, ThreadPool
 from ngcore.formats.chunks import Box
 from ngcore.formats.gzip import compress_parts
 from ngcore.formats.nifti_header import nifti_header
 from ngcore.pipelines.output_file import check_output_file
+from ngcore.pipelines.provenance import last_method
 from ngcore.pipelines.world import has_world, scale_affine, world_transform
 from ngcore.storage.local import LocalStore
 
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 _BLOCK_BYTES = 1 << 27
 """What is decoded at a time, a chunk at the least; up to three times as much is in memory."""
 _COPY_BYTES = 1 << 23
+_NIFTI_KINDS = {"u": (1, 2, 4, 8), "i": (1, 2, 4, 8), "f": (4, 8)}
 
 
 def export(
@@ -55,7 +57,8 @@ def export(
 ) -> None:
     """Write a scale of a volume as NIfTI.
 
-    Voxels keep their values and data type. The affine is that of `transform.json`, for a coarser
+    Voxels keep their values and data type; labels get back the type they had before they were
+    converted, where `provenance` has it. The affine is that of `transform.json`, for a coarser
     scale that of its voxels; without that file it is the volume's own resolution and offset.
     Channels, RGB too, become the fourth axis.
 
@@ -96,16 +99,31 @@ def export(
     if not 0 <= scale < len(opened.scales):
         raise InputError(f"{where} has no scale {scale}; choose 0 to {len(opened.scales) - 1}")
     chosen = opened.scales[scale]
-    head = _header(opened, chosen)
+    dtype = _source_dtype(opened)
+    head = _header(opened, chosen, dtype)
     check_output_file(out, overwrite=overwrite)
-    voxels = _voxels(chosen, out.parent, workers or os.cpu_count() or 1, progress)
+    voxels = _voxels(chosen, dtype, out.parent, workers or os.cpu_count() or 1, progress)
     parts: Iterable[bytes | memoryview] = _after(head, voxels)
     LocalStore(out.parent).put_parts(
         out.name, compress_parts(parts) if name.endswith(".gz") else parts
     )
 
 
-def _header(opened: Volume, scale: ScaleArray) -> bytes:
+def _source_dtype(opened: Volume) -> np.dtype[Any]:
+    """Return the type of the voxels before they were converted, where that is known."""
+    text = opened.store.get("provenance")
+    recorded = None if text is None else last_method(text).get("source_data_type")
+    if not isinstance(recorded, str):
+        return opened.info.dtype
+    try:
+        dtype = np.dtype(recorded)
+    except TypeError:
+        return opened.info.dtype
+    is_known = dtype.itemsize in _NIFTI_KINDS.get(dtype.kind, ())
+    return dtype if is_known else opened.info.dtype
+
+
+def _header(opened: Volume, scale: ScaleArray, dtype: np.dtype[Any]) -> bytes:
     transform = world_transform(opened)
     where = opened.store.location
     if not has_world(transform):
@@ -118,7 +136,7 @@ def _header(opened: Volume, scale: ScaleArray) -> bytes:
         logger.info("%s: its %d channels become the fourth axis", where, scale.shape[3])
     affine = scale_affine(scale, transform)
     is_label = opened.info.type == "segmentation"
-    return nifti_header(scale.shape, scale.dtype, affine, is_label=is_label)
+    return nifti_header(scale.shape, dtype, affine, is_label=is_label)
 
 
 def _after(head: bytes, voxels: Iterator[memoryview]) -> Iterator[bytes | memoryview]:
@@ -127,11 +145,16 @@ def _after(head: bytes, voxels: Iterator[memoryview]) -> Iterator[bytes | memory
 
 
 def _voxels(
-    scale: ScaleArray, folder: Path, workers: int, progress: Progress | None
+    scale: ScaleArray,
+    dtype: np.dtype[Any],
+    folder: Path,
+    workers: int,
+    progress: Progress | None,
 ) -> Iterator[memoryview]:
     """Yield the voxels in the order of the file."""
     sides = _block_sides(scale)
-    blocks = _counted(_read_ahead(scale, list(_blocks(scale, sides)), workers), scale, progress)
+    decoded = _read_ahead(scale, list(_blocks(scale, sides)), workers)
+    blocks = _of_type(dtype, _counted(decoded, scale, progress), scale.key)
     if sides[:2] == scale.shape[:2] and scale.shape[3] == 1:
         for _, voxels in blocks:
             yield _file_bytes(voxels)
@@ -223,6 +246,19 @@ def _counted(
         done += math.prod(box.shape)
         if progress is not None:
             progress(done, total)
+
+
+def _of_type(
+    dtype: np.dtype[Any], blocks: Iterator[tuple[Box, NDArray[Any]]], key: str
+) -> Iterator[tuple[Box, NDArray[Any]]]:
+    for box, voxels in blocks:
+        converted = voxels.astype(dtype, copy=False)
+        if converted is not voxels and not np.array_equal(converted, voxels):
+            raise FormatError(
+                f"{key} holds labels that {dtype} has no room for, though provenance gives that "
+                "as the type of the source; remove source_data_type from it"
+            )
+        yield box, converted
 
 
 def _file_bytes(voxels: NDArray[Any]) -> memoryview:

@@ -138,6 +138,9 @@ def prepare(
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
     plan = plan_for(info, factors, source.stream_axis, options, source_bytes=source.scratch_bytes)
     parameters = _parameters(info, options, method)
+    if kind == "segmentation" and (source.slope, source.intercept) == (1, 0):
+        # Labels become uint32 or uint64, and what they were would be forgotten: see export.
+        parameters["source_data_type"] = source.dtype.name
     return Conversion(
         info,
         mapping,
