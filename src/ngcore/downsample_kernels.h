@@ -82,6 +82,12 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
                     for (x = 0; x < width; x++)
                         copy[x] = *(const VOXEL *)(row + x * job->strides[0]);
                     voxels = copy;
+                } else {
+                    /* Rows are too short for the processor to see a stream in them: ask for those
+                     * of the cells after the next. Worth up to twice the speed. */
+                    const char *next = row + 2 * job->factors[1] * job->strides[1];
+                    for (x = 0; x < width * (ptrdiff_t)sizeof(VOXEL); x += 64)
+                        NGCORE_PREFETCH(next + x);
                 }
                 rows[count++] = voxels + skipped;
             }

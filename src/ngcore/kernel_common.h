@@ -63,6 +63,13 @@ typedef uint64_t Vector16 __attribute__((vector_size(16), aligned(1), may_alias)
 typedef uint64_t Vector32 __attribute__((vector_size(32), aligned(1), may_alias));
 #endif
 
+/* A hint, which may name any address. */
+#if defined(__GNUC__) || defined(__clang__)
+#define NGCORE_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define NGCORE_PREFETCH(address) ((void)(address))
+#endif
+
 /* Division by the same number again and again, without dividing where products of 128 bits are. */
 typedef struct {
     uint64_t by, inverse;
