@@ -3,10 +3,13 @@
 import gzip
 import itertools
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ngcore
 import oracles
@@ -21,6 +24,7 @@ from ngcore.pipelines.scale_stats import scale_stats
 from ngcore.pipelines.scales_info import generate_scales_info
 from peers import read_with_tensorstore
 from slice_stacks import slices_of, write_png_slices
+from thorough import amount
 from volume_files import save_nifti, voxels
 
 AFFINE = np.diag([0.5, 0.5, 1.25, 1])
@@ -151,6 +155,46 @@ def test_scales_follow_each_other_at_any_whole_ratio(tmp_path, method, offset):
         factors = tuple(b // a for a, b in zip(fine.resolution, coarse.resolution, strict=True))
         expected = oracles.downsample(fine[...], factors, method, fine.voxel_offset)
         assert np.array_equal(coarse[...], expected)
+
+
+three = st.tuples(*[st.integers(1, 5)] * 3)
+
+
+@settings(max_examples=amount(12, 600), deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 40)] * 3),
+    st.tuples(*[st.integers(-30, 30)] * 3),
+    st.lists(three, min_size=1, max_size=3),
+    st.lists(st.tuples(*[st.integers(3, 20)] * 3), min_size=4, max_size=4),
+    st.sampled_from(["average", "majority", "max"]),
+    st.booleans(),
+)
+def test_scales_of_any_ratio_offset_and_chunk_size_are_those_of_the_oracle(
+    size, offset, ratios, chunk_sizes, method, is_sharded
+):
+    levels = [(size, (4, 4, 4), offset)]
+    for factors in ratios:
+        size, resolution, start = levels[-1]
+        stop = [-(-(o + n) // f) for o, n, f in zip(start, size, factors, strict=True)]
+        start = [o // f for o, f in zip(start, factors, strict=True)]
+        size = [b - a for a, b in zip(start, stop, strict=True)]
+        levels.append((size, [r * f for r, f in zip(resolution, factors, strict=True)], start))
+    members = {"sharding": SPEC.to_json()} if is_sharded else {}
+    with tempfile.TemporaryDirectory() as folder:
+        dest = make_info(Path(folder) / "out", scales=levels, data_type="uint16", **members)
+        info = json.loads((dest / "info").read_text())
+        for scale, chunk_size in zip(info["scales"], chunk_sizes, strict=False):
+            scale["chunk_sizes"] = [chunk_size]
+        (dest / "info").write_text(json.dumps(info))
+        source = voxels(levels[0][0], "uint16") % 7
+        np.save(Path(folder) / "v.npy", source)
+        volume_to_raw_chunks(Path(folder) / "v.npy", dest)
+        compute_scales(dest, downsampling=method)
+        scales = ngcore.open(dest).scales
+        assert np.array_equal(scales[0][..., 0], source)
+        for (fine, coarse), factors in zip(itertools.pairwise(scales), ratios, strict=True):
+            expected = oracles.downsample(fine[...], factors, method, fine.voxel_offset)
+            assert np.array_equal(coarse[...], expected)
 
 
 def test_labels_are_downsampled_by_majority_and_images_padded_as_asked(tmp_path):
