@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -399,6 +400,19 @@ def test_slices_in_folders_are_channels_in_ras_order(tmp_path):
     assert np.array_equal(ngcore.open(dest).scales[0][...], channels)
     with pytest.raises(InputError, match="x, y, z and channels"):
         slices_to_raw_chunks(folders[:1], dest, input_orientation="RIA")
+
+
+def test_a_tiff_stack_stands_for_its_slices(tmp_path):
+    image = voxels((20, 15, 12), "uint16")
+    tifffile.imwrite(tmp_path / "stack.tif", slices_of(image, "LPS"))
+    dest = make_info(
+        tmp_path / "out", scales=[((20, 15, 12), (1, 1, 1), (3, -4, 5))], data_type="uint16"
+    )
+    slices_to_raw_chunks([tmp_path / "stack.tif"], dest, input_orientation="LPS")
+    assert np.array_equal(ngcore.open(dest).scales[0][..., 0], image)
+    np.save(tmp_path / "v.npy", image)
+    with pytest.raises(InputError, match="neither a folder of slices nor a TIFF stack"):
+        slices_to_raw_chunks([tmp_path / "v.npy"], dest)
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png", "compressed_segmentation", "raw"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ngcore.errors import InputError
+from ngcore.formats.chunks import Vec3
 from ngcore.formats.encodings import make_encoding
 from ngcore.formats.info import VolumeInfo
 from ngcore.formats.sharding import ShardingSpec
@@ -19,6 +20,7 @@ from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.run import Progress
 from ngcore.pipelines.walk import Downsampling
 from ngcore.readers.base import Source
+from ngcore.readers.opening import TIFF_ENDINGS
 from ngcore.readers.slices import SlicesSource
 from ngcore.storage import LocalStore
 from ngcore.values import ValueMapping
@@ -92,24 +94,43 @@ def slices_to_raw_chunks(
     Parameters
     ----------
     folders : sequence of path
-        Folders, or glob patterns; the channels of each follow those of the one before.
+        Folders, or glob patterns; the channels of each follow those of the one before. Or a
+        single TIFF stack.
     input_orientation : str
         Anatomical direction of increasing column, row and slice. The volume is in RAS order.
 
     The other parameters, and what is raised, are those of `volume_to_raw_chunks`.
     """
     info = open_volume(dest).info
-    asked = writing_options(info, flat=flat, use_gzip=use_gzip, **options)
-    names = [os.fspath(folder) for folder in folders]
-    with SlicesSource(
-        names,
+    asked = writing_options(
+        info,
+        flat=flat,
+        use_gzip=use_gzip,
         input_orientation=input_orientation,
         voxel_offset=info.scales[0].voxel_offset,
-        workers=asked.thread_count,
-    ) as opened:
+        **options,
+    )
+    names = [os.fspath(folder) for folder in folders]
+    with _open_slices(names, asked) as opened:
         parameters = {"input_orientation": input_orientation.upper()}
         names = [Path(name).name for name in names]
         _write(opened, info, asked, dest, progress, "slices-to-raw-chunks", names, parameters)
+
+
+def _open_slices(names: Sequence[str], options: ConvertOptions) -> Source:
+    if len(names) == 1 and Path(names[0]).is_file():
+        if not names[0].lower().endswith(TIFF_ENDINGS):
+            raise InputError(
+                f"{names[0]} is neither a folder of slices nor a TIFF stack; give the folder that "
+                "holds it, or use volume-to-raw-chunks"
+            )
+        return open_for(names[0], options)
+    return SlicesSource(
+        names,
+        input_orientation=options.input_orientation,
+        voxel_offset=_vec3(options.voxel_offset),
+        workers=options.thread_count,
+    )
 
 
 def _write(
@@ -175,6 +196,11 @@ def _check_sharding(info: VolumeInfo, wanted: ShardingSpec, dest: str | os.PathL
 
 def _bits(spec: ShardingSpec) -> tuple[int, int, int]:
     return spec.minishard_bits, spec.shard_bits, spec.preshift_bits
+
+
+def _vec3(values: Sequence[int] | None) -> Vec3:
+    x, y, z = values or (0, 0, 0)
+    return x, y, z
 
 
 def _times(numbers: Sequence[float]) -> str:
