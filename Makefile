@@ -46,6 +46,7 @@ $(VENV)/installed: $(VENV)/made dist/made
 
 $(VENV)/test-installed: $(VENV)/installed
 	$(PIP) install --quiet --group test
+	$(PIP) install --quiet --no-deps --group demo
 	touch $@
 
 wheel: dist/made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ import pytest
 
 import ngcore
 import thorough
-from browser import Neuroglancer, unavailable
+from browser import Neuroglancer
 from ngcore.server.view import name_volumes, state_of
+from real_data import nilearn_data
 from serving import running
 
 if TYPE_CHECKING:
@@ -76,10 +76,7 @@ def assert_values(
 @pytest.fixture(scope="module")
 def brain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A real T1 and its tissue labels as NIfTI files."""
-    spec = find_spec("nilearn")
-    if spec is None or spec.origin is None:
-        unavailable("the package nilearn, which carries a real brain, is not installed")
-    data = Path(spec.origin).parent / "datasets" / "data"
+    data = nilearn_data("")
     t1, grey, white = (
         nibabel.load(data / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz")
         for kind in ("t1", "gm", "wm")

@@ -8,17 +8,17 @@ import nibabel
 import numpy as np
 import pytest
 
+import peak_memory
 from thorough import amount
 
-MEASURED = """
-import resource, sys
+MEASURED = (
+    peak_memory.SCRIPT
+    + """
+import sys
 from ngcore.cli import run
-status = run(sys.argv[1:])
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(status, peak * (1 if sys.platform == "darwin" else 1024))
+print(run(sys.argv[1:]), peak_bytes())
 """
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="resource is POSIX")
+)
 
 PLANES = amount(128, 2048)
 SHAPE = (1024, 1024, PLANES)

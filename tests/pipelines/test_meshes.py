@@ -25,6 +25,7 @@ from ngcore.pipelines.meshes import (
     mesh_to_vtk,
     stl_to_precomputed,
 )
+from real_data import nilearn_data
 
 BALL = trimesh.creation.icosphere(subdivisions=1, radius=20)
 COLONS = pytest.mark.skipif(os.name == "nt", reason="Windows file names hold no colons")
@@ -415,10 +416,7 @@ def test_cloudvolume_reads_the_mesh_of_a_label(meshed, tmp_path):
 @COLONS
 def test_fsaverage_surfaces_become_fragments_and_vtk(volume, tmp_path):
     """Surfaces that FreeSurfer made, where nilearn with its data is installed."""
-    pytest.importorskip("nilearn")
-    from importlib.resources import files as package_files
-
-    folder = package_files("nilearn.datasets") / "data/fsaverage5"
+    folder = nilearn_data("fsaverage5")
     for side, label in (("left", 3), ("right", 42)):
         path = folder / f"pial_{side}.gii.gz"
         arrays = nib.load(str(path)).agg_data(("pointset", "triangle"))

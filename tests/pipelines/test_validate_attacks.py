@@ -6,22 +6,19 @@ import sys
 import pytest
 
 import attacks
+import peak_memory
 
-SCRIPT = """
+SCRIPT = (
+    peak_memory.SCRIPT
+    + """
 import sys, time
 from ngcore.pipelines.validate import validate
-try:
-    import resource
-except ImportError:
-    peak = lambda: 0
-else:
-    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (
-        20 if sys.platform == "darwin" else 10
-    )
+peak = lambda: peak_bytes() / 2**20
 start = time.process_time()
 report = validate(sys.argv[1], workers=2)
 print(report.errors, time.process_time() - start, peak(), sep="\\n")
 """
+)
 
 HARMLESS = ("large_chunk_of_labels", "bomb_of_an_honest_size")
 

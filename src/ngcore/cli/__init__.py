@@ -43,8 +43,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise _InterruptedError from None
+        except KeyboardInterrupt as error:
+            raise _InterruptedError(*error.args) from None
 
 
 def _common_options() -> list[click.Option]:
@@ -129,8 +129,8 @@ def run(args: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         status = cli.main(arguments, prog_name="ngcore", standalone_mode=False)
-    except _InterruptedError:
-        report_error("interrupted; a conversion continues with --resume")
+    except _InterruptedError as interrupted:
+        report_error("; ".join(["interrupted", *interrupted.args]))
         return 130
     except Exception as error:
         if "--debug" in arguments:

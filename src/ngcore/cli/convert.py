@@ -189,8 +189,11 @@ def convert(
         raise click.UsageError("--json is for --dry-run")
     if source is None or dest is None:
         raise click.UsageError("SOURCE and DEST are needed")
-    with progress_bar("converting") as progress:
-        convert_volume(source, dest, progress=progress, **options)
+    try:
+        with progress_bar("converting") as progress:
+            convert_volume(source, dest, progress=progress, **options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("add --resume to the same command to continue") from None
 
 
 commands = [convert]
