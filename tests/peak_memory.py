@@ -1,7 +1,7 @@
 """How much memory a process of a test took at most.
 
-What the system keeps for `getrusage` begins with the memory of the process that forked: for a child
-of a large test run it is far too much. Linux tells the peak since the program was loaded.
+What the system keeps for `getrusage` begins with the memory of the process that forked: for a
+child of a large test run it is far too much. Linux tells the peak since the program was loaded.
 """
 
 SCRIPT = """

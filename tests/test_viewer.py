@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nibabel
@@ -12,13 +11,15 @@ import pytest
 
 import ngcore
 import thorough
-from browser import Neuroglancer
 from ngcore.server.view import name_volumes, state_of
 from real_data import nilearn_data
 from serving import running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from browser import Neuroglancer
 
 pytestmark = pytest.mark.browser
 
