@@ -1,6 +1,12 @@
 """The whole classic chain side by side with neuroglancer-scripts 1.2: equal chunk files."""
 
+<<<<<<< Updated upstream
 import nibabel
+=======
+import json
+import shutil
+
+>>>>>>> Stashed changes
 import numpy as np
 import pytest
 
@@ -71,8 +77,14 @@ def test_compressed_labels(tmp_path):
 
 
 def test_the_mni_brain(tmp_path):
+<<<<<<< Updated upstream
     brain = nibabel.load(nilearn_data("mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"))
     step = amount(2, 1)
     nibabel.save(brain.slicer[::step, ::step, ::step], tmp_path / "mni.nii.gz")
     theirs = assert_chains_agree(tmp_path / "mni.nii.gz", tmp_path, ["--target-chunk-size", 32])
     assert len(theirs) >= 2
+=======
+    brain = nilearn_data("mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
+    theirs = assert_chains_agree(brain, tmp_path)
+    assert len(theirs) == 2
+>>>>>>> Stashed changes
