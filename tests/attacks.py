@@ -22,6 +22,12 @@ def huge_info(folder: Path) -> None:
     (folder / "1_1_1" / "0-64_0-64_0-64").write_bytes(bytes(64**3))
 
 
+def info_of_half_a_milliard_chunks(folder: Path) -> None:
+    """As many as are still noted one by one."""
+    _write(folder, size=[64 * 1024, 64 * 1024, 64 * 512])
+    (folder / "1_1_1" / "0-64_0-64_0-64").write_bytes(bytes(64**3))
+
+
 def huge_sharded_info(folder: Path) -> None:
     _write(folder, size=[2**20] * 3, sharding=_sharding())
     (folder / "1_1_1" / "0.shard").write_bytes(bytes(16))
@@ -129,6 +135,7 @@ def file_without_end(folder: Path) -> None:
 
 ATTACKS: tuple[Callable[[Path], None], ...] = (
     huge_info,
+    info_of_half_a_milliard_chunks,
     huge_sharded_info,
     huge_hashed_info,
     huge_chunk_of_labels,

@@ -22,7 +22,7 @@ def test_sound_volume_ends_with_status_0(volume, capfd):
     out, err = capfd.readouterr()
     assert err == ""
     assert "sound; " in out
-    assert "0 errors, 0 warnings, digests of 3 scales agree" in out
+    assert "0 errors, 0 warnings; digests agree in 3 scales" in out
 
 
 def test_fault_ends_with_status_1_and_is_named(volume, capfd):

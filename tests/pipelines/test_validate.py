@@ -367,6 +367,10 @@ def test_encoding_that_ngcore_does_not_know_is_not_decoded_but_counted(files):
     assert report.is_sound
     assert report.chunks == 36 + 8 + 1
     assert {finding.kind for finding in report.findings} == {"unchecked"}
+    (files / "provenance").unlink()
+    (files / "8_8_8" / "16-32_16-32_16-32").unlink()
+    assert not found(files)
+    assert any("1 of 36 chunks are absent" in line for line in found(files, "warning"))
 
 
 def test_progress_ends_at_every_voxel(files):

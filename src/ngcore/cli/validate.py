@@ -50,11 +50,16 @@ def _print(report: "Report") -> None:
     for (severity, kind), count in report.unlisted.items():
         click.echo(f"{severity}: and {count} more of kind {kind}")
     verdict = "sound" if report.is_sound else "damaged"
-    digests = f", digests of {len(report.digests)} scales agree" if report.digests else ""
+    agreeing = _counted(len(report.digests), "scale")
+    digests = f"; digests agree in {agreeing}" if report.digests else ""
     click.echo(
-        f"{report.path}: {verdict}; {report.chunks} chunks, {report.errors} errors, "
-        f"{report.warnings} warnings{digests}"
+        f"{report.path}: {verdict}; {_counted(report.chunks, 'chunk')}, "
+        f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}{digests}"
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 commands = [validate]

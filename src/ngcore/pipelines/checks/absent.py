@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ngcore.errors import FormatError, StorageError
+from ngcore.errors import NgcoreError
 from ngcore.pipelines.checks.findings import LISTED
 from ngcore.pipelines.checks.info import scale_factors
 from ngcore.pipelines.checks.regions import downsampled, fits_memory, floor_box, scaled_box
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from ngcore.volume import Volume
 
 _MOST_COMPARED = 1024
-_HUGE_GRID = 1 << 29
+_HUGE_GRID = 1 << 24
 _SPARSEST = 4096
 """A huge grid of which less than one in so many chunks is there is a lie, not a sparse volume."""
 
 
 def check_absent(context: Context, volume: Volume, checks: Sequence[ScaleCheck]) -> None:
     """Report absent chunks; `checks` are those of all scales, with their chunks counted."""
-    if not any(check.presence.found for check in checks):
+    if not any(check.presence.found or check.is_damaged for check in checks):
         context.findings.error("absent", "info: scales", "not one chunk of any scale is there")
         return
     for check in checks:
@@ -48,7 +48,8 @@ def _check_scale(context: Context, volume: Volume, check: ScaleCheck) -> None:
     if check.scale.sharding is not None and is_digest_enough:
         return
     where = check.scale.key
-    share = f"{missing} of {total} chunks are absent"
+    lost = " or lost with what is damaged" if check.is_damaged else ""
+    share = f"{missing} of {total} chunks are absent{lost}"
     if total > _HUGE_GRID and check.presence.found * _SPARSEST < total:
         context.findings.error("absent", where, f"{share}: info claims more than there is")
     elif is_certain and check.scale.sharding is None:
@@ -94,5 +95,5 @@ def _shows_data(volume: Volume, index: int, neighbour: int, box: Box) -> bool:
             return False
         # Where all voxels of a cell are above 0, so is every kind of average of them.
         return bool((downsampled(array.read(region), factors, "min", region.start) > 0).any())
-    except (FormatError, StorageError):
-        return False  # damage, which is reported where it is found
+    except NgcoreError:
+        return False  # damage, or an encoding unknown, which is reported where it is found

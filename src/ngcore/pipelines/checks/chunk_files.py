@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ngcore.pipelines.checks.scale import Context
 
 _BATCH = 16
+_NESTED_DEPTH = 2
 _CHUNK_LIKE = re.compile(r"-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+")
 _FOREIGN_COMPRESSIONS = (".br", ".zst", ".zstd", ".xz", ".bz2", ".lzma")
 
@@ -36,7 +37,7 @@ def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
         for size in scale.chunk_sizes
     ]
     batch: list[tuple[ScaleCheck, Vec3, str]] = []
-    for name in walk_files(context.store, scale.key):
+    for name in walk_files(context.store, scale.key, depth=_NESTED_DEPTH):
         batch += _chunks_of_file(context, checks, name)
         if len(batch) >= _BATCH:
             context.work.submit(partial(_check_batch, batch))

@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 
     from ngcore.storage import LocalStore
 
-_MAX_DEPTH = 8
-"""Folders may be linked in circles; nothing in a volume lies deeper."""
 
-
-def walk_files(store: LocalStore, folder: str) -> Iterator[str]:
-    """Yield the names of files below a folder, relative to it, in the order the system has them.
+def walk_files(store: LocalStore, folder: str, *, depth: int = 0) -> Iterator[str]:
+    """Yield the names of files in a folder, relative to it, in the order the system has them.
 
     Hidden files too. Nothing is held but the folders that are being read, so a folder may have any
     number of files.
@@ -30,6 +27,8 @@ def walk_files(store: LocalStore, folder: str) -> Iterator[str]:
     store : LocalStore
     folder : str
         Its name in the store.
+    depth : int
+        How many levels of folders in it are looked into; folders below are yielded by their names.
 
     Raises
     ------
@@ -37,7 +36,7 @@ def walk_files(store: LocalStore, folder: str) -> Iterator[str]:
         A folder can't be read.
     """
     try:
-        yield from _walk(store.path / folder, "", _MAX_DEPTH)
+        yield from _walk(store.path / folder, "", depth)
     except OSError as error:
         raise StorageError(f"can't list {error.filename}: {error.strerror}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,13 +56,15 @@ class Presence:
         width, height, _ = self._grid.shape
         return [
             (number % width, number // width % height, number // (width * height))
-            for number in islice(self._absent_numbers(), 0, None, step)
+            for number in self._absent_numbers(step)
         ]
 
-    def _absent_numbers(self) -> Iterator[int]:
+    def _absent_numbers(self, step: int) -> Iterator[int]:
+        """Yield the number of every absent cell that comes `step` after the one before."""
+        skipped = 0
         for start in range(0, len(self._bits), _BLOCK):
             block = np.frombuffer(self._bits, np.uint8, -1, start)[:_BLOCK]
-            absent = np.flatnonzero(np.unpackbits(block, bitorder="little") == 0) + 8 * start
-            for number in absent.tolist():
-                if number < self._grid.count:
-                    yield number
+            numbers = np.flatnonzero(np.unpackbits(block, bitorder="little") == 0) + 8 * start
+            numbers = numbers[numbers < self._grid.count]
+            yield from numbers[-skipped % step :: step].tolist()
+            skipped += len(numbers)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore.errors import FormatError, StorageError
+from ngcore.errors import NgcoreError
 from ngcore.formats.chunks import Box
 from ngcore.pipelines.checks.info import scale_factors
 from ngcore.pipelines.checks.regions import downsampled, fits_memory, floor_box, scaled_box
@@ -150,7 +150,7 @@ class _Comparison:
             return
         try:
             place = self._compare(cell, fine.read(source), coarse.read(box), source.start)
-        except (FormatError, StorageError):
+        except NgcoreError:
             return  # damage, which is reported where it is found
         if place is not None:
             with self._lock:
