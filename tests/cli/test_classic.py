@@ -181,6 +181,7 @@ def test_chunks_become_jpeg_and_compressed_labels(tmp_path, ngcore_runs, fails):
         (("volume-to-raw-chunks", "nope.nii", "."), "generate-scales-info first"),
         (("volume-to-raw-chunks", "x", "--type", "image"), "--type is for --generate-info"),
         (("volume-to-raw-chunks", "x", "--sharding", "1,2"), "expected M,S,P"),
+        (("volume-to-raw-chunks", "x", "--sharding", "70,1,1"), "--sharding: minishard_bits"),
         (("slices-to-raw-chunks", "only"), "Missing argument"),
         (("slices-to-raw-chunks", "folder", "."), "generate-scales-info first"),
         (("convert-chunks", "a", "b"), "not a precomputed volume"),

@@ -480,7 +480,9 @@ def test_stats_count_what_is_written_and_take_no_time_for_a_petavoxel(tmp_path, 
     assert stats.bytes == sum(scale.bytes for scale in stats.scales)
     full = {"data_type": "uint64", "num_channels": 1}
     full["scales"] = [{"size": [2**18, 2**17, 2**15], "resolution": [4, 4, 40]}]
-    for sharding in ({}, {"sharding": SPEC.to_json() | {"shard_bits": 30, "preshift_bits": 9}}):
+    boxes = SPEC.to_json() | {"shard_bits": 30, "preshift_bits": 9}
+    hashed = boxes | {"hash": "murmurhash3_x86_128"}
+    for sharding in ({}, {"sharding": boxes}, {"sharding": hashed}):
         full["scales"][0] |= sharding
         (tmp_path / "full.json").write_text(json.dumps(full))
         generate_scales_info(tmp_path / "full.json", tmp_path / "big")

@@ -113,15 +113,19 @@ def sharding_spec(bits: tuple[int, int, int] | None, *, is_gzipped: bool) -> Sha
     """Return the sharding that --sharding M,S,P stands for: bits of minishard, shard, preshift."""
     if bits is None:
         return None
+    from ngcore.errors import FormatError
     from ngcore.formats.sharding import ShardingSpec
 
     minishard, shard, preshift = bits
     encoding = "gzip" if is_gzipped else "raw"
-    return ShardingSpec(
-        preshift_bits=preshift,
-        hash="identity",
-        minishard_bits=minishard,
-        shard_bits=shard,
-        minishard_index_encoding=encoding,
-        data_encoding=encoding,
-    )
+    try:
+        return ShardingSpec(
+            preshift_bits=preshift,
+            hash="identity",
+            minishard_bits=minishard,
+            shard_bits=shard,
+            minishard_index_encoding=encoding,
+            data_encoding=encoding,
+        )
+    except FormatError as error:
+        raise click.UsageError(f"--sharding: {error}") from error

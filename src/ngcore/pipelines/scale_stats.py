@@ -4,9 +4,14 @@ import math
 import os
 from dataclasses import asdict, dataclass
 
+from ngcore.formats.chunks import ChunkGrid
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.formats.shard_grid import ShardGrid
+from ngcore.formats.sharding import ShardingSpec
 from ngcore.pipelines.classic import open_volume
+
+_MOST_HASHED = 1 << 20
+"""How many chunks are hashed to see which shards they fall into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,8 @@ class ScaleStats:
     folders : int
         Inside the scale's own folder, in the nested layout; none where it is sharded.
     files : int
-        Shards, or chunks.
+        Shards, or chunks. Where a hash spreads millions of chunks over shards, how many shards
+        there may be: that some stay empty is next to impossible, or makes no odds.
     bytes : int
         Of the voxels before they are encoded.
     """
@@ -76,6 +82,12 @@ def _stats_of(info: VolumeInfo, scale: ScaleInfo) -> ScaleStats:
     chunks = scale.grid.count
     folders, files = x * (1 + y), chunks
     if scale.sharding is not None:
-        folders, files = 0, ShardGrid(scale.sharding, scale.grid.shape).count
+        folders, files = 0, _shard_count(scale.sharding, scale.grid)
     size = math.prod(scale.size) * info.num_channels * info.dtype.itemsize
     return ScaleStats(scale.key, chunks, folders, files, size)
+
+
+def _shard_count(spec: ShardingSpec, grid: ChunkGrid) -> int:
+    if spec.hash != "identity" and grid.count > _MOST_HASHED:
+        return min(1 << spec.shard_bits, grid.count)
+    return ShardGrid(spec, grid.shape).count
