@@ -219,7 +219,7 @@ def test_memory_bounds_what_compute_scales_holds_and_changes_no_byte(tmp_path):
     levels = [(shape, (1, 1, 1), (0, 0, 0)), ((450, 400, 35), (2, 2, 2), (0, 0, 0))]
     source = np.arange(np.prod(shape), dtype=np.uint32).reshape(shape)
     np.save(tmp_path / "v.npy", source)
-    for name, memory in (("wide", "1G"), ("narrow", "128M")):
+    for name, memory in (("wide", "1G"), ("narrow", "136M")):
         dest = make_info(tmp_path / name, scales=levels, data_type="uint32")
         info = json.loads((dest / "info").read_text())
         for scale in info["scales"]:

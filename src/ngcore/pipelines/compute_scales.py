@@ -90,13 +90,16 @@ def compute_scales(
         )
     for scale in info.scales:
         make_encoding(info, scale)  # raises where the encoding can't hold such voxels
+    source = open_scale(
+        opened.scales[0], os.fspath(dest), AskedGeometry(), workers=asked.thread_count
+    )
     conversion = Conversion(
         info,
         ValueMapping(info.dtype, info.dtype),
         Downsampling(method, outside_value),
-        plan_for(info, factors, _Z, asked),
+        # Rows of the finest scale are those of its chunks, so no row is ever kept aside.
+        plan_for(info, factors, _Z, asked, source_bytes=source.decoding_bytes),
     )
-    source = open_scale(opened.scales[0], os.fspath(dest), AskedGeometry())
     with source:
         digests = write_chunks(conversion, source, asked, dest, progress, first_is_written=True)
     parameters = {"downsampling": method, "outside_value": outside_value}

@@ -178,7 +178,7 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
     if is_volume:
         from ngcore.readers.precomputed import open_precomputed
 
-        return open_precomputed(path, name, asked)
+        return open_precomputed(path, name, asked, workers=choices.workers)
     if lower.endswith(MGH_ENDINGS):
         from ngcore.readers.mgh import open_mgh
 

@@ -6,6 +6,10 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/vo
 from __future__ import annotations
 
 import json
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +27,9 @@ if TYPE_CHECKING:
     from ngcore.readers.base import Vec3, VolumeType, Window
 
 
-def open_precomputed(path: Path, name: str, asked: AskedGeometry) -> PrecomputedSource:
+def open_precomputed(
+    path: Path, name: str, asked: AskedGeometry, *, workers: int | None = None
+) -> PrecomputedSource:
     """Open the finest scale of a volume; its type, geometry and `transform.json` stay.
 
     Raises
@@ -54,10 +60,12 @@ def open_precomputed(path: Path, name: str, asked: AskedGeometry) -> Precomputed
         suggested_type=SuggestedType(kind, "the volume's info says so"),
         notes=placement.notes,
     )
-    return PrecomputedSource(header, scale)
+    return PrecomputedSource(header, scale, workers=workers)
 
 
-def open_scale(scale: volume.ScaleArray, name: str, asked: AskedGeometry) -> PrecomputedSource:
+def open_scale(
+    scale: volume.ScaleArray, name: str, asked: AskedGeometry, *, workers: int | None = None
+) -> PrecomputedSource:
     """Open a scale of a volume that was opened already; it is an array with a resolution."""
     header = SourceHeader(
         name=name,
@@ -67,7 +75,7 @@ def open_scale(scale: volume.ScaleArray, name: str, asked: AskedGeometry) -> Pre
         voxel_offset=asked.voxel_offset or scale.voxel_offset,
         suggested_type=SuggestedType("image", "an array doesn't say that it holds labels"),
     )
-    return PrecomputedSource(header, scale)
+    return PrecomputedSource(header, scale, workers=workers)
 
 
 def _transform(opened: volume.Volume, name: str) -> Affine | None:
@@ -87,10 +95,21 @@ class PrecomputedSource(Source):
     """One scale of a volume. Each chunk is decoded once where planes are read in order.
 
     Planes of a row of chunks that is only partly asked for are kept until another row is.
+
+    Parameters
+    ----------
+    header : SourceHeader
+    scale : ScaleArray
+    workers : int, optional
+        Chunks decoded at a time; default the number of processors.
     """
 
-    def __init__(self, header: SourceHeader, scale: volume.ScaleArray) -> None:
+    def __init__(
+        self, header: SourceHeader, scale: volume.ScaleArray, *, workers: int | None = None
+    ) -> None:
         self.header = header
+        self._workers = workers or os.cpu_count() or 1
+        self._executor: ThreadPoolExecutor | None = None
         self._scale = scale
         self._depth = scale.chunk_size[2]
         self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
@@ -102,9 +121,15 @@ class PrecomputedSource(Source):
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes of one row of chunks, twice: as it is decoded, and as it is kept."""
-        rows = min(self._depth, self.shape[2])
-        return 2 * rows * self.header.byte_count // self.shape[2]
+        """Bytes of one row of chunks, which is kept, and of the chunks that are decoded."""
+        return self.row_planes * self.header.byte_count // self.shape[2] + self.decoding_bytes
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Bytes of what `read` holds of whole rows: a chunk for each thread, encoded and not."""
+        sides = zip(self._scale.chunk_size, self.shape, strict=False)
+        voxels = math.prod(min(chunk, size) for chunk, size in sides)
+        return 2 * self._workers * voxels * self.shape[3] * self.dtype.itemsize
 
     def read(
         self,
@@ -124,7 +149,7 @@ class PrecomputedSource(Source):
             last = min(stop, row_stop)
             part = out[:, :, first - start : last - start]
             if (first, last) == (row_start, row_stop):
-                self._scale.read(self._box(x, y, first, last), part)
+                self._fill_row(part, x, y, first, last)
             else:
                 planes = self._row(row, (x, y), row_start, row_stop)
                 part[...] = planes[:, :, first - row_start : last - row_start]
@@ -133,8 +158,41 @@ class PrecomputedSource(Source):
     def _row(self, row: int, window: Window, start: int, stop: int) -> np.ndarray[Any, Any]:
         if self._kept is None or self._kept[:2] != (row, window):
             self._kept = None
-            self._kept = (row, window, self._scale.read(self._box(*window, start, stop)))
+            x, y = window
+            shape = (x.stop - x.start, y.stop - y.start, stop - start, self.shape[3])
+            planes = np.empty(shape, self.dtype, order="F")
+            self._fill_row(planes, x, y, start, stop)
+            self._kept = (row, window, planes)
         return self._kept[2]
+
+    def _fill_row(
+        self, out: np.ndarray[Any, Any], x: slice, y: slice, start: int, stop: int
+    ) -> None:
+        """Fill `out` with a row of chunks; those that share a place on the y axis in one task."""
+        height = self._scale.chunk_size[1]
+        inner = range((y.start // height + 1) * height, y.stop, height)
+        edges = [y.start, *inner, y.stop]
+        if len(edges) == 2 or self._workers == 1:
+            self._scale.read(self._box(x, y, start, stop), out)
+            return
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._workers, "ngcore-chunks")
+        futures = [
+            self._executor.submit(
+                self._scale.read,
+                self._box(x, slice(first, last), start, stop),
+                out[:, first - y.start : last - y.start],
+            )
+            for first, last in pairwise(edges)
+        ]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            # After an error nothing may go on writing to the caller's memory.
+            for future in futures:
+                future.cancel()
+            wait(futures)
 
     def _box(self, x: slice, y: slice, start: int, stop: int) -> Box:
         origin = self._scale.voxel_offset
@@ -143,5 +201,8 @@ class PrecomputedSource(Source):
         return Box(first, last)
 
     def close(self) -> None:
-        """Let go of the planes that are kept."""
+        """Let go of the planes that are kept, and end the threads."""
         self._kept = None
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
