@@ -195,7 +195,7 @@ conversions = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=amount(20, 600), deadline=None)
+@settings(max_examples=amount(60, 600), deadline=None)
 @given(conversions)
 def test_any_volume_is_read_back_with_every_scale_as_the_oracle_makes_it(case):
     voxels = random_voxels(case["shape"], case["data_type"]).copy(case["order"])
@@ -235,7 +235,7 @@ def convert_within(buffer_bytes, source, dest, **options):
     return plan
 
 
-@settings(max_examples=amount(12, 300), deadline=None)
+@settings(max_examples=amount(40, 300), deadline=None)
 @given(conversions, st.integers(9, 16))
 def test_bytes_do_not_depend_on_the_memory_there_is(case, log_bytes):
     voxels = random_voxels(case["shape"], "uint8").copy(case["order"])
