@@ -16,7 +16,7 @@ from real_data import nilearn_data
 from serving import running
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from browser import Neuroglancer
@@ -313,6 +313,14 @@ def small(neuroglancer: Neuroglancer, name: str) -> Path:
     )
 
 
+@pytest.fixture
+def fresh_page_after(neuroglancer: Neuroglancer) -> Iterator[None]:
+    """Leave no failed chunk behind: the client remembers them, and later tests share its page."""
+    yield
+    neuroglancer.start()
+
+
+@pytest.mark.usefixtures("fresh_page_after")
 def test_harness_sees_a_truncated_chunk(neuroglancer: Neuroglancer) -> None:
     dest = small(neuroglancer, "truncated")
     (chunk,) = dest.glob("*_*_*/0-*")
@@ -321,6 +329,7 @@ def test_harness_sees_a_truncated_chunk(neuroglancer: Neuroglancer) -> None:
         show(neuroglancer, dest)
 
 
+@pytest.mark.usefixtures("fresh_page_after")
 def test_harness_sees_a_missing_chunk(neuroglancer: Neuroglancer) -> None:
     dest = small(neuroglancer, "missing")
     (chunk,) = dest.glob("*_*_*/0-*")
@@ -329,6 +338,7 @@ def test_harness_sees_a_missing_chunk(neuroglancer: Neuroglancer) -> None:
         show(neuroglancer, dest)
 
 
+@pytest.mark.usefixtures("fresh_page_after")
 def test_harness_sees_a_broken_source(neuroglancer: Neuroglancer) -> None:
     dest = small(neuroglancer, "broken")
     state = shown_state(neuroglancer, dest)
