@@ -33,7 +33,7 @@ $(VENV)/made:
 	touch $@
 
 # One wheel serves every Python: its tag must say abi3.
-dist/made: $(VENV)/made $(SOURCES)
+dist/made: $(SOURCES) | $(VENV)/made
 	rm -rf dist
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 	ls dist/*-abi3-*.whl
