@@ -8,13 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ngcore.errors import InputError
 from ngcore.formats.json_members import dump
 from ngcore.formats.sharding import ShardingSpec
-from ngcore.pipelines.options import ConvertOptions, VolumeKind
-from ngcore.pipelines.prepare import open_for, transform_json
+from ngcore.pipelines.options import ConvertOptions
+from ngcore.pipelines.prepare import decide_content, open_for, transform_json
 from ngcore.storage import LocalStore
-from ngcore.values import choose_output_type
 
 logger = logging.getLogger(__name__)
 
@@ -53,37 +51,15 @@ def generate_fullres_info(
     """
     asked = ConvertOptions(**options)
     with open_for(source, asked) as opened:
-        suggested = opened.suggested_type
-        kind: VolumeKind = suggested.type if asked.type == "auto" else asked.type
-        if asked.type == "auto":
-            logger.info("%s: taken as %s, since %s", opened.name, kind, suggested.reason)
-        for note in opened.notes:
-            logger.warning(note)
-        channels = opened.shape[3]
-        if kind == "segmentation" and channels > 1:
-            raise InputError(
-                f"{opened.name}: a segmentation has one channel, got shape {opened.shape}; "
-                "pass --type image"
-            )
-        mapping = choose_output_type(
-            opened.dtype,
-            opened.slope,
-            opened.intercept,
-            is_label=kind == "segmentation",
-            data_type=asked.data_type,
-            input_min=asked.input_min,
-            input_max=asked.input_max,
-            name=opened.name,
-        )
-        if opened.resolution_nm is None:
-            raise InputError(
-                f"{opened.name} says nothing of the size of its voxels; "
-                "pass --resolution X,Y,Z in nanometres"
-            )
+        kind, mapping, resolution, notes = decide_content(opened, asked)
+        for note in notes:
+            logger.info(note)
+        for warning in opened.notes:
+            logger.warning(warning)
         scale: dict[str, Any] = {
             "encoding": "raw",
             "size": opened.shape[:3],
-            "resolution": opened.resolution_nm,
+            "resolution": resolution,
             "voxel_offset": opened.voxel_offset,
         }
         if sharding is not None:
@@ -91,12 +67,12 @@ def generate_fullres_info(
         info = {
             "type": kind,
             "data_type": mapping.output.name,
-            "num_channels": channels,
+            "num_channels": opened.shape[3],
             "scales": [scale],
         }
         store = LocalStore(dest)
         store.put(FULLRES_NAME, dump(info).encode())
-        transform = transform_json(opened, opened.resolution_nm, opened.voxel_offset)
+        transform = transform_json(opened, resolution, opened.voxel_offset)
         store.put("transform.json", transform)
     path = Path(dest) / FULLRES_NAME
     logger.info("wrote %s and transform.json; next is generate-scales-info", path)

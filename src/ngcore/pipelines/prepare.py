@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,32 +77,39 @@ def open_for(source: object, options: ConvertOptions) -> Source:
     )
 
 
-def prepare(
-    source: Source, options: ConvertOptions, *, identity: Mapping[str, str] | None = None
-) -> Conversion:
-    """Decide how a source becomes a volume; reads no voxels.
+class Content(NamedTuple):
+    """What a volume of a source will hold.
 
-    Parameters
+    Attributes
     ----------
-    source : Source
-        What to convert.
-    options : ConvertOptions
-        What was asked for.
-    identity : mapping of str to str, optional
-        What tells the source from another one; see `ngcore.pipelines.identity`.
+    kind : "image" or "segmentation"
+    mapping : ValueMapping
+        From stored values to those of the volume's data type.
+    resolution : tuple of float, (x, y, z), in nanometres
+    notes : tuple of str
+        What was chosen without being asked, one line each.
+    """
+
+    kind: VolumeKind
+    mapping: ValueMapping
+    resolution: tuple[float, float, float]
+    notes: tuple[str, ...]
+
+
+def decide_content(source: Source, options: ConvertOptions) -> Content:
+    """Decide whether a source is an image or a segmentation, and what its values become.
 
     Raises
     ------
     InputError
-        If the source can't become such a volume.
+        If the source can't become such a volume, or does not say how large its voxels are.
     """
     suggested = source.suggested_type
     kind: VolumeKind = suggested.type if options.type == "auto" else options.type
-    notes = []
+    notes: tuple[str, ...] = ()
     if options.type == "auto":
-        notes.append(f"{source.name}: taken as {kind}, since {suggested.reason}")
-    num_channels = source.shape[3]
-    if kind == "segmentation" and num_channels > 1:
+        notes = (f"{source.name}: taken as {kind}, since {suggested.reason}",)
+    if kind == "segmentation" and source.shape[3] > 1:
         raise InputError(
             f"{source.name}: a segmentation has one channel, got shape {source.shape}; "
             "pass --type image"
@@ -122,13 +129,36 @@ def prepare(
             f"{source.name} says nothing of the size of its voxels; "
             "pass --resolution X,Y,Z in nanometres"
         )
+    return Content(kind, mapping, source.resolution_nm, notes)
+
+
+def prepare(
+    source: Source, options: ConvertOptions, *, identity: Mapping[str, str] | None = None
+) -> Conversion:
+    """Decide how a source becomes a volume; reads no voxels.
+
+    Parameters
+    ----------
+    source : Source
+        What to convert.
+    options : ConvertOptions
+        What was asked for.
+    identity : mapping of str to str, optional
+        What tells the source from another one; see `ngcore.pipelines.identity`.
+
+    Raises
+    ------
+    InputError
+        If the source can't become such a volume.
+    """
+    kind, mapping, resolution, notes = decide_content(source, options)
     info, factors = make_info(
         options,
         kind,
         data_type=mapping.output.name,
         size=source.shape[:3],
-        num_channels=num_channels,
-        resolution=source.resolution_nm,
+        num_channels=source.shape[3],
+        resolution=resolution,
         voxel_offset=source.voxel_offset,
     )
     for scale in info.scales:
@@ -161,7 +191,7 @@ def prepare(
                 "gzip": options.is_gzipped,
             },
         },
-        tuple(notes),
+        notes,
         source.notes,
     )
 
