@@ -14,6 +14,7 @@ from PIL import Image
 import ngcore
 from ngcore.formats.segment_colours import default_colours
 from ngcore.pipelines.labels import write_labels
+from ngcore.server.view import name_volumes, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,9 +100,14 @@ def test_hovering_shows_the_name_of_the_label(neuroglancer: Neuroglancer, atlas:
 def test_colours_are_those_of_the_table_and_else_those_of_the_client(
     neuroglancer: Neuroglancer, atlas: Path
 ) -> None:
-    """The file of colours is what a state takes as it is; a label without one has the client's."""
-    colours = json.loads((atlas / "segment_properties/colors.json").read_text())
-    show(neuroglancer, segmentColors=colours)
+    """`ngcore view` puts them in its state; a label without one has the client's."""
+    volumes = name_volumes([atlas])
+    state = state_of(
+        volumes, {name: neuroglancer.source("atlas") for name in volumes}, space="world"
+    )
+    (layer,) = state["layers"]
+    assert layer["segmentColors"].keys() == {"9", "17", str(BIG)}
+    show(neuroglancer, segmentColors=layer["segmentColors"])
     pixels = _pixels(neuroglancer)
     for colour in [(220, 216, 20), (0, 118, 14), (103, 255, 255)]:
         assert _share(pixels, colour) > 0.03

@@ -38,9 +38,14 @@ def parse_hex(text: str) -> Colour | None:
     return red, green, blue
 
 
+def hex_of(colour: Colour) -> str:
+    """Return a colour as states have it, such as ``#ff8000``."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
 def encode_colours(colours: Mapping[int, Colour]) -> bytes:
     """Return the file of a table's colours, in the order of the ids."""
-    members = {str(key): "#{:02x}{:02x}{:02x}".format(*colours[key]) for key in sorted(colours)}
+    members = {str(key): hex_of(colours[key]) for key in sorted(colours)}
     return dump(members).encode()
 
 

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import numpy as np
 
 from ngcore.errors import FormatError
+from ngcore.formats.segment_colours import hex_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ngcore.formats.info import VolumeInfo
+    from ngcore.formats.segment_colours import Colour
 
 Space = Literal["native", "world"]
 Number = int | float
@@ -68,6 +70,9 @@ class VolumeLayer:
         Of an image; None leaves the range to the client.
     labels : tuple of int
         Labels of a segmentation that are shown at the start; none shows all, without meshes.
+    colours : mapping of int to (red, green, blue)
+        Of a label table; labels without one have the client's. Only those of `labels` get into
+        the state, which is part of a URL.
     """
 
     name: str
@@ -76,6 +81,7 @@ class VolumeLayer:
     volume_to_world_nm: NDArray[np.float64] | None = None
     brightness: ValueRange | None = None
     labels: tuple[int, ...] = ()
+    colours: Mapping[int, Colour] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         matrix = self.volume_to_world_nm
@@ -228,6 +234,12 @@ def _layer(
     state: State = {"type": layer.info.type, "name": layer.name, "source": source}
     if layer.is_segmentation:
         state["segments"] = [str(label) for label in layer.labels]
+        if colours := {
+            str(label): hex_of(layer.colours[label])
+            for label in layer.labels
+            if label in layer.colours
+        }:
+            state["segmentColors"] = colours
         state["selectedAlpha"] = 0.4 if below else 0.8
         state["tab"] = "segments"
     else:

@@ -10,12 +10,14 @@ import io
 import itertools
 import logging
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import ngcore.volume
-from ngcore.errors import InputError, NgcoreError
+from ngcore.errors import FormatError, InputError, NgcoreError
+from ngcore.pipelines.labels import segment_colours
 from ngcore.server.states import ValueRange, VolumeLayer, read_transform
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ngcore.formats.segment_colours import Colour
     from ngcore.volume import ScaleArray, Volume
 
 logger = logging.getLogger(__name__)
@@ -76,9 +79,12 @@ def survey(path: Path, name: str, url: str) -> VolumeLayer:
             brightness = _brightness(volume)
     except NgcoreError as error:
         logger.warning("%s is shown without a look at its voxels: %s", path, error)
-    return VolumeLayer(
-        layer.name, layer.url, layer.info, layer.volume_to_world_nm, brightness, labels
-    )
+    colours: dict[int, Colour] = {}
+    try:
+        colours = segment_colours(volume.store, volume.info)
+    except FormatError as error:
+        logger.warning("%s is shown without the colours of its label table: %s", path, error)
+    return replace(layer, brightness=brightness, labels=labels, colours=colours)
 
 
 def volume_transform(volume: Volume, path: Path) -> NDArray[np.float64] | None:
