@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -205,6 +206,49 @@ def test_unwritable_destination_is_one_line(brain, capsys):
         pytest.skip("no folder here that root can't write to")
     assert run(["convert", str(brain), "/proc/ngcore-test"]) == 2
     assert "can't be written" in one_error_line(capsys)
+
+
+def without_root(run_as_nobody):
+    """Do something with the rights of a user who owns nothing, whoever runs the tests."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        return run_as_nobody()
+    finally:
+        if was_root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
+def test_unwritable_folder_for_temporary_files_is_one_line(tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "a.npy", np.ones((8, 8, 8), np.uint8))
+    (tmp_path / "locked").mkdir(mode=0o555)
+    open_folder = tmp_path / "open"
+    open_folder.mkdir()
+    open_folder.chmod(0o777)
+    monkeypatch.chdir(tmp_path)  # another user may not enter the folders above
+    arguments = ["convert", "a.npy", "open/out", "--resolution", "1,1,1", "--tmp", "locked"]
+    assert without_root(lambda: run(arguments)) == 2
+    assert "locked" in one_error_line(capsys)
+    assert not any(open_folder.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
+def test_volume_that_can_not_be_removed_is_one_line(capsys):
+    # Not below tmp_path: its parents are closed to other users.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        np.save(folder / "a.npy", np.ones((8, 8, 8), np.uint8))
+        arguments = ["convert", f"{name}/a.npy", f"{name}/out", "--resolution", "1,1,1"]
+        assert run(arguments) == 0
+        (folder / "out").chmod(0o777)
+        (folder / "out/1_1_1").chmod(0o555)
+        assert without_root(lambda: run([*arguments, "--overwrite"])) == 2
+        assert "can't be removed" in one_error_line(capsys)
+        assert not (folder / "out/info").exists()
+        (folder / "out/1_1_1").chmod(0o755)
 
 
 def test_destination_in_use_is_refused(brain, tmp_path, capsys):

@@ -240,7 +240,22 @@ def remove_volume_files(path: Path, info: VolumeInfo) -> None:
     """Remove the chunks and shards that `info` names, and the folders this empties.
 
     Files that are no chunk or shard of it stay, and so do meshes, skeletons and properties.
+
+    Raises
+    ------
+    DestinationError
+        If a file can't be removed.
     """
+    try:
+        _remove_chunk_files(path, info)
+    except OSError as error:
+        raise DestinationError(
+            f"{error.filename} can't be removed: {error.strerror}; make it writable, or choose "
+            "another folder"
+        ) from error
+
+
+def _remove_chunk_files(path: Path, info: VolumeInfo) -> None:
     for scale in info.scales:
         folder = path / scale.key
         if not folder.is_dir() or path.resolve() not in folder.resolve().parents:

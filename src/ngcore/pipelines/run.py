@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ngcore.errors import InputError
 from ngcore.execution.threads import ThreadPool
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.digest import ScaleDigest, digested
@@ -103,7 +104,7 @@ class Run:
 
     def run(self) -> Outcome:
         """Write every chunk of every scale."""
-        with tempfile.TemporaryDirectory(prefix=".ngcore-", dir=self._tmp) as tmp:
+        with _temporary_folder(self._tmp) as tmp:
             self._tmp = Path(tmp)
             self._open_writers()
             try:
@@ -240,6 +241,15 @@ class Run:
         if self._journal is None or not self._journal.is_resumed:
             return False
         return self._journal.is_written(self._writers[scale].file_of(cell))
+
+
+def _temporary_folder(parent: Path) -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix=".ngcore-", dir=parent)
+    except OSError as error:
+        raise InputError(
+            f"{parent} can't hold temporary files: {error.strerror}; pass --tmp DIR that can"
+        ) from error
 
 
 class _ChunkBuffer(threading.local):
