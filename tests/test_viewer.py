@@ -28,6 +28,8 @@ LAYOUTS = {
     "sharded": {},
     "sharded-raw": {"gzip": False},
     "flat": {"sharding": False},
+    "flat-gz": {"sharding": False, "gzip": True},
+    "nested": {"sharding": False, "layout": "nested"},
     "nested-gz": {"sharding": False, "layout": "nested", "gzip": True},
 }
 RNG = np.random.default_rng(20)

@@ -75,6 +75,8 @@ class Journal:
                         f"is {now} now; resume with the same source and options, or pass "
                         "--overwrite to start again"
                     )
+        # The recorded boot id stays that of the first run: files from before a loss of power must
+        # never be trusted for the sake of those written after it.
         boot = _boot_id()
         if boot is not None and recorded.get("boot") == boot:
             self._trusted = None
