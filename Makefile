@@ -84,7 +84,8 @@ bench-convert: $(VENV)/installed
 
 # The same suite on kernels that check every index and assert every bound.
 checked: $(VENV)/test-installed
-	$(PIP) install --quiet --force-reinstall --no-deps --config-settings=cmake.define.NGCORE_CHECKED=ON .
+	$(PIP) install --quiet --force-reinstall --no-deps --config-settings=cmake.define.NGCORE_CHECKED=ON \
+		--config-settings=build-dir=build/checked .
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 	rm -f $(VENV)/installed $(VENV)/test-installed
 
