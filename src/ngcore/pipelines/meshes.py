@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 import os
 import re
@@ -19,7 +18,7 @@ import numpy as np
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
 from ngcore.formats import gzip
 from ngcore.formats.json_members import dump, shown
-from ngcore.formats.mesh import Mesh, affine_mm_to_nm, checked_affine
+from ngcore.formats.mesh import Mesh, affine_mm_to_nm
 from ngcore.formats.mesh_legacy import (
     LEGACY_MESH_TYPE,
     check_fragment_name,
@@ -30,6 +29,7 @@ from ngcore.formats.mesh_legacy import (
     manifest_name,
     mesh_info_type,
 )
+from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.formats.vtk import encode_vtk
 from ngcore.readers.meshes import mesh_stem, read_mesh
 from ngcore.storage.local import LocalStore
@@ -284,17 +284,14 @@ def _world_to_native(store: Store, space: str) -> NDArray[np.float64] | None:
         return None
     if space != "world":
         raise InputError(f"space must be native or world, got {space!r}")
-    name = "transform.json"
-    data = store.get(name)
+    data = store.get(TRANSFORM_NAME)
     if data is None:
         raise InputNotFoundError(
-            f"{store.location} holds no {name}, which --space world needs; "
+            f"{store.location} holds no {TRANSFORM_NAME}, which --space world needs; "
             "pass --space native or --coord-transform"
         )
-    try:
-        return checked_affine(np.linalg.inv(checked_affine(json.loads(data))))
-    except (ValueError, RecursionError) as error:  # InputError is a ValueError too
-        raise FormatError(f"{store.location}/{name} is no 4x4 matrix: {error}") from error
+    world_nm = parse_transform(data, f"{store.location}/{TRANSFORM_NAME}")
+    return np.asarray(np.linalg.inv(world_nm))
 
 
 def _check_writable(folder: Path) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ngcore.affines import Affine, checked_affine, world_nm_to_affine
-from ngcore.errors import FormatError
+from ngcore.affines import Affine, world_nm_to_affine
+from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 
 if TYPE_CHECKING:
     from ngcore.volume import ScaleArray, Volume
-
-_NAME = "transform.json"
 
 
 def world_transform(volume: Volume) -> Affine | None:
@@ -24,18 +21,10 @@ def world_transform(volume: Volume) -> Affine | None:
     FormatError
         `transform.json` holds no 4x4 affine matrix that can be inverted.
     """
-    document = volume.store.get(_NAME)
+    document = volume.store.get(TRANSFORM_NAME)
     if document is None:
         return None
-    where = f"{volume.store.location}/{_NAME}"
-    try:
-        matrix = np.array(json.loads(document), dtype=np.float64)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise FormatError(f"{where} is not a matrix of numbers: {error}; remove it") from error
-    try:
-        return checked_affine(matrix, where)
-    except FormatError as error:
-        raise FormatError(f"{where} is no invertible 4x4 affine matrix; remove it") from error
+    return parse_transform(document, f"{volume.store.location}/{TRANSFORM_NAME}")
 
 
 def has_world(transform: Affine | None) -> bool:

@@ -5,7 +5,6 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/vo
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -16,8 +15,8 @@ import numpy as np
 
 from ngcore import volume
 from ngcore.affines import Affine, world_nm_to_affine
-from ngcore.errors import FormatError
 from ngcore.formats.chunks import Box
+from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.readers.base import Source, SourceHeader, SuggestedType
 from ngcore.readers.geometry import AskedGeometry, place
 
@@ -79,16 +78,10 @@ def open_scale(
 
 
 def _transform(opened: volume.Volume, name: str) -> Affine | None:
-    document = opened.store.get("transform.json")
+    document = opened.store.get(TRANSFORM_NAME)
     if document is None:
         return None
-    try:
-        matrix = np.array(json.loads(document), dtype=np.float64)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise FormatError(f"{name}/transform.json: no matrix of numbers: {error}") from error
-    if matrix.shape != (4, 4):
-        raise FormatError(f"{name}/transform.json: expected a 4x4 matrix, got {matrix.shape}")
-    return matrix
+    return parse_transform(document, f"{name}/{TRANSFORM_NAME}")
 
 
 class PrecomputedSource(Source):

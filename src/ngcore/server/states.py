@@ -115,21 +115,6 @@ class VolumeLayer:
         return np.diag([*map(float, self.info.scales[0].resolution), 1.0])
 
 
-def read_transform(text: str | bytes, where: str) -> NDArray[np.float64]:
-    """Parse a `transform.json`.
-
-    Raises
-    ------
-    FormatError
-        It is not a matrix of numbers.
-    """
-    try:
-        return np.array(json.loads(text), dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        message = f"{where} is not a matrix of numbers in JSON ({error}); convert again"
-        raise FormatError(message) from error
-
-
 def viewer_state(layers: Sequence[VolumeLayer], *, space: Space = "world") -> State:
     """Return a Neuroglancer state that shows volumes together.
 

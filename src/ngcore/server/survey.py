@@ -18,7 +18,8 @@ import numpy as np
 import ngcore.volume
 from ngcore.errors import FormatError, InputError, NgcoreError
 from ngcore.pipelines.labels import segment_colours
-from ngcore.server.states import ValueRange, VolumeLayer, read_transform
+from ngcore.pipelines.world import world_transform
+from ngcore.server.states import ValueRange, VolumeLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def survey(path: Path, name: str, url: str) -> VolumeLayer:
         name=name or path.resolve().name,
         url=url,
         info=volume.info,
-        volume_to_world_nm=volume_transform(volume, path),
+        volume_to_world_nm=world_transform(volume),
     )
     brightness: ValueRange | None = None
     labels: tuple[int, ...] = ()
@@ -85,12 +86,6 @@ def survey(path: Path, name: str, url: str) -> VolumeLayer:
     except FormatError as error:
         logger.warning("%s is shown without the colours of its label table: %s", path, error)
     return replace(layer, brightness=brightness, labels=labels, colours=colours)
-
-
-def volume_transform(volume: Volume, path: Path) -> NDArray[np.float64] | None:
-    """Return the matrix of the `transform.json` beside the volume's `info`, or None."""
-    text = volume.store.get("transform.json")
-    return None if text is None else read_transform(text, f"{path / 'transform.json'}")
 
 
 def _samples(volume: Volume, voxels: int) -> Iterator[NDArray[np.generic]]:
@@ -163,7 +158,7 @@ def thumbnail(path: Path) -> bytes:
     """
     volume = ngcore.volume.open(path)
     scale = _picture_scale(volume)
-    matrix = volume_transform(volume, path)
+    matrix = world_transform(volume)
     voxels, spacing = _canonical_slice(scale, matrix)
     if volume.info.type == "segmentation":
         picture = _label_colours(voxels[..., 0])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import posixpath
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ngcore.errors import FormatError, StorageError
 from ngcore.formats.digest import ALGORITHM
+from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.pipelines.checks.files import read_limited
 from ngcore.pipelines.destination import WORK_FOLDER
 from ngcore.pipelines.provenance import TASK, last_method
@@ -82,13 +79,12 @@ def read_provenance(store: LocalStore, findings: Findings) -> Provenance:
 
 def check_transform(store: LocalStore, findings: Findings) -> None:
     """Check that transform.json, if it is there, is an affine matrix that can be inverted."""
-    name = "transform.json"
     try:
-        document = read_limited(store, name, _MAX_SIZE)
+        document = read_limited(store, TRANSFORM_NAME, _MAX_SIZE)
         if document is not None:
-            _check_matrix(document)
+            parse_transform(document, "it")
     except FormatError as error:
-        findings.error("transform", name, error)
+        findings.error("transform", TRANSFORM_NAME, error)
 
 
 def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> None:
@@ -107,32 +103,3 @@ def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> Non
             )
         elif name.removesuffix(".gz") not in _KNOWN and name not in first_parts:
             findings.warning("stray", name, "belongs to nothing that info names")
-
-
-def _check_matrix(document: bytes) -> None:
-    try:
-        rows = json.loads(document.decode())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"not JSON: {error}") from error
-    is_matrix = (
-        isinstance(rows, list)
-        and len(rows) == 4
-        and all(isinstance(row, list) and len(row) == 4 for row in rows)
-        and all(_is_number(value) for row in rows for value in row)
-    )
-    if not is_matrix:
-        raise FormatError("four rows of four finite numbers expected")
-    if rows[3] != [0, 0, 0, 1]:
-        raise FormatError(f"[3]: the last row must be [0, 0, 0, 1], got {rows[3]}")
-    scales = np.linalg.svd(np.array(rows, np.float64)[:3, :3], compute_uv=False)
-    if not scales[2] > scales[0] * 1e-12:
-        raise FormatError("the matrix is singular: it flattens the volume")
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
