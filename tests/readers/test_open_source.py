@@ -8,8 +8,8 @@ from ngcore.errors import InputError
 from ngcore.readers import open_source
 from ngcore.readers.array import MemorySource
 from ngcore.readers.raw import RawSource
-from ngcore.readers.slices import SlicesSource
-from ngcore.readers.tiff import TiffStackSource
+from ngcore.readers.slices.folder import SlicesSource
+from ngcore.readers.slices.tiff import TiffStackSource
 from volume_files import save_nifti, voxels
 
 

@@ -25,7 +25,7 @@ def preview(dest: str, out: str, *, size: int) -> None:
     Example:
       ngcore preview brain brain.png
     """  # noqa: D301 - click wants the escape
-    from ngcore.pipelines.preview import preview as write_preview
+    from ngcore.pipelines.preview.middle_slices import preview as write_preview
 
     write_preview(dest, out, size=size)
 

@@ -35,7 +35,7 @@ from ngcore.formats.segment_properties import (
 )
 from ngcore.pipelines.chunk_scan import scan_chunks
 from ngcore.pipelines.world import world_transform
-from ngcore.readers.label_tables import read_label_table
+from ngcore.readers.labels.tables import read_label_table
 from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from ngcore.formats.info import VolumeInfo
     from ngcore.pipelines.chunk_scan import Progress
-    from ngcore.readers.label_rows import Label
+    from ngcore.readers.labels.rows import Label
     from ngcore.storage.base import Store
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def write_labels(
     dest : str or path
         The folder of the volume.
     table : str or Path
-        What `ngcore.readers.label_tables.read_label_table` reads.
+        What `ngcore.readers.labels.tables.read_label_table` reads.
     measure : bool
         Add the voxels and the volume in mm^3 of each segment.
     workers : int, optional

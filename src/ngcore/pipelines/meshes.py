@@ -31,7 +31,7 @@ from ngcore.formats.mesh_legacy import (
 )
 from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.formats.vtk import encode_vtk
-from ngcore.readers.meshes import mesh_stem, read_mesh
+from ngcore.readers.meshes.reading import mesh_stem, read_mesh
 from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def mesh_to_precomputed(
     Parameters
     ----------
     mesh : str or Path
-        What `ngcore.readers.meshes.read_mesh` reads, in millimetres.
+        What `ngcore.readers.meshes.reading.read_mesh` reads, in millimetres.
     dest : str or Path
         The folder of the volume.
     mesh_dir : str, optional
@@ -149,7 +149,7 @@ def mesh_to_vtk(
     Parameters
     ----------
     mesh : str or Path
-        What `ngcore.readers.meshes.read_mesh` reads, in millimetres.
+        What `ngcore.readers.meshes.reading.read_mesh` reads, in millimetres.
     out : str or Path
         The file to write; replaced if it is there.
     coord_transform : 12 or 16 numbers, optional

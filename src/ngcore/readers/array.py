@@ -12,7 +12,12 @@ import numpy as np
 from ngcore.errors import InputError
 from ngcore.readers.base import Source, SourceHeader, SuggestedType
 from ngcore.readers.geometry import AskedGeometry, place, shape_with_channels
-from ngcore.readers.raw import AxisOrder, cheapest_memory_order, slowest_spatial_axis
+from ngcore.readers.raw import (
+    AxisOrder,
+    ReadableSource,
+    cheapest_memory_order,
+    slowest_spatial_axis,
+)
 from ngcore.readers.type_hints import suggest_type
 
 if TYPE_CHECKING:
@@ -111,7 +116,7 @@ def _four_axes(array: np.ndarray[Any, Any], colors: int) -> np.ndarray[Any, Any]
     return array[(slice(None),) * 4 + (0,) * (array.ndim - 4)]
 
 
-class MemorySource(Source):
+class MemorySource(ReadableSource):
     """A NumPy array, or a memory map: shape (x, y, z, channel), any strides and byte order."""
 
     is_random_access = True
@@ -136,7 +141,7 @@ class MemorySource(Source):
         np.copyto(out, self._array[self.check_read(start, stop, out, window)])
 
 
-class SlicedSource(Source):
+class SlicedSource(ReadableSource):
     """Anything that gives a NumPy array for a tuple of slices; used from one thread at a time."""
 
     def __init__(self, header: SourceHeader, array: ArrayLike) -> None:

@@ -234,15 +234,13 @@ class Source(ABC):
             If reading fails while running.
         """
 
+    @abstractmethod
     def spooled(self, path: Path) -> Source:
         """Unpack the whole input once into a raw file at `path`; return a source that reads it.
 
         The returned source is random access. This source is finished and closed; the caller
         removes the file after closing the returned one.
         """
-        from ngcore.readers.raw import spool_planes
-
-        return spool_planes(self, path)
 
     def finish(self) -> None:  # noqa: B027 - most sources have nothing after their voxels
         """Check what lies after the voxels (a gzip trailer); call it when all planes were read."""

@@ -40,6 +40,7 @@ from ngcore.readers.raw import (
     C_ORDER,
     FORTRAN_ORDER,
     RawSource,
+    ReadableSource,
     cheapest_memory_order,
     slowest_spatial_axis,
 )
@@ -222,7 +223,7 @@ def _one_line(message: object) -> str:
     return text or type(message).__name__
 
 
-class NibabelSource(Source):
+class NibabelSource(ReadableSource):
     """A volume read through nibabel's slicing; values are scaled by nibabel."""
 
     def __init__(self, header: SourceHeader, image: SpatialImage, time_axis: int) -> None:

@@ -135,7 +135,7 @@ def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
 
 
 def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
-    from ngcore.readers.slices import SlicesSource, is_slice_pattern
+    from ngcore.readers.slices.folder import SlicesSource, is_slice_pattern
 
     path = Path(name)
     lower = path.name.lower()
@@ -151,7 +151,7 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
             workers=choices.workers,
         )
     if lower.endswith(TIFF_ENDINGS):
-        from ngcore.readers.tiff import TiffStackSource
+        from ngcore.readers.slices.tiff import TiffStackSource
 
         choices.refuse_form(name)
         return TiffStackSource(

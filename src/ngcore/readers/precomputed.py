@@ -17,8 +17,9 @@ from ngcore import volume
 from ngcore.affines import Affine, world_nm_to_affine
 from ngcore.formats.chunks import Box
 from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
-from ngcore.readers.base import Source, SourceHeader, SuggestedType
+from ngcore.readers.base import SourceHeader, SuggestedType
 from ngcore.readers.geometry import AskedGeometry, place
+from ngcore.readers.raw import ReadableSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ def _transform(opened: volume.Volume, name: str) -> Affine | None:
     return parse_transform(document, f"{name}/{TRANSFORM_NAME}")
 
 
-class PrecomputedSource(Source):
+class PrecomputedSource(ReadableSource):
     """One scale of a volume. Each chunk is decoded once where planes are read in order.
 
     Planes of a row of chunks that is only partly asked for are kept until another row is.

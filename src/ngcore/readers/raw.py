@@ -49,7 +49,15 @@ def cheapest_memory_order(order: AxisOrder) -> MemoryOrder:
     return "C" if fastest == 2 else "F"
 
 
-class RawSource(Source):
+class ReadableSource(Source):
+    """A source whose `read` can be called from the first plane to the last."""
+
+    def spooled(self, path: Path) -> RawSource:
+        """Read every plane once into a raw file at `path`; see `Source.spooled`."""
+        return spool_planes(self, path)
+
+
+class RawSource(ReadableSource):
     """Voxels at an offset in an uncompressed file.
 
     Parameters

@@ -13,7 +13,7 @@ from nibabel.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage
 
 import thorough
 from ngcore.errors import FormatError, InputError, InputNotFoundError
-from ngcore.readers.meshes import mesh_stem, read_mesh
+from ngcore.readers.meshes.reading import mesh_stem, read_mesh
 
 CUBE = trimesh.creation.box(extents=(2, 3, 4))
 VERTICES = np.asarray(CUBE.vertices, dtype=np.float32)

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
-from ngcore.readers.label_columns import is_bids_header, is_csv_line, read_bids, read_csv
-from ngcore.readers.label_lines import (
+from ngcore.readers.labels.columns import is_bids_header, is_csv_line, read_bids, read_csv
+from ngcore.readers.labels.lines import (
     is_freesurfer_line,
     is_itksnap_line,
     read_freesurfer,
     read_itksnap,
 )
-from ngcore.readers.label_rows import Label, at_line
-from ngcore.readers.label_xml import read_xml
+from ngcore.readers.labels.rows import Label, at_line
+from ngcore.readers.labels.xml import read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ngcore.readers.label_rows import Row
+    from ngcore.readers.labels.rows import Row
 
 _TEXT_FORMATS = (
     ("BIDS", is_bids_header, read_bids),

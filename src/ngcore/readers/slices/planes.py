@@ -12,7 +12,8 @@ from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ngcore.readers.base import Source, SourceHeader
+from ngcore.readers.base import SourceHeader
+from ngcore.readers.raw import ReadableSource
 from ngcore.readers.type_hints import suggest_type
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ngcore.readers.base import Vec3, Window
-    from ngcore.readers.slice_file import PlaneLayout
-    from ngcore.readers.slice_orientation import SliceOrientation
+    from ngcore.readers.slices.orientation import SliceOrientation
+    from ngcore.readers.slices.slice_file import PlaneLayout
 
 
-class PlanesSource(Source):
+class PlanesSource(ReadableSource):
     """A stack of planes, each decoded on its own; any number of threads may read.
 
     Parameters

@@ -6,8 +6,8 @@ import pytest
 from nibabel.gifti import GiftiImage, GiftiLabel, GiftiLabelTable
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
-from ngcore.readers.label_rows import Label
-from ngcore.readers.label_tables import read_label_table
+from ngcore.readers.labels.rows import Label
+from ngcore.readers.labels.tables import read_label_table
 
 HIPPOCAMPUS = Label(17, "Left-Hippocampus", (220, 216, 20))
 AMYGDALA = Label(18, "Left-Amygdala", (103, 255, 255))

@@ -20,7 +20,7 @@ from xml.parsers.expat import ExpatError
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.readers.mesh_freesurfer import VolumeGeometry
+from ngcore.readers.meshes.freesurfer import VolumeGeometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,12 +17,12 @@ import oracles
 from classic_peer import decompressed_chunks
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.formats.sharding import ShardingSpec
-from ngcore.pipelines.chunks_from_source import slices_to_raw_chunks, volume_to_raw_chunks
-from ngcore.pipelines.compute_scales import compute_scales
-from ngcore.pipelines.fullres_info import generate_fullres_info
-from ngcore.pipelines.recode import convert_chunks
-from ngcore.pipelines.scale_stats import scale_stats
-from ngcore.pipelines.scales_info import generate_scales_info
+from ngcore.pipelines.classic.chunks_from_source import slices_to_raw_chunks, volume_to_raw_chunks
+from ngcore.pipelines.classic.compute_scales import compute_scales
+from ngcore.pipelines.classic.fullres_info import generate_fullres_info
+from ngcore.pipelines.classic.recode import convert_chunks
+from ngcore.pipelines.classic.scale_stats import scale_stats
+from ngcore.pipelines.classic.scales_info import generate_scales_info
 from peers import read_with_tensorstore
 from slice_stacks import slices_of, write_png_slices
 from thorough import amount

@@ -13,7 +13,7 @@ from ngcore.formats.chunks import Vec3
 from ngcore.formats.encodings import make_encoding
 from ngcore.formats.info import VolumeInfo
 from ngcore.formats.sharding import ShardingSpec
-from ngcore.pipelines.classic import open_volume, write_chunks, writing_options
+from ngcore.pipelines.classic.folder import open_volume, write_chunks, writing_options
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import Conversion, open_for, plan_for
 from ngcore.pipelines.provenance import record_step
@@ -21,7 +21,7 @@ from ngcore.pipelines.run import Progress
 from ngcore.pipelines.walk import Downsampling
 from ngcore.readers.base import Source
 from ngcore.readers.opening import TIFF_ENDINGS
-from ngcore.readers.slices import SlicesSource
+from ngcore.readers.slices.folder import SlicesSource
 from ngcore.storage import LocalStore
 from ngcore.values import ValueMapping
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError, NgcoreError
 from ngcore.readers import open_source
-from ngcore.readers.natural_order import natural_key
-from ngcore.readers.slices import SlicesSource, is_slice_pattern, list_slices
+from ngcore.readers.slices.folder import SlicesSource, is_slice_pattern, list_slices
+from ngcore.readers.slices.natural_order import natural_key
 from slice_stacks import CODES, random_volume, read_all, slices_of, write_png_slices
 from thorough import amount
 
@@ -371,8 +371,8 @@ def test_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_pat
 def test_picture_above_pillows_limit_is_read_without_a_warning(tmp_path, monkeypatch):
     pixels = random_volume((300, 400))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    monkeypatch.setattr("ngcore.readers.pictures._TILE_ROWS", 30)
-    monkeypatch.setattr("ngcore.readers.pictures._TILE_COLUMNS", 33)
+    monkeypatch.setattr("ngcore.readers.slices.pictures._TILE_ROWS", 30)
+    monkeypatch.setattr("ngcore.readers.slices.pictures._TILE_COLUMNS", 33)
     for name in ("0.png", "0.tif"):
         path = write_picture(tmp_path / name, pixels)
         assert np.array_equal(as_pixels(read_slices(path))[..., 0], pixels)
@@ -452,7 +452,7 @@ def test_16_bit_colour_without_imagecodecs_names_the_extra(tmp_path):
         "import sys; sys.modules['imagecodecs'] = None\n"
         "import numpy as np\n"
         "from ngcore.errors import MissingExtraError\n"
-        "from ngcore.readers.slices import SlicesSource\n"
+        "from ngcore.readers.slices.folder import SlicesSource\n"
         "try:\n"
         "    with SlicesSource([sys.argv[1]]) as source:\n"
         "        source.read(0, 1, np.empty(source.shape, source.dtype))\n"

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import InputError
 from ngcore.readers.files import open_binary
-from ngcore.readers.planes import PlanesSource
-from ngcore.readers.slice_file import SliceFile, decoding
-from ngcore.readers.slice_orientation import SliceOrientation
-from ngcore.readers.tiff_directories import directories_of
-from ngcore.readers.tiff_metadata import pixel_size_nm
-from ngcore.readers.tiff_pages import TiffPlane, import_tifffile
-from ngcore.readers.tiff_series import find_pages
+from ngcore.readers.slices.orientation import SliceOrientation
+from ngcore.readers.slices.planes import PlanesSource
+from ngcore.readers.slices.slice_file import SliceFile, decoding
+from ngcore.readers.slices.tiff_directories import directories_of
+from ngcore.readers.slices.tiff_metadata import pixel_size_nm
+from ngcore.readers.slices.tiff_pages import TiffPlane, import_tifffile
+from ngcore.readers.slices.tiff_series import find_pages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ import volume_files
 from ngcore.cli import run
 from ngcore.errors import DestinationError, InputError
 from ngcore.pipelines.labels import write_labels
-from ngcore.pipelines.preview import _view, preview
+from ngcore.pipelines.preview.middle_slices import _view, preview
 from preview_scenes import OBLIQUE, SCENES, SIZE, convert_in_order, head
 
 GOLDEN = Path(__file__).parent / "golden"

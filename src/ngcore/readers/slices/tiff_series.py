@@ -14,7 +14,7 @@ from ngcore.errors import FormatError, InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ngcore.readers.tiff_directories import Directory
+    from ngcore.readers.slices.tiff_directories import Directory
 
     # tifffile is imported where it is needed
     TiffFile = Any

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
-from ngcore.readers.lzw import decode_lzw
-from ngcore.readers.tiff import TiffStackSource
+from ngcore.readers.slices.lzw import decode_lzw
+from ngcore.readers.slices.tiff import TiffStackSource
 from slice_stacks import CODES, random_volume, read_all, slices_of
 
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
@@ -360,7 +360,7 @@ sys.modules["imagecodecs"] = None
 from pathlib import Path
 import numpy as np
 from ngcore.errors import MissingExtraError
-from ngcore.readers.tiff import TiffStackSource
+from ngcore.readers.slices.tiff import TiffStackSource
 
 results = {}
 for path in sorted(Path(sys.argv[1]).glob("*.tif")):

@@ -8,7 +8,7 @@ from ngcore.formats.chunks import ChunkGrid
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.formats.shard_grid import ShardGrid
 from ngcore.formats.sharding import ShardingSpec
-from ngcore.pipelines.classic import open_volume
+from ngcore.pipelines.classic.folder import open_volume
 
 _MOST_HASHED = 1 << 20
 """How many chunks are hashed to see which shards they fall into."""

@@ -1,15 +1,15 @@
-"""Write the golden pictures of `tests/pipelines/test_preview.py` beside this file.
+"""Write the golden pictures of `tests/pipelines/preview/test_preview.py` beside this file.
 
 Run it with the package installed and `tests` on the path, and *look* at the pictures before they
 are committed:
 
-    PYTHONPATH=tests python tests/pipelines/golden/make_previews.py
+    PYTHONPATH=tests python tests/pipelines/preview/golden/make_previews.py
 """
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ngcore.pipelines.preview import preview
+from ngcore.pipelines.preview.middle_slices import preview
 from preview_scenes import SCENES, SIZE
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
 from ngcore.formats.segment_colours import parse_hex
-from ngcore.readers.label_rows import Label, at_line, parse_colour, parse_id
+from ngcore.readers.labels.rows import Label, at_line, parse_colour, parse_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ngcore.formats.segment_colours import Colour
-    from ngcore.readers.label_rows import Row
+    from ngcore.readers.labels.rows import Row
 
 _MEANINGS = {
     "index": "id",

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 from xml.parsers import expat
 
 from ngcore.errors import FormatError
-from ngcore.readers.label_rows import Label, at_line, parse_id
+from ngcore.readers.labels.rows import Label, at_line, parse_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ngcore.formats.segment_colours import Colour
-    from ngcore.readers.label_rows import Row
+    from ngcore.readers.labels.rows import Row
 
 _FORMATS = {"atlas": "FSL", "GIFTI": "GIfTI"}
 _WANTED = ("label", "Label", "type")

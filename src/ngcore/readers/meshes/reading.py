@@ -17,10 +17,10 @@ import numpy as np
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.formats import gzip
 from ngcore.formats.mesh import Mesh, affine_mm_to_nm
-from ngcore.readers.mesh_freesurfer import QUAD_MAGICS, TRIANGLE_MAGIC, parse_freesurfer
-from ngcore.readers.mesh_gifti import parse_gifti
-from ngcore.readers.mesh_polygons import parse_obj, parse_off
-from ngcore.readers.mesh_stl import parse_stl
+from ngcore.readers.meshes.freesurfer import QUAD_MAGICS, TRIANGLE_MAGIC, parse_freesurfer
+from ngcore.readers.meshes.gifti import parse_gifti
+from ngcore.readers.meshes.polygons import parse_obj, parse_off
+from ngcore.readers.meshes.stl import parse_stl
 
 if TYPE_CHECKING:
     from collections.abc import Callable

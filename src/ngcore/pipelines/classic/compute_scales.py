@@ -10,7 +10,7 @@ from ngcore.errors import InputError
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.encodings import make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.pipelines.classic import has_chunks, open_volume, write_chunks, writing_options
+from ngcore.pipelines.classic.folder import has_chunks, open_volume, write_chunks, writing_options
 from ngcore.pipelines.prepare import Conversion, plan_for
 from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.run import Progress

@@ -17,8 +17,8 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.readers.files import bytes_of
-from ngcore.readers.lzw import decode_lzw
-from ngcore.readers.slice_file import (
+from ngcore.readers.slices.lzw import decode_lzw
+from ngcore.readers.slices.slice_file import (
     FORMATS_EXTRA,
     PlaneLayout,
     check_plausible_size,

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import InputError, InputNotFoundError
-from ngcore.readers.natural_order import describe_numbering_faults, natural_key
-from ngcore.readers.pictures import open_jpeg, open_png
-from ngcore.readers.planes import PlanesSource
-from ngcore.readers.slice_orientation import SliceOrientation
-from ngcore.readers.tiff import open_tiff_slice
+from ngcore.readers.slices.natural_order import describe_numbering_faults, natural_key
+from ngcore.readers.slices.orientation import SliceOrientation
+from ngcore.readers.slices.pictures import open_jpeg, open_png
+from ngcore.readers.slices.planes import PlanesSource
+from ngcore.readers.slices.tiff import open_tiff_slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ngcore.readers.base import Vec3
-    from ngcore.readers.slice_file import PlaneLayout, SliceFile
+    from ngcore.readers.slices.slice_file import PlaneLayout, SliceFile
 
 _OPENERS: dict[str, Callable[[Path, str], SliceFile]] = {
     ".png": open_png,

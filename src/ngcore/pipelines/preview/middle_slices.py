@@ -14,7 +14,7 @@ from ngcore.errors import InputError
 from ngcore.formats.segment_colours import default_colours
 from ngcore.pipelines.labels import segment_colours
 from ngcore.pipelines.output_file import check_output_file
-from ngcore.pipelines.preview_sheet import Panel, draw_sheet
+from ngcore.pipelines.preview.sheet import Panel, draw_sheet
 from ngcore.pipelines.world import has_world, scale_affine, world_transform
 from ngcore.storage.local import LocalStore
 

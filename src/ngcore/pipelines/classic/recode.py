@@ -18,7 +18,12 @@ from ngcore.formats.chunks import Vec3
 from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import JpegPlane, make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.pipelines.classic import check_writable, has_chunks, open_volume, writing_options
+from ngcore.pipelines.classic.folder import (
+    check_writable,
+    has_chunks,
+    open_volume,
+    writing_options,
+)
 from ngcore.pipelines.convert import warn_of
 from ngcore.pipelines.destination import remove_volume_files
 from ngcore.pipelines.options import ConvertOptions

@@ -10,12 +10,12 @@ import re
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
-from ngcore.readers.label_rows import Label, at_line, parse_colour, parse_id
+from ngcore.readers.labels.rows import Label, at_line, parse_colour, parse_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ngcore.readers.label_rows import Row
+    from ngcore.readers.labels.rows import Row
 
 _FREESURFER = re.compile(r"\s*[0-9]+\s+[^\s\"]+(\s+[0-9]+){3,5}\s*(\s#.*)?")
 _ITKSNAP = re.compile(r"\s*[0-9]+(\s+[0-9.]+){6}\s+\".*\"\s*")

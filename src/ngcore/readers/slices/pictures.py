@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
-from ngcore.readers.png_file import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, check_png
-from ngcore.readers.slice_file import (
+from ngcore.readers.slices.png_file import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, check_png
+from ngcore.readers.slices.slice_file import (
     FORMATS_EXTRA,
     PlaneLayout,
     SliceFile,

@@ -1,0 +1,1 @@
+"""The steps of the classic pipeline, each over a folder whose `info` is there."""

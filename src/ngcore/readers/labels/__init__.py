@@ -1,0 +1,1 @@
+"""Names and colours of labels, from the tables in which the field keeps them."""

@@ -1,0 +1,1 @@
+"""Triangles, from the files in which the field keeps surfaces."""
