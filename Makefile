@@ -81,6 +81,7 @@ bench: $(VENV)/installed
 bench-convert: $(VENV)/installed
 	$(PIP) install --quiet --group bench
 	$(BIN)/python -m benchmarks.report_convert
+	$(BIN)/python -m benchmarks.report_slices
 
 # The same suite on kernels that check every index and assert every bound.
 checked: $(VENV)/test-installed
