@@ -14,7 +14,7 @@ endif
 SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src -type f -not -name '*.pyc')
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-thorough lint format bench bench-convert wheel checked sanitize clean
+.PHONY: help demo test test-thorough lint format bench bench-convert wheel checked sanitize fuzz clean
 
 help:
 	@echo "make demo           convert a real brain and a label volume, check them, say how to look"
@@ -26,6 +26,7 @@ help:
 	@echo "make wheel          build dist/*.whl"
 	@echo "make checked        the suite on kernels built with every check on"
 	@echo "make sanitize       the kernel tests under AddressSanitizer and UBSan"
+	@echo "make fuzz           coverage-guided fuzzing of everything that reads bytes (SECONDS=600 each)"
 
 $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)
@@ -92,6 +93,13 @@ checked: $(VENV)/test-installed
 
 sanitize: $(VENV)/test-installed
 	sh scripts/sanitize.sh $(BIN)/python
+
+# Atheris for what is Python, libFuzzer for the decoders in C.
+SECONDS ?= 600
+fuzz: $(VENV)/test-installed
+	$(PIP) install --quiet --group fuzz
+	PYTHON="$(abspath $(BIN))/python" sh scripts/fuzz_readers.sh $(SECONDS)
+	PYTHON="$(abspath $(BIN))/python" sh scripts/fuzz.sh $(SECONDS)
 
 clean:
 	rm -rf build dist demo .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

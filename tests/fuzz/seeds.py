@@ -1,0 +1,252 @@
+"""Sound files of each kind, small, that fuzzers start from and mutate.
+
+They are made here rather than kept, so that it is plain what is in them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import nibabel
+import numpy as np
+import tifffile
+import trimesh
+from PIL import Image
+
+from ngcore import compressed_segmentation
+from ngcore.formats.info import ScaleInfo, VolumeInfo
+from ngcore.formats.mesh import Mesh
+from ngcore.formats.mesh_legacy import encode_fragment
+from ngcore.formats.segment_properties import SegmentProperties, TagsProperty, TextProperty
+from ngcore.formats.shard_index import layout_shard
+from ngcore.formats.sharding import ShardingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHARDINGS = [
+    ShardingSpec(
+        preshift_bits=preshift,
+        hash=hash_name,
+        minishard_bits=minishard,
+        shard_bits=shard,
+        minishard_index_encoding=index,
+        data_encoding=data,
+    )
+    for preshift, minishard, shard in [(0, 0, 0), (3, 2, 1), (1, 4, 1)]
+    for hash_name in ("identity", "murmurhash3_x86_128")
+    for index, data in [("raw", "raw"), ("raw", "gzip"), ("gzip", "raw")]
+]
+"""How the shards of the fuzzer may be: the first byte of its input chooses."""
+
+MESH_KINDS = ("gii", "stl", "ply", "obj", "off", "freesurfer", "fragment", "manifest", "multilod")
+"""What the first byte of a fuzzed mesh chooses from."""
+
+VOLUME_ENDINGS = (".npy", ".mgh", ".mgz", ".hdr", ".png", ".jpg", ".mnc", ".PAR", ".BRIK")
+"""The same for volumes that are neither NIfTI nor TIFF."""
+
+CHUNKS = [
+    ("raw", "uint8", 1),
+    ("raw", "float32", 3),
+    ("png", "uint8", 1),
+    ("png", "uint16", 1),
+    ("png", "uint8", 3),
+    ("jpeg", "uint8", 1),
+    ("jpeg", "uint8", 3),
+    ("compressed_segmentation", "uint32", 1),
+    ("compressed_segmentation", "uint64", 2),
+]
+"""The same for chunks: encoding, type of the voxels, channels."""
+
+CHUNK_SHAPE = (9, 8, 5)
+_RANDOM = np.random.default_rng(7)
+
+
+def info() -> Iterator[bytes]:
+    """JSON of every kind that a volume's folder holds."""
+    for encoding, data_type, channels in CHUNKS:
+        is_labels = encoding == "compressed_segmentation" and channels == 1
+        scales = [
+            ScaleInfo(
+                f"{size}_{size}_{size}",
+                size=(64 // size, 32 // size, 16),
+                resolution=(size, size, size),
+                voxel_offset=(-3, 0, 7),
+                chunk_sizes=[(8, 8, 8)],
+                encoding=encoding,
+                compressed_segmentation_block_size=(8, 8, 8)
+                if encoding == "compressed_segmentation"
+                else None,
+                sharding=SHARDINGS[1] if size == 2 else None,
+            )
+            for size in (1, 2)
+        ]
+        volume_type = "segmentation" if is_labels else "image"
+        yield VolumeInfo(volume_type, data_type, channels, tuple(scales)).to_json().encode()
+    tags = TagsProperty(id="tags", tags=("left", "right"), values=((0,), (1,), (0, 1)))
+    names = TextProperty(id="label", type="label", values=("a", "b", "c"))
+    yield SegmentProperties((1, 2, 2**64 - 1), (names, tags)).to_json().encode()
+    matrix = [[1.0, 0, 0, 5], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]]
+    yield json.dumps(matrix).encode()
+    yield json.dumps({"1": "#ff0000", "22": "#00ff7f"}).encode()
+    multilod = {
+        "@type": "neuroglancer_multilod_draco",
+        "vertex_quantization_bits": 10,
+        "transform": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0],
+        "lod_scale_multiplier": 1.5,
+        "sharding": SHARDINGS[1].to_json(),
+    }
+    yield json.dumps(multilod).encode()
+    yield json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()
+
+
+def shards() -> Iterator[bytes]:
+    """A byte that chooses the sharding, and a shard file."""
+    for number, spec in enumerate(SHARDINGS):
+        ids = [chunk for chunk in range(64) if spec.locate(chunk)[0] == 0][:12]
+        chunks = {chunk: _RANDOM.bytes(int(_RANDOM.integers(1, 40))) for chunk in ids}
+        if spec.data_encoding == "gzip":
+            chunks = {chunk: gzip.compress(data, mtime=0) for chunk, data in chunks.items()}
+        layout = layout_shard(spec, {chunk: len(data) for chunk, data in chunks.items()})
+        data = b"".join([layout.header, *(chunks[chunk] for chunk in layout.ids), layout.trailer])
+        yield bytes([number]) + data
+
+
+def meshes() -> Iterator[bytes]:
+    """A byte that chooses the kind, and a mesh."""
+    box = trimesh.creation.box(extents=(2, 3, 4))
+    vertices, faces = np.asarray(box.vertices, np.float32), np.asarray(box.faces, np.int32)
+    for encoding in ("ASCII", "B64BIN", "B64GZ"):
+        arrays = [
+            nibabel.gifti.GiftiDataArray(vertices, "NIFTI_INTENT_POINTSET", encoding=encoding),
+            nibabel.gifti.GiftiDataArray(faces, "NIFTI_INTENT_TRIANGLE", encoding=encoding),
+        ]
+        yield _kind("gii") + nibabel.gifti.GiftiImage(darrays=arrays).to_bytes()
+    for kind, options in [
+        ("stl", {}),
+        ("ply", {}),
+        ("ply", {"encoding": "ascii"}),
+        ("obj", {}),
+        ("off", {}),
+    ]:
+        data = box.export(file_type=kind, **options)
+        yield _kind(kind) + (data.encode() if isinstance(data, str) else data)
+    yield _kind("stl") + box.export(file_type="stl_ascii").encode()
+    counts = struct.pack(">ii", len(vertices), len(faces))
+    body = vertices.astype(">f4").tobytes() + faces.astype(">i4").tobytes()
+    footer = b"\x00\x00\x00\x14valid = 1\nfilename = a\nvolume = 9 8 7\nvoxelsize = 1 1 1\n"
+    footer += b"xras = -1 0 0\nyras = 0 0 -1\nzras = 0 1 0\ncras = 1 2 3\n"
+    yield _kind("freesurfer") + b"\xff\xff\xfemade by hand\n\n" + counts + body + footer
+    quads = bytes([0, 0, 8, 0, 0, 1]) + vertices.astype(">f4").tobytes()
+    quads += bytes([0, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0, 2])
+    yield _kind("freesurfer") + b"\xff\xff\xfd" + quads
+    yield _kind("fragment") + encode_fragment(Mesh.from_mm(vertices, faces))
+    yield _kind("manifest") + json.dumps({"fragments": ["a", "b/c"]}).encode()
+    header = np.array([10, 10, 10, 0, 0, 0], "<f4").tobytes() + struct.pack("<I", 2)
+    lods = np.array([1, 2], "<f4").tobytes() + bytes(24) + struct.pack("<II", 2, 1)
+    fine = np.array([[0, 1], [0, 0], [0, 0]], "<u4").tobytes() + struct.pack("<II", 9, 8)
+    yield _kind("multilod") + header + lods + fine + bytes(12) + struct.pack("<I", 4)
+
+
+def labels() -> Iterator[bytes]:
+    """Label tables of every kind."""
+    yield b"# LUT\n0 Unknown 0 0 0 0\n17 Left-Hippocampus 220 216 20 0\n"
+    yield b'0 0 0 0 0 0 0 "Clear Label"\n20 51 51 255 0.25 1 1 "left (l5)"\n'
+    yield b"index\tname\tabbreviation\tcolor\n1\tGrey matter\tGM\t#aa00ff\n2\tWhite\tWM\tn/a\n"
+    yield b"id,name,r,g,b\n1,one,1,2,3\n2,two,4,5,6\n"
+    yield b"3,three\n4,four\n"
+    yield (
+        b'<?xml version="1.0"?><atlas><header><name>n</name><type>Label</type></header>'
+        b'<data><label index="0" x="1" y="2" z="3">Pole</label></data></atlas>'
+    )
+    table = nibabel.gifti.GiftiLabelTable()
+    label = nibabel.gifti.GiftiLabel(key=3, red=0.5, green=0.2, blue=1.0, alpha=1.0)
+    label.label = "three"
+    table.labels.append(label)
+    yield nibabel.gifti.GiftiImage(labeltable=table).to_bytes()
+
+
+def chunks() -> Iterator[bytes]:
+    """A byte that chooses encoding and type, and a chunk."""
+    for number, (encoding, data_type, channels) in enumerate(CHUNKS):
+        shape = (*CHUNK_SHAPE, channels)
+        voxels = np.asfortranarray(_RANDOM.integers(0, 200, shape)).astype(data_type)
+        yield bytes([number]) + _encoded(encoding, voxels)
+
+
+def nifti() -> Iterator[bytes]:
+    """A byte (1: the rest is gzipped before it is read; 2: it is the file of a .nii.gz)."""
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        for data_type in ("uint8", "int16", "float32"):
+            image = kind(
+                _RANDOM.integers(0, 99, (5, 4, 3)).astype(data_type), np.diag([2, 3, 4, 1])
+            )
+            image.header["qform_code"] = 1
+            image.header["scl_slope"], image.header["scl_inter"] = 2, 1
+            data = image.to_bytes()
+            yield b"\0" + data
+            yield b"\1" + data
+            yield b"\2" + gzip.compress(data, mtime=0)
+
+
+def tiff() -> Iterator[bytes]:
+    """Stacks, plain and compressed, strips and tiles, ImageJ's, OME's and BigTIFF."""
+    planes = _RANDOM.integers(0, 999, (3, 17, 20), np.uint16)
+    for options in [
+        {},
+        {"compression": "zlib", "predictor": 2},
+        {"compression": "lzw", "rowsperstrip": 4},
+        {"compression": "packbits", "tile": (16, 16)},
+        {"bigtiff": True, "byteorder": ">"},
+        {"imagej": True, "resolution": (2, 2), "metadata": {"spacing": 3, "unit": "um"}},
+        {"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 0.1}},
+    ]:
+        out = io.BytesIO()
+        tifffile.imwrite(out, planes, photometric="minisblack", **options)
+        yield out.getvalue()
+
+
+def volumes() -> Iterator[bytes]:
+    """A byte that chooses the ending, and a volume or a slice."""
+    voxels = _RANDOM.integers(0, 99, (5, 4, 3), np.uint8)
+    for array in (voxels, np.asfortranarray(voxels.astype(">i2"))):
+        out = io.BytesIO()
+        np.save(out, array)
+        yield _ending(".npy") + out.getvalue()
+    data = nibabel.MGHImage(voxels, np.eye(4)).to_bytes()
+    yield _ending(".mgh") + data
+    yield _ending(".mgz") + gzip.compress(data, mtime=0)
+    header = nibabel.AnalyzeImage(voxels, np.eye(4)).header
+    yield _ending(".hdr") + header.binaryblock
+    for ending, name in ((".png", "png"), (".jpg", "jpeg")):
+        for array in (voxels[..., 0], np.ascontiguousarray(voxels)):
+            out = io.BytesIO()
+            Image.fromarray(array).save(out, name)
+            yield _ending(ending) + out.getvalue()
+
+
+def _encoded(encoding: str, voxels: np.ndarray[Any, Any]) -> bytes:
+    if encoding == "raw":
+        return voxels.tobytes(order="F")
+    if encoding == "compressed_segmentation":
+        return compressed_segmentation.encode(voxels, block_size=(8, 8, 8))
+    x, y, z, channels = voxels.shape
+    plane = voxels.reshape((x, y * z, channels), order="F").transpose(1, 0, 2)
+    out = io.BytesIO()
+    name = "PNG" if encoding == "png" else "JPEG"
+    Image.fromarray(np.ascontiguousarray(plane[..., 0] if channels == 1 else plane)).save(
+        out, name
+    )
+    return out.getvalue()
+
+
+def _kind(name: str) -> bytes:
+    return bytes([MESH_KINDS.index(name)])
+
+
+def _ending(name: str) -> bytes:
+    return bytes([VOLUME_ENDINGS.index(name)])

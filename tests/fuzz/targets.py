@@ -1,0 +1,242 @@
+"""What is fuzzed: each target takes any bytes, and decodes them or raises an `NgcoreError`.
+
+A target returns whether the bytes were sound, so that tests can tell that seeds are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fuzz import seeds
+from ngcore.errors import FormatError, NgcoreError
+from ngcore.formats.encodings import make_encoding
+from ngcore.formats.info import ScaleInfo, VolumeInfo, info_warnings
+from ngcore.formats.mesh_legacy import decode_fragment, decode_manifest, mesh_info_type
+from ngcore.formats.mesh_multilod import MultilodInfo, MultilodManifest
+from ngcore.formats.segment_colours import decode_colours
+from ngcore.formats.segment_properties import SegmentProperties
+from ngcore.formats.transform import parse_transform
+from ngcore.readers import open_source
+from ngcore.readers.labels.tables import read_label_table
+from ngcore.readers.meshes.reading import read_mesh
+from ngcore.storage import LocalStore
+from ngcore.storage.sharded_reader import ShardedReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_VOXEL_BYTES = 1 << 24
+"""Sources that claim more are opened, but not read: a conversion cuts them into bands."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One harness.
+
+    Attributes
+    ----------
+    seeds : callable
+        Yields sound inputs.
+    run : callable
+        Takes an input and a folder for files; raises `NgcoreError` where it is not sound.
+    is_json : bool
+        Whether inputs are JSON, which mutations should keep well-formed most of the time.
+    """
+
+    seeds: Callable[[], Iterator[bytes]]
+    run: Callable[[bytes, Path], None]
+    is_json: bool = False
+
+
+def is_sound(target: Target, data: bytes, folder: Path) -> bool:
+    """Run a target; whether it took the bytes for sound. Other errors than ours come through."""
+    try:
+        target.run(data, folder)
+    except NgcoreError as error:
+        assert "\n" not in str(error), f"an error of several lines: {error!r}"  # noqa: PT017
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder for the files of one fuzzer, in memory where that can be had."""
+    memory = Path("/dev/shm")
+    folder = tempfile.mkdtemp(dir=memory if memory.is_dir() else None)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _info(data: bytes, folder: Path) -> None:
+    del folder
+    parsers: list[Callable[[bytes], object]] = [
+        _volume_info,
+        SegmentProperties.from_json,
+        lambda data: parse_transform(data, "transform.json"),
+        decode_colours,
+        _multilod_info,
+        mesh_info_type,
+    ]
+    error: FormatError | None = None
+    taken = 0
+    for parse in parsers:
+        try:
+            parse(data)
+            taken += 1
+        except FormatError as raised:
+            error = raised
+    if error is not None and not taken:
+        raise error
+
+
+def _volume_info(data: bytes) -> None:
+    info = VolumeInfo.from_json(data)
+    assert VolumeInfo.from_json(info.to_json()) == info
+    info_warnings(info)
+
+
+def _multilod_info(data: bytes) -> None:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FormatError("no JSON") from error
+    MultilodInfo.from_json(value)
+
+
+def _shards(data: bytes, folder: Path) -> None:
+    if not data:
+        raise FormatError("no sharding")
+    spec = seeds.SHARDINGS[data[0] % len(seeds.SHARDINGS)]
+    scale = ScaleInfo(
+        "s", size=(16, 16, 16), resolution=(1, 1, 1), chunk_sizes=[(4, 4, 4)], sharding=spec
+    )
+    shard = folder / "s" / spec.file_name(0)
+    shard.parent.mkdir(exist_ok=True)
+    shard.write_bytes(data[1:])
+    reader = ShardedReader(LocalStore(folder), scale, spec, 64)
+    error = None
+    for cell in scale.grid.cells():
+        try:
+            chunk = reader.read(cell)
+            assert chunk is None or len(chunk) <= 64 or spec.data_encoding == "raw"
+        except FormatError as raised:
+            error = raised
+    if error is not None:
+        raise error
+
+
+def _mesh(data: bytes, folder: Path) -> None:
+    if not data:
+        raise FormatError("no mesh")
+    kind = seeds.MESH_KINDS[data[0] % len(seeds.MESH_KINDS)]
+    data = data[1:]
+    if kind == "fragment":
+        decode_fragment(data)
+    elif kind == "manifest":
+        decode_manifest(data)
+    elif kind == "multilod":
+        manifest = MultilodManifest.from_bytes(data)
+        assert manifest.data_size >= 0
+    else:
+        path = folder / "mesh"
+        path.write_bytes(data)
+        mesh = read_mesh(path, kind=kind)
+        assert mesh.triangles.max() < len(mesh.vertices_nm)
+        assert np.isfinite(mesh.vertices_nm).all()
+
+
+def _labels(data: bytes, folder: Path) -> None:
+    path = folder / "table"
+    path.write_bytes(data)
+    table = read_label_table(path)
+    assert table.labels
+
+
+def _chunk(data: bytes, folder: Path) -> None:
+    del folder
+    if not data:
+        raise FormatError("no chunk")
+    encoding, data_type, channels = seeds.CHUNKS[data[0] % len(seeds.CHUNKS)]
+    block_size = (8, 8, 8) if encoding == "compressed_segmentation" else None
+    scale = ScaleInfo(
+        "s",
+        size=seeds.CHUNK_SHAPE,
+        resolution=(1, 1, 1),
+        chunk_sizes=[seeds.CHUNK_SHAPE],
+        encoding=encoding,
+        compressed_segmentation_block_size=block_size,
+    )
+    info = VolumeInfo("image", data_type, channels, (scale,))
+    shape = (*seeds.CHUNK_SHAPE, channels)
+    voxels = make_encoding(info, scale).decode(data[1:], shape)
+    assert (voxels.shape, voxels.dtype) == (shape, np.dtype(data_type))
+
+
+def _nifti(data: bytes, folder: Path) -> None:
+    if not data:
+        raise FormatError("no NIfTI")
+    kind, data = data[0] % 3, data[1:]
+    path = folder / ("a.nii" if kind == 0 else "a.nii.gz")
+    path.write_bytes(gzip.compress(data, 1, mtime=0) if kind == 1 else data)
+    _read_source(path)
+
+
+def _tiff(data: bytes, folder: Path) -> None:
+    path = folder / "a.tif"
+    path.write_bytes(data)
+    _read_source(path)
+
+
+def _volume(data: bytes, folder: Path) -> None:
+    if not data:
+        raise FormatError("no volume")
+    ending = seeds.VOLUME_ENDINGS[data[0] % len(seeds.VOLUME_ENDINGS)]
+    path = folder / f"a{ending}"
+    path.write_bytes(data[1:])
+    (folder / "a.img").write_bytes(bytes(200))
+    _read_source(path)
+
+
+def _read_source(path: Path) -> None:
+    with open_source(path, workers=1) as source:
+        axis = source.stream_axis
+        planes = source.shape[axis]
+        size = int(np.prod(source.shape, dtype=object)) * source.dtype.itemsize
+        if size > MOST_VOXEL_BYTES:
+            return
+        shape = list(source.shape)
+        step = 2 if source.is_random_access else planes
+        read = source
+        if source.needs_spool:
+            spool = path.with_name("spool")
+            spool.unlink(missing_ok=True)
+            read = source.spooled(spool)
+        with read:
+            for start in range(0, planes, step):
+                shape[axis] = min(step, planes - start)
+                out = np.empty(shape, source.dtype, order=read.memory_order)
+                read.read(start, start + shape[axis], out)
+            read.finish()
+
+
+TARGETS = {
+    "info": Target(seeds.info, _info, is_json=True),
+    "shards": Target(seeds.shards, _shards),
+    "meshes": Target(seeds.meshes, _mesh),
+    "labels": Target(seeds.labels, _labels),
+    "chunks": Target(seeds.chunks, _chunk),
+    "nifti": Target(seeds.nifti, _nifti),
+    "tiff": Target(seeds.tiff, _tiff),
+    "volumes": Target(seeds.volumes, _volume),
+}
