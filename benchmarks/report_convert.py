@@ -1,7 +1,7 @@
 """`python -m benchmarks.report_convert [--side N] [--rounds N]`: conversions beside the peers.
 
 Every figure is a ratio of medians of whole processes, ours and theirs run alternately in one run.
-Peers that are not installed beside this Python are left out, and the table says so.
+Peers that are neither beside this Python nor on PATH are left out, and the last line says so.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def brain(side: int) -> np.ndarray:
 
 
 def write_sources(folder: Path, side: int) -> None:
-    """Write the image and the labels that are converted."""
+    """Write the image and the labels that are converted, unless an earlier run left them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "small.npy").exists():
+        return
     image = nibabel.Nifti1Image(brain(side), np.diag([8e-6, 8e-6, 8e-6, 1]))
     nibabel.save(image, folder / "image.nii")
     nibabel.save(image, folder / "image.nii.gz")
@@ -144,21 +147,21 @@ def cases(folder: Path) -> list[Case]:
             1,
         ),
     ]
-    scripts = BIN / "volume-to-precomputed-pyramid"
-    if scripts.exists():
+    scripts = program("volume-to-precomputed-pyramid")
+    if scripts is not None:
         compressed = str(folder / "image.nii.gz")
         found.append(
             Case(
                 "uint8 .nii.gz to raw, gzip chunks",
                 "neuroglancer-scripts",
                 ours(compressed, "--no-sharding", "--layout", "nested", "--gzip"),
-                [[str(scripts), "--type", "image", compressed, "OUT"]],
+                [[scripts, "--type", "image", compressed, "OUT"]],
                 30,
                 rounds=1,
             )
         )
-    igneous = BIN / "igneous"
-    if igneous.exists():
+    igneous = program("igneous")
+    if igneous is not None:
         found.append(
             Case(
                 "uint64 labels, all of it",
@@ -178,18 +181,33 @@ def cases(folder: Path) -> list[Case]:
     return found
 
 
+def program(name: str) -> str | None:
+    """Return where a peer's program is: beside this Python, or on PATH."""
+    beside = BIN / name
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
 def seconds(commands: list[list[str]], folder: Path) -> float:
-    """Run commands in an empty destination and return the wall time that they took."""
-    out, queue = folder / "out", folder / "queue"
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.rmtree(queue, ignore_errors=True)
+    """Run commands in a destination that is not there yet; return the wall time they took.
+
+    Outputs stay until the case is done: ext4 is slow to make files where some were just deleted.
+    """
+    number = sum(1 for _ in folder.iterdir())
+    out, queue = folder / f"out-{number}", folder / f"queue-{number}"
     start = time.perf_counter()
     for command in commands:
         words = [word.replace("OUT", str(out)).replace("QUEUE", str(queue)) for word in command]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, env=environment()
+        )
         if done.returncode:
             raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr[-2000:]}")
     return time.perf_counter() - start
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the processes: bytecode is kept, as for an installed program."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def main() -> None:
@@ -198,29 +216,44 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument(
+        "--sources", type=Path, help="folder to keep the sources in for later runs"
+    )
     asked = parser.parse_args()
-    print(f"Whole processes, {asked.side}^3 voxels, {SCALES} scales, {os.cpu_count()} cores.\n")
-    print("| conversion | against | theirs, s | ours, s | ratio | asked |")
-    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_sources(folder, asked.side)
-        for case in cases(folder):
-            if asked.only not in case.name:
-                continue
-            rounds = case.rounds or asked.rounds
-            if rounds > 1:  # warm up: page cache, and memory that is slow to touch first
-                seconds(case.ours, folder)
-                seconds(case.theirs, folder)
-            pairs = [
-                (seconds(case.ours, folder), seconds(case.theirs, folder)) for _ in range(rounds)
-            ]
-            ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-            print(
-                f"| {case.name} | {case.peer} | {theirs:.2f} | {ours:.2f} | "
-                f"**{theirs / ours:.1f}** | {case.bar:g} |",
-                flush=True,
-            )
+        sources = asked.sources or Path(name, "sources")
+        write_sources(sources, asked.side)
+        print(
+            f"Whole processes, {asked.side}^3 voxels, {SCALES} scales, {os.cpu_count()} cores.\n"
+        )
+        print("| conversion | against | theirs, s | ours, s | ratio | asked |")
+        print("|---|---|---|---|---|---|")
+        found = cases(sources)
+        for case in found:
+            if asked.only in case.name:
+                print(row(case, case.rounds or asked.rounds, Path(name)), flush=True)
+    print(f"\nLeft out, not installed: {', '.join(missing_peers()) or 'none'}.")
+
+
+def missing_peers() -> list[str]:
+    """Return the peers whose cases are left out."""
+    return [name for name in ("volume-to-precomputed-pyramid", "igneous") if not program(name)]
+
+
+def row(case: Case, rounds: int, folder: Path) -> str:
+    """Measure a case and return its row of the table."""
+    outputs = folder / "outputs"
+    outputs.mkdir()
+    if rounds > 1:  # warm up: page cache, bytecode, and memory that is slow to touch first
+        seconds(case.ours, outputs)
+        seconds(case.theirs, outputs)
+    pairs = [(seconds(case.ours, outputs), seconds(case.theirs, outputs)) for _ in range(rounds)]
+    shutil.rmtree(outputs)
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return (
+        f"| {case.name} | {case.peer} | {theirs:.2f} | {ours:.2f} | "
+        f"**{theirs / ours:.1f}** | {case.bar:g} |"
+    )
 
 
 if __name__ == "__main__":
