@@ -312,6 +312,27 @@ def test_dry_run_of_a_petavoxel_needs_no_source(capsys):
     assert planned["memory_bytes"] < 1 << 30
 
 
+HEAVY = {"nibabel", "tifffile", "trimesh", "rich", "PIL", "scipy", "email", "concurrent.futures"}
+
+
+def test_plain_conversion_loads_none_of_the_packages_that_others_need(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.eye(4)), tmp_path / "a.nii")
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 6), np.uint8))
+    for name in ("a.nii", "a.npy"):
+        arguments = ["convert", str(tmp_path / name), str(tmp_path / f"{name}-out")]
+        code = (
+            "import sys; from ngcore.cli import run; status = run(sys.argv[1:]); "
+            f"print(status, *({HEAVY} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--resolution", "1,1,1"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == "0", done.stderr
+
+
 def test_interrupted_conversion_leaves_no_info(tmp_path):
     path = tmp_path / "big.npy"
     np.lib.format.open_memmap(path, "w+", np.uint8, (400, 400, 400), fortran_order=True).flush()

@@ -7,6 +7,7 @@ import pytest
 
 from ngcore.errors import FormatError, InputError
 from ngcore.readers import open_source
+from ngcore.readers.nifti_fields import HEADER_TYPES
 from volume_files import AFFINE, read_all, save_nifti, set_fields, voxels
 
 SHAPE = (13, 11, 7)
@@ -30,6 +31,16 @@ def test_every_container_and_byte_order_gives_the_same_voxels(tmp_path, ending, 
     assert source.is_sequential == ending.endswith("gz")
     np.testing.assert_array_equal(source.affine_voxel_to_mm, AFFINE)
     np.testing.assert_array_equal(read_all(source)[..., 0], values)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Header, nibabel.Nifti2Header])
+def test_header_fields_lie_where_nibabel_has_them(kind):
+    template = kind.template_dtype.newbyteorder("<")
+    ours = HEADER_TYPES[template.itemsize]
+    assert ours.names
+    assert {name: ours.fields[name] for name in ours.names} == {
+        name: template.fields[name] for name in ours.names
+    }
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -4,12 +4,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ngcore._version import __version__
 from ngcore.affines import volume_to_world_nm
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
@@ -186,7 +186,7 @@ def prepare(
             "source": dict(identity or {}),
             "options": {
                 **parameters,
-                "version": version("ngcore-neuroglancer"),
+                "version": __version__,
                 "layout": options.layout,
                 "gzip": options.is_gzipped,
             },

@@ -9,9 +9,9 @@ https://github.com/seung-lab/cloud-volume/wiki/Provenance-Files
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
+from ngcore._version import __version__
 from ngcore.errors import FormatError
 from ngcore.formats.digest import ALGORITHM
 from ngcore.formats.json_members import parse_object
@@ -43,7 +43,7 @@ def provenance_json(
             {
                 "method": {
                     "task": task,
-                    "version": version("ngcore-neuroglancer"),
+                    "version": __version__,
                     **parameters,
                 },
                 "by": "",

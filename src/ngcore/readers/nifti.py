@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from nibabel import Nifti1Header, Nifti2Header
 
 from ngcore.errors import FormatError, InputError
 from ngcore.readers.base import SourceHeader
@@ -21,6 +20,7 @@ from ngcore.readers.files import bytes_of, open_binary
 from ngcore.readers.geometry import place, shape_with_channels
 from ngcore.readers.gzip_stream import GzipSource, GzipStream, is_gzip
 from ngcore.readers.nifti_affine import affine_of_header
+from ngcore.readers.nifti_fields import HEADER_TYPES
 from ngcore.readers.raw import FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
 from ngcore.readers.type_hints import suggest_type
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ngcore.readers.geometry import AskedGeometry
     from ngcore.readers.nifti_affine import Fields, Form
 
-HEADER_SIZES = {348: Nifti1Header, 540: Nifti2Header}
 MAGICS = {b"n+1\0": True, b"ni1\0": False, b"n+2\0": True, b"ni2\0": False}
 """Whether voxels follow in the same file."""
 
@@ -159,11 +158,11 @@ def open_nifti(
 
 def _header_bytes(path: Path, name: str) -> bytes:
     """Return the first bytes of a header: as many as there are, up to NIfTI-2's length."""
-    size = max(HEADER_SIZES)
+    size = max(HEADER_TYPES)
     if is_gzip(path, name):
         stream = GzipStream(path, name)
         try:
-            buffer = bytearray(min(HEADER_SIZES))
+            buffer = bytearray(min(HEADER_TYPES))
             stream.read_into(0, memoryview(buffer))
             if _header_size(buffer) == size:
                 rest = bytearray(size - len(buffer))
@@ -174,10 +173,10 @@ def _header_bytes(path: Path, name: str) -> bytes:
         return bytes(buffer)
     file = open_binary(path, name)
     try:
-        if file.size < min(HEADER_SIZES):
+        if file.size < min(HEADER_TYPES):
             what = "empty" if file.size == 0 else "truncated"
             raise FormatError(
-                f"{name}: {what} ({file.size} bytes), a NIfTI header has {min(HEADER_SIZES)} "
+                f"{name}: {what} ({file.size} bytes), a NIfTI header has {min(HEADER_TYPES)} "
                 f"or more; get a whole copy"
             )
         block = np.empty(min(size, file.size), np.uint8)
@@ -191,14 +190,14 @@ def _header_size(block: bytes | bytearray) -> int | None:
     """Return 348 or 540 as the first four bytes say, in either byte order."""
     for byte_order in ("little", "big"):
         size = int.from_bytes(block[:4], byte_order)
-        if size in HEADER_SIZES:
+        if size in HEADER_TYPES:
             return size
     return None
 
 
 def _magic(block: bytes) -> bytes | None:
     size = _header_size(block)
-    magic = block[344:348] if size == min(HEADER_SIZES) else block[4:8]
+    magic = block[344:348] if size == min(HEADER_TYPES) else block[4:8]
     return magic if size and magic in MAGICS else None
 
 
@@ -211,7 +210,7 @@ def _parse(block: bytes, name: str) -> tuple[Fields, bool]:
             f"{name}: not NIfTI: it starts with {block[:4].hex(' ')}, a NIfTI header with its "
             f"size, 348 or 540, and has a magic number; rename it if it is another format"
         )
-    dtype = HEADER_SIZES[size].template_dtype.newbyteorder("<")
+    dtype = HEADER_TYPES[size]
     fields = np.frombuffer(block[:size], dtype)[0]
     if int(fields["sizeof_hdr"]) != size:
         fields = np.frombuffer(block[:size], dtype.newbyteorder(">"))[0]

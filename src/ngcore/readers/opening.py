@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ngcore.affines import parse_orientation
 from ngcore.errors import InputError
 from ngcore.readers.geometry import AskedGeometry
+from ngcore.readers.slices.names import is_slice_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,13 +136,13 @@ def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
 
 
 def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
-    from ngcore.readers.slices.folder import SlicesSource, is_slice_pattern
-
     path = Path(name)
     lower = path.name.lower()
     is_folder = path.is_dir()
     is_volume = is_folder and (path / "info").is_file()
     if (is_folder and not is_volume) or is_slice_pattern(name) or lower.endswith(PICTURE_ENDINGS):
+        from ngcore.readers.slices.folder import SlicesSource
+
         choices.refuse_form(name)
         return SlicesSource(
             [name],

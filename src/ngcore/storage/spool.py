@@ -7,7 +7,6 @@ has no name where the system allows that, and is gone when the process is, howev
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from typing import IO, TYPE_CHECKING
 
@@ -95,6 +94,8 @@ class Spool:
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
+            import tempfile
+
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 (it stays open until close)
                 dir=self._folder, prefix=".", suffix=TEMPORARY_SUFFIX, buffering=0
             )
@@ -135,6 +136,8 @@ class Spool:
         return b"".join(pieces)
 
     def _error(self, action: str, error: OSError) -> StorageError:
+        import tempfile
+
         folder = self._folder or tempfile.gettempdir()
         return StorageError(
             f"can't {action} a temporary file in {folder}: {error.strerror or error}"

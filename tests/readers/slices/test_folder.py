@@ -14,7 +14,8 @@ from PIL import Image
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError, NgcoreError
 from ngcore.readers import open_source
-from ngcore.readers.slices.folder import SlicesSource, is_slice_pattern, list_slices
+from ngcore.readers.slices.folder import SlicesSource, list_slices
+from ngcore.readers.slices.names import is_slice_pattern
 from ngcore.readers.slices.natural_order import natural_key
 from slice_stacks import CODES, random_volume, read_all, slices_of, write_png_slices
 from thorough import amount

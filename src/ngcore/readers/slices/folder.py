@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import InputError, InputNotFoundError
+from ngcore.readers.slices.names import is_slice_pattern
 from ngcore.readers.slices.natural_order import describe_numbering_faults, natural_key
 from ngcore.readers.slices.orientation import SliceOrientation
 from ngcore.readers.slices.pictures import open_jpeg, open_png
@@ -39,7 +40,6 @@ SLICE_SUFFIXES = tuple(_OPENERS)
 """Endings of the names of files that may be slices."""
 
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db"}
-_GLOB_CHARACTERS = "*?["
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,6 @@ class SliceList:
     name: str
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
-
-
-def is_slice_pattern(source: str | Path) -> bool:
-    """Return whether a source names no file or folder but is a glob pattern."""
-    text = os.fspath(source)
-    return any(character in text for character in _GLOB_CHARACTERS) and not os.path.lexists(text)
 
 
 def list_slices(source: str | Path) -> SliceList:
