@@ -9,10 +9,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+from volume_files import save_nifti
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 def neuroglancer_scripts(command: str, *arguments: object) -> None:
@@ -27,6 +32,28 @@ def neuroglancer_scripts(command: str, *arguments: object) -> None:
         check=False,
     )
     assert done.returncode in (0, 4), done.stderr  # 4: a data type that it does not support
+
+
+def write_sharded(folder: Path, image: NDArray[Any], bits: str) -> None:
+    """Write a sharded volume of one scale, of voxels of a millimetre.
+
+    Parameters
+    ----------
+    folder : path
+        Not there yet; a file beside it is written too.
+    image : ndarray, shape (x, y, z)
+    bits : str
+        Of minishards, of shards and of the preshift, such as ``1,1,0``.
+    """
+    source = save_nifti(folder.with_suffix(".nii"), image, np.eye(4))
+    step = "volume-to-precomputed"
+    neuroglancer_scripts(step, "--generate-info", source, folder, "--sharding", bits)
+    full = folder / "info_fullres.json"
+    neuroglancer_scripts("generate-scales-info", full, folder, "--target-chunk-size", 16)
+    info = json.loads((folder / "info").read_text())
+    del info["scales"][1:]
+    (folder / "info").write_text(json.dumps(info))
+    neuroglancer_scripts(step, source, folder)
 
 
 def decompressed_chunks(volume: Path) -> list[dict[str, bytes]]:

@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Check": {
         "info": Entry("info", "What a volume holds."),
         "validate": Entry("validate", "Whether a volume is whole and sound."),
+        "repair": Entry("repair", "A volume that Neuroglancer can't load, mended."),
     },
     "Labels and meshes": {
         "labels": Entry("labels", "Names and colours for a segmentation's labels."),

@@ -40,11 +40,12 @@ def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> N
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
-        _print(report)
+        print_report(report)
     click.get_current_context().exit(OK if report.is_sound else FAULTS_FOUND)
 
 
-def _print(report: "Report") -> None:
+def print_report(report: "Report") -> None:
+    """Print what was found, and the verdict."""
     for finding in report.findings:
         click.echo(f"{finding.severity}: {finding}")
     for (severity, kind), count in report.unlisted.items():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import zlib
 from typing import TYPE_CHECKING, cast
 
 from isal import isal_zlib
@@ -43,6 +44,7 @@ _IsalError = cast("type[Exception]", isal_zlib.error)
 
 _MAGIC = b"\x1f\x8b\x08"
 _RESERVED_FLAGS = 0xE0
+_MOST_MEMBERS = 1 << 14
 
 
 def compress(data: Buffer) -> bytes:
@@ -116,6 +118,97 @@ def decompress(data: Buffer, *, max_size: int) -> bytes:
     return plain
 
 
+def decompress_members(data: Buffer, *, max_size: int) -> bytes:
+    """Decompress gzip of one member or more, as compressors that work in parallel write it.
+
+    Parameters
+    ----------
+    data : bytes-like
+    max_size : int, in bytes
+        As in `decompress`.
+
+    Raises
+    ------
+    FormatError
+        The data are not gzip up to their last byte, damaged, or too large.
+    """
+    view = memoryview(data).cast("B")
+    pieces: list[bytes] = []
+    size = 0
+    while view or not pieces:
+        check_start(bytes(view[:4]))
+        stream = zlib.decompressobj(_GZIP_WRAPPER)
+        try:
+            piece = stream.decompress(view, max(1, max_size + 1 - size))
+        except zlib.error as error:
+            raise FormatError(f"damaged gzip data: {error}") from error
+        size += len(piece)
+        if size > max_size:
+            raise FormatError(f"gzip data decompress to more than the {max_size} bytes expected")
+        if not stream.eof:
+            raise FormatError(f"gzip data end too early, after {len(view)} bytes")
+        pieces.append(piece)
+        if len(pieces) > _MOST_MEMBERS:
+            raise FormatError(f"gzip of more than {_MOST_MEMBERS} members")
+        view = view[len(view) - len(stream.unused_data) :]
+    return b"".join(pieces)
+
+
+def decompress_zlib(data: Buffer, *, max_size: int) -> bytes:
+    """Decompress a zlib stream (RFC 1950), which some write where gzip is due.
+
+    Parameters
+    ----------
+    data : bytes-like
+    max_size : int, in bytes
+        As in `decompress`.
+
+    Raises
+    ------
+    FormatError
+        The data are no zlib stream, damaged, cut short, followed by something else, or too large.
+    """
+    view = memoryview(data).cast("B")
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(view, max_size + 1)
+    except zlib.error as error:
+        raise FormatError(f"damaged zlib stream: {error}") from error
+    if len(plain) > max_size:
+        raise FormatError(f"a zlib stream decompresses to more than {max_size} bytes")
+    if not stream.eof or stream.unused_data:
+        raise FormatError("a zlib stream ends too early, or something follows it")
+    return plain
+
+
+def wrap_zlib(data: Buffer, plain: Buffer) -> bytes:
+    """Return a zlib stream as gzip, without compressing it anew.
+
+    Parameters
+    ----------
+    data : bytes-like
+        A sound zlib stream; see `decompress_zlib`.
+    plain : bytes-like
+        What it decompresses to.
+    """
+    view = memoryview(data).cast("B")
+    trailer = struct.pack("<II", isal_zlib.crc32(plain), memoryview(plain).nbytes & 0xFFFFFFFF)
+    # Two bytes of header before the deflated data, four of checksum behind them.
+    return b"".join([_HEADER, view[2:-4], trailer])
+
+
+def is_gzip(data: Buffer) -> bool:
+    """Whether data start as gzip does."""
+    return bytes(memoryview(data).cast("B")[: len(_MAGIC)]) == _MAGIC
+
+
+def is_zlib(data: Buffer) -> bool:
+    """Whether data start as a zlib stream does."""
+    start = bytes(memoryview(data).cast("B")[:2])
+    # RFC 1950: method 8, a window of 32 KiB or less, and a header divisible by 31.
+    return len(start) == 2 and start[0] & 0x8F == 0x08 and (start[0] << 8 | start[1]) % 31 == 0
+
+
 def check_start(start: bytes) -> None:
     """Check that data which start with these bytes, four or more, may be gzip.
 
@@ -133,8 +226,7 @@ def check_start(start: bytes) -> None:
 def _why_not_gzip(start: bytes) -> str:
     if len(start) < len(_MAGIC) and _MAGIC.startswith(start):
         return f"gzip data end too early, after {len(start)} bytes"
-    # RFC 1950: method 8, a window of 32 KiB or less, and a header divisible by 31.
-    if len(start) >= 2 and start[0] & 0x8F == 0x08 and (start[0] << 8 | start[1]) % 31 == 0:
+    if is_zlib(start):
         return (
             f"a zlib stream where gzip is due (it starts with {start[:2].hex(' ')}, gzip with "
             "1f 8b); current Neuroglancer can't read it"

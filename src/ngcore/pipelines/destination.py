@@ -67,7 +67,7 @@ class Destination:
         self._info: VolumeInfo | None = None
         self._is_finished = False
         if overwrite and source_path is not None:
-            _refuse_overlap(path, source_path)
+            refuse_overlap(path, source_path, "--overwrite of")
         self._check_content()
 
     @property
@@ -195,7 +195,9 @@ class Destination:
                 store.delete(name)
                 yield info
 
-    def finish(self, side_files: dict[str, bytes], *, fsync: bool) -> None:
+    def finish(
+        self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None = None
+    ) -> None:
         """Write the files beside `info`, then `info`: from here on the volume is there.
 
         Parameters
@@ -204,6 +206,8 @@ class Destination:
             Names and contents.
         fsync : bool
             Make the data durable before `info`, and `info` before returning.
+        document : bytes, optional
+            The very content of `info`, where it is not to be composed anew.
         """
         assert self._info is not None
         store = self.store
@@ -211,7 +215,7 @@ class Destination:
             store.put(name, content)
         if fsync:
             sync_folder(self.path)
-        store.put("info", self._info.to_json().encode())
+        store.put("info", document or self._info.to_json().encode())
         if fsync:
             sync_folder(self.path)
         self._is_finished = True
@@ -300,11 +304,18 @@ def _is_chunk_file(scale: ScaleInfo, name: str) -> bool:
     return scale.grid.cell_of_name(plain) is not None
 
 
-def _refuse_overlap(dest: Path, source: Path) -> None:
+def refuse_overlap(dest: Path, source: Path, what: str) -> None:
+    """Refuse a destination that is the source, lies in it or holds it.
+
+    Raises
+    ------
+    DestinationError
+        It does; `what` starts the message.
+    """
     dest, source = dest.resolve(), source.resolve()
     if dest == source or source in dest.parents or dest in source.parents:
         raise DestinationError(
-            f"--overwrite of {dest} would touch the source {source}; choose another folder"
+            f"{what} {dest} would touch the source {source}; choose another folder"
         )
 
 

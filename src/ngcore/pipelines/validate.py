@@ -104,7 +104,7 @@ def validate(
             Work(pool),
             quick=quick,
             is_ours=provenance.is_ours,
-            done=_Meter(info, progress).add,
+            done=Meter(info, progress).add,
         )
         checks = _check_scales(context, provenance)
         _check_folders(context)
@@ -182,20 +182,33 @@ def _check_folders(context: Context) -> None:
         context.findings.error("skeletons", "info: skeletons", f"there is no folder {skeletons!r}")
 
 
-class _Meter:
+class Meter:
     """Tells of progress, from several threads."""
 
-    def __init__(self, info: VolumeInfo, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(
+        self,
+        info: VolumeInfo,
+        progress: Callable[[int, int], None] | None,
+        *,
+        rounds: int = 1,
+    ) -> None:
         self._progress = progress
-        self._total = _voxels(info)
+        self._voxels = _voxels(info)
+        self._rounds = rounds
         self._done = 0
         self._lock = threading.Lock()
 
     def add(self, voxels: int) -> None:
+        """Tell of more voxels of the first round."""
         if self._progress is not None:
             with self._lock:
-                self._done = min(self._done + voxels, self._total)
-                self._progress(self._done, self._total)
+                self._done = min(self._done + voxels, self._voxels)
+                self._progress(self._done, self._rounds * self._voxels)
+
+    def second(self, done: int, total: int) -> None:
+        """Tell of the second round, in which so many voxels are done of `total`."""
+        if self._progress is not None:
+            self._progress(self._voxels + done, self._voxels + total)
 
 
 def _voxels(info: VolumeInfo) -> int:

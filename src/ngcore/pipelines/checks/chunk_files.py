@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ngcore.pipelines.checks.scale import Context
 
 _BATCH = 16
-_NESTED_DEPTH = 2
-_CHUNK_LIKE = re.compile(r"-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+")
-_FOREIGN_COMPRESSIONS = (".br", ".zst", ".zstd", ".xz", ".bz2", ".lzma")
+NESTED_DEPTH = 2
+CHUNK_LIKE = re.compile(r"-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+")
+FOREIGN_COMPRESSIONS = (".br", ".zst", ".zstd", ".xz", ".bz2", ".lzma")
 
 
 def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
@@ -37,7 +37,7 @@ def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
         for size in scale.chunk_sizes
     ]
     batch: list[tuple[ScaleCheck, Vec3, str]] = []
-    for name in walk_files(context.store, scale.key, depth=_NESTED_DEPTH):
+    for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH):
         batch += _chunks_of_file(context, checks, name)
         if len(batch) >= _BATCH:
             context.work.submit(partial(_check_batch, batch))
@@ -53,7 +53,7 @@ def _chunks_of_file(
     """Return the chunk that a file is; several, if it is one on the grid of more chunk sizes."""
     where = f"{context.info.scales[checks[0].index].key}/{name}"
     plain = name.removesuffix(".gz")
-    foreign = next((end for end in _FOREIGN_COMPRESSIONS if plain.endswith(end)), "")
+    foreign = next((end for end in FOREIGN_COMPRESSIONS if plain.endswith(end)), "")
     plain = plain.removesuffix(foreign)
     cells = [(check, cell) for check in checks if (cell := check.grid.cell_of_name(plain))]
     for check, cell in cells:
@@ -67,7 +67,7 @@ def _chunks_of_file(
         context.findings.warning(
             "unchecked", where, f"ngcore can't read chunks compressed as {foreign}"
         )
-    elif _CHUNK_LIKE.fullmatch(plain):
+    elif CHUNK_LIKE.fullmatch(plain):
         context.findings.error("misnamed", where, "names no chunk of this scale")
     else:
         context.findings.warning("stray", where, "is no chunk")

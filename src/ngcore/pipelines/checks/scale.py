@@ -118,6 +118,19 @@ class ScaleCheck:
                 self.fault(where, error)
         self.context.done(self.voxels(cell))
 
+    def decodes(self, cell: Vec3, encoded: bytes) -> bool | None:
+        """Whether bytes are a sound chunk for a place; None where ngcore can't tell."""
+        if self._encoding is None:
+            return None
+        size = self.raw_size(cell)
+        if size is not None:
+            return len(encoded) == size
+        try:
+            self._encoding.decode(encoded, self._shape(cell))
+        except FormatError:
+            return False
+        return True
+
     def fault(self, where: str, error: str | Exception) -> None:
         """Report a chunk that is there and can't be read."""
         self.is_damaged = True

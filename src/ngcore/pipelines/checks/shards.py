@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from ngcore.pipelines.checks.scale import Context
     from ngcore.storage import LocalStore
 
-_SHARD_NAME = re.compile(r"[0-9a-fA-F]{1,16}\.shard")
+SHARD_NAME = re.compile(r"[0-9a-fA-F]{1,16}\.shard")
 _BATCH_BYTES = 2 << 20
 _BATCH_CHUNKS = 64
 _LISTED_AT_ONCE = 4096
 _GZIP_START = 18
 """Bytes of the smallest gzip file: header and trailer."""
-_MOST_HASHED_CELLS = 1 << 24
+MOST_HASHED_CELLS = 1 << 24
 """Grids with more cells are not visited cell by cell, as hashed shards would need."""
 _MOST_SHARDS_NAMED = 1 << 16
 
@@ -62,7 +62,7 @@ def check_shards(context: Context, index: int) -> list[ScaleCheck]:
     assert scale.sharding is not None
     check = ScaleCheck(context, index, scale)
     grid = ShardGrid(scale.sharding, check.grid.shape)
-    is_countable = scale.sharding.hash == "identity" or check.grid.count <= _MOST_HASHED_CELLS
+    is_countable = scale.sharding.hash == "identity" or check.grid.count <= MOST_HASHED_CELLS
     found: set[int] = set()
     for shard in find_shards(context.store, scale.key, scale.sharding, context.findings):
         if is_countable and grid.chunk_count(shard.number) == 0:
@@ -89,7 +89,7 @@ def find_shards(
         where = f"{folder}/{name}"
         if name in ("info", "info.gz"):
             continue  # of a folder of meshes
-        if not _SHARD_NAME.fullmatch(name):
+        if not SHARD_NAME.fullmatch(name):
             findings.warning("stray", where, "is no shard")
             continue
         number = int(name.removesuffix(".shard"), 16)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ngcore.storage import LocalStore
 
 _MAX_SIZE = 4 << 20
-_KNOWN = ("info", "info_fullres.json", "transform.json", "provenance")
+SIDE_FILES = ("info", "info_fullres.json", "transform.json", "provenance")
 _METHODS = ("average", "majority", "stride", "min", "max")
 
 
@@ -101,5 +101,5 @@ def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> Non
             findings.warning(
                 "stray", name, "left by a conversion that did not end, or is still running"
             )
-        elif name.removesuffix(".gz") not in _KNOWN and name not in first_parts:
+        elif name.removesuffix(".gz") not in SIDE_FILES and name not in first_parts:
             findings.warning("stray", name, "belongs to nothing that info names")

@@ -1,0 +1,75 @@
+"""`ngcore repair`: a volume that Neuroglancer can't load, written so that it can."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ngcore.cli._progress import progress_bar
+from ngcore.cli._report import FAULTS_FOUND, OK
+
+if TYPE_CHECKING:
+    from ngcore.pipelines.repair import RepairReport
+
+
+@click.command("repair", no_args_is_help=True)
+@click.argument("src")
+@click.argument("dest")
+@click.option(
+    "--flat", is_flag=True, help="Lay chunk files flat, for hosts that can't rewrite URLs."
+)
+@click.option(
+    "--no-gzip",
+    is_flag=True,
+    help="Decompress .gz files, for hosts that can't send Content-Encoding.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
+@click.option(
+    "--fsync/--no-fsync",
+    default=True,
+    show_default=True,
+    help="Survive power loss: sync the data before `info` is written.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Threads.  [default: all cores]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any) -> None:
+    """Write the volume SRC to DEST, mended where Neuroglancer can't load it.
+
+    What is sound is copied as it is, and SRC is left as it is. Prints what was changed, what could
+    not be mended, and whether DEST is sound. Exit status: 0 sound, 1 faults are left.
+
+    \b
+    Example:
+      ngcore repair sharded-by-neuroglancer-scripts mended
+    """  # noqa: D301 - click wants the escape
+    from ngcore.pipelines.repair import repair as repair_volume
+
+    with progress_bar("repairing") as progress:
+        report = repair_volume(src, dest, gzip=not no_gzip, progress=progress, **options)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        _print(report)
+    click.get_current_context().exit(OK if report.is_sound else FAULTS_FOUND)
+
+
+def _print(report: "RepairReport") -> None:
+    from ngcore.cli.validate import print_report
+    from ngcore.pipelines.mending.changes import KINDS
+
+    for kind, count in report.changes.items():
+        click.echo(f"mended: {count} {KINDS[kind]}")
+    if not report.changes:
+        click.echo("nothing to mend: every file is copied as it is")
+    if report.left_out:
+        click.echo(f"left out: {report.left_out} files that belong to nothing that info names")
+    for finding in report.failures:
+        click.echo(f"not mended: {finding}")
+    if rest := report.failure_count - len(report.failures):
+        click.echo(f"not mended: and {rest} more")
+    print_report(report.validation)
+
+
+commands = [repair]

@@ -1,0 +1,1 @@
+"""What `ngcore repair` mends, one module for each kind of fault."""

@@ -1,0 +1,330 @@
+"""Rewrites a volume that the current Neuroglancer can't load.
+
+Each kind of fault that has one right mending is a module of `ngcore.pipelines.mending`. What is
+sound is copied byte by byte; voxels never change. What is written is validated, so that the report
+says whether anything is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ngcore.errors import (
+    DestinationError,
+    FormatError,
+    InputError,
+    InputNotFoundError,
+    StorageError,
+)
+from ngcore.execution.threads import ThreadPool
+from ngcore.formats import gzip
+from ngcore.formats.info import VolumeInfo
+from ngcore.pipelines.checks.files import read_limited, walk_files
+from ngcore.pipelines.checks.findings import Findings
+from ngcore.pipelines.checks.scale import Context
+from ngcore.pipelines.checks.side_files import SIDE_FILES
+from ngcore.pipelines.checks.work import Work
+from ngcore.pipelines.destination import Destination, refuse_overlap
+from ngcore.pipelines.journal import read_plan
+from ngcore.pipelines.mending.changes import KINDS, Changes
+from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
+from ngcore.pipelines.mending.files import copy_file
+from ngcore.pipelines.mending.info import mend_info
+from ngcore.pipelines.mending.meshes import mend_mesh_info
+from ngcore.pipelines.mending.properties import mend_properties
+from ngcore.pipelines.mending.shards import mend_shards
+from ngcore.pipelines.validate import Meter, validate
+from ngcore.storage import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ngcore.pipelines.checks.findings import Finding, Report
+
+_MAX_INFO = 4 << 20
+_MAX_PROPERTIES = 16 << 20
+_MAX_GZIPPED = 64 << 20
+_FOLDERS = ("mesh", "skeletons", "segment_properties")
+_FOLDER_DEPTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What `repair` did.
+
+    Attributes
+    ----------
+    source, dest : str
+    changes : dict of str to int
+        How often each kind of change was made; the kinds are those of `KINDS`.
+    left_out : int
+        Files that belong to nothing that `info` names.
+    failures : tuple of Finding
+        What could not be mended, the first ones; `failure_count` says how many there are.
+    failure_count : int
+    validation : Report
+        Of the volume that was written.
+    """
+
+    source: str
+    dest: str
+    changes: dict[str, int]
+    left_out: int
+    failures: tuple[Finding, ...]
+    failure_count: int
+    validation: Report
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the volume that was written has no fault that is known."""
+        return self.failure_count == 0 and self.validation.is_sound
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return {
+            "source": self.source,
+            "dest": self.dest,
+            "sound": self.is_sound,
+            "changes": [
+                {"kind": kind, "what": KINDS[kind], "count": count}
+                for kind, count in self.changes.items()
+            ],
+            "left_out": self.left_out,
+            "not_mended": [
+                {"where": finding.where, "message": finding.message} for finding in self.failures
+            ],
+            "not_mended_count": self.failure_count,
+            "validation": self.validation.to_json(),
+        }
+
+
+def repair(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    flat: bool = False,
+    gzip: bool = True,
+    overwrite: bool = False,
+    fsync: bool = True,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RepairReport:
+    """Write a volume again, with all mended that has one right mending.
+
+    Parameters
+    ----------
+    source : path
+        The folder of a volume. It is only read.
+    dest : path
+        A folder that is empty or not there yet.
+    flat : bool
+        Lay chunk files flat, for hosts that can't rewrite URLs.
+    gzip : bool
+        False: decompress chunk and mesh files, for hosts that can't send Content-Encoding.
+    overwrite : bool
+        Replace the volume in `dest`.
+    fsync : bool
+        Survive losses of power.
+    workers : int, optional
+        Threads; default all cores.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all); each is looked at twice.
+
+    Returns
+    -------
+    RepairReport
+
+    Raises
+    ------
+    InputNotFoundError
+        There is no volume.
+    FormatError, InputError
+        Its `info` is beyond mending, or it can't be copied to one folder.
+    DestinationError
+        `dest` holds something already, can't be written, is in use, or touches `source`.
+    StorageError
+        If reading or writing fails midway. `dest` then has no `info`.
+
+    Examples
+    --------
+    >>> from ngcore.pipelines.repair import repair
+    >>> repair("brain", "mended").changes  # doctest: +SKIP
+    {'zlib': 320, 'phantom': 12}
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"workers must be 1 or more, got {workers}")
+    for path in (source, dest):
+        if "://" in os.fspath(path):
+            raise InputError(
+                f"only local folders can be repaired, got {os.fspath(path)!r}; download it first"
+            )
+    changes = Changes()
+    store = LocalStore(source)
+    document = _read_info(store)
+    info, content = mend_info(document, f"{store.location}/info", changes)
+    _check_places(info)
+    refuse_overlap(Path(dest), Path(source), "repair to")
+    destination = Destination(Path(dest), overwrite=overwrite, source_path=Path(source))
+    options = FileOptions(flat=flat, plain=not gzip)
+    meter = Meter(info, progress, rounds=2)
+    with destination:
+        _remove_named_folders(Path(dest))
+        destination.begin(info, {"source": {}, "options": {"task": "repair"}}, fsync=fsync)
+        try:
+            _copy(store, info, destination, options, changes, workers, meter)
+            destination.finish({}, fsync=fsync, document=content)
+        except (InputError, FormatError):
+            _remove_folders(Path(dest), info)
+            raise
+        except StorageError as error:
+            raise StorageError(f"{error}; mend that and repeat with --overwrite") from error
+    report = validate(dest, workers=workers, progress=meter.second)
+    failures, count = changes.failures
+    return RepairReport(
+        store.location, os.fspath(dest), changes.counts, changes.left_out, failures, count, report
+    )
+
+
+def _read_info(store: LocalStore) -> bytes:
+    try:
+        document = read_limited(store, "info", _MAX_INFO)
+    except FormatError as error:
+        raise FormatError(f"{store.location}/info: {error}; mend that by hand first") from error
+    if document is None:
+        what = "has no info file" if store.path.is_dir() else "is no folder"
+        raise InputNotFoundError(f"not a precomputed volume: {store.location} {what}")
+    return document
+
+
+def _check_places(info: VolumeInfo) -> None:
+    """Refuse volumes that are spread over other folders, or share one."""
+    seen: dict[str, str] = {}
+    places = {f"scales[{index}].key": scale.key for index, scale in enumerate(info.scales)}
+    places |= {name: getattr(info, name) for name in _FOLDERS if getattr(info, name) is not None}
+    for path, place in places.items():
+        parts = PurePosixPath(place).parts
+        if ".." in parts or place in (".", "") or "\\" in place:
+            raise InputError(
+                f"info: {path}: {place!r} lies outside of the volume's folder; move it there, and "
+                "name it so"
+            )
+        first = seen.setdefault("/".join(parts), path)
+        if first != path:
+            raise InputError(f"info: {path}: {place!r} is {first} too; give each its own folder")
+
+
+def _copy(
+    store: LocalStore,
+    info: VolumeInfo,
+    destination: Destination,
+    options: FileOptions,
+    changes: Changes,
+    workers: int | None,
+    meter: Meter,
+) -> None:
+    dest = destination.store
+    with ThreadPool(workers or os.cpu_count() or 1) as pool:
+        context = Context(
+            store, info, Findings(), Work(pool), quick=False, is_ours=False, done=meter.add
+        )
+        for index, scale in enumerate(info.scales):
+            if scale.sharding is None:
+                mend_chunk_files(context, index, dest, options, changes)
+            else:
+                mend_shards(context, index, dest, destination.work_folder, changes)
+    _copy_folders(store, info, dest, options, changes)
+    _copy_side_files(store, info, dest, changes)
+
+
+def _copy_folders(
+    store: LocalStore, info: VolumeInfo, dest: LocalStore, options: FileOptions, changes: Changes
+) -> None:
+    for kind in _FOLDERS:
+        folder = getattr(info, kind)
+        if folder is None:
+            continue
+        names = set(walk_files(store, folder, depth=_FOLDER_DEPTH))
+        for name in sorted(names):
+            if PurePosixPath(name).name.startswith("."):
+                changes.leave_out()
+            elif kind != "segment_properties" or name.removesuffix(".gz") != "info":
+                _copy_small_file(store, dest, f"{folder}/{name}", options, changes)
+        if kind == "mesh":
+            mend_mesh_info(dest, folder, names, changes)
+        if kind == "segment_properties":
+            _copy_properties(store, dest, folder, changes)
+
+
+def _copy_small_file(
+    store: LocalStore, dest: LocalStore, name: str, options: FileOptions, changes: Changes
+) -> None:
+    try:
+        if not (options.plain and name.endswith(".gz")):
+            copy_file(store, dest, name)
+            return
+        data = store.get(name, 0, _MAX_GZIPPED) or b""
+        dest.put(name.removesuffix(".gz"), gzip.decompress(data, max_size=_MAX_GZIPPED))
+        changes.add("plain")
+    except FormatError as error:
+        changes.fail(name, f"{error}; left out")
+
+
+def _copy_properties(store: LocalStore, dest: LocalStore, folder: str, changes: Changes) -> None:
+    name = f"{folder}/info"
+    try:
+        document = read_limited(store, name, _MAX_PROPERTIES)
+        if document is None:
+            return  # validate says so
+        try:
+            document = mend_properties(document, changes)
+        except FormatError as error:
+            changes.fail(name, error)
+        dest.put(name, document)
+    except FormatError as error:
+        changes.fail(name, f"{error}; left out")
+
+
+def _copy_side_files(
+    store: LocalStore, info: VolumeInfo, dest: LocalStore, changes: Changes
+) -> None:
+    folders = [scale.key for scale in info.scales]
+    folders += [getattr(info, name) for name in _FOLDERS if getattr(info, name) is not None]
+    known = {PurePosixPath(folder).parts[0] for folder in folders}
+    for name in sorted(entry.name for entry in os.scandir(store.path)):
+        if name.removesuffix(".gz") in SIDE_FILES:
+            if name.removesuffix(".gz") != "info":
+                copy_file(store, dest, name)
+        elif name not in known:
+            changes.leave_out()
+
+
+def _remove_named_folders(dest: Path) -> None:
+    """Remove the meshes, skeletons and properties of the volume that is replaced."""
+    store = LocalStore(dest)
+    unfinished = read_plan(store)
+    contents = [store.get("info"), None if unfinished is None else json.dumps(unfinished["info"])]
+    for content in contents:
+        if content is not None:
+            try:
+                _remove_folders(dest, VolumeInfo.from_json(content))
+            except FormatError:
+                return  # begin refuses it
+
+
+def _remove_folders(dest: Path, info: VolumeInfo) -> None:
+    for name in _FOLDERS:
+        folder = getattr(info, name)
+        if folder is not None and dest.resolve() in (dest / folder).resolve().parents:
+            try:
+                shutil.rmtree(dest / folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise DestinationError(
+                    f"{error.filename} can't be removed: {error.strerror}"
+                ) from error
