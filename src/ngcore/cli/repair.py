@@ -42,7 +42,7 @@ def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any)
 
     \b
     Example:
-      ngcore repair sharded-by-neuroglancer-scripts mended
+      ngcore repair sub-01_T1w mended
     """  # noqa: D301 - click wants the escape
     from ngcore.pipelines.repair import repair as repair_volume
 
