@@ -1,0 +1,121 @@
+"""One band of a conversion: from a source's planes to chunks in a sink."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ngcore.execution.threads import ThreadPool
+from ngcore.formats.chunks import Box
+from ngcore.pipelines.plan import Level, Pass
+from ngcore.pipelines.prepare import BLOCK_BYTES, Conversion
+from ngcore.pipelines.sink import ChunkSink
+from ngcore.pipelines.walk import BandWalk, Voxels, empty_planes
+from ngcore.readers.base import Source
+from ngcore.values import Counts, ValueMapping
+
+
+def walk_band(
+    conversion: Conversion,
+    step: Pass,
+    levels: Sequence[Level],
+    source: Source,
+    sink: ChunkSink,
+    pool: ThreadPool,
+    *,
+    keep_last: Callable[[Box, Voxels], None] | None,
+    first_is_written: bool,
+    planes_read: Callable[[int, Counts], None],
+    row_done: Callable[[], None],
+) -> None:
+    """Walk one band from end to end: make every chunk that it owns.
+
+    Parameters
+    ----------
+    conversion : Conversion
+    step : Pass
+        The pass that the band is of.
+    levels : sequence of Level
+        The band's scales, finest first.
+    source : Source
+        For the first pass, where voxels come from; for a later one, the scale it starts from.
+    sink : ChunkSink
+        Takes the chunks.
+    pool : ThreadPool
+        Does the work.
+    keep_last : callable or None
+        Called with (box, voxels) for each part of the pass's last scale, if a pass follows.
+    first_is_written : bool
+        Whether the chunks of the first level are there already.
+    planes_read : callable
+        Called after each reading, on any thread, with the voxels read and what happened to their
+        values.
+    row_done : callable
+        Called after each row of the finest level, here.
+    """
+    info, axis = conversion.info, conversion.plan.stream_axis
+    walk = BandWalk(
+        levels,
+        [info.scales[level.scale].grid for level in levels],
+        dtype=np.dtype(info.data_type),
+        num_channels=info.num_channels,
+        stream_axis=axis,
+        memory_order=source.memory_order,
+        row_buffers=step.row_buffers,
+        downsampling=conversion.downsampling,
+        write_chunk=sink.write,
+        keep_last=keep_last if levels[-1].scale == step.last_scale else None,
+        first_is_written=first_is_written,
+        pool=pool,
+        row_done=row_done,
+    )
+    mapping = conversion.mapping if step.first_scale == 0 else None
+    planes = _PlaneReader(source, levels[0].needed, mapping)
+
+    def read(start: int, stop: int, out: Voxels) -> None:
+        counts = planes.read(start, stop, out)
+        planes_read(math.prod(out.shape[:3]), counts)
+
+    walk.run(read, part_planes=planes.part_planes, is_concurrent=source.is_random_access)
+
+
+class _PlaneReader:
+    """Reads planes of one band from a source as values of the volume.
+
+    Parameters
+    ----------
+    source : Source
+    needed : Box
+        The voxels of the band, in global coordinates.
+    mapping : ValueMapping or None
+        From stored values to the volume's; None where the source holds those.
+    """
+
+    def __init__(self, source: Source, needed: Box, mapping: ValueMapping | None) -> None:
+        self._source = source
+        self._mapping = None if mapping is None or mapping.is_identity else mapping
+        axis = source.stream_axis
+        self._origin = source.voxel_offset[axis]
+        ranges = needed.slices(source.voxel_offset)
+        others = [part for other, part in enumerate(ranges) if other != axis]
+        is_whole = all(
+            (part.start, part.stop) == (0, source.shape[other])
+            for other, part in enumerate(ranges)
+            if other != axis
+        )
+        self._window = None if is_whole else (others[0], others[1])
+        plane = math.prod(needed.shape) // needed.shape[axis] * source.shape[3]
+        plane_bytes = plane * source.dtype.itemsize
+        self.part_planes = max(source.row_planes, BLOCK_BYTES // plane_bytes, 1)
+
+    def read(self, start: int, stop: int, out: Voxels) -> Counts:
+        """Fill `out` with planes [start, stop), global; return what happened to the values."""
+        first, last = start - self._origin, stop - self._origin
+        if self._mapping is None:
+            self._source.read(first, last, out, window=self._window)
+            return Counts()
+        stored = empty_planes(
+            out.shape, self._source.dtype, self._source.stream_axis, self._source.memory_order
+        )
+        self._source.read(first, last, stored, window=self._window)
+        return self._mapping.apply(stored, out)

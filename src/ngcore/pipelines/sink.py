@@ -1,0 +1,125 @@
+"""Where the voxels of chunks go: encoded, digested, and put into files unless they are there."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ngcore.formats.chunks import Vec3
+from ngcore.formats.digest import ScaleDigest, digested
+from ngcore.formats.encodings import ChunkEncoding, make_encoding
+from ngcore.formats.info import VolumeInfo
+from ngcore.pipelines.options import ConvertOptions
+from ngcore.pipelines.walk import Voxels
+from ngcore.storage import ChunkWriter, LocalStore, create_chunks
+
+
+class ChunkSink:
+    """Takes the chunks of some scales of a volume, in any order and from any thread.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        The volume to write.
+    scales : sequence of int
+        Indices of the scales that are written.
+    options : ConvertOptions
+        How chunks are encoded and how their files lie.
+    store : LocalStore
+        Where the volume's files go.
+    tmp : Path
+        Where encoded chunks wait for their shard if they find no room in memory.
+    shard_memory : int, in bytes
+        How much of them may wait in memory.
+    is_written : callable or None
+        Whether the file of a name is there already, whole, and need not be made again.
+    written : callable or None
+        Called with the name of each file that is complete, from any thread.
+    """
+
+    def __init__(
+        self,
+        info: VolumeInfo,
+        scales: Sequence[int],
+        options: ConvertOptions,
+        store: LocalStore,
+        tmp: Path,
+        *,
+        shard_memory: int,
+        is_written: Callable[[str], bool] | None = None,
+        written: Callable[[str], None] | None = None,
+    ) -> None:
+        self._info = info
+        self._is_written = is_written
+        self._chunk_buffer = _ChunkBuffer()
+        self._encodings: dict[int, ChunkEncoding] = {}
+        self._writers: dict[int, ChunkWriter] = {}
+        self.digests: dict[int, ScaleDigest] = {}
+        for index in scales:
+            scale = info.scales[index]
+            self.digests[index] = ScaleDigest(info, scale)
+            self._encodings[index] = make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
+            # Each scale has an eighth of the chunks of the one before, and gets half its memory.
+            self._writers[index] = create_chunks(
+                store,
+                info,
+                index,
+                layout=options.layout,
+                gzip=options.is_gzipped,
+                memory=shard_memory >> (index + 1 - scales[0]),
+                spool_dir=tmp,
+                written=written,
+            )
+
+    def write(self, scale: int, cell: Vec3, voxels: Voxels) -> None:
+        """Take a chunk, shape (x, y, z, channel); it may be overwritten afterwards."""
+        info = self._info.scales[scale]
+        writer, encoding = self._writers[scale], self._encodings[scale]
+        voxels = self._chunk_buffer.filled(voxels)
+        if self._is_written is not None and self._is_written(writer.file_of(cell)):
+            # The digest of the run that wrote it went with that run.
+            is_encoded = info.encoding in ("raw", "jpeg")
+            encoded = encoding.encode(voxels) if is_encoded else b""
+            self.digests[scale].add(cell, digested(info, encoded, voxels))
+            return
+        if info.sharding is not None and not _has_bits(voxels):
+            writer.write(cell, None)
+            return
+        encoded = encoding.encode(voxels)
+        self.digests[scale].add(cell, digested(info, encoded, voxels))
+        writer.write(cell, encoded)
+
+    def finish(self, *, whole: bool) -> None:
+        """Check that everything is written; see `ChunkWriter.finish`."""
+        for writer in self._writers.values():
+            writer.finish(whole=whole)
+
+    def abort(self) -> None:
+        """Let go of memory and temporary files."""
+        for writer in self._writers.values():
+            writer.abort()
+
+
+class _ChunkBuffer(threading.local):
+    """A copy of one chunk in Fortran order, which encoder and digest are fastest with.
+
+    Each thread has one and uses it again and again: memory that is new is slow to touch.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def filled(self, voxels: Voxels) -> Voxels:
+        """Return a copy of a chunk; valid until the next call from the same thread."""
+        if self._bytes.size < voxels.nbytes:
+            self._bytes = np.empty(voxels.nbytes, np.uint8)
+        flat = self._bytes[: voxels.nbytes].view(voxels.dtype)
+        copy = flat.reshape(voxels.shape, order="F")
+        np.copyto(copy, voxels)
+        return copy
+
+
+def _has_bits(voxels: Voxels) -> bool:
+    """Whether any bit is set: a float chunk of -0.0 is not one of zeros."""
+    return bool(voxels.view(f"u{voxels.dtype.itemsize}").any())
