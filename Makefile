@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help demo test test-thorough lint format bench bench-convert wheel checked sanitize fuzz clean
 
 help:
-	@echo "make demo           convert a real brain and a label volume, check them, say how to look"
+	@echo "make demo           a real brain, its tissues and surfaces: convert, check, say how to look"
 	@echo "make test           build, install and run the test suite"
 	@echo "make test-thorough  the same tests with larger numbers"
 	@echo "make lint           ruff, mypy, cython-lint, import-linter"

@@ -135,6 +135,13 @@ def test_view_fits_the_whole():
     assert state["layout"] == "4panel"
 
 
+def test_view_is_centred_on_what_is_there_and_as_large():
+    content = ((40.0, 30.0, 10.0), (80.0, 50.0, 999.0))
+    state = viewer_state([layer(content=content)])
+    assert state["position"] == [60.5, 40.5, 45.5]
+    assert 70 < state["crossSectionScale"] * 420 < 80
+
+
 def test_brightness_sets_range_and_window():
     shown = ValueRange(10, 200, 0, 255)
     shader = viewer_state([layer(brightness=shown)])["layers"][0]["shader"]

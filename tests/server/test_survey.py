@@ -161,3 +161,37 @@ def test_info_of_others_can_be_shown_unread(tmp_path):
     info["scales"][0]["encoding"] = "jpegxl"
     (dest / "info").write_text(json.dumps(info))
     assert survey(dest, "x", "precomputed://http://x").brightness is None
+
+
+@pytest.mark.parametrize("kind", ["image", "segmentation"])
+@pytest.mark.parametrize("offset", [(0, 0, 0), (-7, 5, 1001)])
+def test_content_is_where_anything_but_zeros_lies(tmp_path, kind, offset):
+    array = np.zeros((200, 150, 120), np.uint32)
+    array[20:100, 64:128, 10:11] = 3
+    ngcore.convert(
+        array,
+        tmp_path / "v",
+        type=kind,
+        resolution=(1e6, 1e6, 1e6),
+        voxel_offset=offset,
+        fsync=False,
+    )
+    low, high = survey(tmp_path / "v", "v", "u").content
+    # An image is looked at in a scale of 2 mm, whose voxels lie on a grid that starts at 0.
+    tolerance = 2 if kind == "image" else 0
+    np.testing.assert_allclose(low, np.add((20, 64, 10), offset), atol=tolerance)
+    np.testing.assert_allclose(high, np.add((100, 128, 11), offset), atol=tolerance)
+
+
+def test_volume_of_zeros_has_no_content(tmp_path):
+    ngcore.convert(
+        np.zeros((9, 9, 9), np.uint8), tmp_path / "v", resolution=(1e6, 1e6, 1e6), fsync=False
+    )
+    assert survey(tmp_path / "v", "v", "u").content is None
+
+
+def test_missing_values_are_no_content(tmp_path):
+    array = np.full((20, 20, 20), np.nan, np.float32)
+    array[5:9, 6:7, 8:20] = 1
+    ngcore.convert(array, tmp_path / "v", resolution=(1e6, 1e6, 1e6), fsync=False)
+    assert survey(tmp_path / "v", "v", "u").content == ((5, 6, 8), (9, 7, 20))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Space = Literal["native", "world"]
 Number = int | float
+Corner = tuple[float, float, float]
 State = dict[str, Any]
 
 _AXES = ("x", "y", "z")
@@ -66,6 +67,9 @@ class VolumeLayer:
         The volume's `info`.
     volume_to_world_nm : ndarray of float64, shape (4, 4), or None
         What `transform.json` says: nanometres of the volume to nanometres of world space.
+    content : two tuples of float, (x, y, z), or None
+        Where anything but zeros lies: the lowest and the highest corner of a box in voxels of
+        scale 0. The view is centred on it, and as large. None: all of the volume.
     brightness : ValueRange or None
         Of an image; None leaves the range to the client.
     labels : tuple of int
@@ -79,6 +83,7 @@ class VolumeLayer:
     url: str
     info: VolumeInfo
     volume_to_world_nm: NDArray[np.float64] | None = None
+    content: tuple[Corner, Corner] | None = None
     brightness: ValueRange | None = None
     labels: tuple[int, ...] = ()
     colours: Mapping[int, Colour] = field(default_factory=dict)
@@ -190,11 +195,15 @@ def _voxel_to_units(
 
 
 def _corners(layer: VolumeLayer, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the eight corners of a volume, shape (8, 3), in units of the dimensions."""
+    """Return the eight corners of what a volume holds, (8, 3), in units of the dimensions."""
     scale = layer.info.scales[0]
     start = np.array(scale.voxel_offset, dtype=np.float64)
+    stop = start + np.array(scale.size, dtype=np.float64)
+    if layer.content is not None:
+        low, high = (np.array(corner, dtype=np.float64) for corner in layer.content)
+        start, stop = np.maximum(start, low), np.minimum(stop, high)
     unit_cube = np.array(list(np.ndindex(2, 2, 2)), dtype=np.float64)
-    voxels = start + unit_cube * np.array(scale.size, dtype=np.float64)
+    voxels = start + unit_cube * (stop - start)
     return voxels @ matrix[:3, :3].T + matrix[:3, 3]
 
 

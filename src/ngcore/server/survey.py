@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.formats.segment_colours import Colour
+    from ngcore.server.states import Corner
     from ngcore.volume import ScaleArray, Volume
 
 logger = logging.getLogger(__name__)
@@ -73,11 +74,15 @@ def survey(path: Path, name: str, url: str) -> VolumeLayer:
     )
     brightness: ValueRange | None = None
     labels: tuple[int, ...] = ()
+    content: tuple[Corner, Corner] | None = None
     try:
         if layer.is_segmentation:
-            labels = _labels(volume)
+            samples = _Samples(volume, _LABEL_VOXELS)
+            labels = _labels(samples)
         else:
-            brightness = _brightness(volume)
+            samples = _Samples(volume, _IMAGE_VOXELS)
+            brightness = _brightness(samples)
+        content = samples.content()
     except NgcoreError as error:
         logger.warning("%s is shown without a look at its voxels: %s", path, error)
     colours: dict[int, Colour] = {}
@@ -85,33 +90,65 @@ def survey(path: Path, name: str, url: str) -> VolumeLayer:
         colours = segment_colours(volume.store, volume.info)
     except FormatError as error:
         logger.warning("%s is shown without the colours of its label table: %s", path, error)
-    return replace(layer, brightness=brightness, labels=labels, colours=colours)
+    return replace(layer, content=content, brightness=brightness, labels=labels, colours=colours)
 
 
-def _samples(volume: Volume, voxels: int) -> Iterator[NDArray[np.generic]]:
-    """Yield chunks, of shape (x, y, z, channel), of about `voxels` voxels together.
+class _Samples:
+    """Chunks, of shape (x, y, z, channel), of about `voxels` voxels together.
 
     They are the whole of the finest scale of no more voxels, or a part of the coarsest scale.
+    Each is read once; when all were looked at, it is known where anything but zeros lies.
     """
-    sizes = [math.prod(scale.shape) for scale in volume.scales]
-    index = next((i for i, size in enumerate(sizes) if size <= voxels), len(sizes) - 1)
-    scale = volume.scales[index]
-    grid = volume.info.scales[index].grid
-    step = math.ceil(grid.count * math.prod(scale.chunk_size) / max(voxels, 1))
-    step = step if sizes[index] > voxels else 1
-    for number in range(step // 2, grid.count, step):
-        rest, x = divmod(number, grid.shape[0])
-        z, y = divmod(rest, grid.shape[1])
-        yield scale.read_chunk((x, y, z))
+
+    def __init__(self, volume: Volume, voxels: int) -> None:
+        sizes = [math.prod(scale.shape) for scale in volume.scales]
+        index = next((i for i, size in enumerate(sizes) if size <= voxels), len(sizes) - 1)
+        self._scale = volume.scales[index]
+        self._grid = volume.info.scales[index].grid
+        chunks = self._grid.count * math.prod(self._scale.chunk_size)
+        self._step = 1 if sizes[index] <= voxels else math.ceil(chunks / max(voxels, 1))
+        self._has_seen_all = False
+        self._finest = volume.scales[0].resolution
+        self._low = np.full(3, np.inf)
+        self._high = np.full(3, -np.inf)
+
+    def __iter__(self) -> Iterator[NDArray[np.generic]]:
+        for number in range(self._step // 2, self._grid.count, self._step):
+            rest, x = divmod(number, self._grid.shape[0])
+            z, y = divmod(rest, self._grid.shape[1])
+            chunk = self._scale.read_chunk((x, y, z))
+            self._widen(chunk, np.array((x, y, z)) * self._scale.chunk_size)
+            yield chunk
+        self._has_seen_all = self._step == 1
+
+    def _widen(self, chunk: NDArray[Any], start: NDArray[Any]) -> None:
+        # Both ways: comparisons with NaN are false.
+        is_something: Any = np.logical_or(chunk < 0, chunk > 0).any(axis=3)
+        for axis in range(3):
+            others = tuple({0, 1, 2} - {axis})
+            if (places := np.flatnonzero(is_something.any(axis=others))).size:
+                self._low[axis] = min(self._low[axis], start[axis] + places[0])
+                self._high[axis] = max(self._high[axis], start[axis] + places[-1] + 1)
+
+    def content(self) -> tuple[Corner, Corner] | None:
+        """Return where anything but zeros was seen, in voxels of scale 0; None if unknown."""
+        if not self._has_seen_all or not np.isfinite(self._low).all():
+            return None
+        zoom = np.array(self._scale.resolution) / self._finest
+        low, high = (
+            ((bound + self._scale.voxel_offset) * zoom).tolist()
+            for bound in (self._low, self._high)
+        )
+        return tuple(low), tuple(high)
 
 
-def _brightness(volume: Volume) -> ValueRange | None:
+def _brightness(samples: _Samples) -> ValueRange | None:
     """Return the range of brightness of the first channel, robust against a few bright voxels.
 
     Zeros are usually what surrounds the object, so they do not count towards the percentiles.
     """
     parts = []
-    for chunk in _samples(volume, _IMAGE_VOXELS):
+    for chunk in samples:
         values = chunk[..., 0].ravel(order="K")
         parts.append(values[np.isfinite(values)])
     values = np.concatenate(parts) if parts else np.zeros(0)
@@ -133,10 +170,10 @@ def _brightness(volume: Volume) -> ValueRange | None:
     return ValueRange(low, high, min(lowest, low), max(highest, high))
 
 
-def _labels(volume: Volume) -> tuple[int, ...]:
+def _labels(samples: _Samples) -> tuple[int, ...]:
     """Return the labels of a small atlas, without the background; none of a larger one."""
     found: set[int] = set()
-    for chunk in _samples(volume, _LABEL_VOXELS):
+    for chunk in samples:
         labels = chunk.ravel(order="K")
         if labels.size and int(labels.min()) >= 0 and int(labels.max()) < _COUNTABLE:
             present = np.flatnonzero(np.bincount(labels.astype(np.int64, copy=False)))
@@ -165,7 +202,7 @@ def thumbnail(path: Path) -> bytes:
     elif volume.info.num_channels == 3 and volume.info.data_type == "uint8":
         picture = voxels.astype(np.uint8, copy=False)
     else:
-        picture = _greys(voxels[..., 0], _brightness(volume))
+        picture = _greys(voxels[..., 0], _brightness(_Samples(volume, _IMAGE_VOXELS)))
     return _png(picture, spacing)
 
 
