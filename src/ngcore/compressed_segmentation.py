@@ -139,11 +139,8 @@ def decode(
     shape = tuple(int(n) for n in shape)
     _check_shape(shape, "shape")
     block = _checked_block_size(block_size)
-    if out is None:
-        chunk = np.empty(shape, dtype, order="F")
-    else:
+    if out is not None:
         _check_out(out, shape, dtype)
-        chunk = out
     view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
     if len(view) % 4:
         raise FormatError(
@@ -152,6 +149,16 @@ def decode(
         )
     if len(view) == 0:
         raise FormatError("compressed_segmentation chunk is empty; it is truncated")
+    if out is None:
+        # Memory is taken only for what the bytes can hold: each block has a header of 8 bytes.
+        blocks = math.prod(-(-n // b) for n, b in zip(shape, (*block, 1), strict=False))
+        if len(view) < 8 * blocks:
+            raise FormatError(
+                f"compressed_segmentation chunk of {len(view)} bytes can't hold shape {shape} in "
+                f"blocks of {block}: their headers alone take {8 * blocks}; it is truncated, or "
+                "of another shape or block_size"
+            )
+    chunk = np.empty(shape, dtype, order="F") if out is None else out
     volume = chunk[..., np.newaxis] if chunk.ndim == 3 else chunk
     kernel = decode_u32 if dtype == _UINT32 else decode_u64
     status, byte_offset = kernel(view, volume, block)

@@ -255,9 +255,10 @@ class ValueMapping:
             above += count_above
             fractional += has_fraction
         if nans:
+            way_out = "--type image" if self.is_label else "--data-type float32"
             raise InputError(
                 f"{self.name}: {nans} of {stored.size} voxels read are NaN, which "
-                f"{self.output} can't hold; pass --data-type float32"
+                f"{self.output} can't hold; pass {way_out}"
             )
         if self.is_label:
             advice = "pass --type image"

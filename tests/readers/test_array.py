@@ -92,6 +92,7 @@ def test_structured_colours_become_channels():
         (np.zeros((3, 3, 3), "M8[s]"), "datetime"),
         (np.zeros((3, 0, 3)), "at least one voxel along every axis"),
         (np.zeros(3), "2 to 4 axes"),
+        (np.ma.masked_less(np.zeros((3, 3, 3)), 1), "masked"),
         (np.zeros((3, 3, 3, 1, 2)), "more axes than x, y, z and channel"),
         ([1, 2, 3], "shape, dtype and slicing, got list"),
         (None, "got NoneType"),

@@ -1,12 +1,13 @@
 """What a user asks of a conversion, checked before anything is opened."""
 
 import math
+import operator
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
@@ -17,7 +18,7 @@ METHODS = ("average", "majority", "stride", "min", "max")
 
 VolumeKind = Literal["image", "segmentation"]
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SMALLEST_MEMORY = 128 << 20
 
@@ -111,6 +112,7 @@ class ConvertOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        self._make_plain()
         _check_choice("type", self.type, ("image", "segmentation", "auto"))
         _check_choice("data-type", self.data_type, (None, *DATA_TYPES))
         _check_choice("encoding", self.encoding, (None, *ENCODINGS))
@@ -119,7 +121,7 @@ class ConvertOptions:
         _check_choice("form", self.form, ("auto", "sform", "qform"))
         if not 1 <= self.jpeg_quality <= 100:
             raise InputError(f"--jpeg-quality must be from 1 to 100, got {self.jpeg_quality}")
-        if self.chunk_size is not None and min(self.chunk_shape or (0,)) < 1:
+        if self.chunk_shape is not None and min(self.chunk_shape) < 1:
             raise InputError(f"--chunk-size must be N or X,Y,Z, 1 or more, got {self.chunk_size}")
         if self.max_scales is not None and self.max_scales < 1:
             raise InputError(f"--max-scales must be at least 1, got {self.max_scales}")
@@ -135,16 +137,35 @@ class ConvertOptions:
         if self.tmp is not None and not Path(self.tmp).is_dir():
             raise InputError(f"--tmp must be a folder that exists, got {os.fspath(self.tmp)!r}")
 
+    def _make_plain(self) -> None:
+        """Turn numbers of any library into Python's own, which JSON and messages know."""
+        plain: dict[str, object] = {}
+        for name in ("jpeg_quality", "max_scales", "workers"):
+            plain[name] = _plain(name, getattr(self, name), _whole, "a whole number")
+        for name in ("input_min", "input_max", "outside_value"):
+            plain[name] = _plain(name, getattr(self, name), _number, "a number")
+        plain["resolution"] = _plain(
+            "resolution", self.resolution, lambda r: _three(r, _number), "three numbers"
+        )
+        plain["voxel_offset"] = _plain(
+            "voxel_offset", self.voxel_offset, lambda o: _three(o, _whole), "three whole numbers"
+        )
+        plain["chunk_size"] = _plain(
+            "chunk_size",
+            self.chunk_size,
+            lambda c: _three(c, _whole) if isinstance(c, Iterable) else _whole(c),
+            "N or X,Y,Z in whole voxels",
+        )
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
     def _check_geometry(self) -> None:
-        resolution, offset = self.resolution, self.voxel_offset
-        if resolution is not None and (
-            len(resolution) != 3 or not all(math.isfinite(r) and r > 0 for r in resolution)
+        if self.resolution is not None and not all(
+            math.isfinite(length) and length > 0 for length in self.resolution
         ):
             raise InputError(
-                f"--resolution must be three positive sizes in nm, got {tuple(resolution)}"
+                f"--resolution must be three positive sizes in nm, got {self.resolution}"
             )
-        if offset is not None and (len(offset) != 3 or not all(o == int(o) for o in offset)):
-            raise InputError(f"--voxel-offset must be three whole numbers, got {tuple(offset)}")
 
     def _check_values(self) -> None:
         low, high = self.input_min, self.input_max
@@ -166,8 +187,6 @@ class ConvertOptions:
             return None
         if isinstance(self.chunk_size, int):
             return self.chunk_size, self.chunk_size, self.chunk_size
-        if len(self.chunk_size) != 3:
-            raise InputError(f"--chunk-size must be N or X,Y,Z, got {tuple(self.chunk_size)}")
         x, y, z = self.chunk_size
         return x, y, z
 
@@ -198,6 +217,31 @@ class ConvertOptions:
     def is_gzipped(self) -> bool:
         """Whether chunks are gzipped, with the default resolved."""
         return self.sharding if self.gzip is None else self.gzip
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return operator.index(value)
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, str | bytes):
+        raise TypeError("text is no number")
+    return value if type(value) is int else float(value)
+
+
+def _three(values: Any, convert: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
+    x, y, z = values
+    return convert(x), convert(y), convert(z)
+
+
+def _plain(name: str, value: Any, convert: Callable[[Any], Any], expected: str) -> Any:
+    try:
+        return None if value is None and name != "jpeg_quality" else convert(value)
+    except (TypeError, ValueError, OverflowError):
+        option = name.replace("_", "-")
+        raise InputError(f"--{option} must be {expected}, got {value!r}") from None
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

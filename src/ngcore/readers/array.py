@@ -78,6 +78,8 @@ def open_array(array: ArrayLike, name: str, asked: AskedGeometry) -> Source:
     InputError
         If its shape or type can't be converted.
     """
+    if isinstance(array, np.ma.MaskedArray):
+        raise InputError(f"{name}: masked voxels have no value; pass array.filled(0)")
     dtype = np.dtype(getattr(array.dtype, "numpy_dtype", array.dtype))  # tensorstore has its own
     colors = color_count(dtype)
     stored = stored_type(dtype, name).newbyteorder("=")
