@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 
+# The tests that share a browser run on one worker, all others on either.
+WORKERS := -n 2 --dist loadgroup
+
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 else
@@ -57,10 +60,10 @@ demo: $(VENV)/installed
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/test-installed
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-thorough: $(VENV)/test-installed
-	NGCORE_THOROUGH=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	NGCORE_THOROUGH=1 $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/installed
 	$(PIP) install --quiet --group lint
@@ -88,7 +91,7 @@ bench-convert: $(VENV)/installed
 checked: $(VENV)/test-installed
 	$(PIP) install --quiet --force-reinstall --no-deps --config-settings=cmake.define.NGCORE_CHECKED=ON \
 		--config-settings=build-dir=build/checked .
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 	rm -f $(VENV)/installed $(VENV)/test-installed
 
 sanitize: $(VENV)/test-installed

@@ -133,7 +133,10 @@ def expected_scales(
         chunk = chunk_size or _chunk_size(delays, step)
         sides = tuple(side * 2**h for side, h in zip(resolution, halvings, strict=True))
         scales.append(ExpectedScale(sides, at, chunk, voxels))
-        fits = all(n <= c for n, c in zip(voxels.shape, chunk, strict=False))
+        # The two voxels -1 and 0 of the global grid stay two, however often they are halved.
+        fits = all(
+            n <= c or (n, o) == (2, -1) for n, c, o in zip(voxels.shape, chunk, at, strict=False)
+        )
         if fits or len(scales) == max_scales:
             break
     return scales
@@ -179,9 +182,12 @@ def _reduce(
         return inside[0]
     if method == "majority":
         return min(inside, key=lambda value: (-inside.count(value), value))
+    if any(value != value for value in inside):
+        return math.nan
     if method in ("min", "max"):
         return {"min": min, "max": max}[method](inside)
     values = inside if outside_value is None else [*inside, *[outside_value] * missing]
     if dtype.kind == "f":
-        return math.fsum(values) / len(values)
+        is_undecided = math.inf in values and -math.inf in values
+        return math.nan if is_undecided else math.fsum(values) / len(values)
     return round(Fraction(sum(map(Fraction, values)), len(values)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -149,6 +149,8 @@ def expectation(array, scaling, options):
     finest, clipped, rounded = expected_values(
         stored, data_type, *scaling, is_label=is_label, input_range=input_range
     )
+    # Of a majority of no numbers the contract says nothing.
+    assume(method != "majority" or not (finest != finest).any())
     chunk = options["chunk_size"]
     scales = expected_scales(
         finest,

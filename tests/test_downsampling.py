@@ -48,7 +48,7 @@ def arrays(draw):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=amount(120, 3000), deadline=None)
+@settings(max_examples=amount(50, 3000), deadline=None)
 @given(data=st.data(), array=arrays(), factors=factors, offset=offsets)
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # the oracle's inf - inf
 def test_every_method_equals_its_oracle(method, data, array, factors, offset):

@@ -48,7 +48,7 @@ offsets = st.tuples(*[st.integers(-40, 40)] * 3)
 chunk_sizes = st.tuples(*[st.integers(1, 16)] * 3)
 
 
-@settings(max_examples=amount(60, 3000), deadline=None)
+@settings(max_examples=amount(25, 3000), deadline=None)
 @given(
     sizes,
     offsets,
@@ -76,7 +76,7 @@ def test_bands_write_every_chunk_of_every_scale_once(
     assert all((count == 1).all() for count in written)
 
 
-@settings(max_examples=amount(60, 3000), deadline=None)
+@settings(max_examples=amount(25, 3000), deadline=None)
 @given(sizes, offsets, chunk_sizes, st.sampled_from([0, 2]), st.integers(10, 18))
 def test_bands_need_all_that_their_chunks_and_coarser_cells_are_made_of(
     size, offset, chunk_size, stream_axis, log_bytes

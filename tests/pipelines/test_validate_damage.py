@@ -25,7 +25,7 @@ def volumes(tmp_path_factory):
 def test_damage_that_a_reader_would_see_is_found(volumes, tmp_path, has_digest, least):
     visible: Counter[str] = Counter()
     missed = []
-    for seed in range(amount(42, 500)):
+    for seed in range(amount(28, 500)):
         rng = np.random.default_rng(seed)
         name = list(damage.VOLUMES)[rng.integers(len(damage.VOLUMES))]
         kind = damage.KINDS[seed % len(damage.KINDS)]

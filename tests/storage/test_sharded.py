@@ -133,7 +133,7 @@ class TestEverySharding:
         write_volume(tmp_path, noise(), info_of(spec))
         for path in sorted((tmp_path / "1_1_1").iterdir())[:2]:
             data = path.read_bytes()
-            for mutant in mutants(data, thorough.amount(100, 1000)):
+            for mutant in mutants(data, thorough.amount(40, 1000)):
                 path.write_bytes(mutant)
                 with contextlib.suppress(FormatError):
                     ngcore.open(tmp_path).scales[0][...]

@@ -17,16 +17,19 @@ DATA_TYPES = ("uint16", "float32", "float64", "uint8", "uint32")
 OBLIQUE = np.array([[0.5, 0.1, 0, -30], [-0.1, 0.5, 0.1, 12], [0, -0.1, 1.5, 4], [0, 0, 0, 1]])
 
 
-def ours(*arguments):
-    assert run(list(map(str, arguments))) == 0
+def ours(*steps):
+    for step in steps:
+        assert run(list(map(str, step))) == 0
 
 
-def run_chain(command, source, dest, options):
+def run_chain(program, source, dest, options):
     volume_to_chunks = "volume-to-precomputed"
-    command(volume_to_chunks, source, dest, "--generate-info")
-    command("generate-scales-info", dest / "info_fullres.json", dest, *options)
-    command(volume_to_chunks, source, dest)
-    command("compute-scales", dest, "--downscaling-method", "average")
+    program(
+        (volume_to_chunks, source, dest, "--generate-info"),
+        ("generate-scales-info", dest / "info_fullres.json", dest, *options),
+        (volume_to_chunks, source, dest),
+        ("compute-scales", dest, "--downscaling-method", "average"),
+    )
 
 
 def assert_chains_agree(source, tmp_path, options=()):
@@ -46,10 +49,10 @@ def assert_chains_agree(source, tmp_path, options=()):
 @pytest.mark.parametrize("data_type", DATA_TYPES[: amount(3, 5)])
 def test_odd_anisotropic_volume(tmp_path, data_type):
     rng = np.random.default_rng(3)
-    values = rng.normal(120, 40, (131, 97, 45)).clip(0, 255).astype(data_type)
+    values = rng.normal(120, 40, (83, 61, 28)).clip(0, 255).astype(data_type)
     source = save_nifti(tmp_path / "odd.nii.gz", values, OBLIQUE)
     theirs = assert_chains_agree(source, tmp_path, ["--target-chunk-size", 16])
-    assert len(theirs) == 4
+    assert len(theirs) == 3
 
 
 def test_scaled_volume_of_several_channels(tmp_path):
@@ -64,8 +67,8 @@ def test_compressed_labels(tmp_path):
     values = blocks.repeat(9, 0).repeat(9, 1).repeat(9, 2)[:41, :35]
     source = save_nifti(tmp_path / "labels.nii", values, OBLIQUE)
     options = ["--type", "segmentation", "--encoding", "compressed_segmentation"]
-    for command, dest in ((neuroglancer_scripts, "theirs"), (ours, "ours")):
-        run_chain(command, source, tmp_path / dest, options)
+    for program, dest in ((neuroglancer_scripts, "theirs"), (ours, "ours")):
+        run_chain(program, source, tmp_path / dest, options)
     # Encoders lay their tables out as they like: compare the voxels.
     mine, theirs = ngcore.open(tmp_path / "ours"), ngcore.open(tmp_path / "theirs")
     assert mine.info.data_type == theirs.info.data_type == "uint32"
@@ -83,12 +86,14 @@ def test_steps_go_on_with_a_volume_that_the_other_began(tmp_path):
     info = json.loads((tmp_path / "theirs" / "info").read_text())
     for scale in info["scales"][1:]:
         shutil.rmtree(tmp_path / "theirs" / scale["key"])
-    ours("compute-scales", tmp_path / "theirs")
+    ours(("compute-scales", tmp_path / "theirs"))
     assert decompressed_chunks(tmp_path / "theirs") == before
     fullres = tmp_path / "theirs" / "info_fullres.json"
     scales = ["--max-scales", 2, "--encoding", "png"]
-    ours("generate-scales-info", fullres, tmp_path / "png", *options, *scales)
-    ours("convert-chunks", tmp_path / "theirs", tmp_path / "png")
+    ours(
+        ("generate-scales-info", fullres, tmp_path / "png", *options, *scales),
+        ("convert-chunks", tmp_path / "theirs", tmp_path / "png"),
+    )
     assert np.array_equal(ngcore.open(tmp_path / "png").scales[0][..., 0], values)
 
 
