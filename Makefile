@@ -63,6 +63,7 @@ test: $(VENV)/test-installed
 	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-thorough: $(VENV)/test-installed
+	$(PIP) install --quiet --group thorough
 	NGCORE_THOROUGH=1 $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/installed

@@ -50,6 +50,23 @@ def test_vtk_gives_each_float32_back_exactly():
     assert kind == "float"
 
 
+def test_vtk_itself_reads_the_same_mesh(tmp_path):
+    legacy = pytest.importorskip("vtkmodules.vtkIOLegacy", reason="VTK is for `thorough`")
+    numpy_support = pytest.importorskip("vtkmodules.util.numpy_support")
+    rng = np.random.default_rng(2)
+    vertices = rng.normal(size=(500, 3)) * 1e8
+    triangles = rng.integers(0, len(vertices), (900, 3))
+    (tmp_path / "a.vtk").write_bytes(encode_vtk(Mesh(vertices, triangles)))
+    reader = legacy.vtkPolyDataReader()
+    reader.SetFileName(str(tmp_path / "a.vtk"))
+    reader.Update()
+    found = reader.GetOutput()
+    points = numpy_support.vtk_to_numpy(found.GetPoints().GetData())
+    np.testing.assert_array_equal(points, vertices.astype(np.float32))
+    corners = numpy_support.vtk_to_numpy(found.GetPolys().GetConnectivityArray())
+    np.testing.assert_array_equal(corners.reshape(-1, 3), triangles)
+
+
 def test_vtk_coordinates_beyond_float32_are_refused():
     with pytest.raises(InputError, match="too far away"):
         encode_vtk(Mesh(np.full((3, 3), 1e39), np.array([[0, 1, 2]])))

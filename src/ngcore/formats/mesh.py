@@ -110,7 +110,7 @@ def checked_affine(affine: ArrayLike) -> NDArray[np.float64]:
         raise InputError(f"the last row of a transform must be 0 0 0 1, got {last}")
     scales = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     if scales[0] == 0 or scales[-1] <= scales[0] / _WORST_CONDITION:
-        raise InputError("the transform is singular: it flattens the mesh")
+        raise InputError("the transform is singular: it flattens the mesh; pass another")
     return matrix
 
 

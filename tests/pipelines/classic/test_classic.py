@@ -23,6 +23,7 @@ from ngcore.pipelines.classic.fullres_info import generate_fullres_info
 from ngcore.pipelines.classic.recode import convert_chunks
 from ngcore.pipelines.classic.scale_stats import scale_stats
 from ngcore.pipelines.classic.scales_info import generate_scales_info
+from ngcore.pipelines.validate import validate
 from peers import read_with_tensorstore
 from slice_stacks import slices_of, write_png_slices
 from thorough import amount
@@ -287,6 +288,24 @@ def test_minimal_hand_written_info_is_enough(tmp_path):
     assert ngcore.open(tmp_path).info == info
 
 
+def test_info_made_anew_keeps_the_folders_of_meshes_and_properties(tmp_path):
+    full = {"type": "segmentation", "data_type": "uint32", "num_channels": 1}
+    full["scales"] = [{"size": [9, 9, 9], "resolution": [1, 1, 1]}]
+    (tmp_path / "full.json").write_text(json.dumps(full))
+    generate_scales_info(tmp_path / "full.json", tmp_path)
+    folders = {"mesh": "surfaces", "skeletons": "lines", "segment_properties": "names"}
+    info = json.loads((tmp_path / "info").read_text())
+    (tmp_path / "info").write_text(json.dumps(info | folders))
+    generate_scales_info(tmp_path / "full.json", tmp_path, encoding="compressed_segmentation")
+    assert json.loads((tmp_path / "info").read_text()).items() >= folders.items()
+    (tmp_path / "full.json").write_text(json.dumps(full | {"mesh": "others"}))
+    generate_scales_info(tmp_path / "full.json", tmp_path)
+    assert ngcore.open(tmp_path).info.mesh == "others"
+    (tmp_path / "info").write_text("{")
+    generate_scales_info(tmp_path / "full.json", tmp_path)
+    assert ngcore.open(tmp_path).info.mesh == "others"
+
+
 @pytest.mark.parametrize("data_type", ["uint8", "int8", "uint16", "int16", "int32", "uint32"])
 def test_compressed_labels_become_uint32(tmp_path, data_type):
     full = {"data_type": data_type, "num_channels": 1}
@@ -402,6 +421,15 @@ def test_slices_in_folders_are_channels_in_ras_order(tmp_path):
         slices_to_raw_chunks(folders[:1], dest, input_orientation="RIA")
 
 
+def test_a_slice_that_is_missing_is_named(tmp_path):
+    write_png_slices(tmp_path / "slices", slices_of(voxels((8, 7, 6), "uint8"), "RAS"))
+    missing = sorted((tmp_path / "slices").iterdir())[3]
+    missing.unlink()
+    dest = make_info(tmp_path / "out", scales=[((8, 7, 6), (8, 8, 8), (0, 0, 0))])
+    with pytest.raises(InputError, match=r"8 x 7 x 5 x 1.*numbers jump from 2 to 4"):
+        slices_to_raw_chunks([tmp_path / "slices"], dest)
+
+
 def test_a_tiff_stack_stands_for_its_slices(tmp_path):
     image = voxels((20, 15, 12), "uint16")
     tifffile.imwrite(tmp_path / "stack.tif", slices_of(image, "LPS"))
@@ -424,6 +452,8 @@ def test_chunks_are_recoded_in_every_scale(tmp_path, encoding):
     fullres = tmp_path / "raw" / "info_fullres.json"
     generate_scales_info(fullres, tmp_path / "out", target_chunk_size=16, encoding=encoding)
     convert_chunks(tmp_path / "raw", tmp_path / "out", encoding=encoding, flat=True)
+    place = (tmp_path / "raw" / "transform.json").read_bytes()
+    assert (tmp_path / "out" / "transform.json").read_bytes() == place
     out = ngcore.open(tmp_path / "out")
     assert out.info.data_type == ("uint32" if is_label else "uint8")
     for before, after in zip(raw.scales, out.scales, strict=True):
@@ -489,6 +519,26 @@ def test_stats_count_what_is_written_and_take_no_time_for_a_petavoxel(tmp_path, 
         stats = scale_stats(tmp_path / "big")
         assert stats.scales[0].bytes == 2**53
         assert stats.scales[0].chunks == 2**50 // 64**3
+
+
+def test_damage_after_the_steps_is_found_by_their_digests(tmp_path):
+    save_nifti(tmp_path / "v.nii", voxels((40, 40, 33), "uint8"), AFFINE)
+    volume = chain(tmp_path / "v.nii", tmp_path / "out", target_chunk_size=16)
+    assert len(validate(tmp_path / "out").digests) == len(volume.scales)
+    for index in (0, 1):
+        scale = volume.scales[index]
+        chunk = tmp_path / "out" / scale.key / f"{scale.info.grid.nested_name((0, 0, 0))}.gz"
+        sound = chunk.read_bytes()
+        changed = bytearray(gzip.decompress(sound))
+        changed[100] ^= 1
+        chunk.write_bytes(gzip.compress(changed))
+        errors = [
+            (finding.kind, finding.where)
+            for finding in validate(tmp_path / "out").findings
+            if finding.severity == "error"
+        ]
+        assert ("digest", scale.key) in errors
+        chunk.write_bytes(sound)
 
 
 def test_provenance_names_the_steps_and_keeps_digests_up_to_date(tmp_path, image):

@@ -55,7 +55,8 @@ def read_provenance(store: LocalStore, findings: Findings) -> Provenance:
     except FormatError as error:
         findings.warning("provenance", "provenance", f"{error}; digests can't be compared")
         return Provenance()
-    if method.get("task") != TASK:
+    task = method.get("task")
+    if not isinstance(task, str) or not task.startswith("ngcore "):
         return Provenance()
     downsampling, outside = method.get("downsampling"), method.get("outside_value")
     digests = method.get("digests")
@@ -67,9 +68,10 @@ def read_provenance(store: LocalStore, findings: Findings) -> Provenance:
             "not one that this version of ngcore knows; digests can't be compared",
         )
         scales = None
+    is_ours = task == TASK  # the steps write digests too, but may work on volumes of others
     return Provenance(
-        is_ours=True,
-        method=downsampling if downsampling in _METHODS else None,
+        is_ours=is_ours,
+        method=downsampling if is_ours and downsampling in _METHODS else None,
         outside_value=float(outside) if isinstance(outside, int | float) else None,
         digests={k: v for k, v in scales.items() if isinstance(v, str)}
         if isinstance(scales, dict)

@@ -155,6 +155,7 @@ def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> 
         raise InputError(
             f"{source.name}: x, y, z and channels are {_times(source.shape)}, but the info file "
             f"says {_times(expected)}; write an info file for this volume"
+            + "".join(f" ({note})" for note in source.notes)
         )
     warnings = source.notes
     if source.resolution_nm is not None and not all(

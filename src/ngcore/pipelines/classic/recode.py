@@ -18,6 +18,7 @@ from ngcore.formats.chunks import Vec3
 from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import JpegPlane, make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
+from ngcore.formats.transform import TRANSFORM_NAME
 from ngcore.pipelines.classic.folder import (
     check_writable,
     has_chunks,
@@ -49,6 +50,8 @@ def convert_chunks(
     **options: Any,
 ) -> None:
     """Write the chunks of one volume into another, in the encoding that its `info` says.
+
+    The source's `transform.json` comes with them, where DEST has none of its own.
 
     Parameters
     ----------
@@ -111,8 +114,12 @@ def convert_chunks(
     parameters: dict[str, Any] = {"encoding": info.scales[0].encoding}
     if parameters["encoding"] == "jpeg":
         parameters |= {"jpeg_quality": jpeg_quality, "jpeg_plane": jpeg_plane}
+    target = LocalStore(folder)
+    transform = opened.store.get(TRANSFORM_NAME)
+    if transform is not None and target.get(TRANSFORM_NAME) is None:
+        target.put(TRANSFORM_NAME, transform)
     names = [Path(source).resolve().name]
-    record_step(LocalStore(folder), "convert-chunks", parameters, digests, sources=names)
+    record_step(target, "convert-chunks", parameters, digests, sources=names)
 
 
 class _Counter:

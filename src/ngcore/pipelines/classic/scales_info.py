@@ -23,11 +23,12 @@ from ngcore.formats.json_members import (
     take,
 )
 from ngcore.formats.pyramid import pyramid_scales
-from ngcore.storage import LocalStore
+from ngcore.storage import LocalStore, Store
 
 logger = logging.getLogger(__name__)
 
 _NARROWER_INTEGERS = ("uint8", "int8", "uint16", "int16", "int32")
+_NAMED_FOLDERS = ("mesh", "skeletons", "segment_properties")
 _MADE_HERE = ("key", "size", "resolution", "voxel_offset", "chunk_sizes")
 
 
@@ -41,6 +42,9 @@ def generate_scales_info(
     encoding: str | None = None,
 ) -> VolumeInfo:
     """Write the `info` of a volume with every scale.
+
+    Where an `info` is there already, what other steps have put beside the scales stays: the
+    folders of meshes, skeletons and segment properties.
 
     Parameters
     ----------
@@ -71,15 +75,17 @@ def generate_scales_info(
     """
     path = Path(fullres)
     document = _read(path)
+    store = LocalStore(dest)
+    folders = _named_folders(store)
     try:
-        info = _with_scales(document, target_chunk_size, max_scales, type, encoding)
+        info = _with_scales(document, folders, target_chunk_size, max_scales, type, encoding)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     for warning in info_warnings(info):
         logger.warning("%s: %s", path, warning)
-    LocalStore(dest).put("info", info.to_json().encode())
+    store.put("info", info.to_json().encode())
     return info
 
 
@@ -94,14 +100,24 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
 
 
+def _named_folders(store: Store) -> dict[str, Any]:
+    """Return what the `info` that is to be replaced says of folders; nothing if it is unsound."""
+    try:
+        members = parse_object(store.get("info") or b"{}")
+    except FormatError:
+        return {}
+    return {name: members[name] for name in _NAMED_FOLDERS if isinstance(members.get(name), str)}
+
+
 def _with_scales(
     document: bytes,
+    folders: dict[str, Any],
     target_chunk_size: int,
     max_scales: int | None,
     volume_type: str | None,
     encoding: str | None,
 ) -> VolumeInfo:
-    members = parse_object(document)
+    members = {**folders, **parse_object(document)}
     given = take(members, "scales")
     if not isinstance(given, list) or not given:
         fail("scales", "an array with one scale", given)

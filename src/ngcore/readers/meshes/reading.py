@@ -84,8 +84,15 @@ def read_mesh(path: str | Path, *, kind: str | None = None) -> Mesh:
     if kind not in _PARSERS:
         raise InputError(
             f"{name!r} is of no known kind of mesh; expected GIfTI (.gii), a FreeSurfer surface, "
-            "STL, PLY, OBJ or OFF"
+            "STL, PLY, OBJ or OFF; convert it to one of them"
         )
+    try:
+        return _parse(data, name, kind)
+    except FormatError as error:
+        raise FormatError(f"{error}; get a whole copy, or export the surface again") from error
+
+
+def _parse(data: bytes, name: str, kind: str) -> Mesh:
     vertices_mm, triangles, affine_mm = _PARSERS[kind](data, name)
     if len(triangles) == 0:
         raise FormatError(f"{name!r} has no triangles")
@@ -112,7 +119,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"there is no mesh file {str(path)!r}") from error
+        raise InputNotFoundError(f"there is no mesh file {str(path)!r}; check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"mesh file {str(path)!r} can't be read: {reason}") from error
