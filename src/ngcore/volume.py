@@ -22,7 +22,7 @@ from ngcore.errors import (
 )
 from ngcore.formats.encodings import ChunkEncoding, Shape4, make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.storage import ChunkReader, LocalStore, Store, open_chunks
+from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,8 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
     Parameters
     ----------
     path : str or path
-        The folder that holds its `info` file.
+        The folder that holds its `info` file; or its URL, such as ``https://example.org/brain``
+        or ``gs://bucket/brain``, for which the extra ``cloud`` is needed.
 
     Returns
     -------
@@ -50,18 +51,20 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
         There is no such folder, or it has no `info` file.
     FormatError
         The `info` file breaks the format's rules.
-    InputError
-        The path is a URL.
+    MissingExtraError
+        A URL needs a package that is not installed.
+    StorageError
+        The server fails, or denies it.
     """
     text = os.fspath(path)
-    if "://" in text:
-        raise InputError(
-            f"only local paths can be opened, got {text!r}; download the volume first"
-        )
-    store = LocalStore(text)
-    document = store.get("info")
+    store = open_store(path)
+    try:
+        document = store.get_whole("info", _MAX_INFO)
+    except FormatError as error:
+        raise FormatError(f"{text}/info: {error}") from error
     if document is None:
-        what = "has no info file" if store.path.is_dir() else "is no folder"
+        is_folder = not isinstance(store, LocalStore) or store.path.is_dir()
+        what = "has no info file" if is_folder else "is no folder"
         raise InputNotFoundError(f"not a precomputed volume: {text} {what}")
     try:
         info = VolumeInfo.from_json(document)
@@ -70,12 +73,15 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
     return Volume(store, info)
 
 
+_MAX_INFO = 16 << 20
+
+
 class Volume:
     """A multiscale volume.
 
     Parameters
     ----------
-    store : Store
+    store : ReadableStore
         Where it is.
     info : VolumeInfo
 
@@ -84,10 +90,10 @@ class Volume:
     info : VolumeInfo
     scales : tuple of ScaleArray
         Full resolution first.
-    store : Store
+    store : ReadableStore
     """
 
-    def __init__(self, store: Store, info: VolumeInfo) -> None:
+    def __init__(self, store: ReadableStore, info: VolumeInfo) -> None:
         self.store = store
         self.info = info
         self.scales = tuple(ScaleArray(store, info, index) for index in range(len(info.scales)))
@@ -120,7 +126,7 @@ class ScaleArray:
     (10, 218, 1)
     """
 
-    def __init__(self, store: Store, info: VolumeInfo, index: int) -> None:
+    def __init__(self, store: ReadableStore, info: VolumeInfo, index: int) -> None:
         self._store = store
         self._volume = info
         self._index = index

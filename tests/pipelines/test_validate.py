@@ -337,12 +337,10 @@ def test_folder_without_info_is_no_volume(tmp_path):
         validate(tmp_path)
 
 
-def test_meshes_and_urls_are_no_volumes(tmp_path):
+def test_meshes_are_no_volumes(tmp_path):
     (tmp_path / "info").write_text('{"@type": "neuroglancer_legacy_mesh"}')
     with pytest.raises(ngcore.InputError, match="neuroglancer_legacy_mesh"):
         validate(tmp_path)
-    with pytest.raises(ngcore.InputError, match="only local paths"):
-        validate("https://example.org/volume")
 
 
 def test_conversion_that_left_its_work_folder_is_a_warning(files):

@@ -18,6 +18,7 @@ import pytest
 import ngcore
 from ngcore.cli import run
 from ngcore.errors import InputError, InputNotFoundError
+from ngcore.pipelines.validate import validate
 from ngcore.server.web_servers import web_server_config
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
@@ -231,3 +232,13 @@ def test_folders_that_servers_misread_are_refused(tmp_path):
         web_server_config("nginx", tmp_path / "50%")
     with pytest.raises(InputNotFoundError, match="no folder"):
         web_server_config("nginx", tmp_path / "nope")
+
+
+@pytest.mark.parametrize("name", ["nested", "flat%20files", "sharded"])
+def test_validate_finds_nothing_wrong_over_http(server, published, name):
+    pytest.importorskip("aiohttp", reason="the extra cloud is not installed")
+    _, port = server
+    folder = published / name.replace("%20", " ")
+    report = validate(f"http://127.0.0.1:{port}/{folder.name}")
+    assert [str(finding) for finding in report.findings if finding.severity == "error"] == []
+    assert len(report.digests) == len(ngcore.open(folder).scales)

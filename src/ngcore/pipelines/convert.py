@@ -14,6 +14,7 @@ from ngcore.pipelines.prepare import Conversion, open_for, prepare
 from ngcore.pipelines.provenance import with_digests
 from ngcore.pipelines.run import Progress, Run
 from ngcore.readers.base import Source
+from ngcore.storage import is_url
 from ngcore.values import Counts
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,9 @@ def carry_out(
 
 
 def _path_of(source: object) -> Path | None:
-    return Path(source) if isinstance(source, str | os.PathLike) else None
+    if isinstance(source, str | os.PathLike) and not is_url(source):
+        return Path(source)
+    return None
 
 
 def warn_of(counts: Counts, name: str, data_type: str) -> None:

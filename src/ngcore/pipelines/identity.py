@@ -5,7 +5,10 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
+from ngcore.storage import is_url, open_store
+
 _HEADER_BYTES = 1 << 16
+_MAX_INFO = 16 << 20
 
 
 def source_identity(source: object) -> dict[str, str]:
@@ -15,11 +18,15 @@ def source_identity(source: object) -> dict[str, str]:
     ----------
     source : path or array
         A file: its size, time and first bytes. A folder or a glob: names, sizes and times of its
-        files. An array: its shape and type, which is all that can be told without reading it.
+        files. A URL: the volume's info. An array: its shape and type, which is all that can be
+        told without reading it.
     """
     if not isinstance(source, str | os.PathLike):
         shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
         return {"shape": str(shape), "type": str(dtype)}
+    if is_url(source):
+        info = open_store(source).get_whole("info", _MAX_INFO) or b""
+        return {"name": str(source), "info": blake2b(info, digest_size=16).hexdigest()}
     path = Path(source)
     if path.is_file():
         status = path.stat()

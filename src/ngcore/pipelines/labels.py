@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ngcore.formats.info import VolumeInfo
     from ngcore.pipelines.chunk_scan import Progress
     from ngcore.readers.labels.rows import Label
-    from ngcore.storage.base import Store
+    from ngcore.storage.base import ReadableStore
 
 logger = logging.getLogger(__name__)
 
@@ -138,12 +138,12 @@ def count_labels(
     return total
 
 
-def segment_colours(store: Store, info: VolumeInfo) -> dict[int, Colour]:
+def segment_colours(store: ReadableStore, info: VolumeInfo) -> dict[int, Colour]:
     """Return the colours that a table gave the labels of a volume; none where none did.
 
     Parameters
     ----------
-    store : Store
+    store : ReadableStore
         Of the volume.
     info : VolumeInfo
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import InputError, NgcoreError
 from ngcore.execution.threads import ThreadPool
+from ngcore.formats.shard_grid import ShardGrid
 from ngcore.pipelines.checks.absent import check_absent
 from ngcore.pipelines.checks.chunk_files import check_chunk_files
 from ngcore.pipelines.checks.findings import Finding, Findings, Report
@@ -21,7 +22,7 @@ from ngcore.pipelines.checks.meshes import check_meshes
 from ngcore.pipelines.checks.properties import check_properties
 from ngcore.pipelines.checks.pyramid import check_pyramid
 from ngcore.pipelines.checks.scale import Context, ScaleCheck
-from ngcore.pipelines.checks.shards import check_shards
+from ngcore.pipelines.checks.shards import MOST_HASHED_CELLS, check_shards
 from ngcore.pipelines.checks.side_files import (
     Provenance,
     check_strays,
@@ -29,13 +30,14 @@ from ngcore.pipelines.checks.side_files import (
     read_provenance,
 )
 from ngcore.pipelines.checks.work import Work
-from ngcore.storage import LocalStore
+from ngcore.storage import LocalStore, is_http, open_store
 from ngcore.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ngcore.formats.info import VolumeInfo
+    from ngcore.storage import ReadableStore
 
 __all__ = ["Finding", "Report", "validate"]
 
@@ -52,7 +54,8 @@ def validate(
     Parameters
     ----------
     path : str or path
-        The folder that holds `info`.
+        The folder that holds `info`, or its URL. A web server lists no files, so there all names
+        are asked for that clients would ask for.
     quick : bool
         Look at names, sizes and indexes only: no chunk is decoded, no digest compared.
     workers : int, optional
@@ -70,7 +73,7 @@ def validate(
     InputNotFoundError
         There is no such folder, or no `info` in it.
     InputError
-        The path is a URL, or holds something else than a volume, or an unfinished conversion.
+        The path holds something else than a volume, or an unfinished conversion.
 
     Examples
     --------
@@ -80,20 +83,17 @@ def validate(
     ['8_8_8/0-64_0-64_0-64: a raw chunk of (64, 64, 64, 1) uint8 voxels has 262144 bytes, got 7']
     """
     text = os.fspath(path)
-    if "://" in text:
-        raise InputError(
-            f"only local paths can be validated, got {text!r}; download the volume first"
-        )
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers}")
-    store = LocalStore(text)
+    store = open_store(path)
     findings = Findings()
     info = check_info(store, findings)
     check_transform(store, findings)
     if info is None:
         return findings.report(text, chunks=0, digests=())
     provenance = read_provenance(store, findings)
-    check_strays(store, info, findings)
+    if isinstance(store, LocalStore):
+        check_strays(store, info, findings)
     if provenance.is_ours:
         check_geometry(info, findings)
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
@@ -106,6 +106,8 @@ def validate(
             is_ours=provenance.is_ours,
             done=Meter(info, progress).add,
         )
+        if is_http(text):
+            _check_server(context)
         checks = _check_scales(context, provenance)
         _check_folders(context)
     digests = tuple(check.scale.key for check in checks if check.is_verified)
@@ -162,6 +164,26 @@ def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance)
         )
 
 
+def _check_server(context: Context) -> None:
+    from ngcore.pipelines.checks.server import check_ranges, check_server
+
+    check_server(context)
+    for scale in context.info.scales:
+        if scale.sharding is None or (
+            scale.sharding.hash != "identity" and scale.grid.count > MOST_HASHED_CELLS
+        ):
+            continue
+        for number in ShardGrid(scale.sharding, scale.grid.shape):
+            name = f"{scale.key}/{scale.sharding.file_name(number)}"
+            if context.store.size(name):
+                check_ranges(context, name)
+            return
+
+
+def _lacks_folder(store: ReadableStore, folder: str) -> bool:
+    return isinstance(store, LocalStore) and not (store.path / folder).is_dir()
+
+
 def _check_folders(context: Context) -> None:
     info = context.info
     for name, folder, check in (
@@ -171,14 +193,14 @@ def _check_folders(context: Context) -> None:
         if folder is None:
             continue
         try:
-            if not (context.store.path / folder).is_dir():
+            if _lacks_folder(context.store, folder):
                 context.findings.error(name, f"info: {name}", f"there is no folder {folder!r}")
             else:
                 check(context, folder)
         except NgcoreError as error:
             context.findings.error(name, folder, error)
     skeletons = info.skeletons
-    if skeletons is not None and not (context.store.path / skeletons).is_dir():
+    if skeletons is not None and _lacks_folder(context.store, skeletons):
         context.findings.error("skeletons", "info: skeletons", f"there is no folder {skeletons!r}")
 
 

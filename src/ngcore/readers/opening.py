@@ -16,6 +16,7 @@ from ngcore.affines import parse_orientation
 from ngcore.errors import InputError
 from ngcore.readers.geometry import AskedGeometry
 from ngcore.readers.slices.names import is_slice_pattern
+from ngcore.storage import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ def open_source(
     Parameters
     ----------
     source : path or array
-        A file, a folder, a glob pattern of slices, or anything with shape, dtype and slicing.
+        A file, a folder, the URL of a volume, a glob pattern of slices, or anything with shape,
+        dtype and slicing.
     ignore_scaling : bool
         Take stored values as they are.
     form : "auto", "sform" or "qform"
@@ -136,6 +138,12 @@ def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
 
 
 def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
+    if is_url(name):
+        from ngcore.readers.precomputed import open_precomputed
+
+        choices.refuse_form(name)
+        choices.refuse_orientation(name)
+        return open_precomputed(name, name, asked, workers=choices.workers)
     path = Path(name)
     lower = path.name.lower()
     is_folder = path.is_dir()

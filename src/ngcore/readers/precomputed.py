@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from ngcore.readers.base import Vec3, VolumeType, Window
 
 
+_MAX_TRANSFORM = 1 << 20
+
+
 def open_precomputed(
-    path: Path, name: str, asked: AskedGeometry, *, workers: int | None = None
+    path: str | Path, name: str, asked: AskedGeometry, *, workers: int | None = None
 ) -> PrecomputedSource:
     """Open the finest scale of a volume; its type, geometry and `transform.json` stay.
 
@@ -79,7 +82,7 @@ def open_scale(
 
 
 def _transform(opened: volume.Volume, name: str) -> Affine | None:
-    document = opened.store.get(TRANSFORM_NAME)
+    document = opened.store.get_whole(TRANSFORM_NAME, _MAX_TRANSFORM)
     if document is None:
         return None
     return parse_transform(document, f"{name}/{TRANSFORM_NAME}")

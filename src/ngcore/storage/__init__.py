@@ -1,16 +1,21 @@
 """Where the bytes of a volume live: stores, and what finds and puts chunks in them."""
 
-from ngcore.storage.base import ChunkReader, ChunkWriter, Store
+from ngcore.storage.base import ChunkReader, ChunkWriter, ReadableStore, Store
 from ngcore.storage.chunk_files import Layout
 from ngcore.storage.chunks import create_chunks, open_chunks
 from ngcore.storage.local import LocalStore
+from ngcore.storage.opening import is_http, is_url, open_store
 
 __all__ = [
     "ChunkReader",
     "ChunkWriter",
     "Layout",
     "LocalStore",
+    "ReadableStore",
     "Store",
     "create_chunks",
+    "is_http",
+    "is_url",
     "open_chunks",
+    "open_store",
 ]

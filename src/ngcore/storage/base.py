@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from ngcore.errors import FormatError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from ngcore.formats.chunks import Vec3
 
 
-class Store(ABC):
+class ReadableStore(ABC):
     """Bytes under names such as ``8_8_8/0-64_0-64_0-64``, parts separated by slashes.
 
     Safe to use from several threads at once.
@@ -38,6 +40,35 @@ class Store(ABC):
             They are there, and can't be read.
         """
 
+    def get_whole(self, name: str, max_size: int) -> bytes | None:
+        """Return all bytes under a name, None where there are none.
+
+        Parameters
+        ----------
+        name : str
+        max_size : int, in bytes
+            Refuse more than this; no more memory than that is taken.
+
+        Raises
+        ------
+        FormatError
+            There are more.
+        StorageError
+            They are there, and can't be read.
+        """
+        data = self.get(name, 0, max_size + 1)
+        if data is not None and len(data) > max_size:
+            raise FormatError(f"larger than the {max_size} bytes expected")
+        return data
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Return how many bytes are under a name, None where there is nothing."""
+
+
+class Store(ReadableStore):
+    """A place that can be written, too, and whose names can be listed."""
+
     def put(self, name: str, *parts: Buffer) -> None:
         """Store the parts, one after the other, under a name, replacing what was there.
 
@@ -53,10 +84,6 @@ class Store(ABC):
     @abstractmethod
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Do as `put`, with parts that are taken as they are needed, a few MiB at a time."""
-
-    @abstractmethod
-    def size(self, name: str) -> int | None:
-        """Return how many bytes are under a name, None where there is nothing."""
 
     @abstractmethod
     def delete(self, name: str) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ngcore.formats.chunks import Vec3
     from ngcore.formats.info import ScaleInfo, VolumeInfo
-    from ngcore.storage.base import Store
+    from ngcore.storage.base import ReadableStore, Store
 
 Layout = Literal["flat", "nested"]
 
@@ -51,7 +51,7 @@ class ChunkFileReader(ChunkReader):
         Refuse chunks that are larger than this.
     """
 
-    def __init__(self, store: Store, scale: ScaleInfo, max_size: int) -> None:
+    def __init__(self, store: ReadableStore, scale: ScaleInfo, max_size: int) -> None:
         self._store = store
         self._scale = scale
         self._max_size = max_size
@@ -63,7 +63,7 @@ class ChunkFileReader(ChunkReader):
         kinds = self._kinds
         for kind in kinds:
             name = _name(self._scale, cell, *kind)
-            data = self._store.get(name, 0, self._max_stored_size + 1)
+            data = self._whole(name)
             if data is None:
                 continue
             if kind is not kinds[0]:
@@ -75,9 +75,13 @@ class ChunkFileReader(ChunkReader):
                 raise FormatError(f"{name} in {self._store.location}: {error}") from error
         return None
 
+    def _whole(self, name: str) -> bytes | None:
+        try:
+            return self._store.get_whole(name, self._max_stored_size)
+        except FormatError as error:
+            raise FormatError(f"{name} in {self._store.location}: {error}") from error
+
     def _plain(self, data: bytes, *, is_gzipped: bool) -> bytes:
-        if len(data) > self._max_stored_size:
-            raise FormatError(f"the file is larger than the {self._max_size} bytes expected")
         return gzip.decompress(data, max_size=self._max_size) if is_gzipped else data
 
 

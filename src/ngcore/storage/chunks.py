@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ngcore.formats.info import VolumeInfo
-    from ngcore.storage.base import ChunkReader, ChunkWriter, Store
+    from ngcore.storage.base import ChunkReader, ChunkWriter, ReadableStore, Store
 
 
-def open_chunks(store: Store, info: VolumeInfo, scale_index: int) -> ChunkReader:
+def open_chunks(store: ReadableStore, info: VolumeInfo, scale_index: int) -> ChunkReader:
     """Return what finds the chunks of a scale, sharded or in whichever layout each lies.
 
     Parameters

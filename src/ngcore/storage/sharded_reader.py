@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ngcore.formats.chunks import Vec3
     from ngcore.formats.info import ScaleInfo
     from ngcore.formats.sharding import ShardingSpec
-    from ngcore.storage.base import Store
+    from ngcore.storage.base import ReadableStore
 
 _CACHE_BYTES = 32 << 20
 _INDEX_BLOCK = 4096
@@ -47,7 +47,7 @@ class ShardedReader(ChunkReader):
 
     Parameters
     ----------
-    store : Store
+    store : ReadableStore
     scale : ScaleInfo
     spec : ShardingSpec
         That of the scale.
@@ -55,7 +55,9 @@ class ShardedReader(ChunkReader):
         Refuse chunks that are larger than this.
     """
 
-    def __init__(self, store: Store, scale: ScaleInfo, spec: ShardingSpec, max_size: int) -> None:
+    def __init__(
+        self, store: ReadableStore, scale: ScaleInfo, spec: ShardingSpec, max_size: int
+    ) -> None:
         self._store = store
         self._key = scale.key
         self._grid = scale.grid

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from ngcore.errors import FormatError, StorageError
 from ngcore.formats import gzip
 from ngcore.pipelines.checks.files import walk_files
+from ngcore.pipelines.checks.probing import probe_chunks
 from ngcore.pipelines.checks.scale import ScaleCheck
+from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
         ScaleCheck(context, index, replace(scale, chunk_sizes=(size,)))
         for size in scale.chunk_sizes
     ]
+    if not isinstance(context.store, LocalStore):
+        probe_chunks(context, checks)
+        return checks
     batch: list[tuple[ScaleCheck, Vec3, str]] = []
     for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH):
         batch += _chunks_of_file(context, checks, name)

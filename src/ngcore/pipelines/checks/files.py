@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ngcore.errors import FormatError, StorageError
+from ngcore.errors import StorageError
 from ngcore.formats import gzip
+from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ngcore.storage import LocalStore
+    from ngcore.storage import ReadableStore
 
 
 def walk_files(store: LocalStore, folder: str, *, depth: int = 0) -> Iterator[str]:
@@ -41,7 +42,7 @@ def walk_files(store: LocalStore, folder: str, *, depth: int = 0) -> Iterator[st
         raise StorageError(f"can't list {error.filename}: {error.strerror}") from error
 
 
-def read_limited(store: LocalStore, name: str, max_size: int) -> bytes | None:
+def read_limited(store: ReadableStore, name: str, max_size: int) -> bytes | None:
     """Return the content of a small file, or of the gzipped ``NAME.gz``; None where it is absent.
 
     Raises
@@ -51,12 +52,11 @@ def read_limited(store: LocalStore, name: str, max_size: int) -> bytes | None:
     StorageError
         It can't be read.
     """
-    data = store.get(name, 0, max_size + 1)
-    if data is None:
+    data = store.get_whole(name, max_size)
+    if data is None and isinstance(store, LocalStore):
+        # Web servers show it under its name, or not at all.
         data = store.get(f"{name}.gz", 0, max_stored_size(max_size))
         return None if data is None else gzip.decompress(data, max_size=max_size)
-    if len(data) > max_size:
-        raise FormatError(f"larger than {max_size} bytes, more than such a file ever has")
     return data
 
 

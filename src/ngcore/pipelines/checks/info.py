@@ -9,17 +9,18 @@ from ngcore.formats.info import ScaleInfo, VolumeInfo, info_warnings
 from ngcore.formats.json_members import dump, parse_object
 from ngcore.pipelines.checks.files import read_limited
 from ngcore.pipelines.destination import WORK_FOLDER
+from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:
     from ngcore.formats.chunks import Vec3
     from ngcore.pipelines.checks.findings import Findings
-    from ngcore.storage import LocalStore
+    from ngcore.storage import ReadableStore
 
 _MAX_SIZE = 4 << 20
 _VOLUME_TYPE = "neuroglancer_multiscale_volume"
 
 
-def check_info(store: LocalStore, findings: Findings) -> VolumeInfo | None:
+def check_info(store: ReadableStore, findings: Findings) -> VolumeInfo | None:
     """Return the volume's info; None where it is too damaged to go on.
 
     ``"sharding": null`` is one fault that does not end the validation: everybody can see what is
@@ -93,13 +94,15 @@ def scale_factors(fine: ScaleInfo, coarse: ScaleInfo) -> Vec3 | None:
     return x, y, z
 
 
-def _read(store: LocalStore, findings: Findings) -> bytes | None:
+def _read(store: ReadableStore, findings: Findings) -> bytes | None:
     try:
         document = read_limited(store, "info", _MAX_SIZE)
     except FormatError as error:
         findings.error("info", "info", error)
         return None
     if document is None:
+        if not isinstance(store, LocalStore):
+            raise InputNotFoundError(f"not a precomputed volume: {store.location} has no info")
         if (store.path / WORK_FOLDER).is_dir():
             raise InputError(
                 f"{store.location} holds an unfinished conversion; finish it, or convert again "

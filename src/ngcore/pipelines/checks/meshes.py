@@ -17,11 +17,13 @@ from ngcore.formats.mesh_legacy import (
     mesh_info_type,
 )
 from ngcore.formats.mesh_multilod import MULTILOD_MESH_TYPE, MultilodInfo, MultilodManifest
+from ngcore.formats.segment_properties import SegmentProperties
 from ngcore.pipelines.checks.files import read_limited, walk_files
 from ngcore.pipelines.checks.shards import find_shards
+from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ngcore.formats.sharding import ShardingSpec
     from ngcore.pipelines.checks.scale import Context
@@ -62,6 +64,9 @@ def check_meshes(context: Context, folder: str) -> None:
 
 def _check_legacy_folder(context: Context, folder: str) -> None:
     count = 0
+    if not isinstance(context.store, LocalStore):
+        _check_named_segments(context, folder, ":0", _check_manifest)
+        return
     for name in walk_files(context.store, folder):
         plain = name.removesuffix(".gz")
         if _MANIFEST.fullmatch(plain):
@@ -69,6 +74,39 @@ def _check_legacy_folder(context: Context, folder: str) -> None:
             count += 1
     if not count:
         context.findings.warning("mesh", folder, "holds no manifest such as 1:0, so no mesh")
+
+
+def _check_named_segments(
+    context: Context, folder: str, suffix: str, check: Callable[[Context, str, str], None]
+) -> None:
+    """Check the meshes of the segments that have properties: a web server lists none."""
+    properties = context.info.segment_properties
+    segments: tuple[int, ...] = ()
+    if properties is not None:
+        try:
+            document = read_limited(context.store, f"{properties}/info", _MAX_JSON)
+            segments = SegmentProperties.from_json(document or b"").ids
+        except FormatError:
+            segments = ()  # which is reported where properties are checked
+    if not segments:
+        context.findings.warning(
+            "unchecked", folder, "meshes can't be listed, and no segment_properties name segments"
+        )
+    for segment in segments:
+        name = f"{segment}{suffix}"
+        context.work.submit(partial(_check_if_there, context, folder, name, check))
+
+
+def _check_if_there(
+    context: Context, folder: str, name: str, check: Callable[[Context, str, str], None]
+) -> None:
+    try:
+        is_there = context.store.size(f"{folder}/{name if ':' in name else name + '.index'}")
+    except StorageError as error:
+        context.findings.error("mesh", f"{folder}/{name}", error)
+        return
+    if is_there is not None:
+        check(context, folder, name)
 
 
 def _check_manifest(context: Context, folder: str, name: str) -> None:
@@ -94,6 +132,9 @@ def _check_manifest(context: Context, folder: str, name: str) -> None:
 
 
 def _check_multilod_folder(context: Context, folder: str) -> None:
+    if not isinstance(context.store, LocalStore):
+        _check_named_segments(context, folder, "", _check_index)
+        return
     for name in walk_files(context.store, folder):
         match = _INDEX.fullmatch(name)
         if match is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ class Presence:
         self.is_exact = grid.count <= _MOST_CELLS
         self._bits = bytearray(-(-grid.count // 8) if self.is_exact else 0)
         self.found = 0
+        self._lock = threading.Lock()
 
     @property
     def missing(self) -> int:
@@ -37,15 +39,25 @@ class Presence:
 
     def add(self, cell: Vec3) -> bool:
         """Note that a chunk is there; return whether that is news."""
-        if self.is_exact:
-            x, y, z = cell
-            width, height, _ = self._grid.shape
-            byte, bit = divmod(x + width * (y + height * z), 8)
-            if self._bits[byte] >> bit & 1:
-                return False
-            self._bits[byte] |= 1 << bit
-        self.found += 1
-        return True
+        with self._lock:
+            if self.is_exact:
+                x, y, z = cell
+                width, height, _ = self._grid.shape
+                byte, bit = divmod(x + width * (y + height * z), 8)
+                if self._bits[byte] >> bit & 1:
+                    return False
+                self._bits[byte] |= 1 << bit
+            self.found += 1
+            return True
+
+    def has(self, cell: Vec3) -> bool:
+        """Whether a chunk was found; False where chunks are only counted."""
+        if not self.is_exact:
+            return False
+        x, y, z = cell
+        width, height, _ = self._grid.shape
+        byte, bit = divmod(x + width * (y + height * z), 8)
+        return bool(self._bits[byte] >> bit & 1)
 
     def absent_cells(self, most: int) -> list[Vec3]:
         """Return absent chunks, spread evenly over all of them where there are more than `most`.

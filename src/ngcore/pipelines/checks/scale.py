@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ngcore.formats.info import ScaleInfo, VolumeInfo
     from ngcore.pipelines.checks.findings import Findings
     from ngcore.pipelines.checks.work import Work
-    from ngcore.storage import LocalStore
+    from ngcore.storage import ReadableStore
 
 MAX_CHUNK_BYTES = 96 << 20
 """Larger chunks are not decoded: a damaged info may claim any size."""
@@ -36,7 +36,7 @@ _large_chunk = threading.Lock()
 class Context:
     """What all checks of a volume share."""
 
-    store: LocalStore
+    store: ReadableStore
     info: VolumeInfo
     findings: Findings
     work: Work

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ngcore.formats.sharding import ShardingSpec
     from ngcore.pipelines.checks.findings import Findings
-    from ngcore.storage import LocalStore
+    from ngcore.storage import ReadableStore
 
 _BLOCK_ENTRIES = 1 << 16
 _MOST_MINISHARD_BITS = 24
@@ -41,7 +41,7 @@ class ShardFile:
 
     Attributes
     ----------
-    store : LocalStore
+    store : ReadableStore
     name : str
         Of the file, in the store.
     number : int
@@ -54,7 +54,7 @@ class ShardFile:
         Whether a part of it could not be understood.
     """
 
-    store: LocalStore
+    store: ReadableStore
     name: str
     number: int
     spec: ShardingSpec

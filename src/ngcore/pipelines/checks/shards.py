@@ -16,8 +16,10 @@ from ngcore.formats.morton import cells_of_morton_codes
 from ngcore.formats.shard_grid import ShardGrid
 from ngcore.pipelines.checks.files import walk_files
 from ngcore.pipelines.checks.findings import LISTED
+from ngcore.pipelines.checks.probing import probe_shards
 from ngcore.pipelines.checks.scale import ScaleCheck
 from ngcore.pipelines.checks.shard_file import ShardFile
+from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from ngcore.formats.sharding import ShardingSpec
     from ngcore.pipelines.checks.findings import Findings
     from ngcore.pipelines.checks.scale import Context
-    from ngcore.storage import LocalStore
+    from ngcore.storage import ReadableStore
 
 SHARD_NAME = re.compile(r"[0-9a-fA-F]{1,16}\.shard")
 _BATCH_BYTES = 2 << 20
@@ -64,7 +66,13 @@ def check_shards(context: Context, index: int) -> list[ScaleCheck]:
     grid = ShardGrid(scale.sharding, check.grid.shape)
     is_countable = scale.sharding.hash == "identity" or check.grid.count <= MOST_HASHED_CELLS
     found: set[int] = set()
-    for shard in find_shards(context.store, scale.key, scale.sharding, context.findings):
+    for shard in find_shards(
+        context.store,
+        scale.key,
+        scale.sharding,
+        context.findings,
+        grid if is_countable else None,
+    ):
         if is_countable and grid.chunk_count(shard.number) == 0:
             context.findings.error("misnamed", shard.name, "no chunk of this scale belongs to it")
             continue
@@ -82,9 +90,20 @@ def check_shards(context: Context, index: int) -> list[ScaleCheck]:
 
 
 def find_shards(
-    store: LocalStore, folder: str, spec: ShardingSpec, findings: Findings
+    store: ReadableStore,
+    folder: str,
+    spec: ShardingSpec,
+    findings: Findings,
+    grid: ShardGrid | None = None,
 ) -> Iterator[ShardFile]:
-    """Yield the shard files of a folder, and report other files in it."""
+    """Yield the shard files of a folder, and report other files in it.
+
+    On a web server the names that the format gives them are tried, those of `grid` if that is
+    given.
+    """
+    if not isinstance(store, LocalStore):
+        yield from probe_shards(store, folder, spec, grid, findings)
+        return
     for name in walk_files(store, folder):
         where = f"{folder}/{name}"
         if name in ("info", "info.gz"):

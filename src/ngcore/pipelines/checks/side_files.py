@@ -18,7 +18,7 @@ from ngcore.pipelines.provenance import TASK, last_method
 if TYPE_CHECKING:
     from ngcore.formats.info import VolumeInfo
     from ngcore.pipelines.checks.findings import Findings
-    from ngcore.storage import LocalStore
+    from ngcore.storage import LocalStore, ReadableStore
 
 _MAX_SIZE = 4 << 20
 SIDE_FILES = ("info", "info_fullres.json", "transform.json", "provenance")
@@ -47,7 +47,7 @@ class Provenance:
     digests: dict[str, str] = field(default_factory=dict)
 
 
-def read_provenance(store: LocalStore, findings: Findings) -> Provenance:
+def read_provenance(store: ReadableStore, findings: Findings) -> Provenance:
     """Return what the `provenance` file says; a damaged one is a warning, and says nothing."""
     try:
         document = read_limited(store, "provenance", _MAX_SIZE)
@@ -79,7 +79,7 @@ def read_provenance(store: LocalStore, findings: Findings) -> Provenance:
     )
 
 
-def check_transform(store: LocalStore, findings: Findings) -> None:
+def check_transform(store: ReadableStore, findings: Findings) -> None:
     """Check that transform.json, if it is there, is an affine matrix that can be inverted."""
     try:
         document = read_limited(store, TRANSFORM_NAME, _MAX_SIZE)

@@ -17,6 +17,7 @@ from ngcore.pipelines.run import Progress
 from ngcore.pipelines.walk import Downsampling
 from ngcore.readers.geometry import AskedGeometry
 from ngcore.readers.precomputed import open_scale
+from ngcore.storage import LocalStore
 from ngcore.values import ValueMapping
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def compute_scales(
     with source:
         digests = write_chunks(conversion, source, asked, dest, progress, first_is_written=True)
     parameters = {"downsampling": method, "outside_value": outside_value}
-    record_step(opened.store, "compute-scales", parameters, digests)
+    record_step(LocalStore(dest), "compute-scales", parameters, digests)
 
 
 def scale_factors(info: VolumeInfo) -> tuple[Vec3, ...]:

@@ -19,7 +19,7 @@ from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import Conversion
 from ngcore.pipelines.run import Progress, Run
 from ngcore.readers.base import Source
-from ngcore.storage import LocalStore, Store
+from ngcore.storage import LocalStore, ReadableStore, Store
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ def check_writable(folder: Path) -> None:
         raise DestinationError(f"{folder} can't be written; check its permissions")
 
 
-def has_chunks(store: Store, scale: ScaleInfo) -> bool:
+def has_chunks(store: ReadableStore, scale: ScaleInfo) -> bool:
     """Whether the folder of a scale holds anything; without, all of it would read as zeros."""
+    if not isinstance(store, Store):
+        return True  # a URL can't be listed
     return next(store.list(f"{scale.key}/"), None) is not None

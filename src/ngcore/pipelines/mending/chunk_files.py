@@ -12,7 +12,7 @@ from ngcore.formats import gzip
 from ngcore.pipelines.checks.chunk_files import CHUNK_LIKE, FOREIGN_COMPRESSIONS, NESTED_DEPTH
 from ngcore.pipelines.checks.files import walk_files
 from ngcore.pipelines.checks.scale import ScaleCheck
-from ngcore.pipelines.mending.files import copy_file
+from ngcore.pipelines.mending.files import copy_file, source_of
 from ngcore.pipelines.mending.stored import mend_stored
 from ngcore.storage.base import max_stored_size
 
@@ -63,7 +63,7 @@ def mend_chunk_files(
         for size in scale.chunk_sizes
     ]
     batch: list[_File] = []
-    for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH):
+    for name in walk_files(source_of(context), scale.key, depth=NESTED_DEPTH):
         file = _file(context, checks, name, dest, changes)
         if file is not None:
             batch.append(file)
@@ -89,7 +89,7 @@ def _file(
         if cell is None:
             continue
         if foreign:
-            copy_file(context.store, dest, f"{check.scale.key}/{name}")
+            copy_file(source_of(context), dest, f"{check.scale.key}/{name}")
             return None
         is_first = check.presence.add(cell)
         return _File(check, cell, name, is_misnamed, not is_first)
@@ -130,7 +130,7 @@ def _mend_batch(files: list[_File], dest: Store, options: FileOptions, changes: 
 def _copy(file: _File, dest: Store, changes: Changes) -> None:
     """Copy a damaged file as it is: what it holds may still be of use."""
     try:
-        copy_file(file.check.context.store, dest, file.where)
+        copy_file(source_of(file.check.context), dest, file.where)
     except FormatError as error:
         changes.fail(file.where, f"{error}, so it is left out")
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
+from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ngcore.storage import LocalStore, Store
+    from ngcore.pipelines.checks.scale import Context
+    from ngcore.storage import Store
 
 _PIECE = 4 << 20
+
+
+def source_of(context: Context) -> LocalStore:
+    """Return the folder of the volume that is repaired: only folders are."""
+    assert isinstance(context.store, LocalStore)
+    return context.store
 
 
 def copy_file(source: LocalStore, dest: Store, name: str, new_name: str | None = None) -> None:

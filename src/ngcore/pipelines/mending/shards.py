@@ -21,7 +21,7 @@ from ngcore.pipelines.checks.findings import Findings
 from ngcore.pipelines.checks.scale import ScaleCheck
 from ngcore.pipelines.checks.shard_file import ShardFile
 from ngcore.pipelines.checks.shards import MOST_HASHED_CELLS, SHARD_NAME
-from ngcore.pipelines.mending.files import copy_file, pieces
+from ngcore.pipelines.mending.files import copy_file, pieces, source_of
 from ngcore.pipelines.mending.shard_entries import Entry, read_entries
 from ngcore.pipelines.mending.stored import mend_stored
 from ngcore.storage.base import max_stored_size
@@ -49,7 +49,7 @@ class _Shard:
 
     @property
     def store(self) -> LocalStore:
-        return self.check.context.store
+        return source_of(self.check.context)
 
     @property
     def new_name(self) -> str:
@@ -66,7 +66,7 @@ def mend_shards(
     check = ScaleCheck(context, index, scale)
     grid = ShardGrid(spec, check.grid.shape)
     is_countable = spec.hash == "identity" or check.grid.count <= MOST_HASHED_CELLS
-    for name in walk_files(context.store, scale.key):
+    for name in walk_files(source_of(context), scale.key):
         where = f"{scale.key}/{name}"
         if not SHARD_NAME.fullmatch(name):
             changes.leave_out()

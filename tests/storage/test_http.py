@@ -1,0 +1,244 @@
+"""Volumes on web servers, good ones and bad ones, and in what else fsspec opens."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.server
+import json
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pytest
+
+import ngcore
+from ngcore.cli import run
+from ngcore.errors import FormatError, InputError, MissingExtraError, StorageError
+
+pytest.importorskip("aiohttp", reason="the extra cloud is not installed")
+fsspec = pytest.importorskip("fsspec", reason="the extra cloud is not installed")
+
+from ngcore.storage.fsspec_store import FsspecStore  # noqa: E402
+from ngcore.storage.http import HttpStore  # noqa: E402
+from ngcore.storage.opening import open_store  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = bytes(range(256)) * 8
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as the first part of a path says; the second is what it answers with."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str]] = []
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        self.asked.append(self.path)
+        getattr(self, f"answer_{kind}")()
+
+    def send(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if "Content_Length" not in headers and "Transfer_Encoding" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+    def answer_good(self) -> None:
+        wanted = self.headers.get("Range")
+        if wanted is None:
+            self.send(200, DATA)
+            return
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        if int(first) >= len(DATA):
+            self.send(416)
+            return
+        stop = min(int(last) + 1 if last else len(DATA), len(DATA))
+        part = DATA[int(first) : stop]
+        self.send(206, part, Content_Range=f"bytes {first}-{stop - 1}/{len(DATA)}")
+
+    def answer_whole(self) -> None:
+        self.send(200, DATA)
+
+    def answer_gzip(self) -> None:
+        assert "gzip" in self.headers["Accept-Encoding"]
+        self.send(200, gzip.compress(DATA), Content_Encoding="gzip")
+
+    def answer_bomb(self) -> None:
+        self.send(200, gzip.compress(bytes(1 << 23)), Content_Encoding="gzip")
+
+    def answer_cut(self) -> None:
+        self.send(200, gzip.compress(DATA)[:-9], Content_Encoding="gzip")
+
+    def answer_chunked(self) -> None:
+        body = b"".join(b"%x\r\n%s\r\n" % (len(DATA), DATA) for _ in range(2)) + b"0\r\n\r\n"
+        self.send(200, body, Transfer_Encoding="chunked")
+
+    def answer_moved(self) -> None:
+        self.send(302, Location=self.path.replace("/moved/", "/good/"))
+
+    def answer_circle(self) -> None:
+        self.send(302, Location=self.path)
+
+    def answer_gone(self) -> None:
+        self.send(404)
+
+    def answer_private(self) -> None:
+        self.send(403)
+
+    def answer_broken(self) -> None:
+        self.send(500)
+
+    def answer_tired(self) -> None:
+        """Fail once, then answer."""
+        self.send(503 if self.asked.count(self.path) % 2 else 200, DATA)
+
+    def answer_slow(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        threading.Event().wait(1.5)
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["good", "whole", "moved"])
+def test_ranges_are_exact_whatever_the_server_makes_of_them(origin, kind):
+    store = HttpStore(f"{origin}/{kind}")
+    assert store.get("x", 3, 10) == DATA[3:10]
+    assert store.get("x", 0, 10) == DATA[:10]
+    assert store.get("x", 2000) == DATA[2000:]
+    assert store.get("x", 2040, 9999) == DATA[2040:]
+    assert store.get("x", 3, 3) == b""
+    assert store.get("x", 5000, 5010) == b""
+    assert store.size("x") == len(DATA)
+
+
+@pytest.mark.parametrize("kind", ["good", "whole", "gzip", "moved", "tired"])
+def test_files_are_got_whole_and_decompressed(origin, kind):
+    store = HttpStore(f"{origin}/{kind}/")
+    assert store.get_whole("x", len(DATA)) == DATA
+    with pytest.raises(FormatError, match="larger than the 100 bytes"):
+        store.get_whole("x", 100)
+
+
+def test_bodies_without_a_length_end_where_they_end(origin):
+    assert HttpStore(f"{origin}/chunked").get_whole("x", 1 << 20) == 2 * DATA
+
+
+def test_bombs_are_cut_off_and_damage_is_named(origin):
+    with pytest.raises(FormatError, match="larger than"):
+        HttpStore(f"{origin}/bomb").get_whole("x", 1 << 20)
+    with pytest.raises(FormatError, match="gzip is damaged"):
+        HttpStore(f"{origin}/cut").get_whole("x", 1 << 20)
+
+
+def test_what_is_not_there_is_none(origin):
+    store = HttpStore(f"{origin}/gone")
+    assert store.get("x", 0, 10) is None
+    assert store.get_whole("x", 10) is None
+    assert store.size("x") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("private", "HTTP 403"), ("broken", "HTTP 500"), ("circle", "redirects without end")],
+)
+def test_failures_are_errors_of_io(origin, capsys, kind, message):
+    with pytest.raises(StorageError, match=message):
+        HttpStore(f"{origin}/{kind}").get("x", 0, 10)
+    assert run(["info", f"{origin}/{kind}"]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_silent_and_absent_servers_are_errors_of_io(origin):
+    with pytest.raises(StorageError, match="doesn't answer in time"):
+        HttpStore(f"{origin}/slow", read_seconds=0.2).get_whole("x", 100)
+    with pytest.raises(StorageError, match="can't connect"):
+        HttpStore("http://127.0.0.1:9/").get("x", 0, 1)
+
+
+def test_query_and_parts_of_names_are_kept(origin):
+    store = HttpStore(f"{origin}/good/a b?token=1")
+    store.get_whole("../c/7:0", 1 << 20)
+    assert Handler.asked[-1] == "/good/c/7:0?token=1"
+    with pytest.raises(InputError, match="names no server"):
+        open_store("http:///x")
+
+
+def test_buckets_are_read_through_fsspec():
+    files = fsspec.filesystem("memory")
+    voxels = np.arange(4 * 3 * 2, dtype=np.uint16).reshape(4, 3, 2)
+    info = {
+        "type": "image",
+        "data_type": "uint16",
+        "num_channels": 1,
+        "scales": [
+            {
+                "key": "k",
+                "size": [4, 3, 2],
+                "resolution": [1, 1, 1],
+                "chunk_sizes": [[4, 3, 2]],
+                "encoding": "raw",
+            }
+        ],
+    }
+    files.pipe("/bucket/volume/info", json.dumps(info).encode())
+    chunk = voxels.tobytes(order="F")
+    files.pipe("/bucket/volume/k/0-4_0-3_0-2", gzip.compress(chunk))  # as buckets keep it
+    volume = ngcore.open("memory://bucket/volume")
+    assert np.array_equal(volume.scales[0][..., 0], voxels)
+    store = FsspecStore("memory://bucket/volume")
+    assert store.get("info", 2, 8) == store.get("info")[2:8]
+    assert store.get("nothing") is None
+    assert store.size("k") is None
+    with pytest.raises(InputError, match="can't be opened"):
+        open_store("nosuch://bucket/volume")
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "ngcore.storage.http")
+    with pytest.raises(MissingExtraError, match=r"pip install 'ngcore-neuroglancer\[cloud\]'"):
+        ngcore.open("https://example.org/volume")
+    assert run(["info", "https://example.org/volume"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_volumes_are_read_and_converted_from_a_url(tmp_path: Any) -> None:
+    from serving import served
+
+    voxels = np.random.default_rng(0).integers(0, 99, (40, 30, 20)).astype(np.uint8)
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, "fsync": False}
+    ngcore.convert(voxels, tmp_path / "v", **options)
+    with served(tmp_path / "v") as origin:
+        volume = ngcore.open(f"precomputed://{origin}")
+        assert np.array_equal(volume.scales[0][5:, ::2, 3, 0], voxels[5:, ::2, 3])
+        ngcore.convert(origin, tmp_path / "copy", chunk_size=16, fsync=False)
+        with pytest.raises(ngcore.InputError, match="no info file"):
+            ngcore.open(f"{origin}/nothing")
+    made = ngcore.open(tmp_path / "copy")
+    assert np.array_equal(made.scales[0][..., 0], voxels)
