@@ -130,7 +130,7 @@ def test_position_is_the_middle_of_a_voxel_near_the_centre():
 
 def test_view_fits_the_whole():
     state = viewer_state([layer(size=(100, 1000, 10), resolution=(8, 8, 400))])
-    assert 1000 < state["crossSectionScale"] * 450 < 1200
+    assert 1000 < state["crossSectionScale"] * 360 < 1100
     assert 1000 < state["projectionScale"] < 1500
     assert state["layout"] == "4panel"
 
@@ -139,7 +139,7 @@ def test_view_is_centred_on_what_is_there_and_as_large():
     content = ((40.0, 30.0, 10.0), (80.0, 50.0, 999.0))
     state = viewer_state([layer(content=content)])
     assert state["position"] == [60.5, 40.5, 45.5]
-    assert 70 < state["crossSectionScale"] * 420 < 80
+    assert 70 < state["crossSectionScale"] * 360 < 80
 
 
 def test_brightness_sets_range_and_window():

@@ -22,6 +22,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #3a3a3c;
          vertical-align: middle; white-space: nowrap; }
 img { height: 96px; width: 96px; object-fit: contain; background: #000; display: block; }
+td:last-child { white-space: normal; overflow-wrap: anywhere; }
 code { font-size: 13px; color: #aaa; }
 """
 _COLUMNS = ("", "Volume", "Type", "Size", "Voxel", "Scales", "Source")

@@ -34,8 +34,8 @@ State = dict[str, Any]
 
 _AXES = ("x", "y", "z")
 _WORLD_UNITS_NM = (1e6, 1e3, 1.0)
-# A panel of the 4-panel layout on a common screen, in pixels.
-_PANEL_PIXELS = 420
+# The height of a panel of the 4-panel layout in a window of some 800 pixels.
+_PANEL_PIXELS = 360
 # Half a turn about x: in the sections x grows to the right, y and z grow upwards. (The client's
 # yz panel has y upright, whatever the orientation.)
 _UPRIGHT_SECTIONS = (1.0, 0.0, 0.0, 0.0)
