@@ -1,0 +1,178 @@
+"""Every command and every Python example of README and docs, run as it is written, page by page.
+
+The commands of a page run in order, in one folder that is empty but for what the page takes for
+granted: what it reads and does not write first. Such inputs are small, and made by their names.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nibabel
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+import ngcore
+import thorough
+from ngcore.cli import run
+from serving import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+SERVING = ("serve", "view")
+WRITES_ITS_SECOND = (
+    *("convert", "export", "preview", "repair", "mesh-to-vtk", "volume-to-raw-chunks"),
+    *("generate-scales-info", "convert-chunks-to-jpeg", "compress-segmentation-chunks"),
+)
+"""Commands whose second argument is what they write; others write into their input, if at all."""
+SHAPE = (96, 40, 84)
+LUT = "0 Unknown 0 0 0 0\n17 Left-Hippocampus 220 216 20 0\n53 Right-Hippocampus 220 216 20 0\n"
+
+Example = tuple[str, str]
+
+
+def examples(page: Path) -> list[Example]:
+    """Return the commands and Python examples of a page in order, each with its language."""
+    found: list[Example] = []
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for language, text in fences:
+        if language == "python":
+            found.append(("python", text))
+        elif language in ("sh", "console"):
+            lines = text.replace("\\\n", " ").splitlines()
+            found += [("sh", line.removeprefix("$ ")) for line in lines]
+    return [(kind, text) for kind, text in found if kind == "python" or is_command(text)]
+
+
+def is_command(line: str) -> bool:
+    """Whether a line is one of ours, or writes a file for one; and needs no internet."""
+    if line.startswith("echo "):
+        return True
+    words = shlex.split(line, comments=True) if line.startswith("ngcore ") else []
+    has_url = any("://" in word for word in words)
+    return len(words) > 1 and (words[1] == "link" or not has_url)
+
+
+def values() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8) * 17
+
+
+def affine() -> np.ndarray:
+    return np.diag([0.5, 0.5, 0.5, 1.0])
+
+
+def make(path: Path) -> None:
+    """Write a small input that is what its name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.name
+    if name.endswith((".nii", ".nii.gz")):
+        image = nibabel.Nifti1Image(values(), affine())
+        image.header.set_qform(affine(), code=1)
+        nibabel.save(image, path)
+    elif name.endswith(".mgz"):
+        nibabel.save(nibabel.MGHImage(values().astype(np.int32), affine()), path)
+    elif name.endswith(".npy"):
+        np.save(path, values())
+    elif name.endswith(".gii"):
+        box = trimesh.creation.box()
+        pieces = (("POINTSET", box.vertices, np.float32), ("TRIANGLE", box.faces, np.int32))
+        arrays = [
+            nibabel.gifti.GiftiDataArray(array.astype(dtype), f"NIFTI_INTENT_{intent}")
+            for intent, array, dtype in pieces
+        ]
+        nibabel.save(nibabel.gifti.GiftiImage(darrays=arrays), path)
+    elif name.endswith(".stl"):
+        trimesh.creation.box().export(path)
+    elif name.endswith(".txt"):
+        path.write_text(LUT)
+    elif name.endswith(".csv"):
+        path.write_text("3,pial_left\n")
+    elif name.startswith("slices"):
+        path.mkdir()
+        for number in range(12):
+            Image.fromarray(values()[:, :, number].T.copy()).save(path / f"slice{number}.png")
+    else:
+        kind = "segmentation" if "seg" in name else "image"
+        source = path.parent / "source.nii"
+        make(source)
+        ngcore.convert(source, path, type=kind, chunk_size=(32, 32, 32), fsync=False)
+        source.unlink()
+
+
+def arguments_of(words: list[str]) -> Iterator[str]:
+    """Yield what may be a file among the words after a command's name."""
+    for before, word in zip(["", *words], words, strict=False):
+        is_value = before.startswith("--") and re.fullmatch(r"[\d.,-]+|[A-Z]{3}|\w+", word)
+        if not word.startswith("-") and "://" not in word and not is_value:
+            yield word
+
+
+def inputs(commands: list[list[str]]) -> list[str]:
+    """Return what commands read that none of them has written before."""
+    written: set[str] = set()
+    needed: list[str] = []
+    for program, command, *rest in commands:
+        if program == "echo":
+            written.add(rest[-1])
+            continue
+        is_plan = "--shape" in rest
+        files = [word for word in arguments_of(rest) if word not in ("nginx", "apache", "caddy")]
+        outputs = files[1:2] if command in WRITES_ITS_SECOND else []
+        for name in () if is_plan else files:
+            top = name.partition("/")[0]
+            name = top if "*" in name else name
+            if name not in outputs and top not in written and name not in needed:
+                needed.append(name)
+        written |= {output.partition("/")[0] for output in outputs}
+    return needed
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda x: x.stem)
+def test_examples_run_as_they_are_written(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BROWSER", "true")
+    steps = examples(page)
+    commands = [shlex.split(text, comments=True) for kind, text in steps if kind == "sh"]
+    read_by_python = re.findall(r'"([\w.-]+)"', "".join(x for kind, x in steps if kind != "sh"))
+    for name in inputs(commands):
+        make(Path(name))
+    for name in read_by_python:
+        if name.endswith((".nii.gz", ".txt")) and not Path(name).exists():
+            make(Path(name))
+    names: dict[str, object] = {}
+    for kind, text in steps:
+        if kind == "python":
+            exec(compile(text, str(page), "exec"), names)  # the documentation's own examples
+            continue
+        program, command, *rest = shlex.split(text, comments=True)
+        if program == "echo":
+            Path(rest[-1]).write_text(command + "\n")
+        elif command not in SERVING:
+            assert run([command, *rest]) == 0, text
+        elif page.stem == "view" or thorough.IS_THOROUGH:
+            pytest.importorskip("uvicorn", reason="the extra view is not installed")
+            # A free port, whatever the page says: another program may have that one.
+            with running(command, *rest, "--port", 0) as (_, line):
+                assert "http://127.0.0.1:" in line, text
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for page in PAGES[1:]:
+        assert f"docs/{page.name}" in text, page.name
+
+
+def test_links_lead_to_files_that_are_there() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+            assert "://" in target or (page.parent / target).exists(), (page.name, target)
