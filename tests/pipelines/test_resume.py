@@ -1,3 +1,5 @@
+import errno
+import json
 import os
 import random
 import signal
@@ -10,6 +12,7 @@ import pytest
 
 import ngcore
 from ngcore.errors import DestinationError, StorageError
+from ngcore.pipelines import destination, run
 from ngcore.pipelines.journal import JOURNAL, PLAN
 from ngcore.storage.local import LocalStore
 from thorough import amount
@@ -87,7 +90,8 @@ def test_after_a_loss_of_power_only_the_journal_is_trusted(monkeypatch, source, 
     chunks = sorted(path for path in out.rglob("*_*-*") if path.is_file())
     kept, lost = chunks[:10], chunks[10:]
     names = [path.relative_to(out).as_posix() for path in kept]
-    (out / JOURNAL).write_text("".join(f"{name}\n" for name in names) + "8_8_8/cut off")
+    run = json.loads(plan)["run"]
+    (out / JOURNAL).write_text("".join(f"{run} {name}\n" for name in names) + f"{run} 8_8_8/cut")
     for path in lost:
         path.write_bytes(b"")  # such files a loss of power leaves
     times = [path.stat().st_mtime_ns for path in kept]
@@ -110,6 +114,51 @@ def test_resume_with_other_options_is_refused_by_name(monkeypatch, source, tmp_p
     interrupt(monkeypatch, source, tmp_path / "out")
     with pytest.raises(DestinationError, match="downsampling was average, and is min now"):
         ngcore.convert(source, tmp_path / "out", resume=True, downsampling="min", **OPTIONS)
+    # What was done is not lost by that.
+    assert (tmp_path / "out" / PLAN).exists()
+    ngcore.convert(source, tmp_path / "out", resume=True, **OPTIONS)
+
+
+def test_overwriting_that_is_interrupted_is_resumed(monkeypatch, source, tmp_path):
+    out = tmp_path / "out"
+    ngcore.convert(source, out, sharding=False, downsampling="min", **OPTIONS)
+    ngcore.convert(source, tmp_path / "whole", **OPTIONS)
+    interrupt(monkeypatch, source, out, overwrite=True)
+    ngcore.convert(source, out, resume=True, **OPTIONS)
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
+
+
+def test_clearing_that_is_interrupted_leaves_nothing_of_the_old_volume(
+    monkeypatch, source, tmp_path
+):
+    out = tmp_path / "out"
+    ngcore.convert(source, tmp_path / "whole", **OPTIONS)
+    for resume in (True, False):
+        ngcore.convert(source, out, sharding=False, overwrite=True, **OPTIONS)
+        with monkeypatch.context() as patch:
+            patch.setattr(destination, "remove_volume_files", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                ngcore.convert(source, out, overwrite=True, **OPTIONS)
+        assert not (out / "info").exists()
+        with pytest.raises(DestinationError, match=r"--resume .* --overwrite"):
+            ngcore.convert(source, out, **OPTIONS)
+        ngcore.convert(source, out, overwrite=not resume, resume=resume, **OPTIONS)
+        assert all_bytes(out) == all_bytes(tmp_path / "whole")
+
+
+def test_full_disk_at_the_start_of_a_resumed_run_costs_nothing(monkeypatch, source, tmp_path):
+    out = tmp_path / "out"
+    interrupt(monkeypatch, source, out)
+    before = all_bytes(out)
+    with monkeypatch.context() as patch:
+
+        def full(**_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(run.tempfile, "TemporaryDirectory", full)
+        with pytest.raises(StorageError, match="No space left on device; make room there"):
+            ngcore.convert(source, out, resume=True, **OPTIONS)
+    assert all_bytes(out) == before
 
 
 def test_resume_with_another_source_is_refused_by_name(monkeypatch, source, tmp_path):

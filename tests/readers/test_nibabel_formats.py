@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from ngcore.errors import InputError, MissingExtraError
+from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.readers import open_source
 from volume_files import read_all, save_nifti, voxels
 
@@ -106,3 +106,14 @@ def test_what_nibabel_repairs_is_noted(tmp_path):
     header.write_bytes(data)
     with open_source(path) as source:
         assert any("pixdim" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("offset", [-1e30, -8.0, 1e30])
+def test_analyze_header_that_puts_voxels_outside_of_the_file_is_refused(tmp_path, offset):
+    voxels = np.zeros((4, 4, 4), np.uint8)
+    header = nibabel.AnalyzeImage(voxels, np.eye(4)).header
+    header["vox_offset"] = offset
+    (tmp_path / "a.hdr").write_bytes(header.binaryblock)
+    (tmp_path / "a.img").write_bytes(voxels.tobytes())
+    with pytest.raises(FormatError):
+        open_source(tmp_path / "a.hdr")

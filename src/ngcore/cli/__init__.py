@@ -15,7 +15,7 @@ import click
 
 from ngcore._version import __version__
 from ngcore.cli._registry import COMMANDS, SECTIONS
-from ngcore.cli._report import LineHandler, report_error
+from ngcore.cli._report import INTERRUPTED, TERMINATED, LineHandler, Terminated, report_error
 
 
 class _InterruptedError(Exception):
@@ -47,7 +47,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise _InterruptedError(*error.args) from None
+            raise _InterruptedError(error) from None
 
 
 def _common_options() -> list[click.Option]:
@@ -131,8 +131,10 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         status = cli.main(arguments, prog_name="ngcore", standalone_mode=False)
     except _InterruptedError as interrupted:
-        report_error("; ".join(["interrupted", *interrupted.args]))
-        return 130
+        cause = interrupted.args[0]
+        is_terminated = isinstance(cause, Terminated)
+        report_error("; ".join(["terminated" if is_terminated else "interrupted", *cause.args]))
+        return TERMINATED if is_terminated else INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
             raise

@@ -1,13 +1,39 @@
 """How errors, warnings and notes look, and which exit status an error has."""
 
+import contextlib
 import logging
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
 
 import click
 
 from ngcore.errors import NgcoreError, StorageError
 
-OK, FAULTS_FOUND, BAD_INPUT, IO_FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAULTS_FOUND, BAD_INPUT, IO_FAILURE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as batch systems send it some seconds before they kill."""
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: temporary files go, and one line is printed."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class LineHandler(logging.Handler):

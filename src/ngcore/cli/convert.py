@@ -6,6 +6,7 @@ import click
 
 from ngcore.cli._options import CHUNK_SIZE, RESOLUTION, WHOLE_VECTOR
 from ngcore.cli._progress import progress_bar
+from ngcore.cli._report import terminable
 from ngcore.cli._tables import print_plan
 
 _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]
@@ -190,10 +191,11 @@ def convert(
     if source is None or dest is None:
         raise click.UsageError("SOURCE and DEST are needed")
     try:
-        with progress_bar("converting") as progress:
+        with terminable(), progress_bar("converting") as progress:
             convert_volume(source, dest, progress=progress, **options)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("add --resume to the same command to continue") from None
+    except KeyboardInterrupt as error:
+        how = "pass --resume instead of --overwrite" if options["overwrite"] else "add --resume"
+        raise type(error)(f"{how} to the same command to continue") from None
 
 
 commands = [convert]

@@ -3,28 +3,34 @@
 While a conversion runs, the hidden folder ``.ngcore`` in it holds a lock, what is being written
 (``plan.json``), a journal and temporary files. It is removed at the very end, after `info` was
 written: a folder that has `info` is complete, and one that has only ``.ngcore`` is unfinished.
+
+A volume that is replaced goes bit by bit. So that nothing of it stays behind, whenever that is
+interrupted, its `info` is kept in ``plan.json`` from before it is removed until all of it is.
 """
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from ngcore.errors import DestinationError, FormatError, InputError
+from ngcore.errors import DestinationError, FormatError, InputError, StorageError
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.pipelines.journal import JOURNAL, PLAN, Journal, read_plan
 from ngcore.pipelines.provenance import is_same_work
-from ngcore.storage.local import TEMPORARY_SUFFIX, LocalStore
-from ngcore.storage.sync import sync_folder
+from ngcore.storage.local import TEMPORARY_SUFFIX, WRONG_FOLDER, LocalStore
+from ngcore.storage.sync import sync_folder, sync_path
 
 WORK_FOLDER = ".ngcore"
 _LOCK = f"{WORK_FOLDER}/lock"
 _SIDE_FILES = ("transform.json", "provenance")
+
+logger = logging.getLogger(__name__)
 
 
 class Destination:
@@ -65,6 +71,7 @@ class Destination:
         self._existed = path.exists()
         self._lock: BinaryIO | None = None
         self._info: VolumeInfo | None = None
+        self._is_resumed = False
         self._is_finished = False
         if overwrite and source_path is not None:
             refuse_overlap(path, source_path, "--overwrite of")
@@ -91,6 +98,8 @@ class Destination:
             names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
             raise DestinationError(f"{self.path} can't be read: {error.strerror}") from error
+        if WORK_FOLDER in names and not (self.path / PLAN).exists():
+            names.remove(WORK_FOLDER)  # of a run that ended before it wrote anything
         if not names or ((self._overwrite or self._resume) and names & {"info", WORK_FOLDER}):
             return
         if WORK_FOLDER in names and "info" not in names:
@@ -107,18 +116,60 @@ class Destination:
 
     def __enter__(self) -> Self:
         try:
-            self.work_folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / _LOCK).open("ab")
+            self._take()
         except OSError as error:
-            raise DestinationError(
-                f"{self.path} can't be written: {error.strerror}; choose another folder"
-            ) from error
-        if not _lock_file(self._lock):
-            self._lock.close()
-            raise DestinationError(
-                f"{self.path} is in use by another ngcore; wait for it, or choose another folder"
-            )
+            if isinstance(error, DestinationError):
+                raise
+            what = f"{self.path} can't be written: {error.strerror}"
+            if error.errno in WRONG_FOLDER:
+                raise DestinationError(f"{what}; choose another folder") from error
+            raise StorageError(f"{what}; mend that, or choose another folder") from error
+        try:
+            # Since it was looked at first, another process may have finished a volume here.
+            self._check_content()
+        except BaseException:
+            self._let_go()
+            raise
         return self
+
+    def _take(self) -> None:
+        """Lock the folder."""
+        path = self.path / _LOCK
+        while True:
+            self.work_folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = path.open("ab")
+            except FileNotFoundError:
+                continue  # a process that finished has just removed the folder
+            try:
+                is_locked = _lock_file(lock)
+            except OSError as error:
+                logger.warning(
+                    "%s can't be locked (%s): see to it that nobody else writes to it",
+                    self.path,
+                    error.strerror,
+                )
+                is_locked = True
+            if not is_locked:
+                lock.close()
+                raise DestinationError(
+                    f"{self.path} is in use by another ngcore; wait for it, or choose another "
+                    "folder"
+                )
+            if _is_at(lock, path):
+                self._lock = lock
+                return
+            lock.close()
+
+    def _let_go(self) -> None:
+        """Unlock the folder, and remove what marks it as unfinished if it isn't."""
+        is_done = self._is_finished or not (self.path / PLAN).exists()
+        if is_done and os.name != "nt":
+            shutil.rmtree(self.work_folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.close()
+        if is_done and os.name == "nt":  # where a file that is open can't be removed
+            shutil.rmtree(self.work_folder, ignore_errors=True)
 
     def holds(self, info: VolumeInfo, provenance: bytes) -> bool:
         """Whether the folder holds this very volume, complete, and may be left as it is.
@@ -163,37 +214,65 @@ class Destination:
             If an unfinished conversion there is of another source or has other options.
         """
         store = self.store
-        journal = Journal(store, self.path, fsync=fsync)
+        journal = Journal(store, fsync=fsync)
         whole_plan = {**plan, "info": json.loads(info.to_json())}
-        if self._resume and journal.resume(whole_plan):
+        if self._resume and self._goes_on(journal, whole_plan):
+            self._is_resumed = True
             _remove_temporary_files(self.path, info)
         else:
-            for old in self._old_infos(store):
-                remove_volume_files(self.path, old)
-            for name in (*_SIDE_FILES, JOURNAL):
-                store.delete(name)
+            self._clear(journal, whole_plan, fsync=fsync)
             journal.begin(whole_plan)
         self._info = info
         return journal
 
-    def _old_infos(self, store: LocalStore) -> Iterator[VolumeInfo]:
-        """Yield what the replaced volume, or an unfinished one, wrote; its `info` goes first."""
+    def _goes_on(self, journal: Journal, plan: Mapping[str, Any]) -> bool:
+        """Whether there is an unfinished conversion, the same as this one."""
+        if (self.path / "info").exists():
+            raise DestinationError(
+                f"{self.path} was finished by another ngcore just now; see what it holds"
+            )
+        return journal.resume(plan)
+
+    def _clear(self, journal: Journal, plan: Mapping[str, Any], *, fsync: bool) -> None:
+        """Remove what the replaced volume, and unfinished ones, wrote; `info` goes first."""
+        store = self.store
+        old = self._old_infos(store)
+        if not old:
+            return
+        journal.begin({**plan, "replaces": [json.loads(info.to_json()) for info in old]})
+        store.delete("info")
+        if fsync:
+            # A loss of power must not bring it back while the chunks are going.
+            sync_path(self.path)
+        for info in old:
+            remove_volume_files(self.path, info)
+            _remove_temporary_files(self.path, info)
+        for name in (*_SIDE_FILES, JOURNAL):
+            store.delete(name)
+        if fsync:
+            sync_folder(self.path)  # before the plan forgets what had to go
+
+    def _old_infos(self, store: LocalStore) -> list[VolumeInfo]:
+        """Return the infos of all that is replaced: a volume, and those left unfinished."""
+        texts = [("info", store.get("info"))]
         unfinished = read_plan(store)
-        texts = {
-            "info": store.get("info"),
-            PLAN: None if unfinished is None else json.dumps(unfinished["info"]).encode(),
-        }
-        for name, text in texts.items():
-            if text is not None:
-                try:
-                    info = VolumeInfo.from_json(text)
-                except FormatError as error:
-                    raise DestinationError(
-                        f"{self.path / name} is damaged, so --overwrite can't tell what to remove "
-                        f"({error}); remove the folder by hand"
-                    ) from error
-                store.delete(name)
-                yield info
+        if unfinished is not None:
+            documents = [unfinished["info"], *unfinished.get("replaces", [])]
+            texts += [(PLAN, json.dumps(document).encode()) for document in documents]
+        old = []
+        for name, text in texts:
+            if text is None:
+                continue
+            try:
+                info = VolumeInfo.from_json(text)
+            except FormatError as error:
+                raise DestinationError(
+                    f"{self.path / name} is damaged, so --overwrite can't tell what to remove "
+                    f"({error}); remove the folder by hand"
+                ) from error
+            if info not in old:
+                old.append(info)
+        return old
 
     def finish(
         self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None = None
@@ -213,11 +292,12 @@ class Destination:
         store = self.store
         for name, content in side_files.items():
             store.put(name, content)
+        text = document or self._info.to_json().encode()
         if fsync:
             sync_folder(self.path)
-        store.put("info", document or self._info.to_json().encode())
-        if fsync:
-            sync_folder(self.path)
+            store.put_durably("info", text)
+        else:
+            store.put("info", text)
         self._is_finished = True
 
     def __exit__(
@@ -226,15 +306,15 @@ class Destination:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        is_hopeless = isinstance(error, InputError | FormatError)
+        # What an earlier run did is kept where only this run's arguments may be at fault.
+        is_hopeless = isinstance(error, FormatError) or (
+            isinstance(error, InputError) and not self._is_resumed
+        )
         if is_hopeless and self._info is not None:
             remove_volume_files(self.path, self._info)
-            for name in _SIDE_FILES:
+            for name in (*_SIDE_FILES, PLAN):
                 self.store.delete(name)
-        if self._lock is not None:
-            self._lock.close()
-        if self._is_finished or is_hopeless or self._info is None:
-            shutil.rmtree(self.work_folder, ignore_errors=True)
+        self._let_go()
         if not self._existed and (is_hopeless or self._info is None):
             with contextlib.suppress(OSError):
                 self.path.rmdir()
@@ -319,6 +399,14 @@ def refuse_overlap(dest: Path, source: Path, what: str) -> None:
         )
 
 
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether a path still names an open file, which another process may have removed."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -338,6 +426,6 @@ else:
         """Take the lock that ends with the process; False if another process has it."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True

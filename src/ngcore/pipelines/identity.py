@@ -5,6 +5,7 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
+from ngcore.errors import StorageError
 from ngcore.storage import is_url, open_store
 
 _HEADER_BYTES = 1 << 16
@@ -30,8 +31,7 @@ def source_identity(source: object) -> dict[str, str]:
     path = Path(source)
     if path.is_file():
         status = path.stat()
-        with path.open("rb") as file:
-            header = blake2b(file.read(_HEADER_BYTES), digest_size=16).hexdigest()
+        header = blake2b(_first_bytes(path), digest_size=16).hexdigest()
         identity = {
             "name": path.name,
             "size": str(status.st_size),
@@ -45,6 +45,16 @@ def source_identity(source: object) -> dict[str, str]:
     names = path.iterdir() if path.is_dir() else glob.glob(str(path))  # noqa: PTH207 - any part may be a pattern
     files = [Path(name) for name in names]
     return {"name": path.name, "files": _listing([file for file in files if file.is_file()])}
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: reading failed: {error.strerror}; check the disk or mount"
+        ) from error
 
 
 def _listing(files: list[Path]) -> str:

@@ -4,9 +4,13 @@ Files appear under their final names only when they are complete, so after a cra
 alone every file that is there can be trusted. A loss of power is another matter: then only what
 was synced before a checkpoint of the journal is. Which of the two it was tells the system's boot
 id.
+
+A line of the journal is the run that wrote it and the name of a file: where a loss of power
+brings back the journal of an older run, nothing in it is believed.
 """
 
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -15,6 +19,7 @@ from typing import Any
 
 from ngcore.errors import DestinationError
 from ngcore.storage.base import Store
+from ngcore.storage.local import LocalStore
 from ngcore.storage.sync import sync_folder
 
 PLAN = ".ngcore/plan.json"
@@ -28,22 +33,21 @@ class Journal:
 
     Parameters
     ----------
-    store : Store
+    store : LocalStore
         The volume's folder.
-    folder : Path
-        The same, for syncing.
     fsync : bool
         Keep a journal for losses of power; else only crashes of the program are survived.
     """
 
-    def __init__(self, store: Store, folder: Path, *, fsync: bool) -> None:
+    def __init__(self, store: LocalStore, *, fsync: bool) -> None:
         self._store = store
-        self._folder = folder
+        self._folder = store.path
         self._fsync = fsync
         self._lock = threading.Lock()
         self._new: list[str] = []
         self._last_checkpoint = time.monotonic()
         self._trusted: frozenset[str] | None = frozenset()
+        self._run = ""
 
     @property
     def is_resumed(self) -> bool:
@@ -51,9 +55,17 @@ class Journal:
         return self._trusted is None or bool(self._trusted)
 
     def begin(self, plan: Mapping[str, Any]) -> None:
-        """Record what is going to be written, before anything is."""
-        document = {**plan, "boot": _boot_id()}
-        self._store.put(PLAN, json.dumps(document, indent=1).encode())
+        """Record what is going to be written, before anything is.
+
+        A plan with a list of infos as ``replaces`` is one for which the folder is still being
+        cleared: nothing of its own is there.
+        """
+        self._run = os.urandom(8).hex()
+        document = json.dumps({**plan, "boot": _boot_id(), "run": self._run}, indent=1).encode()
+        if self._fsync:
+            self._store.put_durably(PLAN, document)
+        else:
+            self._store.put(PLAN, document)
 
     def resume(self, plan: Mapping[str, Any]) -> bool:
         """Go on with what an earlier run recorded; False if there is none.
@@ -75,14 +87,19 @@ class Journal:
                         f"is {now} now; resume with the same source and options, or pass "
                         "--overwrite to start again"
                     )
+        if "replaces" in recorded:
+            return False
+        self._run = str(recorded.get("run", ""))
         # The recorded boot id stays that of the first run: files from before a loss of power must
         # never be trusted for the sake of those written after it.
         boot = _boot_id()
         if boot is not None and recorded.get("boot") == boot:
             self._trusted = None
         else:
-            lines = (self._store.get(JOURNAL) or b"").decode(errors="replace").split("\n")
-            self._trusted = frozenset(lines[:-1])  # a last line without an end was cut off
+            text = (self._store.get(JOURNAL) or b"").decode(errors="replace")
+            # A last line without an end was cut off.
+            names = [line.partition(" ") for line in text.split("\n")[:-1]]
+            self._trusted = frozenset(name for run, _, name in names if run == self._run)
         return True
 
     def is_written(self, name: str) -> bool:
@@ -105,10 +122,11 @@ class Journal:
             return
         with self._lock:
             names, self._new = self._new, []
+        # Only what is on the disk may be said to be there.
         sync_folder(self._folder)
-        before = self._store.get(JOURNAL) or b""
-        self._store.put(JOURNAL, before + "".join(f"{name}\n" for name in names).encode())
-        sync_folder(self._folder)
+        self._store.append_durably(
+            JOURNAL, "".join(f"{self._run} {name}\n" for name in names).encode()
+        )
         self._last_checkpoint = time.monotonic()
 
 

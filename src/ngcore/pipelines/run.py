@@ -4,13 +4,13 @@ import math
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ngcore.errors import InputError
+from ngcore.errors import InputError, StorageError
 from ngcore.execution.threads import ThreadPool
 from ngcore.pipelines.band import walk_band
 from ngcore.pipelines.journal import Journal
@@ -21,6 +21,7 @@ from ngcore.pipelines.prepare import Conversion, shard_memory
 from ngcore.pipelines.sink import ChunkSink
 from ngcore.readers.base import Source
 from ngcore.storage import LocalStore
+from ngcore.storage.local import WRONG_FOLDER
 from ngcore.values import Counts
 
 Progress = Callable[[int, int], None]
@@ -149,7 +150,8 @@ class Run:
                     )
                 source.finish()
             if spool is not None:
-                spool.unlink()
+                with suppress(OSError):  # its folder goes at the end
+                    spool.unlink()
             if kept is not None:
                 source, spool = kept.source(), kept.path
 
@@ -177,8 +179,15 @@ class Run:
 
 def _temporary_folder(parent: Path) -> "tempfile.TemporaryDirectory[str]":
     try:
-        return tempfile.TemporaryDirectory(prefix=".ngcore-", dir=parent)
+        return tempfile.TemporaryDirectory(
+            prefix=".ngcore-", dir=parent, ignore_cleanup_errors=True
+        )
     except OSError as error:
+        if error.errno not in WRONG_FOLDER:
+            raise StorageError(
+                f"{parent} can't hold temporary files: {error.strerror}; make room there, or pass "
+                "--tmp DIR"
+            ) from error
         raise InputError(
             f"{parent} can't hold temporary files: {error.strerror}; pass --tmp DIR that can"
         ) from error

@@ -209,6 +209,8 @@ class GzipSource(Source):
         self._offset = offset
         self._strides = file_strides(header, order)
         self._next_plane = 0
+        if offset < 0:
+            raise FormatError(f"{path}: corrupt header: voxels start at byte {offset}")
         self._stream = GzipStream(path, header.name)
         most = MAX_RATIO * self._stream.compressed_size
         if offset + header.byte_count > most:

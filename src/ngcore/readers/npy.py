@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.lib import format as npy_format
 
-from ngcore.errors import FormatError, InputError
+from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.readers.array import color_count, stored_type
 from ngcore.readers.base import SourceHeader
 from ngcore.readers.files import open_binary
@@ -84,6 +84,10 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
             shape, is_fortran, dtype = readers[version](file)
     except InputError:
         raise
+    except OSError as error:
+        raise StorageError(
+            f"{name}: reading failed: {error.strerror or error}; check the disk or mount"
+        ) from error
     except PARSING_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(f"{name}: no sound .npy file: {reason}; save the array again") from error

@@ -95,6 +95,8 @@ class RawSource(ReadableSource):
         self._order = order
         self._stored_dtype = stored_dtype
         self._strides = file_strides(header, order)
+        if offset < 0:
+            raise FormatError(f"{path}: corrupt header: voxels start at byte {offset}")
         self._file = open_binary(path, str(path))
         if self._file.size < offset + header.byte_count:
             self._file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import InputError, StorageError
 from ngcore.storage.base import Store
+from ngcore.storage.sync import sync_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
 TEMPORARY_SUFFIX = ".ngcore-tmp"
 """Ends the name of every file that is being written, which starts with a dot. A killed process
 leaves such files behind; they may be removed whenever nobody writes."""
+
+WRONG_FOLDER = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+    errno.EILSEQ,
+}
+"""Errors for which another folder helps; others (a full disk) may go by themselves."""
 
 _TOKEN = os.urandom(4).hex()
 _COUNTER = itertools.count()
@@ -77,6 +93,32 @@ class LocalStore(Store):
 
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Write a file; see `Store.put`."""
+        self._put(name, parts, durably=False)
+
+    def put_durably(self, name: str, data: Buffer) -> None:
+        """Write a file that survives a loss of power from the moment its name is there."""
+        self._put(name, (data,), durably=True)
+
+    def append_durably(self, name: str, data: Buffer) -> None:
+        """Write at the end of a file, and wait until that is on the disk.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, or failed. A part of the data may have been added.
+        """
+        path = self._path(name, writing=True)
+        try:
+            is_new = not os.path.exists(path)  # noqa: PTH110 (as below)
+            with open(path, "ab", buffering=0) as file:  # noqa: PTH123
+                _write(file.fileno(), (data,))
+                os.fsync(file.fileno())
+            if is_new:
+                sync_path(path.rpartition("/")[0])
+        except OSError as error:
+            raise _storage_error("write", path, error) from error
+
+    def _put(self, name: str, parts: Iterable[Buffer], *, durably: bool) -> None:
         path = self._path(name, writing=True)
         folder = path.rpartition("/")[0]
         temporary = f"{folder}/.{_TOKEN}-{os.getpid()}-{next(_COUNTER)}{TEMPORARY_SUFFIX}"
@@ -85,9 +127,13 @@ class LocalStore(Store):
                 descriptor = _open_new(temporary, folder)
                 try:
                     _write(descriptor, parts)
+                    if durably:
+                        os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
                 os.replace(temporary, path)  # noqa: PTH105 (a Path costs more than the call)
+                if durably:
+                    sync_path(folder)
             except BaseException:
                 with suppress(OSError):
                     Path(temporary).unlink()

@@ -1,0 +1,20 @@
+"""Whatever call to the system fails during a conversion: right bytes, or one line and a resume."""
+
+from pathlib import Path
+
+import pytest
+
+from faults.conversions import CONVERSIONS, make_sources
+from faults.shim import needs_shim, run_under_shim
+from thorough import IS_THOROUGH, amount
+
+SCRIPT = Path(__file__).with_name("every_call.py")
+
+
+@needs_shim
+@pytest.mark.parametrize("name", CONVERSIONS if IS_THOROUGH else ["flat"])
+def test_every_failing_call_is_survived_or_resumed(name, tmp_path):
+    make_sources(tmp_path)
+    result = run_under_shim(tmp_path, SCRIPT, tmp_path, name, amount(1, 10**6))
+    assert not result["wrong"], "\n".join(result["wrong"])
+    assert result["failed"] > result["tried"] / 3  # short writes and EINTR are no failures
