@@ -25,7 +25,7 @@ help:
 	@echo "make test-thorough  the same tests with larger numbers"
 	@echo "make lint           ruff, mypy, cython-lint, import-linter"
 	@echo "make bench          kernels side by side with their peers"
-	@echo "make bench-convert  whole conversions side by side with their peers"
+	@echo "make bench-convert  whole conversions beside their peers, their stages and memory"
 	@echo "make wheel          build dist/*.whl"
 	@echo "make checked        the suite on kernels built with every check on"
 	@echo "make sanitize       the kernel tests under AddressSanitizer and UBSan"
@@ -86,6 +86,8 @@ bench: $(VENV)/installed
 bench-convert: $(VENV)/installed
 	$(PIP) install --quiet --group bench
 	$(BIN)/python -m benchmarks.report_convert
+	$(BIN)/python -m benchmarks.report_stages
+	$(BIN)/python -m benchmarks.report_memory
 	$(BIN)/python -m benchmarks.report_slices
 
 # The same suite on kernels that check every index and assert every bound.

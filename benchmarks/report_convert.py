@@ -1,6 +1,7 @@
 """`python -m benchmarks.report_convert [--side N] [--rounds N]`: conversions beside the peers.
 
-Every figure is a ratio of medians of whole processes, ours and theirs run alternately in one run.
+Every figure is a ratio of medians of whole processes, ours and theirs run alternately in one run:
+of wall time, and of processor time, which other work on the machine changes less.
 Peers that are neither beside this Python nor on PATH are left out, and the last line says so.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -16,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel
 import numpy as np
@@ -187,14 +190,21 @@ def program(name: str) -> str | None:
     return str(beside) if beside.exists() else shutil.which(name)
 
 
-def seconds(commands: list[list[str]], folder: Path) -> float:
-    """Run commands in a destination that is not there yet; return the wall time they took.
+class Seconds(NamedTuple):
+    """How long commands took: on the clock, and of all processors together."""
+
+    wall: float
+    processor: float
+
+
+def seconds(commands: list[list[str]], folder: Path) -> Seconds:
+    """Run commands in a destination that is not there yet; return the time they took.
 
     Outputs stay until the case is done: ext4 is slow to make files where some were just deleted.
     """
     number = sum(1 for _ in folder.iterdir())
     out, queue = folder / f"out-{number}", folder / f"queue-{number}"
-    start = time.perf_counter()
+    start, used = time.perf_counter(), processor_seconds()
     for command in commands:
         words = [word.replace("OUT", str(out)).replace("QUEUE", str(queue)) for word in command]
         done = subprocess.run(
@@ -202,7 +212,13 @@ def seconds(commands: list[list[str]], folder: Path) -> float:
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr[-2000:]}")
-    return time.perf_counter() - start
+    return Seconds(time.perf_counter() - start, processor_seconds() - used)
+
+
+def processor_seconds() -> float:
+    """Return the processor time of every process that was run from here and ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def environment() -> dict[str, str]:
@@ -226,8 +242,11 @@ def main() -> None:
         print(
             f"Whole processes, {asked.side}^3 voxels, {SCALES} scales, {os.cpu_count()} cores.\n"
         )
-        print("| conversion | against | theirs, s | ours, s | ratio | asked |")
-        print("|---|---|---|---|---|---|")
+        print(
+            "| conversion | against | theirs, s | ours, s | ratio | asked | "
+            "processor time: theirs | ours | ratio |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|")
         found = cases(sources)
         for case in found:
             if asked.only in case.name:
@@ -249,10 +268,13 @@ def row(case: Case, rounds: int, folder: Path) -> str:
         seconds(case.theirs, outputs)
     pairs = [(seconds(case.ours, outputs), seconds(case.theirs, outputs)) for _ in range(rounds)]
     shutil.rmtree(outputs)
-    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ours, theirs = zip(*pairs, strict=True)
+    wall = [statistics.median(one.wall for one in times) for times in (ours, theirs)]
+    used = [statistics.median(one.processor for one in times) for times in (ours, theirs)]
     return (
-        f"| {case.name} | {case.peer} | {theirs:.2f} | {ours:.2f} | "
-        f"**{theirs / ours:.1f}** | {case.bar:g} |"
+        f"| {case.name} | {case.peer} | {wall[1]:.2f} | {wall[0]:.2f} | "
+        f"**{wall[1] / wall[0]:.1f}** | {case.bar:g} | "
+        f"{used[1]:.2f} | {used[0]:.2f} | {used[1] / used[0]:.1f} |"
     )
 
 

@@ -150,4 +150,6 @@ def main() -> None:
     gc.set_threshold(20_000)
     # No command does linear algebra worth a second thread, and NumPy starts one per core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(run())
+    status = run()
+    gc.freeze()  # what is left is released with the process; there is no need to look through it
+    sys.exit(status)

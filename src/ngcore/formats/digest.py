@@ -37,6 +37,9 @@ ALGORITHM = "sum of blake2b-128 of (chunk id, bytes, crc32, adler32)"
 
 _MODULUS = 1 << 128
 
+_STEP_BYTES = 1 << 16
+"""What both checksums read in turn, so that the second finds it in the processor's cache."""
+
 
 class ScaleDigest:
     """The digest of one scale while its chunks are added. Safe to use from several threads.
@@ -105,7 +108,12 @@ def digested(scale: ScaleInfo, encoded: Buffer, voxels: NDArray[Any]) -> Buffer:
 
 
 def _checksums(content: Buffer) -> tuple[int, int]:
-    return isal_zlib.crc32(content), isal_zlib.adler32(content)
+    view = memoryview(content).cast("B")
+    crc32, adler32 = 0, 1
+    for start in range(0, len(view), _STEP_BYTES):
+        part = view[start : start + _STEP_BYTES]
+        crc32, adler32 = isal_zlib.crc32(part, crc32), isal_zlib.adler32(part, adler32)
+    return crc32, adler32
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,183 @@
+"""`python -m benchmarks.report_stages`: where a conversion's time goes, and the machine's bound.
+
+Each stage of `ngcore.convert` is timed where it is called, on every thread: the time that passed,
+and the processor time. What no stage claims is the threads' waiting, and Python between stages.
+Beside it stands what no program can beat: writing files of the same bytes to the page cache, and
+decompressing the same source with ISA-L.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report_convert import SCALES, write_sources
+from isal import igzip_lib
+
+import ngcore
+from ngcore.formats import gzip
+from ngcore.formats.digest import ScaleDigest
+from ngcore.formats.encodings import CompressedSegmentationEncoding, RawEncoding
+from ngcore.pipelines import sink, walk
+from ngcore.readers.gzip_stream import GzipSource
+from ngcore.readers.raw import RawSource
+from ngcore.storage import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STAGES: list[tuple[str, list[tuple[Any, str]]]] = [
+    ("reading", [(RawSource, "read"), (GzipSource, "read")]),
+    ("downsampling", [(walk, "downsample")]),
+    ("copying chunks", [(sink._ChunkBuffer, "filled")]),  # noqa: SLF001 - it is a stage
+    ("encoding", [(RawEncoding, "encode"), (CompressedSegmentationEncoding, "encode")]),
+    ("digesting", [(ScaleDigest, "add")]),
+    ("compressing", [(gzip, "compress")]),
+    ("writing", [(LocalStore, "put_parts")]),
+]
+"""Names of stages, and the functions that are theirs."""
+
+CASES = {
+    "uint8 .nii to raw, unsharded": ("image.nii", {"sharding": False}),
+    "uint8 .nii to raw, sharded, gzip": ("image.nii", {}),
+    "uint64 labels to compressed_segmentation, unsharded": (
+        "labels.npy",
+        {"sharding": False, "type": "segmentation"},
+    ),
+    "the same, sharded, gzip": ("labels.npy", {"type": "segmentation"}),
+    "uint8 .nii.gz to raw, gzip chunks": (
+        "image.nii.gz",
+        {"sharding": False, "layout": "nested", "gzip": True},
+    ),
+}
+
+
+class Clock:
+    """Adds up time per stage, from any thread."""
+
+    def __init__(self) -> None:
+        self.wall: defaultdict[str, float] = defaultdict(float)
+        self.processor: defaultdict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that does the same and is counted to a stage."""
+
+        @wraps(function)
+        def wrapper(*args: Any, **options: Any) -> Any:
+            wall, processor = time.perf_counter(), time.thread_time()
+            try:
+                return function(*args, **options)
+            finally:
+                wall, processor = time.perf_counter() - wall, time.thread_time() - processor
+                with self._lock:
+                    self.wall[stage] += wall
+                    self.processor[stage] += processor
+
+        return wrapper
+
+
+@contextmanager
+def stages_timed() -> Iterator[Clock]:
+    """Time every stage while the context lasts."""
+    clock = Clock()
+    kept = [(owner, name, getattr(owner, name)) for _, places in STAGES for owner, name in places]
+    try:
+        for stage, places in STAGES:
+            for owner, name in places:
+                setattr(owner, name, clock.timed(stage, getattr(owner, name)))
+        yield clock
+    finally:
+        for owner, name, function in kept:
+            setattr(owner, name, function)
+
+
+def report(title: str, source: Path, options: dict[str, Any], folder: Path) -> None:
+    """Convert once and print the stages; then write the same files again, as plainly as can be."""
+    out = folder / "out"
+    threads = os.cpu_count() or 1
+    with stages_timed() as clock:
+        start, used = time.perf_counter(), time.process_time()
+        ngcore.convert(
+            source,
+            out,
+            resolution=(8, 8, 8),
+            chunk_size=64,
+            max_scales=SCALES,
+            fsync=False,
+            workers=threads,
+            **options,
+        )
+        wall, used = time.perf_counter() - start, time.process_time() - used
+    print(f"\n{title}: {wall:.2f} s, {used:.2f} s of processor time, without start-up\n")
+    print("| stage | passed on all threads, s | processor time, s |")
+    print("|---|---|---|")
+    for stage, _ in STAGES:
+        if clock.wall[stage]:
+            print(f"| {stage} | {clock.wall[stage]:.2f} | {clock.processor[stage]:.2f} |")
+    waited = max(0.0, threads * wall - sum(clock.wall.values()))
+    rest = used - sum(clock.processor.values())
+    print(f"| waiting, and Python between stages | {waited:.2f} | {rest:.2f} |")
+    print(f"| *bound: page-cache write of the same files* | {written_again(out, folder):.2f} | |")
+    if source.suffix == ".gz":
+        print(f"| *bound: gunzip alone* | {gunzipped(source):.2f} | |")
+
+
+def written_again(volume: Path, folder: Path) -> float:
+    """Return the wall time of writing a volume's files anew, without a sync."""
+    files = [
+        (path.relative_to(volume), path.read_bytes())
+        for path in volume.rglob("*")
+        if path.is_file()
+    ]
+    copy = folder / "copy"
+    for parent in {(copy / name).parent for name, _ in files}:
+        parent.mkdir(parents=True, exist_ok=True)
+    names = [str(copy / name) for name, _ in files]
+    start = time.perf_counter()
+    for name, (_, data) in zip(names, files, strict=True):
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(descriptor, data)
+        os.close(descriptor)
+    return time.perf_counter() - start
+
+
+def gunzipped(path: Path) -> float:
+    """Return the wall time of decompressing a file, block by block."""
+    stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+    start = time.perf_counter()
+    with path.open("rb") as file:
+        while not stream.eof:
+            stream.decompress(file.read(1 << 17) if stream.needs_input else b"", 1 << 18)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print the profile of every case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--sources", type=Path, help="folder to keep the sources in")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        sources = asked.sources or Path(name, "sources")
+        write_sources(sources, asked.side)
+        for title, (source, options) in CASES.items():
+            if asked.only in title:
+                outputs = Path(name, "outputs")
+                outputs.mkdir()
+                report(title, sources / source, options, outputs)
+                shutil.rmtree(outputs)
+
+
+if __name__ == "__main__":
+    main()
