@@ -86,7 +86,7 @@ def downsampling_cases(size: int = 256) -> Iterator[Case]:
         image = workloads.image(size, dtype)
         for factors in PAIRS:
             yield Case(
-                f"average {_written(factors)}",
+                f"average {written(factors)}",
                 "tinybrain",
                 f"{size}^3 {dtype}",
                 1,
@@ -101,7 +101,7 @@ def downsampling_cases(size: int = 256) -> Iterator[Case]:
         labels = workloads.tiled_supervoxels(size, dtype)
         for factors in PAIRS:
             yield Case(
-                f"majority {_written(factors)}",
+                f"majority {written(factors)}",
                 "tinybrain",
                 f"{size}^3 {dtype}, rough edges",
                 1.5,
@@ -123,37 +123,73 @@ def all_cases() -> Iterator[Case]:
 
 
 OTHER_FACTORS = (
+    (1, 1, 1),
     (2, 2, 1),
     (2, 1, 1),
     (1, 2, 1),
     (1, 1, 2),
+    (1, 2, 2),
     (3, 1, 1),
+    (1, 1, 3),
+    (5, 1, 1),
+    (8, 1, 1),
+    (3, 3, 1),
+    (4, 4, 1),
     (3, 3, 3),
     (4, 4, 4),
     (5, 3, 2),
+    (6, 6, 6),
+    (7, 7, 7),
+    (8, 8, 8),
 )
 
 
-def other_paths(size: int = 128) -> Iterator[tuple[str, str, str, Callable[[], Any], int]]:
-    """Every method, type and some more factors: (method, type, factors, call, voxels)."""
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way through the downsampling kernels."""
+
+    method: str
+    dtype: str
+    path: str
+    call: Callable[[], Any]
+    read_voxels: int
+
+
+def other_paths(size: int = 128) -> Iterator[Path]:
+    """Every method and type with 2x2x2 first, then other factors, and cells that reach beyond."""
     for method in downsampling.METHODS:
-        for dtype in ("uint8", "int16", "uint16", "int32", "uint32", "uint64", "float32"):
+        for dtype in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"):
             if method == "majority":
                 base = workloads.supervoxels(size, "uint32", rough=True) % 127
                 array = np.asfortranarray(base.astype(dtype))
             else:
                 array = workloads.image(size, "uint8").astype(dtype)
             for factors in ((2, 2, 2), *OTHER_FACTORS):
-                yield (
-                    method,
-                    dtype,
-                    _written(factors),
-                    lambda array=array, factors=factors, method=method: downsampling.downsample(
-                        array, factors, method=method
-                    ),
-                    array.size,
-                )
+                yield _path(method, array, factors, written(factors), {})
+            odd: dict[str, Any] = {"offset": (1, 1, 1)}
+            yield _path(method, array, (2, 2, 2), "2x2x2, odd offset", odd)
+            if method == "average":
+                odd["outside_value"] = 0
+                yield _path(method, array, (2, 2, 2), "2x2x2, odd offset, outside_value", odd)
 
 
-def _written(factors: tuple[int, ...]) -> str:
+def _path(
+    method: str,
+    array: np.ndarray[Any, Any],
+    factors: tuple[int, int, int],
+    name: str,
+    options: dict[str, Any],
+) -> Path:
+    # stride looks at one row of each cell: only the voxels of those rows count as read.
+    rows = factors[1] * factors[2] if method == "stride" else 1
+    return Path(
+        method,
+        str(array.dtype),
+        name,
+        lambda: downsampling.downsample(array, factors, method=method, **options),
+        array.size // rows,
+    )
+
+
+def written(factors: tuple[int, ...]) -> str:
     return "x".join(map(str, factors))

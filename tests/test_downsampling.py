@@ -73,6 +73,57 @@ def test_every_method_equals_its_oracle(method, data, array, factors, offset):
         np.testing.assert_array_equal(result, expected)
 
 
+def reduced_at_once(array, factors, method):
+    """The oracle for offset 0, quick enough for long rows: float32 must hold small integers."""
+    fx, fy, fz = factors
+    cells = [n // f for n, f in zip(array.shape, factors, strict=True)]
+    array = array[: cells[0] * fx, : cells[1] * fy, : cells[2] * fz]
+    voxels = array.reshape(cells[0], fx, cells[1], fy, cells[2], fz)
+    voxels = voxels.transpose(0, 2, 4, 5, 3, 1).reshape(*cells, -1)
+    if method == "stride":
+        return voxels[..., 0]
+    if method in ("min", "max"):
+        return getattr(voxels, method)(axis=-1)
+    flat = voxels.reshape(-1, voxels.shape[-1])
+    return np.array([oracles.REDUCTIONS[method](cell) for cell in flat], array.dtype).reshape(
+        cells
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_longer_than_vectors_equal_the_oracle(dtype, method):
+    """Vectors take up to 32 cells of a row at once: rows of many cells, and a few more or less."""
+    random = np.random.default_rng(4)
+    whole_cells = [
+        *(((f, 1, 1), 33 + int(random.integers(32))) for f in range(1, 10)),
+        *(((f, 2, 1), 33 + int(random.integers(32))) for f in range(2, 9)),
+        *(((f, 3, 2), int(random.integers(1, 40))) for f in range(1, 9)),
+        *(((f, f, f), int(random.integers(1, 5))) for f in (4, 5, 6, 7, 8, 13)),
+    ]
+    for factors, cells in whole_cells * amount(1, 20):
+        shape = (cells * factors[0] + int(random.integers(factors[0])), factors[1], factors[2])
+        kind = random.choice(["few", "any", "special"]) if dtype != "float32" else "few"
+        array = np.asfortranarray(values(random, np.dtype(dtype), shape, kind))
+        result = downsample(array, factors, method=method)
+        expected = reduced_at_once(array, factors, method)
+        np.testing.assert_array_equal(result[: len(expected)], expected, str((factors, kind)))
+
+
+def test_majority_of_large_cells_with_any_number_of_labels():
+    random = np.random.default_rng(5)
+    for number in range(amount(300, 20_000)):
+        factors = random.integers(1, 15, 3).tolist()
+        labels = int(random.choice([2, 3, 4, 9, 40, 120]))
+        dtype = DTYPES[number % len(DTYPES)]
+        array = np.minimum(
+            random.integers(0, labels, factors), random.integers(0, labels, factors)
+        )
+        array = np.asfortranarray(array.astype(dtype))
+        result = downsample(array, factors, method="majority").item()
+        assert result == oracles.REDUCTIONS["majority"](array.ravel())
+
+
 @pytest.mark.parametrize("dtype", ["uint64", "int64"])
 @pytest.mark.parametrize("factors", [(2, 2, 2), (3, 3, 3), (7, 1, 5)])
 def test_average_of_extreme_64_bit_values_does_not_overflow(dtype, factors):

@@ -5,10 +5,11 @@ Callers have checked every size; see `ngcore.compressed_segmentation` for the pu
 
 import os
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 cdef extern from "segmentation.h" nogil:
     enum:
@@ -42,12 +43,19 @@ INSTRUCTIONS = codec.instructions.decode()
 
 
 cdef object finish_encoding(int status, WordBuffer *words):
+    """Return the words as bytes and free them. New pages take a while: not under the GIL."""
+    cdef char *to
+    cdef size_t size = 4 * words.size
     try:
         if status == SEG_NO_MEMORY:
             raise MemoryError("no memory for an encoded chunk")
         if status != SEG_OK:
             return status
-        return PyBytes_FromStringAndSize(<const char *> words.words, <Py_ssize_t> (4 * words.size))
+        encoded = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> size)
+        to = PyBytes_AsString(encoded)
+        with nogil:
+            memcpy(to, words.words, size)
+        return encoded
     finally:
         free(words.words)
 

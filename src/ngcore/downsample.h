@@ -7,6 +7,8 @@
  *   downsample_types.h    includes the kernels once per type of voxel
  *   downsample_cells.h    one cell at a time: any cell, any method
  *   downsample_rows.h     rows of whole cells, with vectors: what nearly all voxels take
+ *   downsample_average.h, downsample_majority.h   the methods that need a file of their own
+ *   downsample_split.h    takes rows of cells apart, for vectors
  *   downsample_kernels.h  walks the array, row by row of the result
  */
 #ifndef NGCORE_DOWNSAMPLE_H
@@ -44,8 +46,18 @@ static inline int exact_log2(ptrdiff_t n)
     return ((ptrdiff_t)1 << k) == n ? k : -1;
 }
 
-/* The largest cell whose majority is found by comparing every pair, many cells at once. */
-#define MAX_PAIRED 32
+/* How to split rows of cells into planes; a factor of 0 says that there is no way. The largest
+ * factor that has one is also the largest that loops take as a constant. */
+#define MAX_SPLIT 8
+typedef struct {
+    int factor;
+    size_t size; /* bytes of a voxel */
+    uint8_t shuffle[MAX_SPLIT][MAX_SPLIT][32], keep[MAX_SPLIT][MAX_SPLIT][32];
+} Splitter;
+typedef struct {
+    Splitter voxels, parts;
+} Splitters;
+
 /* Room beyond the end of scratch rows, so that vectors need no tail loop. */
 #define ROW_SLACK 64
 
@@ -65,6 +77,7 @@ BEGIN_AVX2
 #define WITH_AVX2
 #define INSTRUCTIONS avx2
 #define VECTOR_BYTES 32
+#include "downsample_split.h"
 #include "downsample_types.h"
 #undef INSTRUCTIONS
 #undef VECTOR_BYTES

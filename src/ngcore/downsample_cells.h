@@ -26,6 +26,13 @@ static inline void NAME(add)(NAME(Total) *total, VOXEL voxel, ptrdiff_t times)
 #endif
 }
 
+/* Only wide sums are divided by way of an inverse. */
+#ifdef WIDE_SUM
+#define MEAN_DIVIDER(voxels) make_divider((uint64_t)(voxels))
+#else
+#define MEAN_DIVIDER(voxels) ((Divider){(uint64_t)(voxels), 0})
+#endif
+
 /* The mean of a cell; integers are rounded to nearest, ties to even. */
 #if defined(FLOATING)
 static inline VOXEL NAME(mean)(const NAME(Total) *total, Divider count)
@@ -59,14 +66,19 @@ static inline VOXEL NAME(mean)(const NAME(Total) *total, Divider count)
  * larger than all numbers. */
 #ifdef FLOATING
 #define KEY uint32_t
-static inline KEY NAME(to_key)(VOXEL voxel)
+static inline KEY NAME(key_of_bits)(uint32_t bits)
 {
-    uint32_t bits, magnitude, key;
-    memcpy(&bits, &voxel, sizeof bits);
-    magnitude = bits & UINT32_C(0x7FFFFFFF);
-    key = bits >> 31 ? ~bits : bits | UINT32_C(0x80000000);
+    const uint32_t magnitude = bits & UINT32_C(0x7FFFFFFF);
+    uint32_t key = bits >> 31 ? ~bits : bits | UINT32_C(0x80000000);
     key = magnitude ? key : UINT32_C(0x80000000);
     return magnitude > UINT32_C(0x7F800000) ? UINT32_MAX : key;
+}
+
+static inline KEY NAME(to_key)(VOXEL voxel)
+{
+    uint32_t bits;
+    memcpy(&bits, &voxel, sizeof bits);
+    return NAME(key_of_bits)(bits);
 }
 
 static inline VOXEL NAME(from_key)(KEY key)
@@ -170,7 +182,7 @@ static VOXEL NAME(reduce_cell)(const Downsampling *job, const VOXEL *const *rows
             NAME(add)(&total, outside, whole - present);
             present = whole;
         }
-        return NAME(mean)(&total, make_divider((uint64_t)present));
+        return NAME(mean)(&total, MEAN_DIVIDER(present));
     }
     case METHOD_MAJORITY: {
         const KEY first = NAME(to_key)(value);
@@ -199,3 +211,4 @@ static VOXEL NAME(reduce_cell)(const Downsampling *job, const VOXEL *const *rows
     default: return value; /* METHOD_STRIDE */
     }
 }
+#undef MEAN_DIVIDER

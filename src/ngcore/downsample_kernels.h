@@ -3,66 +3,139 @@
 #include "downsample_cells.h"
 #include "downsample_rows.h"
 
+/* What one call needs beside its job. */
+typedef struct {
+    const VOXEL **rows; /* of the cell at hand */
+    ptrdiff_t most_rows;
+    KEY *keys;                /* majority: of one cell */
+    VOXEL *gathered, *result; /* rows whose voxels are no neighbours in memory, in and out */
+    VOXEL *outside_row;       /* stands in for the rows beyond the array */
+    void *scratch;
+    Splitters split;
+} NAME(Workspace);
+
+/* At most so many rows stand in for those beyond the array; cells of more go one by one. */
+#define MAX_ROWS_OUTSIDE 64
+
+static int NAME(make_workspace)(const Downsampling *job, VOXEL outside, NAME(Workspace) *work)
+{
+    const ptrdiff_t width = job->shape[0];
+    const ptrdiff_t whole_rows = job->factors[1] * job->factors[2];
+    const int pads = job->has_outside && whole_rows <= MAX_ROWS_OUTSIDE;
+    ptrdiff_t x;
+    memset(work, 0, sizeof *work);
+    work->most_rows = pads                           ? whole_rows
+                      : job->method == METHOD_STRIDE ? 1
+                                                     : smaller_of(job->factors[1], job->shape[1]) *
+                                                           smaller_of(job->factors[2], job->shape[2]);
+    work->rows = (const VOXEL **)malloc((size_t)work->most_rows * sizeof *work->rows);
+    work->scratch =
+        malloc(NAME(row_scratch)(job, work->most_rows, width / job->factors[0]));
+    if (!work->rows || !work->scratch)
+        return 0;
+    if (job->method == METHOD_MAJORITY) {
+        work->keys = (KEY *)malloc((size_t)(work->most_rows * smaller_of(job->factors[0], width)) *
+                                   sizeof *work->keys);
+        if (!work->keys)
+            return 0;
+    }
+    if (job->strides[0] != sizeof(VOXEL)) {
+        work->gathered = (VOXEL *)malloc((size_t)(work->most_rows * width) * sizeof(VOXEL));
+        if (!work->gathered)
+            return 0;
+    }
+    if (job->out_strides[0] != sizeof(VOXEL)) {
+        work->result = (VOXEL *)malloc((size_t)job->out_shape[0] * sizeof(VOXEL));
+        if (!work->result)
+            return 0;
+    }
+    if (pads) {
+        work->outside_row = (VOXEL *)malloc((size_t)width * sizeof(VOXEL));
+        if (!work->outside_row)
+            return 0;
+        for (x = 0; x < width; x++)
+            work->outside_row[x] = outside;
+    }
+#ifdef WITH_AVX2
+    make_splitter(&work->split.voxels, job->factors[0], sizeof(VOXEL));
+    if (job->method == METHOD_AVERAGE)
+        make_splitter(&work->split.parts, job->factors[0], sizeof(PART));
+#endif
+    return 1;
+}
+
+static void NAME(free_workspace)(NAME(Workspace) *work)
+{
+    free(work->rows);
+    free(work->keys);
+    free(work->gathered);
+    free(work->result);
+    free(work->outside_row);
+    free(work->scratch);
+}
+
+/* Whole cells of one row; how many were done. */
+static ptrdiff_t NAME(reduce_whole_row)(const Downsampling *job, NAME(Workspace) *work,
+                                        ptrdiff_t count, ptrdiff_t whole, VOXEL *to)
+{
+    const ptrdiff_t rows_of_cell = job->factors[1] * job->factors[2];
+    ptrdiff_t row, done, skipped;
+    if (job->has_outside && count < rows_of_cell) {
+        if (!work->outside_row)
+            return 0;
+        for (; count < rows_of_cell; count++)
+            work->rows[count] = work->outside_row;
+    }
+    done = NAME(reduce_pairs)(job, work->rows, count, whole, to);
+    if (done == whole)
+        return done;
+    skipped = done * job->factors[0];
+    for (row = 0; row < count; row++)
+        work->rows[row] += skipped;
+    if (NAME(reduce_whole_cells)(job, &work->split, work->rows, count, whole - done, work->scratch,
+                                 to + done))
+        done = whole;
+    for (row = 0; row < count; row++)
+        work->rows[row] -= skipped;
+    return done;
+}
+
 /* One row of the result, from the rows of its cells: the whole cells together, the partial ones at
  * its ends one by one. Rows start at the first whole cell. */
-static void NAME(reduce_rows)(const Downsampling *job, const VOXEL **rows, ptrdiff_t count,
-                              ptrdiff_t whole, VOXEL outside, KEY *keys, void *scratch, VOXEL *to)
+static void NAME(reduce_rows)(const Downsampling *job, NAME(Workspace) *work, ptrdiff_t count,
+                              ptrdiff_t whole, VOXEL outside, VOXEL *to)
 {
     const ptrdiff_t cells = job->out_shape[0], factor = job->factors[0];
     const ptrdiff_t leading = job->first[0] > 0;
     const ptrdiff_t skipped = whole > 0 ? leading * factor - job->first[0] : 0;
-    ptrdiff_t done = 0, cell, start, stop, row;
+    ptrdiff_t done = 0, cell, start, stop;
     if (whole > 0)
-        done = NAME(reduce_pairs)(job, rows, count, whole, to + leading);
-    if (done < whole) {
-        const ptrdiff_t paired = done * factor;
-        for (row = 0; row < count; row++)
-            rows[row] += paired;
-        if (NAME(reduce_whole_cells)(job, rows, count, whole - done, scratch,
-                                     to + leading + done))
-            done = whole;
-        for (row = 0; row < count; row++)
-            rows[row] -= paired;
-    }
+        done = NAME(reduce_whole_row)(job, work, count, whole, to + leading);
     for (cell = 0; cell < cells; cell++) {
         if (cell == leading && done)
             cell += done;
         if (cell == cells)
             break;
         cell_range(job, 0, cell, &start, &stop);
-        to[cell] = NAME(reduce_cell)(job, rows, count, start - skipped, stop - skipped, outside,
-                                     keys);
+        to[cell] = NAME(reduce_cell)(job, work->rows, count, start - skipped, stop - skipped,
+                                     outside, work->keys);
     }
 }
 
 /* Run the whole job; 0 when there is no memory for its scratch rows. */
 static int NAME(downsample)(const Downsampling *job, VOXEL outside)
 {
-    const int gathers = job->strides[0] != sizeof(VOXEL);
-    const int scatters = job->out_strides[0] != sizeof(VOXEL);
     const ptrdiff_t width = job->shape[0];
-    const ptrdiff_t most_rows = smaller_of(job->factors[1], job->shape[1]) *
-                                smaller_of(job->factors[2], job->shape[2]);
-    const VOXEL **rows = (const VOXEL **)malloc((size_t)most_rows * sizeof *rows);
-    KEY *keys = NULL;
-    VOXEL *gathered = NULL, *result = NULL;
-    void *scratch = malloc(NAME(row_scratch)(job, most_rows, width / job->factors[0]));
     /* Whole cells of a row, and where they start. */
     const ptrdiff_t leading = job->first[0] > 0;
     const ptrdiff_t whole = (width + job->first[0]) / job->factors[0] - leading;
     const ptrdiff_t skipped = whole > 0 ? leading * job->factors[0] - job->first[0] : 0;
     ptrdiff_t x, y, z, at_y, at_z, channel, y_start, y_stop, z_start, z_stop;
-    int done = 0;
-    if (job->method == METHOD_MAJORITY)
-        keys = (KEY *)malloc((size_t)(most_rows * smaller_of(job->factors[0], width)) *
-                             sizeof *keys);
-    if (gathers)
-        gathered = (VOXEL *)malloc((size_t)(most_rows * width) * sizeof *gathered);
-    if (scatters)
-        result = (VOXEL *)malloc((size_t)job->out_shape[0] * sizeof *result);
-    if (!rows || !scratch || (job->method == METHOD_MAJORITY && !keys) || (gathers && !gathered) ||
-        (scatters && !result))
-        goto finish;
+    NAME(Workspace) work;
+    if (!NAME(make_workspace)(job, outside, &work)) {
+        NAME(free_workspace)(&work);
+        return 0;
+    }
     for (channel = 0; channel < job->out_shape[3]; channel++)
     for (at_z = 0; at_z < job->out_shape[2]; at_z++)
     for (at_y = 0; at_y < job->out_shape[1]; at_y++) {
@@ -71,14 +144,18 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
         ptrdiff_t count = 0;
         cell_range(job, 1, at_y, &y_start, &y_stop);
         cell_range(job, 2, at_z, &z_start, &z_stop);
+        if (job->method == METHOD_STRIDE) { /* which looks at no other row */
+            y_stop = y_start + 1;
+            z_stop = z_start + 1;
+        }
         for (z = z_start; z < z_stop; z++) {
             const char *row = job->from + y_start * job->strides[1] + z * job->strides[2] +
                               channel * job->strides[3];
             for (y = y_start; y < y_stop; y++, row += job->strides[1]) {
                 const VOXEL *voxels = (const VOXEL *)row;
-                NGCORE_ASSERT(count < most_rows);
-                if (gathers) {
-                    VOXEL *copy = gathered + count * width;
+                NGCORE_ASSERT(count < work.most_rows);
+                if (work.gathered) {
+                    VOXEL *copy = work.gathered + count * width;
                     for (x = 0; x < width; x++)
                         copy[x] = *(const VOXEL *)(row + x * job->strides[0]);
                     voxels = copy;
@@ -89,23 +166,18 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
                     for (x = 0; x < width * (ptrdiff_t)sizeof(VOXEL); x += 64)
                         NGCORE_PREFETCH(next + x);
                 }
-                rows[count++] = voxels + skipped;
+                work.rows[count++] = voxels + skipped;
             }
         }
-        NAME(reduce_rows)(job, rows, count, whole, outside, keys, scratch,
-                          scatters ? result : (VOXEL *)to);
-        if (scatters) {
+        NAME(reduce_rows)(job, &work, count, whole, outside,
+                          work.result ? work.result : (VOXEL *)to);
+        if (work.result) {
             for (x = 0; x < job->out_shape[0]; x++)
-                *(VOXEL *)(to + x * job->out_strides[0]) = result[x];
+                *(VOXEL *)(to + x * job->out_strides[0]) = work.result[x];
         }
     }
-    done = 1;
-finish:
-    free(rows);
-    free(keys);
-    free(gathered);
-    free(result);
-    free(scratch);
-    return done;
+    NAME(free_workspace)(&work);
+    return 1;
 }
 #undef KEY
+#undef MAX_ROWS_OUTSIDE

@@ -6,7 +6,8 @@
  *   PAIR   two voxels as one unsigned word, which holds the sum of eight
  *   SIGNED_KEY      as wide as the keys of majority
  *   SHUFFLE_PAIRS   AVX2 can split pairs of voxels in registers
- *   TOTAL  of a cell whose rows are summed as parts, of at most MAX_TOTAL_VOXELS voxels
+ *   TOTAL  of a cell whose rows are summed as parts, of at most MAX_TOTAL_VOXELS voxels; of at most
+ *          MAX_FLOAT_VOXELS, float divides it well enough
  *   SUM_DOUBLE      parts and totals are double; SUM_SHIFTED: and lowered by 2^31
  */
 
@@ -18,7 +19,8 @@
 #define PART uint16_t
 #define TOTAL int32_t
 #define MAX_PART_ROWS 256
-#define MAX_TOTAL_VOXELS 32768
+#define MAX_TOTAL_VOXELS (1 << 23)
+#define MAX_FLOAT_VOXELS 32768
 #define SIGNED_KEY int8_t
 #define PAIR uint16_t
 #include "downsample_kernels.h"
@@ -31,6 +33,7 @@
 #undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
+#undef MAX_FLOAT_VOXELS
 
 #define VOXEL int8_t
 #define TYPE_NAME i8
@@ -38,7 +41,8 @@
 #define PART int16_t
 #define TOTAL int32_t
 #define MAX_PART_ROWS 256
-#define MAX_TOTAL_VOXELS 32768
+#define MAX_TOTAL_VOXELS (1 << 23)
+#define MAX_FLOAT_VOXELS 32768
 #define SIGNED_KEY int8_t
 #define PAIR uint16_t
 #include "downsample_kernels.h"
@@ -51,14 +55,16 @@
 #undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
+#undef MAX_FLOAT_VOXELS
 
 #define VOXEL uint16_t
 #define TYPE_NAME u16
 #define SUM int64_t
 #define PART uint32_t
 #define TOTAL int32_t
-#define MAX_PART_ROWS 255
-#define MAX_TOTAL_VOXELS 255
+#define MAX_PART_ROWS 32768
+#define MAX_TOTAL_VOXELS 32768
+#define MAX_FLOAT_VOXELS 255
 #define SIGNED_KEY int16_t
 #define PAIR uint32_t
 #include "downsample_kernels.h"
@@ -71,14 +77,16 @@
 #undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
+#undef MAX_FLOAT_VOXELS
 
 #define VOXEL int16_t
 #define TYPE_NAME i16
 #define SUM int64_t
 #define PART int32_t
 #define TOTAL int32_t
-#define MAX_PART_ROWS 255
-#define MAX_TOTAL_VOXELS 255
+#define MAX_PART_ROWS 32768
+#define MAX_TOTAL_VOXELS 32768
+#define MAX_FLOAT_VOXELS 255
 #define SIGNED_KEY int16_t
 #define PAIR uint32_t
 #include "downsample_kernels.h"
@@ -91,6 +99,7 @@
 #undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
+#undef MAX_FLOAT_VOXELS
 
 #define VOXEL uint32_t
 #define TYPE_NAME u32

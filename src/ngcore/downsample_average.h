@@ -1,0 +1,341 @@
+/* Averages of rows of whole cells, for voxels of type VOXEL. Included once per type.
+ *
+ * The rows of a cell are summed to one, then the voxels of each cell within it. Division is in
+ * floating point where it rounds as exact arithmetic does, else in integers of 64 bits.
+ */
+
+#ifndef WIDE_SUM
+/* A voxel as the type it is summed in. uint32 goes to double as int32, 2^31 lower: that shift is
+ * even, so that no rounding notices, and its conversion has an instruction. */
+static inline PART NAME(to_part)(VOXEL voxel)
+{
+#ifdef SUM_SHIFTED
+    return (PART)(int32_t)(voxel ^ UINT32_C(0x80000000));
+#else
+    return (PART)voxel;
+#endif
+}
+
+/* Sum voxels of the same x. Four rows at a time, so that sums are stored once for four loads. */
+static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t length,
+                           PART *NGCORE_RESTRICT part)
+{
+    ptrdiff_t row = 0, x;
+    if (count >= 4) {
+        const VOXEL *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+        for (x = 0; x < length; x++)
+            part[x] = (PART)(NAME(to_part)(a[x]) + NAME(to_part)(b[x]) + NAME(to_part)(c[x]) +
+                             NAME(to_part)(d[x]));
+        row = 4;
+    } else if (count >= 2) {
+        const VOXEL *a = rows[0], *b = rows[1];
+        for (x = 0; x < length; x++)
+            part[x] = (PART)(NAME(to_part)(a[x]) + NAME(to_part)(b[x]));
+        row = 2;
+    } else {
+        const VOXEL *a = rows[0];
+        for (x = 0; x < length; x++)
+            part[x] = NAME(to_part)(a[x]);
+        row = 1;
+    }
+    for (; row + 2 <= count; row += 2) {
+        const VOXEL *a = rows[row], *b = rows[row + 1];
+        for (x = 0; x < length; x++)
+            part[x] = (PART)(part[x] + NAME(to_part)(a[x]) + NAME(to_part)(b[x]));
+    }
+    if (row < count) {
+        const VOXEL *a = rows[row];
+        for (x = 0; x < length; x++)
+            part[x] = (PART)(part[x] + NAME(to_part)(a[x]));
+    }
+}
+
+/* Totals of cells, a row of their own so that the division after them needs no shuffles. */
+static inline void NAME(sum_cells)(ptrdiff_t factor, const PART *NGCORE_RESTRICT part,
+                                   ptrdiff_t cells, TOTAL *NGCORE_RESTRICT totals)
+{
+    ptrdiff_t i, x;
+    for (i = 0; i < cells; i++) {
+        TOTAL total = (TOTAL)part[i * factor];
+        for (x = 1; x < factor; x++)
+            total += (TOTAL)part[i * factor + x];
+        totals[i] = total;
+    }
+}
+
+#ifdef WITH_AVX2
+/* The same from planes of parts, two or three at a time. */
+static void NAME(sum_planes)(ptrdiff_t factor, const PART *NGCORE_RESTRICT planes, ptrdiff_t pitch,
+                             ptrdiff_t cells, TOTAL *NGCORE_RESTRICT totals)
+{
+    ptrdiff_t x = factor % 2 ? 3 : 2, i;
+    if (factor == 1) {
+        for (i = 0; i < cells; i++)
+            totals[i] = (TOTAL)planes[i];
+        return;
+    }
+    if (x == 2) {
+        for (i = 0; i < cells; i++)
+            totals[i] = (TOTAL)planes[i] + (TOTAL)planes[pitch + i];
+    } else {
+        for (i = 0; i < cells; i++)
+            totals[i] =
+                (TOTAL)planes[i] + (TOTAL)planes[pitch + i] + (TOTAL)planes[2 * pitch + i];
+    }
+    for (; x < factor; x += 2) {
+        const PART *a = planes + x * pitch, *b = a + pitch;
+        for (i = 0; i < cells; i++)
+            totals[i] = totals[i] + (TOTAL)a[i] + (TOTAL)b[i];
+    }
+}
+#endif
+
+#ifndef SUM_DOUBLE
+/* Means of 2^k voxels: a shift. Adding half less one, and one if the quotient is odd, rounds to
+ * nearest, ties to even. */
+static inline void NAME(shift_totals)(const TOTAL *NGCORE_RESTRICT totals, ptrdiff_t cells, int k,
+                                      VOXEL *NGCORE_RESTRICT to)
+{
+    const TOTAL almost_half = (TOTAL)(((TOTAL)1 << k >> 1) - (k > 0)), odd = k > 0;
+    ptrdiff_t i;
+    for (i = 0; i < cells; i++)
+        to[i] = (VOXEL)((totals[i] + almost_half + (totals[i] >> k & odd)) >> k);
+}
+#endif
+
+/* The division rounds correctly, and exact ties have exact quotients. The limits are such that no
+ * other quotient is as near to a tie as the division's error, and that totals are exact. Adding
+ * 1.5 * 2^52 leaves no bits for a fraction: that rounds to nearest, ties to even, and puts the
+ * integer in the low bits. */
+static void NAME(divide_totals)(const TOTAL *NGCORE_RESTRICT totals, ptrdiff_t cells,
+                                ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
+{
+    ptrdiff_t i;
+#ifdef FLOATING
+    for (i = 0; i < cells; i++)
+        to[i] = (VOXEL)(totals[i] / (double)voxels);
+#else
+#ifndef SUM_DOUBLE
+    if (voxels <= MAX_FLOAT_VOXELS) { /* float has bits enough; the same with 1.5 * 2^23 */
+        for (i = 0; i < cells; i++) {
+            const float rounded = (float)totals[i] / (float)voxels + 12582912.0f;
+            uint32_t bits;
+            memcpy(&bits, &rounded, sizeof bits);
+            to[i] = (VOXEL)(bits - UINT32_C(0x4B400000));
+        }
+        return;
+    }
+#endif
+    for (i = 0; i < cells; i++) {
+        const double rounded = (double)totals[i] / (double)voxels + 6755399441055744.0;
+        uint64_t bits;
+        memcpy(&bits, &rounded, sizeof bits);
+#ifdef SUM_SHIFTED
+        bits ^= UINT64_C(0x80000000);
+#endif
+        to[i] = (VOXEL)(uint32_t)bits;
+    }
+#endif
+}
+#else /* WIDE_SUM */
+/* Sum voxels of the same x, split at bit `shift`: neither part can overflow. */
+static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t length, int shift,
+                           PART *NGCORE_RESTRICT high, PART *NGCORE_RESTRICT low)
+{
+    const uint64_t mask = ((uint64_t)1 << shift) - 1;
+    ptrdiff_t row, x;
+    for (x = 0; x < length; x++) {
+        const uint64_t bits = NAME(flip_sign)((uint64_t)rows[0][x]);
+        high[x] = bits >> shift;
+        low[x] = bits & mask;
+    }
+    for (row = 1; row < count; row++) {
+        const VOXEL *from = rows[row];
+        for (x = 0; x < length; x++) {
+            const uint64_t bits = NAME(flip_sign)((uint64_t)from[x]);
+            high[x] += bits >> shift;
+            low[x] += bits & mask;
+        }
+    }
+}
+
+/* Means of 2^k voxels, split at bit k: the high parts are the quotient already. */
+static inline void NAME(finish_shifted)(ptrdiff_t factor, const PART *NGCORE_RESTRICT high,
+                                        const PART *NGCORE_RESTRICT low, ptrdiff_t cells, int k,
+                                        VOXEL *NGCORE_RESTRICT to)
+{
+    const uint64_t almost_half = ((uint64_t)1 << k >> 1) - (k > 0), odd = k > 0;
+    ptrdiff_t i, x;
+    for (i = 0; i < cells; i++) {
+        uint64_t quotient = 0, rest = 0;
+        for (x = 0; x < factor; x++) {
+            quotient += high[i * factor + x];
+            rest += low[i * factor + x];
+        }
+        /* Bit k of the whole total is the last bit of the quotient. */
+        rest += almost_half + ((quotient + (rest >> k)) & odd);
+        to[i] = (VOXEL)NAME(flip_sign)(quotient + (rest >> k));
+    }
+}
+
+static inline void NAME(finish_means)(ptrdiff_t factor, const PART *NGCORE_RESTRICT high,
+                                      const PART *NGCORE_RESTRICT low, ptrdiff_t cells,
+                                      ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
+{
+    const Divider count = make_divider((uint64_t)voxels);
+    ptrdiff_t i, x;
+    for (i = 0; i < cells; i++) {
+        NAME(Total) total = {0};
+        for (x = 0; x < factor; x++) {
+            total.sum += high[i * factor + x];
+            total.low += low[i * factor + x];
+        }
+        to[i] = NAME(mean)(&total, count);
+    }
+}
+#endif
+
+/* ---- factor 2 ---- */
+
+#ifdef PAIR
+/* Factor 2 and 1, 2 or 4 rows, the usual pyramid: one pass and no row of sums. A pair of voxels is
+ * read as one word, so that splitting it needs no shuffle. Signed voxels are shifted up to be
+ * positive, and their mean back: by an even number, which no rounding notices. */
+static inline PAIR NAME(pair_sum)(const VOXEL *pair)
+{
+    enum { BITS = 8 * sizeof(VOXEL) };
+    const PAIR half = (PAIR)1 << BITS;
+    PAIR both;
+    memcpy(&both, pair, sizeof both);
+    if ((VOXEL)-1 < 1)
+        both ^= (PAIR)((half >> 1) | (half >> 1 << BITS));
+    return (PAIR)((both & (PAIR)(half - 1)) + (both >> BITS));
+}
+
+static inline VOXEL NAME(pair_mean)(PAIR total, int k)
+{
+    const PAIR sign = (VOXEL)-1 < 1 ? (PAIR)((PAIR)1 << (8 * sizeof(VOXEL) - 1)) : 0;
+    total = (PAIR)(total + (PAIR)(((PAIR)1 << (k - 1)) - 1) + (PAIR)(total >> k & 1));
+    return (VOXEL)((PAIR)(total >> k) ^ sign);
+}
+
+static ptrdiff_t NAME(average_pairs)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t cells,
+                                     VOXEL *NGCORE_RESTRICT to)
+{
+    const VOXEL *a = rows[0], *b = rows[count > 1], *c = rows[count > 2 ? 2 : 0];
+    const VOXEL *d = rows[count > 2 ? 3 : 0];
+    ptrdiff_t i;
+    if (count == 4) {
+        for (i = 0; i < cells; i++)
+            to[i] = NAME(pair_mean)(
+                (PAIR)(NAME(pair_sum)(a + 2 * i) + NAME(pair_sum)(b + 2 * i) +
+                       NAME(pair_sum)(c + 2 * i) + NAME(pair_sum)(d + 2 * i)),
+                3);
+    } else if (count == 2) {
+        for (i = 0; i < cells; i++)
+            to[i] = NAME(pair_mean)(
+                (PAIR)(NAME(pair_sum)(a + 2 * i) + NAME(pair_sum)(b + 2 * i)), 2);
+    } else {
+        for (i = 0; i < cells; i++)
+            to[i] = NAME(pair_mean)(NAME(pair_sum)(a + 2 * i), 1);
+    }
+    return cells;
+}
+#define AVERAGES_PAIRS
+#endif
+
+#if defined(FLOATING) && defined(WITH_AVX2)
+/* The same for float32: sums as double, halved by an exact factor. Returns how many cells. */
+static inline ptrdiff_t NAME(average_pairs_of)(const VOXEL *const *rows, ptrdiff_t count,
+                                               ptrdiff_t cells, VOXEL *to)
+{
+    const __m256d share = _mm256_set1_pd(0.5 / (double)count);
+    ptrdiff_t i, row;
+    for (i = 0; i + 4 <= cells; i += 4) {
+        __m256d low = _mm256_cvtps_pd(_mm_loadu_ps(rows[0] + 2 * i));
+        __m256d high = _mm256_cvtps_pd(_mm_loadu_ps(rows[0] + 2 * i + 4));
+        for (row = 1; row < count; row++) {
+            low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm_loadu_ps(rows[row] + 2 * i)));
+            high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm_loadu_ps(rows[row] + 2 * i + 4)));
+        }
+        low = _mm256_permute4x64_pd(_mm256_hadd_pd(low, high), 0xD8);
+        _mm_storeu_ps(to + i, _mm256_cvtpd_ps(_mm256_mul_pd(low, share)));
+    }
+    return i;
+}
+
+static ptrdiff_t NAME(average_pairs)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t cells,
+                                     VOXEL *to)
+{
+    return count == 4   ? NAME(average_pairs_of)(rows, 4, cells, to)
+           : count == 2 ? NAME(average_pairs_of)(rows, 2, cells, to)
+                        : NAME(average_pairs_of)(rows, 1, cells, to);
+}
+#define AVERAGES_PAIRS
+#endif
+
+/* ---- any factors ---- */
+
+/* Bytes of scratch for rows of `cells` whole cells: a row of parts, planes of parts, totals. */
+static size_t NAME(average_scratch)(ptrdiff_t factor, ptrdiff_t cells)
+{
+    const size_t length = (size_t)(cells * factor + ROW_SLACK);
+#ifdef WIDE_SUM /* parts of two halves */
+    return 2 * length * sizeof(PART);
+#else
+    const size_t planes = (size_t)(smaller_of(factor, MAX_SPLIT) * (cells + ROW_SLACK));
+    return (length + planes) * sizeof(PART) + (size_t)(cells + ROW_SLACK) * sizeof(TOTAL);
+#endif
+}
+
+static void NAME(average_cells)(const Splitters *split, const VOXEL *const *rows, ptrdiff_t count,
+                                ptrdiff_t factor, ptrdiff_t cells, void *scratch, VOXEL *to)
+{
+    const ptrdiff_t length = cells * factor, voxels = factor * count;
+    const int k = exact_log2(voxels);
+#ifdef WIDE_SUM
+    PART *part = (PART *)scratch, *low = part + length;
+    NAME(sum_rows)(rows, count, length, k < 0 ? 32 : k, part, low);
+    if (k >= 0)
+        WITH_CONSTANT_FACTOR(finish_shifted, factor, part, low, cells, k, to);
+    else
+        WITH_CONSTANT_FACTOR(finish_means, factor, part, low, cells, voxels, to);
+    (void)split;
+#else
+    TOTAL *totals = (TOTAL *)scratch;
+    PART *part = (PART *)(totals + cells + ROW_SLACK);
+    NGCORE_ASSERT(count <= MAX_PART_ROWS && voxels <= MAX_TOTAL_VOXELS);
+#ifdef WITH_AVX2
+    if (split->voxels.factor) {
+        const ptrdiff_t pitch = cells + ROW_SLACK;
+        PART *planes = part + length + ROW_SLACK;
+        if (count == 1) { /* voxels are narrower than parts */
+            const VOXEL *row_of_plane[MAX_SPLIT];
+            ptrdiff_t x;
+            for (x = 0; x < factor; x++)
+                row_of_plane[x] = (const VOXEL *)planes + x * pitch;
+            split_row(&split->voxels, rows[0], cells, planes, pitch * (ptrdiff_t)sizeof(VOXEL));
+            NAME(sum_rows)(row_of_plane, factor, cells, part);
+            NAME(sum_planes)(1, part, pitch, cells, totals);
+        } else {
+            NAME(sum_rows)(rows, count, length, part);
+            split_row(&split->parts, part, cells, planes, pitch * (ptrdiff_t)sizeof(PART));
+            NAME(sum_planes)(factor, planes, pitch, cells, totals);
+        }
+    } else
+#endif
+    {
+        NAME(sum_rows)(rows, count, length, part);
+        WITHOUT_SPLIT(sum_cells, factor, part, cells, totals);
+    }
+    (void)split;
+    (void)k;
+#ifndef SUM_DOUBLE
+    if (k >= 0) {
+        NAME(shift_totals)(totals, cells, k, to);
+        return;
+    }
+#endif
+    NAME(divide_totals)(totals, cells, voxels, to);
+#endif
+}

@@ -1,0 +1,382 @@
+/* Majorities of rows of whole cells, for voxels of type VOXEL. Included once per type.
+ *
+ * Cells that are all uniform, as most are, are a compare. Else small cells are voted on many at
+ * once, one per lane of a vector; large ones one by one, a vector of voxels at a time.
+ */
+
+#ifdef NGCORE_VECTORS
+typedef KEY NAME(Keys) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+typedef SIGNED_KEY NAME(Counts) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+enum {
+    NAME(LANES) = VECTOR_BYTES / sizeof(KEY),
+    /* The largest cell of which each lane takes one: counts are as wide as keys. Where lanes are
+     * few, cells one by one are quicker sooner. */
+    NAME(MAX_LANE_VOXELS) = sizeof(KEY) == 1 ? 125 : sizeof(KEY) == 2 ? 64 : 32
+};
+
+static inline int NAME(any_bit)(const NAME(Keys) *keys)
+{
+#ifdef WITH_AVX2
+    const __m256i bits = _mm256_loadu_si256((const __m256i *)keys);
+    return !_mm256_testz_si256(bits, bits);
+#else
+    uint64_t halves[2];
+    memcpy(halves, keys, sizeof halves);
+    return (halves[0] | halves[1]) != 0;
+#endif
+}
+
+/* a where the mask is set, else b. */
+static inline NAME(Keys) NAME(choose)(NAME(Keys) mask, NAME(Keys) a, NAME(Keys) b)
+{
+#ifdef WITH_AVX2
+    return (NAME(Keys))_mm256_blendv_epi8((__m256i)b, (__m256i)a, (__m256i)mask);
+#else
+    return (a & mask) | (b & ~mask);
+#endif
+}
+
+/* Vectors compare signed numbers: unsigned keys are shifted down for it. */
+#define SIGN_OF_KEY ((KEY)-1 < 1 ? 0 : (KEY)((KEY)1 << (8 * sizeof(KEY) - 1)))
+
+/* Split eight 32-bit pairs, or four 64-bit ones, in the order 0 1 4 5 2 3 6 7 or 0 2 1 3. */
+#define SPLIT_EVEN(a, b)                                                                          \
+    (sizeof(KEY) == 4 ? _mm256_castps_si256(_mm256_shuffle_ps(                                    \
+                            _mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88))                \
+                      : _mm256_unpacklo_epi64(a, b))
+#define SPLIT_ODD(a, b)                                                                           \
+    (sizeof(KEY) == 4 ? _mm256_castps_si256(_mm256_shuffle_ps(                                    \
+                            _mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xDD))                \
+                      : _mm256_unpackhi_epi64(a, b))
+
+/* Majorities of many cells, one per lane: voxel j of each is in keys[j]. Label by label: count it,
+ * drop it, until none that is left can win in any lane. Two labels, as most cells at a border hold,
+ * take one round. Returns 0 if there are so many that comparing every pair is quicker. */
+static inline int NAME(majority_in_rounds)(const NAME(Keys) *keys, ptrdiff_t voxels,
+                                           NAME(Keys) *majorities)
+{
+    const KEY sign = SIGN_OF_KEY;
+    const NAME(Keys) first = keys[0], *rest = keys;
+    const NAME(Counts) zero = (NAME(Counts))(first ^ first);
+    NAME(Keys) label = first, best = first, undropped[NAME(MAX_LANE_VOXELS)];
+    NAME(Counts) most = zero + 1, left;
+    ptrdiff_t round, j;
+    for (j = 1; j < voxels; j++) {
+        const NAME(Keys) equal = (NAME(Keys))(keys[j] == first);
+        label = NAME(choose)(equal, label, keys[j]);
+        most -= (NAME(Counts))equal;
+    }
+    left = zero + (SIGNED_KEY)voxels - most;
+    for (round = 0; round <= voxels / 8; round++) {
+        const NAME(Keys) dropped = label;
+        NAME(Counts) count = zero, better;
+        NAME(Keys) open;
+        for (j = 1; j < voxels; j++)
+            count -= (NAME(Counts))(rest[j] == label);
+        count &= (NAME(Counts))(label != first); /* else no other label is left in the lane */
+        left -= count;
+        better = (NAME(Counts))(count > most) |
+                 ((NAME(Counts))(count == most) &
+                  (NAME(Counts))((NAME(Counts))(label ^ sign) < (NAME(Counts))(best ^ sign)));
+        most = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))count, (NAME(Keys))most);
+        best = NAME(choose)((NAME(Keys))better, label, best);
+        open = (NAME(Keys))((NAME(Counts))(left >= most) & (NAME(Counts))(left > zero));
+        if (!NAME(any_bit)(&open)) {
+            *majorities = best;
+            return 1;
+        }
+        label = first;
+        for (j = 1; j < voxels; j++) {
+            undropped[j] = NAME(choose)((NAME(Keys))(rest[j] == dropped), first, rest[j]);
+            label = NAME(choose)((NAME(Keys))(undropped[j] == first), label, undropped[j]);
+        }
+        rest = undropped;
+    }
+    return 0;
+}
+
+/* The same for any labels; spoils the keys. The first voxel of a label counts all later ones that
+ * equal it, so its count is the label's. */
+static inline NAME(Keys) NAME(majority_of_pairs)(NAME(Keys) *keys, ptrdiff_t voxels)
+{
+    const KEY sign = SIGN_OF_KEY;
+    NAME(Counts) most, best;
+    ptrdiff_t j, k;
+    for (j = 0; j < voxels; j++)
+        keys[j] ^= sign;
+    best = (NAME(Counts))keys[0];
+    most = best ^ best;
+    for (j = 1; j < voxels; j++)
+        most -= (NAME(Counts))(keys[j] == keys[0]);
+    for (j = 1; j < voxels; j++) {
+        const NAME(Counts) key = (NAME(Counts))keys[j];
+        NAME(Counts) count = key ^ key, better;
+        for (k = j + 1; k < voxels; k++)
+            count -= (NAME(Counts))(keys[k] == keys[j]);
+        better = (NAME(Counts))(count > most) |
+                 ((NAME(Counts))(count == most) & (NAME(Counts))(key < best));
+        most = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))count, (NAME(Keys))most);
+        best = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))key, (NAME(Keys))best);
+    }
+    return (NAME(Keys))best ^ sign;
+}
+
+static inline NAME(Keys) NAME(majority_of)(NAME(Keys) *keys, ptrdiff_t voxels)
+{
+    NAME(Keys) majorities;
+    if (voxels >= 8 && NAME(majority_in_rounds)(keys, voxels, &majorities))
+        return majorities;
+    return NAME(majority_of_pairs)(keys, voxels);
+}
+
+/* The same for rows of cells whose voxels lie in planes: voxel j of every cell in plane j. */
+static inline void NAME(majority_planes)(ptrdiff_t voxels, const KEY *planes, ptrdiff_t pitch,
+                                         ptrdiff_t cells, KEY *to)
+{
+    ptrdiff_t i, j;
+    for (i = 0; i < cells; i += NAME(LANES)) {
+        NAME(Keys) keys[NAME(MAX_LANE_VOXELS)], varies;
+        for (j = 0; j < voxels; j++)
+            keys[j] = *(const NAME(Keys) *)(planes + j * pitch + i);
+        varies = keys[0] ^ keys[1];
+        for (j = 2; j < voxels; j++)
+            varies |= keys[0] ^ keys[j];
+        /* Most cells are uniform, and so are their neighbours. */
+        *(NAME(Keys) *)(to + i) =
+            NAME(any_bit)(&varies) ? NAME(majority_of)(keys, voxels) : keys[0];
+    }
+}
+
+#if defined(WITH_AVX2) && defined(SHUFFLE_PAIRS)
+/* Factor 2 of 32-bit and 64-bit labels, the usual pyramid: pairs are split in registers, in an
+ * order that one shuffle of the result puts right. Returns how many cells were done. */
+static inline ptrdiff_t NAME(majority_pairs_of)(const VOXEL *const *rows, ptrdiff_t count,
+                                                ptrdiff_t cells, VOXEL *to)
+{
+    ptrdiff_t i, row;
+    for (i = 0; i + NAME(LANES) <= cells; i += NAME(LANES)) {
+        const __m256i a = _mm256_loadu_si256((const __m256i *)(rows[0] + 2 * i));
+        const __m256i b = _mm256_loadu_si256((const __m256i *)(rows[0] + 2 * i) + 1);
+        __m256i even = SPLIT_EVEN(a, b), odd = SPLIT_ODD(a, b), result = even;
+        __m256i varies = _mm256_xor_si256(even, odd);
+        for (row = 1; row < count; row++) {
+            const __m256i *from = (const __m256i *)(rows[row] + 2 * i);
+            varies = _mm256_or_si256(varies, _mm256_xor_si256(a, _mm256_loadu_si256(from)));
+            varies = _mm256_or_si256(varies, _mm256_xor_si256(b, _mm256_loadu_si256(from + 1)));
+        }
+        if (!_mm256_testz_si256(varies, varies)) { /* else every cell here is uniform */
+            NAME(Keys) keys[8];
+            keys[0] = (NAME(Keys))even;
+            keys[1] = (NAME(Keys))odd;
+            for (row = 1; row < count; row++) {
+                const __m256i *from = (const __m256i *)(rows[row] + 2 * i);
+                const __m256i c = _mm256_loadu_si256(from), d = _mm256_loadu_si256(from + 1);
+                keys[2 * row] = (NAME(Keys))SPLIT_EVEN(c, d);
+                keys[2 * row + 1] = (NAME(Keys))SPLIT_ODD(c, d);
+            }
+            result = (__m256i)NAME(majority_of)(keys, 2 * count);
+        }
+        _mm256_storeu_si256((__m256i *)(to + i), _mm256_permute4x64_epi64(result, 0xD8));
+    }
+    return i;
+}
+
+static ptrdiff_t NAME(majority_pairs)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t cells,
+                                      VOXEL *to)
+{
+    return count == 4   ? NAME(majority_pairs_of)(rows, 4, cells, to)
+           : count == 2 ? NAME(majority_pairs_of)(rows, 2, cells, to)
+                        : 0;
+}
+#endif
+
+/* Put the key of voxel x of every cell of a row in plane x. */
+static inline void NAME(split_keys)(ptrdiff_t factor, const VOXEL *NGCORE_RESTRICT row,
+                                    ptrdiff_t cells, KEY *NGCORE_RESTRICT planes, ptrdiff_t pitch)
+{
+    ptrdiff_t i, x;
+    for (x = 0; x < factor; x++)
+        for (i = 0; i < cells; i++)
+            planes[x * pitch + i] = NAME(to_key)(row[i * factor + x]);
+}
+
+static inline void NAME(split_row_of_keys)(const Splitters *split, ptrdiff_t factor,
+                                           const VOXEL *row, ptrdiff_t cells, KEY *planes,
+                                           ptrdiff_t pitch)
+{
+#ifdef WITH_AVX2
+    if (split->voxels.factor) {
+        split_row(&split->voxels, row, cells, planes, pitch * (ptrdiff_t)sizeof(KEY));
+#ifdef FLOATING
+        {
+            ptrdiff_t i, x;
+            for (x = 0; x < factor; x++)
+                for (i = x * pitch; i < x * pitch + cells; i++)
+                    planes[i] = NAME(key_of_bits)(planes[i]);
+        }
+#endif
+        return;
+    }
+#endif
+    (void)split;
+    WITHOUT_SPLIT(split_keys, factor, row, cells, planes, pitch);
+}
+
+/* Small cells, one per lane. */
+static void NAME(majority_lanes)(const Splitters *split, const VOXEL *const *rows, ptrdiff_t count,
+                                 ptrdiff_t factor, ptrdiff_t cells, KEY *planes, ptrdiff_t pitch,
+                                 VOXEL *to)
+{
+    const ptrdiff_t voxels = factor * count;
+    KEY *result = planes + voxels * pitch;
+    ptrdiff_t row, i;
+    NGCORE_ASSERT(voxels >= 2 && voxels <= NAME(MAX_LANE_VOXELS) && cells + ROW_SLACK <= pitch);
+    for (row = 0; row < count; row++)
+        NAME(split_row_of_keys)(split, factor, rows[row], cells, planes + row * factor * pitch,
+                                pitch);
+    if (voxels == 8)
+        NAME(majority_planes)(8, planes, pitch, cells, result);
+    else if (voxels == 4)
+        NAME(majority_planes)(4, planes, pitch, cells, result);
+    else
+        NAME(majority_planes)(voxels, planes, pitch, cells, result);
+    for (i = 0; i < cells; i++)
+        to[i] = NAME(from_key)(result[i]);
+}
+
+/* ---- large cells ---- */
+
+/* Copy `bytes` as two moves of a constant size that overlap; none reads or writes beyond. */
+static inline void NAME(copy_run)(char *to, const char *from, size_t bytes)
+{
+#define MOVE_TWICE(size)                                                                          \
+    do {                                                                                          \
+        memcpy(to, from, size);                                                                   \
+        memcpy(to + bytes - (size), from + bytes - (size), size);                                 \
+    } while (0)
+    if (bytes > 64)
+        memcpy(to, from, bytes);
+    else if (bytes >= 32)
+        MOVE_TWICE(32);
+    else if (bytes >= 16)
+        MOVE_TWICE(16);
+    else if (bytes >= 8)
+        MOVE_TWICE(8);
+    else if (bytes >= 4)
+        MOVE_TWICE(4);
+    else if (bytes >= 2)
+        MOVE_TWICE(2);
+    else
+        *to = *from;
+#undef MOVE_TWICE
+}
+
+/* The largest cell whose counts fit in signed bytes, 16 lanes of them. */
+#define MAX_COUNTED_VOXELS 2000
+
+/* The majority of one cell, label by label as above, but a vector of its keys at a time. `keys` has
+ * room for a whole vector more. */
+static KEY NAME(majority_of_cell)(KEY *keys, size_t voxels)
+{
+    const size_t lanes = NAME(LANES), vectors = (voxels + lanes - 1) / lanes;
+    const KEY first = keys[0];
+    KEY best = first, label = first;
+    size_t most = 0, left = voxels, padding = vectors * lanes - voxels, i, k, round;
+    NAME(Keys) firsts = {0};
+    firsts += first;
+    for (i = voxels; i < vectors * lanes; i++)
+        keys[i] = first;
+    for (round = 0; round < 16; round++) {
+        const NAME(Keys) labels = (firsts ^ firsts) + label;
+        NAME(Keys) other = firsts;
+        NAME(Counts) counts = (NAME(Counts))(firsts ^ firsts);
+        size_t count = 0;
+        for (i = 0; i < vectors; i++) {
+            NAME(Keys) *at = (NAME(Keys) *)(keys + i * lanes);
+            const NAME(Keys) equal = (NAME(Keys))(*at == labels);
+            const NAME(Keys) rest = NAME(choose)(equal, firsts, *at); /* the label is dropped */
+            counts -= (NAME(Counts))equal;
+            other = NAME(choose)((NAME(Keys))(rest == firsts), other, rest);
+            *at = rest;
+        }
+        for (k = 0; k < lanes; k++)
+            count += (size_t)counts[k];
+        count -= padding; /* which holds the first label */
+        padding = 0;
+        left -= count;
+        if (count > most || (count == most && label < best)) {
+            most = count;
+            best = label;
+        }
+        if (left < most)
+            return best;
+        for (k = 0; other[k] == first; k++) {
+            if (k + 1 == lanes)
+                return best;
+        }
+        label = other[k];
+    }
+    for (i = 0, k = 0; i < voxels; i++) { /* what is left, in front */
+        const KEY key = keys[i];
+        keys[k] = key;
+        k += key != first;
+    }
+    return NAME(majority)(keys, k, best, most);
+}
+
+/* Large cells, one by one. */
+static void NAME(majority_each)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t factor,
+                                ptrdiff_t cells, KEY *keys, VOXEL *to)
+{
+    ptrdiff_t i, row;
+    for (i = 0; i < cells; i++) {
+        for (row = 0; row < count; row++)
+            NAME(copy_run)((char *)(keys + row * factor), (const char *)(rows[row] + i * factor),
+                           (size_t)factor * sizeof(KEY));
+#ifdef FLOATING
+        for (row = 0; row < count * factor; row++)
+            keys[row] = NAME(key_of_bits)(keys[row]);
+#endif
+        to[i] = NAME(from_key)(NAME(majority_of_cell)(keys, (size_t)(count * factor)));
+    }
+}
+#endif /* NGCORE_VECTORS */
+
+/* Bytes of scratch for rows of `cells` whole cells of at most `count` rows: at the array's ends
+ * large cells have fewer, and may be small. */
+static size_t NAME(majority_scratch)(ptrdiff_t count, ptrdiff_t factor, ptrdiff_t cells)
+{
+#ifdef NGCORE_VECTORS
+    const ptrdiff_t voxels = count * factor;
+    const ptrdiff_t planes = smaller_of(voxels, NAME(MAX_LANE_VOXELS)) + 1;
+    return (size_t)(planes * (cells + ROW_SLACK) + voxels + ROW_SLACK) * sizeof(KEY);
+#else
+    (void)count, (void)factor, (void)cells;
+    return 1;
+#endif
+}
+
+/* Whole cells; 0 if their kind is not handled here. */
+static int NAME(majority_cells)(const Splitters *split, const VOXEL *const *rows, ptrdiff_t count,
+                                ptrdiff_t factor, ptrdiff_t cells, void *scratch, VOXEL *to)
+{
+#ifdef NGCORE_VECTORS
+    const ptrdiff_t voxels = factor * count;
+    if (voxels <= NAME(MAX_LANE_VOXELS)) {
+        NAME(majority_lanes)(split, rows, count, factor, cells, (KEY *)scratch, cells + ROW_SLACK,
+                             to);
+        return 1;
+    }
+    if (voxels <= MAX_COUNTED_VOXELS) {
+        NAME(majority_each)(rows, count, factor, cells, (KEY *)scratch, to);
+        return 1;
+    }
+#else
+    (void)split, (void)rows, (void)count, (void)factor, (void)cells, (void)scratch, (void)to;
+#endif
+    return 0;
+}
+#undef SPLIT_EVEN
+#undef SPLIT_ODD
+#undef SIGN_OF_KEY
+#undef MAX_COUNTED_VOXELS
