@@ -152,7 +152,7 @@ class Path:
     dtype: str
     path: str
     call: Callable[[], Any]
-    read_voxels: int
+    voxels: int
 
 
 def other_paths(size: int = 128) -> Iterator[Path]:
@@ -180,14 +180,12 @@ def _path(
     name: str,
     options: dict[str, Any],
 ) -> Path:
-    # stride looks at one row of each cell: only the voxels of those rows count as read.
-    rows = factors[1] * factors[2] if method == "stride" else 1
     return Path(
         method,
         str(array.dtype),
         name,
         lambda: downsampling.downsample(array, factors, method=method, **options),
-        array.size // rows,
+        array.size,
     )
 
 

@@ -96,7 +96,7 @@ def path_costs() -> list[tuple[str, str, float, list[tuple[float, str]]]]:
     """Return (method, type, ns per voxel of 2x2x2, multiples of it elsewhere, worst first)."""
     costs: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for path in other_paths():
-        nanoseconds = 1e9 * min(seconds(path.call) for _ in range(9)) / path.read_voxels
+        nanoseconds = 1e9 * min(seconds(path.call) for _ in range(9)) / path.voxels
         costs[path.method, path.dtype][path.path] = nanoseconds
     rows = []
     for (method, dtype), by_path in costs.items():
@@ -175,8 +175,8 @@ released.
 
 Cost per voxel read, as multiples of that of 2x2x2 of the same method and type (128^3): the slowest
 three of {", ".join(written(factors) for factors in OTHER_FACTORS)}, and 2x2x2 with an odd offset,
-with and without `outside_value`. stride looks at one row of each cell; the voxels of those rows
-count as read. Bar: {PATH_BAR}, aim: 2.
+with and without `outside_value`. For stride, which skips most of them, per voxel of the input.
+Bar: {PATH_BAR}, aim: 2.
 
 | method | type | 2x2x2, ns per voxel | slowest | second | third |
 |---|---|---:|---:|---:|---:|

@@ -50,84 +50,94 @@ static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t 
     }
 }
 
-/* Totals of cells, a row of their own so that the division after them needs no shuffles. */
-static inline void NAME(sum_cells)(ptrdiff_t factor, const PART *NGCORE_RESTRICT part,
-                                   ptrdiff_t cells, TOTAL *NGCORE_RESTRICT totals)
-{
-    ptrdiff_t i, x;
-    for (i = 0; i < cells; i++) {
-        TOTAL total = (TOTAL)part[i * factor];
-        for (x = 1; x < factor; x++)
-            total += (TOTAL)part[i * factor + x];
-        totals[i] = total;
+/* Add up the parts of each cell. A row of sums of its own, so that the division after it needs no
+ * shuffles. SUMS is PART, or TOTAL where that is wider: then for cells of more than
+ * MAX_PART_VOXELS voxels. */
+#define SUM_KERNELS(name, SUMS)                                                                   \
+    static inline void NAME(name##_of_cells)(ptrdiff_t factor, const PART *NGCORE_RESTRICT part,  \
+                                             ptrdiff_t cells, SUMS *NGCORE_RESTRICT sums)         \
+    {                                                                                             \
+        ptrdiff_t i, x;                                                                           \
+        for (i = 0; i < cells; i++) {                                                             \
+            SUMS sum = (SUMS)part[i * factor];                                                    \
+            for (x = 1; x < factor; x++)                                                          \
+                sum = (SUMS)(sum + (SUMS)part[i * factor + x]);                                   \
+            sums[i] = sum;                                                                        \
+        }                                                                                         \
+    }                                                                                             \
+    static inline void NAME(name##_of_planes)(ptrdiff_t factor,                                   \
+                                              const PART *NGCORE_RESTRICT planes,                 \
+                                              ptrdiff_t pitch, ptrdiff_t cells,                   \
+                                              SUMS *NGCORE_RESTRICT sums)                         \
+    {                                                                                             \
+        ptrdiff_t x, i;                                                                           \
+        for (i = 0; i < cells; i++)                                                               \
+            sums[i] = (SUMS)((SUMS)planes[i] + (SUMS)planes[pitch + i]);                          \
+        for (x = 2; x < factor; x++)                                                              \
+            for (i = 0; i < cells; i++)                                                           \
+                sums[i] = (SUMS)(sums[i] + (SUMS)planes[x * pitch + i]);                          \
     }
-}
 
-#ifdef WITH_AVX2
-/* The same from planes of parts, two or three at a time. */
-static void NAME(sum_planes)(ptrdiff_t factor, const PART *NGCORE_RESTRICT planes, ptrdiff_t pitch,
-                             ptrdiff_t cells, TOTAL *NGCORE_RESTRICT totals)
-{
-    ptrdiff_t x = factor % 2 ? 3 : 2, i;
-    if (factor == 1) {
-        for (i = 0; i < cells; i++)
-            totals[i] = (TOTAL)planes[i];
-        return;
-    }
-    if (x == 2) {
-        for (i = 0; i < cells; i++)
-            totals[i] = (TOTAL)planes[i] + (TOTAL)planes[pitch + i];
-    } else {
-        for (i = 0; i < cells; i++)
-            totals[i] =
-                (TOTAL)planes[i] + (TOTAL)planes[pitch + i] + (TOTAL)planes[2 * pitch + i];
-    }
-    for (; x < factor; x += 2) {
-        const PART *a = planes + x * pitch, *b = a + pitch;
-        for (i = 0; i < cells; i++)
-            totals[i] = totals[i] + (TOTAL)a[i] + (TOTAL)b[i];
-    }
-}
-#endif
-
-#ifndef SUM_DOUBLE
 /* Means of 2^k voxels: a shift. Adding half less one, and one if the quotient is odd, rounds to
  * nearest, ties to even. */
-static inline void NAME(shift_totals)(const TOTAL *NGCORE_RESTRICT totals, ptrdiff_t cells, int k,
-                                      VOXEL *NGCORE_RESTRICT to)
-{
-    const TOTAL almost_half = (TOTAL)(((TOTAL)1 << k >> 1) - (k > 0)), odd = k > 0;
-    ptrdiff_t i;
-    for (i = 0; i < cells; i++)
-        to[i] = (VOXEL)((totals[i] + almost_half + (totals[i] >> k & odd)) >> k);
-}
-#endif
+#define SHIFT_KERNEL(name, SUMS)                                                                  \
+    static void NAME(shift_##name)(const SUMS *NGCORE_RESTRICT sums, ptrdiff_t cells, int k,      \
+                                   VOXEL *NGCORE_RESTRICT to)                                     \
+    {                                                                                             \
+        const SUMS almost_half = (SUMS)(((SUMS)1 << k >> 1) - (k > 0)), odd = k > 0;              \
+        ptrdiff_t i;                                                                              \
+        for (i = 0; i < cells; i++)                                                               \
+            to[i] = (VOXEL)((SUMS)(sums[i] + almost_half + ((SUMS)(sums[i] >> k) & odd)) >> k);   \
+    }
 
 /* The division rounds correctly, and exact ties have exact quotients. The limits are such that no
- * other quotient is as near to a tie as the division's error, and that totals are exact. Adding
- * 1.5 * 2^52 leaves no bits for a fraction: that rounds to nearest, ties to even, and puts the
- * integer in the low bits. */
-static void NAME(divide_totals)(const TOTAL *NGCORE_RESTRICT totals, ptrdiff_t cells,
-                                ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
+ * other quotient is as near to a tie as the division's error, and that sums are exact. Adding
+ * 1.5 * 2^23, or 2^52 of a double, leaves no bits for a fraction: that rounds to nearest, ties to
+ * even, and puts the integer in the low bits. */
+#define DIVIDE_KERNEL(name, SUMS)                                                                 \
+    static void NAME(divide_##name)(const SUMS *NGCORE_RESTRICT sums, ptrdiff_t cells,            \
+                                    ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)                  \
+    {                                                                                             \
+        ptrdiff_t i;                                                                              \
+        if (voxels <= MAX_FLOAT_VOXELS) {                                                         \
+            for (i = 0; i < cells; i++) {                                                         \
+                const float rounded = (float)(int32_t)sums[i] / (float)voxels + 12582912.0f;      \
+                uint32_t bits;                                                                    \
+                memcpy(&bits, &rounded, sizeof bits);                                             \
+                to[i] = (VOXEL)(bits - UINT32_C(0x4B400000));                                     \
+            }                                                                                     \
+            return;                                                                               \
+        }                                                                                         \
+        for (i = 0; i < cells; i++) {                                                             \
+            const double rounded =                                                                \
+                (double)(int32_t)sums[i] / (double)voxels + 6755399441055744.0;                   \
+            uint64_t bits;                                                                        \
+            memcpy(&bits, &rounded, sizeof bits);                                                 \
+            to[i] = (VOXEL)(uint32_t)bits;                                                        \
+        }                                                                                         \
+    }
+
+SUM_KERNELS(parts, PART)
+#ifdef SUM_DOUBLE
+static void NAME(divide_parts)(const PART *NGCORE_RESTRICT sums, ptrdiff_t cells,
+                               ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
 {
+    /* Multiplying by the inverse of 2^k is exact, and quicker. */
+    const int is_exact = exact_log2(voxels) >= 0;
+    const double inverse = 1 / (double)voxels;
     ptrdiff_t i;
 #ifdef FLOATING
-    for (i = 0; i < cells; i++)
-        to[i] = (VOXEL)(totals[i] / (double)voxels);
-#else
-#ifndef SUM_DOUBLE
-    if (voxels <= MAX_FLOAT_VOXELS) { /* float has bits enough; the same with 1.5 * 2^23 */
-        for (i = 0; i < cells; i++) {
-            const float rounded = (float)totals[i] / (float)voxels + 12582912.0f;
-            uint32_t bits;
-            memcpy(&bits, &rounded, sizeof bits);
-            to[i] = (VOXEL)(bits - UINT32_C(0x4B400000));
-        }
-        return;
+    if (is_exact) {
+        for (i = 0; i < cells; i++)
+            to[i] = (VOXEL)(sums[i] * inverse);
+    } else {
+        for (i = 0; i < cells; i++)
+            to[i] = (VOXEL)(sums[i] / (double)voxels);
     }
-#endif
+#else
     for (i = 0; i < cells; i++) {
-        const double rounded = (double)totals[i] / (double)voxels + 6755399441055744.0;
+        const double quotient = is_exact ? sums[i] * inverse : sums[i] / (double)voxels;
+        const double rounded = quotient + 6755399441055744.0;
         uint64_t bits;
         memcpy(&bits, &rounded, sizeof bits);
 #ifdef SUM_SHIFTED
@@ -137,6 +147,18 @@ static void NAME(divide_totals)(const TOTAL *NGCORE_RESTRICT totals, ptrdiff_t c
     }
 #endif
 }
+#else
+SHIFT_KERNEL(parts, PART)
+DIVIDE_KERNEL(parts, PART)
+#ifdef TOTAL
+SUM_KERNELS(totals, TOTAL)
+SHIFT_KERNEL(totals, TOTAL)
+DIVIDE_KERNEL(totals, TOTAL)
+#endif
+#endif
+#undef SUM_KERNELS
+#undef SHIFT_KERNEL
+#undef DIVIDE_KERNEL
 #else /* WIDE_SUM */
 /* Sum voxels of the same x, split at bit `shift`: neither part can overflow. */
 static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t length, int shift,
@@ -276,7 +298,7 @@ static ptrdiff_t NAME(average_pairs)(const VOXEL *const *rows, ptrdiff_t count, 
 
 /* ---- any factors ---- */
 
-/* Bytes of scratch for rows of `cells` whole cells: a row of parts, planes of parts, totals. */
+/* Bytes of scratch for rows of `cells` whole cells: a row of parts, planes of parts, sums. */
 static size_t NAME(average_scratch)(ptrdiff_t factor, ptrdiff_t cells)
 {
     const size_t length = (size_t)(cells * factor + ROW_SLACK);
@@ -284,9 +306,51 @@ static size_t NAME(average_scratch)(ptrdiff_t factor, ptrdiff_t cells)
     return 2 * length * sizeof(PART);
 #else
     const size_t planes = (size_t)(smaller_of(factor, MAX_SPLIT) * (cells + ROW_SLACK));
-    return (length + planes) * sizeof(PART) + (size_t)(cells + ROW_SLACK) * sizeof(TOTAL);
+    return (length + planes) * sizeof(PART) + (size_t)(cells + ROW_SLACK) * sizeof(uint64_t);
 #endif
 }
+
+#ifndef WIDE_SUM
+/* Cells whose sums fit in a part. */
+static void NAME(average_small_cells)(const Splitters *split, const VOXEL *const *rows,
+                                      ptrdiff_t count, ptrdiff_t factor, ptrdiff_t cells,
+                                      PART *sums, PART *part, VOXEL *to)
+{
+    const ptrdiff_t voxels = factor * count;
+    if (factor == 1) {
+        NAME(sum_rows)(rows, count, cells, sums);
+    } else {
+#ifdef WITH_AVX2
+        const ptrdiff_t pitch = cells + ROW_SLACK;
+        PART *planes = part + cells * factor + ROW_SLACK;
+        if (split->voxels.factor && count == 1) { /* voxels are narrower than parts */
+            const VOXEL *row_of_plane[MAX_SPLIT];
+            ptrdiff_t x;
+            for (x = 0; x < factor; x++)
+                row_of_plane[x] = (const VOXEL *)planes + x * pitch;
+            split_row(&split->voxels, rows[0], cells, planes, pitch * (ptrdiff_t)sizeof(VOXEL));
+            NAME(sum_rows)(row_of_plane, factor, cells, sums);
+        } else if (split->parts.factor) {
+            NAME(sum_rows)(rows, count, cells * factor, part);
+            split_row(&split->parts, part, cells, planes, pitch * (ptrdiff_t)sizeof(PART));
+            NAME(parts_of_planes)(factor, planes, pitch, cells, sums);
+        } else
+#endif
+        {
+            NAME(sum_rows)(rows, count, cells * factor, part);
+            WITHOUT_SPLIT(parts_of_cells, factor, part, cells, sums);
+        }
+        (void)split;
+    }
+#ifndef SUM_DOUBLE
+    if (exact_log2(voxels) >= 0) {
+        NAME(shift_parts)(sums, cells, exact_log2(voxels), to);
+        return;
+    }
+#endif
+    NAME(divide_parts)(sums, cells, voxels, to);
+}
+#endif
 
 static void NAME(average_cells)(const Splitters *split, const VOXEL *const *rows, ptrdiff_t count,
                                 ptrdiff_t factor, ptrdiff_t cells, void *scratch, VOXEL *to)
@@ -302,40 +366,31 @@ static void NAME(average_cells)(const Splitters *split, const VOXEL *const *rows
         WITH_CONSTANT_FACTOR(finish_means, factor, part, low, cells, voxels, to);
     (void)split;
 #else
-    TOTAL *totals = (TOTAL *)scratch;
-    PART *part = (PART *)(totals + cells + ROW_SLACK);
+    /* sums are at most 64 bits wide */
+    PART *part = (PART *)((uint64_t *)scratch + cells + ROW_SLACK);
     NGCORE_ASSERT(count <= MAX_PART_ROWS && voxels <= MAX_TOTAL_VOXELS);
-#ifdef WITH_AVX2
-    if (split->voxels.factor) {
-        const ptrdiff_t pitch = cells + ROW_SLACK;
-        PART *planes = part + length + ROW_SLACK;
-        if (count == 1) { /* voxels are narrower than parts */
-            const VOXEL *row_of_plane[MAX_SPLIT];
-            ptrdiff_t x;
-            for (x = 0; x < factor; x++)
-                row_of_plane[x] = (const VOXEL *)planes + x * pitch;
-            split_row(&split->voxels, rows[0], cells, planes, pitch * (ptrdiff_t)sizeof(VOXEL));
-            NAME(sum_rows)(row_of_plane, factor, cells, part);
-            NAME(sum_planes)(1, part, pitch, cells, totals);
-        } else {
-            NAME(sum_rows)(rows, count, length, part);
-            split_row(&split->parts, part, cells, planes, pitch * (ptrdiff_t)sizeof(PART));
-            NAME(sum_planes)(factor, planes, pitch, cells, totals);
-        }
-    } else
-#endif
-    {
+#ifdef TOTAL
+    if (voxels > MAX_PART_VOXELS) {
+        TOTAL *totals = (TOTAL *)scratch;
         NAME(sum_rows)(rows, count, length, part);
-        WITHOUT_SPLIT(sum_cells, factor, part, cells, totals);
-    }
-    (void)split;
-    (void)k;
-#ifndef SUM_DOUBLE
-    if (k >= 0) {
-        NAME(shift_totals)(totals, cells, k, to);
+#ifdef WITH_AVX2
+        if (split->parts.factor) {
+            const ptrdiff_t pitch = cells + ROW_SLACK;
+            PART *planes = part + length + ROW_SLACK;
+            split_row(&split->parts, part, cells, planes, pitch * (ptrdiff_t)sizeof(PART));
+            NAME(totals_of_planes)(factor, planes, pitch, cells, totals);
+        } else
+#endif
+            WITHOUT_SPLIT(totals_of_cells, factor, part, cells, totals);
+        if (k >= 0)
+            NAME(shift_totals)(totals, cells, k, to);
+        else
+            NAME(divide_totals)(totals, cells, voxels, to);
         return;
     }
 #endif
-    NAME(divide_totals)(totals, cells, voxels, to);
+    (void)k;
+    (void)length;
+    NAME(average_small_cells)(split, rows, count, factor, cells, (PART *)scratch, part, to);
 #endif
 }

@@ -135,15 +135,16 @@ static inline void NAME(majority_planes)(ptrdiff_t voxels, const KEY *planes, pt
 {
     ptrdiff_t i, j;
     for (i = 0; i < cells; i += NAME(LANES)) {
-        NAME(Keys) keys[NAME(MAX_LANE_VOXELS)], varies;
-        for (j = 0; j < voxels; j++)
-            keys[j] = *(const NAME(Keys) *)(planes + j * pitch + i);
-        varies = keys[0] ^ keys[1];
-        for (j = 2; j < voxels; j++)
-            varies |= keys[0] ^ keys[j];
-        /* Most cells are uniform, and so are their neighbours. */
-        *(NAME(Keys) *)(to + i) =
-            NAME(any_bit)(&varies) ? NAME(majority_of)(keys, voxels) : keys[0];
+        NAME(Keys) result = *(const NAME(Keys) *)(planes + i), varies = result ^ result;
+        for (j = 1; j < voxels; j++)
+            varies |= result ^ *(const NAME(Keys) *)(planes + j * pitch + i);
+        if (NAME(any_bit)(&varies)) { /* most cells are uniform, and so are their neighbours */
+            NAME(Keys) keys[NAME(MAX_LANE_VOXELS)];
+            for (j = 0; j < voxels; j++)
+                keys[j] = *(const NAME(Keys) *)(planes + j * pitch + i);
+            result = NAME(majority_of)(keys, voxels);
+        }
+        *(NAME(Keys) *)(to + i) = result;
     }
 }
 
@@ -238,6 +239,8 @@ static void NAME(majority_lanes)(const Splitters *split, const VOXEL *const *row
         NAME(majority_planes)(8, planes, pitch, cells, result);
     else if (voxels == 4)
         NAME(majority_planes)(4, planes, pitch, cells, result);
+    else if (voxels == 3)
+        NAME(majority_planes)(3, planes, pitch, cells, result);
     else
         NAME(majority_planes)(voxels, planes, pitch, cells, result);
     for (i = 0; i < cells; i++)

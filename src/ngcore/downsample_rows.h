@@ -124,7 +124,9 @@ static size_t NAME(row_scratch)(const Downsampling *job, ptrdiff_t count, ptrdif
 {
     switch (job->method) {
     case METHOD_AVERAGE: return NAME(average_scratch)(job->factors[0], cells);
-    case METHOD_MAJORITY: return NAME(majority_scratch)(count, job->factors[0], cells);
+    case METHOD_MAJORITY:
+        return NAME(majority_scratch)(count, job->factors[0], cells) +
+               NAME(extreme_scratch)(smaller_of(job->factors[0], 2), cells);
     case METHOD_STRIDE: return 1;
     default: return NAME(extreme_scratch)(job->factors[0], cells);
     }
@@ -188,6 +190,12 @@ static int NAME(reduce_whole_cells)(const Downsampling *job, const Splitters *sp
         NAME(average_cells)(split, rows, count, factor, cells, scratch, to);
         return 1;
     case METHOD_MAJORITY:
+#ifndef FLOATING
+        if (voxels == 2) { /* equal, or a tie */
+            NAME(extreme_cells)(split, 0, rows, count, factor, cells, (VOXEL *)scratch, to);
+            return 1;
+        }
+#endif
         return NAME(majority_cells)(split, rows, count, factor, cells, scratch, to);
     case METHOD_STRIDE: WITH_CONSTANT_FACTOR(stride_cells, factor, rows[0], cells, to); return 1;
     default:

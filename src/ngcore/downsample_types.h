@@ -6,9 +6,10 @@
  *   PAIR   two voxels as one unsigned word, which holds the sum of eight
  *   SIGNED_KEY      as wide as the keys of majority
  *   SHUFFLE_PAIRS   AVX2 can split pairs of voxels in registers
- *   TOTAL  of a cell whose rows are summed as parts, of at most MAX_TOTAL_VOXELS voxels; of at most
- *          MAX_FLOAT_VOXELS, float divides it well enough
- *   SUM_DOUBLE      parts and totals are double; SUM_SHIFTED: and lowered by 2^31
+ *          and of all voxels of a cell, of at most MAX_TOTAL_VOXELS
+ *   TOTAL  takes over for cells of more than MAX_PART_VOXELS, where PART is narrow
+ *   MAX_FLOAT_VOXELS  in a cell whose mean float divides well enough
+ *   SUM_DOUBLE      parts are double; SUM_SHIFTED: and lowered by 2^31
  */
 
 #define NO_LIMIT PTRDIFF_MAX
@@ -19,6 +20,7 @@
 #define PART uint16_t
 #define TOTAL int32_t
 #define MAX_PART_ROWS 256
+#define MAX_PART_VOXELS 256
 #define MAX_TOTAL_VOXELS (1 << 23)
 #define MAX_FLOAT_VOXELS 32768
 #define SIGNED_KEY int8_t
@@ -32,6 +34,7 @@
 #undef PART
 #undef TOTAL
 #undef MAX_PART_ROWS
+#undef MAX_PART_VOXELS
 #undef MAX_TOTAL_VOXELS
 #undef MAX_FLOAT_VOXELS
 
@@ -41,6 +44,7 @@
 #define PART int16_t
 #define TOTAL int32_t
 #define MAX_PART_ROWS 256
+#define MAX_PART_VOXELS 256
 #define MAX_TOTAL_VOXELS (1 << 23)
 #define MAX_FLOAT_VOXELS 32768
 #define SIGNED_KEY int8_t
@@ -54,14 +58,14 @@
 #undef PART
 #undef TOTAL
 #undef MAX_PART_ROWS
+#undef MAX_PART_VOXELS
 #undef MAX_TOTAL_VOXELS
 #undef MAX_FLOAT_VOXELS
 
 #define VOXEL uint16_t
 #define TYPE_NAME u16
 #define SUM int64_t
-#define PART uint32_t
-#define TOTAL int32_t
+#define PART int32_t
 #define MAX_PART_ROWS 32768
 #define MAX_TOTAL_VOXELS 32768
 #define MAX_FLOAT_VOXELS 255
@@ -74,7 +78,6 @@
 #undef TYPE_NAME
 #undef SUM
 #undef PART
-#undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
 #undef MAX_FLOAT_VOXELS
@@ -83,7 +86,6 @@
 #define TYPE_NAME i16
 #define SUM int64_t
 #define PART int32_t
-#define TOTAL int32_t
 #define MAX_PART_ROWS 32768
 #define MAX_TOTAL_VOXELS 32768
 #define MAX_FLOAT_VOXELS 255
@@ -96,7 +98,6 @@
 #undef TYPE_NAME
 #undef SUM
 #undef PART
-#undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
 #undef MAX_FLOAT_VOXELS
@@ -105,7 +106,6 @@
 #define TYPE_NAME u32
 #define SUM int64_t
 #define PART double
-#define TOTAL double
 #define SUM_DOUBLE
 #define SUM_SHIFTED
 #define MAX_PART_ROWS 262144
@@ -123,7 +123,6 @@
 #undef TYPE_NAME
 #undef SUM
 #undef PART
-#undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
 
@@ -131,7 +130,6 @@
 #define TYPE_NAME i32
 #define SUM int64_t
 #define PART double
-#define TOTAL double
 #define SUM_DOUBLE
 #define MAX_PART_ROWS 262144
 #define MAX_TOTAL_VOXELS 262144
@@ -147,7 +145,6 @@
 #undef TYPE_NAME
 #undef SUM
 #undef PART
-#undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
 
@@ -156,7 +153,6 @@
 #define TYPE_NAME u64
 #define SUM uint64_t
 #define PART uint64_t
-#define TOTAL uint64_t
 #define MAX_PART_ROWS NO_LIMIT
 #define MAX_TOTAL_VOXELS NO_LIMIT
 #define SIGNED_KEY int64_t
@@ -168,7 +164,6 @@
 #undef TYPE_NAME
 #undef SUM
 #undef PART
-#undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
 #undef WIDE_SUM
@@ -178,7 +173,6 @@
 #define TYPE_NAME i64
 #define SUM uint64_t
 #define PART uint64_t
-#define TOTAL uint64_t
 #define MAX_PART_ROWS NO_LIMIT
 #define MAX_TOTAL_VOXELS NO_LIMIT
 #define SIGNED_KEY int64_t
@@ -190,7 +184,6 @@
 #undef TYPE_NAME
 #undef SUM
 #undef PART
-#undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
 #undef WIDE_SUM
@@ -200,7 +193,6 @@
 #define TYPE_NAME f32
 #define SUM double
 #define PART double
-#define TOTAL double
 #define MAX_PART_ROWS NO_LIMIT
 #define MAX_TOTAL_VOXELS NO_LIMIT
 #define SUM_DOUBLE
@@ -212,7 +204,6 @@
 #undef TYPE_NAME
 #undef SUM
 #undef PART
-#undef TOTAL
 #undef MAX_PART_ROWS
 #undef MAX_TOTAL_VOXELS
 #undef FLOATING

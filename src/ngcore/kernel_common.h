@@ -86,10 +86,14 @@ static inline uint64_t divide(uint64_t number, Divider divider, uint64_t *rest)
 #ifdef __SIZEOF_INT128__
     uint64_t quotient = (uint64_t)((unsigned __int128)number * divider.inverse >> 64);
     *rest = number - quotient * divider.by;
-    while (*rest >= divider.by) { /* the inverse is rounded down: at most twice */
-        quotient++;
-        *rest -= divider.by;
-    }
+    /* The inverse is rounded down: the quotient is at most 2 too small. No branch: it is random. */
+    uint64_t more = *rest >= divider.by;
+    quotient += more;
+    *rest -= more ? divider.by : 0;
+    more = *rest >= divider.by;
+    quotient += more;
+    *rest -= more ? divider.by : 0;
+    NGCORE_ASSERT(*rest < divider.by);
     return quotient;
 #else
     *rest = number % divider.by;
