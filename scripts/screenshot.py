@@ -42,6 +42,7 @@ def shoot(url: str, out: Path) -> None:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         page = browser.new_page(viewport=SIZE)
+        page.set_default_timeout(180_000)
         page.goto(url)
         page.wait_for_function("window.viewer !== undefined")
         for _ in range(300):

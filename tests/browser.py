@@ -168,8 +168,13 @@ class Neuroglancer:
         A number, a list of numbers of a layer with channels, and for a segmentation its label as
         text; None outside of the volume. Values come from the scale that is loaded.
         """
+        return self.values_at(layer, [position])[0]
+
+    def values_at(self, layer: str, positions: Sequence[Sequence[float]]) -> list[Any]:
+        """Return what a layer shows at each of some points; see `value_at`."""
         return self.page.evaluate(
-            "([layer, position]) => ngcoreTest.valueAt(layer, position)", [layer, list(position)]
+            "([layer, positions]) => positions.map(point => ngcoreTest.valueAt(layer, point))",
+            [layer, [list(map(float, position)) for position in positions]],
         )
 
     def state(self) -> dict[str, Any]:

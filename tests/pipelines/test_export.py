@@ -48,11 +48,12 @@ def assert_same(source, out):
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32"]
+    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]
 )
 def test_images_come_back_voxel_by_voxel(tmp_path, dtype, suffix):
     values = volume_files.voxels((21, 17, 13), dtype)
-    assert_same(*there_and_back(tmp_path, values, suffix=suffix, type="image", chunk_size=8))
+    options = {"suffix": suffix, "type": "image", "data_type": dtype, "chunk_size": 8}
+    assert_same(*there_and_back(tmp_path, values, **options))
 
 
 @pytest.mark.parametrize("dtype", ["uint32", "uint64"])
