@@ -7,6 +7,7 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 
 import peak_memory
 from thorough import amount
@@ -44,8 +45,20 @@ def write_nii_gz(path):
             file.write(plane)
 
 
+def write_tiff_slices(folder):
+    """Write a folder of slices, all of one file."""
+    folder.mkdir()
+    plane = np.random.default_rng(0).integers(0, 99, SHAPE[:2]).astype(np.uint16)
+    tifffile.imwrite(folder / "slice0.tif", plane, compression="zlib")
+    for index in range(1, PLANES):
+        (folder / f"slice{index}.tif").hardlink_to(folder / "slice0.tif")
+
+
+SOURCES = [("a.npy", write_npy), ("a.nii.gz", write_nii_gz), ("slices", write_tiff_slices)]
+
+
 @pytest.mark.parametrize("options", [[], ["--no-sharding"]][: amount(1, 2)])
-@pytest.mark.parametrize(("name", "write"), [("a.npy", write_npy), ("a.nii.gz", write_nii_gz)])
+@pytest.mark.parametrize(("name", "write"), SOURCES[: amount(2, 3)])
 @pytest.mark.parametrize("megabytes", [256, 512][: amount(1, 2)])
 def test_conversion_stays_within_its_memory(tmp_path, name, write, megabytes, options):
     write(tmp_path / name)
