@@ -154,7 +154,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     "--shape",
     type=WHOLE_VECTOR,
     help="With --dry-run: size of a volume that need not exist; give --resolution and "
-    "--data-type too.",
+    "--data-type too.  [default: that of SOURCE]",
 )
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 def convert(
