@@ -56,7 +56,10 @@ class JpegEncoding(ChunkEncoding):
 
     def _check(self) -> None:
         if self.dtype != np.uint8:
-            raise InputError(f"jpeg chunks hold uint8, got {self.dtype}; use raw or png")
+            others = "raw or png" if self.dtype == np.uint16 else "raw"
+            raise InputError(
+                f"jpeg chunks hold uint8, got {self.dtype}; use {others}, or convert to uint8"
+            )
         if self.channels not in _MODES:
             raise InputError(f"jpeg chunks hold 1 or 3 channels, got {self.channels}; use raw")
         if not 1 <= self.quality <= 100:
