@@ -88,6 +88,7 @@ bench-convert: $(VENV)/installed
 	$(BIN)/python -m benchmarks.report_convert
 	$(BIN)/python -m benchmarks.report_stages
 	$(BIN)/python -m benchmarks.report_memory
+	$(BIN)/python -m benchmarks.report_validate
 	$(BIN)/python -m benchmarks.report_slices
 
 # The same suite on kernels that check every index and assert every bound.

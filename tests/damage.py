@@ -132,6 +132,10 @@ def forget_digests(folder: Path) -> None:
     (folder / "provenance").write_text(json.dumps(provenance))
 
 
+def forget_provenance(folder: Path) -> None:
+    (folder / "provenance").unlink()
+
+
 def seen(folder: Path) -> list[bytes] | None:
     """Return what a reader gets of every scale; None if it gets an error."""
     try:

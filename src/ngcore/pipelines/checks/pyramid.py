@@ -6,7 +6,9 @@ Of other volumes the method is found out: it is one that makes most places exact
 few others must fit too. Where none does, what programs do in ways of their own does not count:
 ties, zeros that do not vote, rounding. Cells that the volume's edge cuts never count. Where still
 no method fits, voxels must at least lie between the least and the greatest of their cell, most of
-them; if not, that is a warning.
+them; if not, that is a warning. It is an error where cells of one value became another, which no
+method does: in a few places of many, or in most of all. And a scale that goes with neither of its
+neighbours, while they go with each other, is not of this volume.
 """
 
 from __future__ import annotations
@@ -65,6 +67,9 @@ class _Place:
         By method, voxels of cells that are not all alike.
     outside : int
         Voxels that lie outside of the range of their cell.
+    uniform, alien : int
+        Voxels whose cell holds one value, and those of them that are another: no method at all
+        makes these.
     change : float
         Mean difference from what the first of the methods makes.
     count : int
@@ -75,6 +80,8 @@ class _Place:
     wrong: dict[str, int]
     telling: dict[str, int]
     outside: int
+    uniform: int
+    alien: int
     change: float
     count: int
 
@@ -84,14 +91,41 @@ def check_pyramid(
 ) -> None:
     """Compare each scale with the one before, in places that are the same at every run."""
     method = provenance.method
+    unexplained = []
     for fine, coarse in pairwise(checks):
-        factors = scale_factors(fine.scale, coarse.scale)
-        if factors is None or not (fine.can_decode and coarse.can_decode):
-            continue
-        if not all(fits_memory(volume, check.index) for check in (fine, coarse)):
-            continue
-        comparison = _Comparison(context, volume, fine, coarse, factors, provenance, method)
-        method = comparison.run()
+        comparison = _comparison(context, volume, fine, coarse, provenance, method)
+        if comparison is not None:
+            method = comparison.run()
+            if method is None and comparison.can_tell:
+                unexplained.append(coarse.index)
+    if not provenance.is_ours:
+        for before, here, after in zip(checks, checks[1:], checks[2:], strict=False):
+            if here.index in unexplained and after.index in unexplained:
+                skipping = _comparison(context, volume, before, after, provenance, None)
+                if skipping is not None and skipping.agrees():
+                    context.findings.error(
+                        "pyramid",
+                        here.scale.key,
+                        f"shows something else than {before.scale.key} and {after.scale.key}, "
+                        "which go with each other",
+                    )
+
+
+def _comparison(
+    context: Context,
+    volume: Volume,
+    fine: ScaleCheck,
+    coarse: ScaleCheck,
+    provenance: Provenance,
+    method: str | None,
+) -> _Comparison | None:
+    """Return how to compare two scales; None where they can't be compared."""
+    factors = scale_factors(fine.scale, coarse.scale)
+    if factors is None or not (fine.can_decode and coarse.can_decode):
+        return None
+    if not all(fits_memory(volume, check.index) for check in (fine, coarse)):
+        return None
+    return _Comparison(context, volume, fine, coarse, factors, provenance, method)
 
 
 class _Comparison:
@@ -119,21 +153,36 @@ class _Comparison:
         self._methods = (provenance.method,) if provenance.method else tuple(_KERNELS)
         self._places: list[_Place] = []
         self._lock = threading.Lock()
+        self.can_tell = False
 
     def run(self) -> str | None:
         """Report what differs, and return the method by which the coarser scale was made.
 
         Where it is too small to tell, that is the method of the scales before.
         """
+        self._look_everywhere()
+        if not self._is_ours:
+            self._method = self._best_method()
+        self._judge()
+        return self._method
+
+    def agrees(self) -> bool:
+        """Whether one method makes every place that tells anything; reports nothing."""
+        self._look_everywhere()
+        if self._is_lossy or not self._are_aligned:
+            return False
+        return any(
+            sum(place.telling[method] for place in self._places) >= _ENOUGH_VOXELS
+            and not any(place.wrong[method] for place in self._places)
+            for method in self._methods
+        )
+
+    def _look_everywhere(self) -> None:
         is_verified = self._fine.is_verified and self._coarse.is_verified
         most = _PLACES_OF_VERIFIED_SCALES if is_verified else _MOST_PLACES
         for cell in _spread(self._coarse.grid, most):
             self._context.work.submit(partial(self._look, cell))
         self._context.work.drain()
-        if not self._is_ours:
-            self._method = self._best_method()
-        self._judge()
-        return self._method
 
     def _look(self, cell: Vec3) -> None:
         box = self._coarse.grid.bounds(cell)
@@ -179,8 +228,23 @@ class _Comparison:
         slack = 1 if coarse.dtype.kind != "f" else 0
         low, high = (values.astype(np.float64) for values in (least, greatest))
         outside = (coarse < low - slack) | (coarse > high + slack)
-        name = f"{self._coarse.scale.key}/{self._coarse.grid.name(cell)}"
-        return _Place(name, wrong, telling, int(np.count_nonzero(outside)), change, coarse.size)
+        alien = ~varies & self._is_another(least, coarse)
+        return _Place(
+            name=f"{self._coarse.scale.key}/{self._coarse.grid.name(cell)}",
+            wrong=wrong,
+            telling=telling,
+            outside=int(np.count_nonzero(outside)),
+            uniform=int(np.count_nonzero(~varies)),
+            alien=int(np.count_nonzero(alien)),
+            change=change,
+            count=coarse.size,
+        )
+
+    def _is_another(self, value: NDArray[Any], found: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where what was made of cells that hold one value is another one."""
+        if value.dtype.kind == "f":
+            return self._differs(value, found, _ROUNDED, value, value)
+        return ~_same(value, found)
 
     def _differs(
         self,
@@ -224,6 +288,8 @@ class _Comparison:
             self._judge_changes()
             return
         method = self._method
+        if method is None and self._are_aligned and self._judge_uniform_cells():
+            return
         for place in self._places:
             if method is not None and place.wrong[method]:
                 self._context.findings.error(
@@ -239,6 +305,25 @@ class _Comparison:
                     f"{place.outside} of {place.count} voxels are unlike those of "
                     f"{self._fine.scale.key} at the same place",
                 )
+
+    def _judge_uniform_cells(self) -> bool:
+        """Report places where cells of one value became another, and say if there are any."""
+        told = [place for place in self._places if place.uniform >= _ENOUGH_VOXELS]
+        wrong = [place for place in told if place.alien]
+        uniform = sum(place.uniform for place in self._places)
+        alien = sum(place.alien for place in self._places)
+        is_most = uniform >= _ENOUGH_VOXELS and 2 * alien > uniform
+        if not is_most and (len(told) - len(wrong) < 2 or 3 * len(wrong) > len(told)):
+            return False  # made in a way that is not known
+        for place in self._places if is_most else wrong:
+            if place.alien:
+                self._context.findings.error(
+                    "pyramid",
+                    place.name,
+                    f"{place.alien} of {place.count} voxels are not those of "
+                    f"{self._fine.scale.key}, which all agree there: one of the two is damaged",
+                )
+        return bool(wrong) or is_most
 
     def _judge_changes(self) -> None:
         """Look for lossy chunks that changed more than others."""
@@ -265,6 +350,10 @@ class _Comparison:
             if right >= 2 and 3 * right >= 2 * len(told):
                 return method
             can_tell |= len(told) > 1
+        self.can_tell = can_tell or any(
+            sum(place.telling[method] for place in self._places) >= _ENOUGH_VOXELS
+            for method in self._methods
+        )
         return None if can_tell else self._method
 
     @property
