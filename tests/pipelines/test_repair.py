@@ -16,7 +16,13 @@ import damage
 import ngcore
 from classic_peer import write_sharded
 from ngcore.cli import run
-from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
+from ngcore.errors import (
+    DestinationError,
+    FormatError,
+    InputError,
+    InputNotFoundError,
+    StorageError,
+)
 from ngcore.formats.shard_index import layout_shard
 from ngcore.pipelines.repair import repair
 from ngcore.pipelines.validate import validate
@@ -372,6 +378,30 @@ def test_a_volume_that_is_there_is_replaced_only_if_asked(volume, tmp_path):
         repair(folder, dest)
     assert mend(folder, overwrite=True).changes == {}
     assert files_of(folder) == files_of(dest)
+
+
+def test_a_full_disk_leaves_no_info_and_overwrite_starts_again(volume, tmp_path, monkeypatch):
+    folder, dest = volume("files"), tmp_path / "mended"
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "put_parts", fail_after(20, LocalStore.put_parts))
+        with pytest.raises(StorageError, match="repeat with --overwrite"):
+            repair(folder, dest, fsync=False)
+    assert not (dest / "info").exists()
+    with pytest.raises(DestinationError, match="something unfinished; pass --overwrite"):
+        repair(folder, dest)
+    mend(folder, overwrite=True)
+    assert files_of(folder) == files_of(dest)
+
+
+def fail_after(count: int, write: Callable[..., None]) -> Callable[..., None]:
+    left = iter(range(count))
+
+    def put_parts(store: LocalStore, name: str, parts: Any) -> None:
+        if next(left, None) is None:
+            raise StorageError(f"can't write {name}: no space left on device")
+        write(store, name, parts)
+
+    return put_parts
 
 
 def test_garbage_is_one_line(tmp_path, capsys):

@@ -29,7 +29,7 @@ from ngcore.pipelines.checks.findings import Findings
 from ngcore.pipelines.checks.scale import Context
 from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
-from ngcore.pipelines.destination import Destination, refuse_overlap
+from ngcore.pipelines.destination import WORK_FOLDER, Destination, refuse_overlap
 from ngcore.pipelines.journal import read_plan
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
@@ -168,8 +168,7 @@ def repair(
     document = _read_info(store)
     info, content = mend_info(document, f"{store.location}/info", changes)
     _check_places(info)
-    refuse_overlap(Path(dest), Path(source), "repair to")
-    destination = Destination(Path(dest), overwrite=overwrite, source_path=Path(source))
+    destination = _destination(Path(dest), Path(source), overwrite=overwrite)
     options = FileOptions(flat=flat, plain=not gzip)
     meter = Meter(info, progress, rounds=2)
     with destination:
@@ -188,6 +187,17 @@ def repair(
     return RepairReport(
         store.location, os.fspath(dest), changes.counts, changes.left_out, failures, count, report
     )
+
+
+def _destination(dest: Path, source: Path, *, overwrite: bool) -> Destination:
+    refuse_overlap(dest, source, "repair to")
+    is_unfinished = (dest / WORK_FOLDER).is_dir() and not (dest / "info").exists()
+    if is_unfinished and not overwrite:
+        raise DestinationError(
+            f"{dest} holds something unfinished; pass --overwrite to start again, or choose "
+            "another folder"
+        )
+    return Destination(dest, overwrite=overwrite, source_path=source)
 
 
 def _read_info(store: LocalStore) -> bytes:
