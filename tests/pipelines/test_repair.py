@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-import attacks
 import damage
 import ngcore
 from classic_peer import write_sharded
@@ -432,16 +431,3 @@ def test_json_tells_what_was_changed(volume, tmp_path, capsys):
         {"kind": "null", "what": "members of info that are null left out", "count": 4}
     ]
     assert report["validation"]["sound"]
-
-
-@pytest.mark.parametrize("attack", attacks.ATTACKS[:: amount(4, 1)])
-def test_hostile_volumes_are_refused_or_named(tmp_path, attack):
-    (tmp_path / "volume").mkdir()
-    attack(tmp_path / "volume")
-    try:
-        report = repair(tmp_path / "volume", tmp_path / "mended", fsync=False)
-    except FormatError:
-        assert not (tmp_path / "mended").exists()
-    else:
-        is_harmless = attack.__name__ in attacks.HARMLESS
-        assert bool(report.failure_count or report.validation.findings) != is_harmless

@@ -1,4 +1,4 @@
-"""No file makes `validate` take long, or much memory, whatever it claims."""
+"""No file makes `validate` or `repair` take long, or much memory, whatever it claims."""
 
 import subprocess
 import sys
@@ -9,37 +9,58 @@ import attacks
 import peak_memory
 from thorough import amount
 
-SCRIPT = (
-    peak_memory.SCRIPT
-    + """
-import sys, time
+VALIDATE = """
 from ngcore.pipelines.validate import validate
-peak = lambda: peak_bytes() / 2**20
 start = time.process_time()
 report = validate(sys.argv[1], workers=2)
-print(report.errors, time.process_time() - start, peak(), sep="\\n")
+faults = report.errors
 """
-)
+REPAIR = """
+from ngcore.errors import FormatError
+from ngcore.pipelines.repair import repair
+start = time.process_time()
+try:
+    report = repair(sys.argv[1], sys.argv[1] + "-mended", fsync=False, workers=2)
+    faults = report.failure_count + report.validation.errors
+except FormatError:
+    faults = 1
+"""
+REPORT = """
+print(faults, time.process_time() - start, peak_bytes() / 2**20, sep="\\n")
+"""
 
 
 @pytest.mark.parametrize(
     "attack", attacks.ATTACKS[:: amount(2, 1)], ids=lambda attack: attack.__name__
 )
 def test_attack_ends_soon_and_in_little_memory(tmp_path, attack):
+    check(tmp_path / "volume", attack, VALIDATE)
+
+
+@pytest.mark.parametrize(
+    "attack", attacks.ATTACKS[amount(3, 0) :: amount(8, 1)], ids=lambda attack: attack.__name__
+)
+def test_attack_on_repair_ends_soon_and_in_little_memory(tmp_path, attack):
+    check(tmp_path / "volume", attack, REPAIR)
+
+
+def check(folder, attack, script):
+    folder.mkdir()
     try:
-        attack(tmp_path)
+        attack(folder)
     except OSError:
         pytest.skip("this system makes no such files")
+    program = peak_memory.SCRIPT + "\nimport sys, time\n" + script + REPORT
     # A process of its own, as the peak is that of all its life.
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT, str(tmp_path)],
+        [sys.executable, "-W", "error", "-c", program, str(folder)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    errors, seconds, mebibytes = (float(line) for line in run.stdout.split())
-    assert (errors > 0) == (attack.__name__ not in attacks.HARMLESS)
+    faults, seconds, mebibytes = (float(line) for line in run.stdout.split())
+    assert (faults > 0) == (attack.__name__ not in attacks.HARMLESS)
     assert seconds < 3
     assert mebibytes < 300
