@@ -70,3 +70,14 @@ def test_conversion_stays_within_its_memory(tmp_path, name, write, megabytes, op
     status, peak = (int(number) for number in done.stdout.split())
     assert status == 0, done.stderr
     assert peak <= megabytes << 20
+
+
+def test_dry_run_of_a_petavoxel_takes_little_memory():
+    arguments = ["convert", "--dry-run", "--shape", "100000,100000,100000", "--json"]
+    arguments += ["--resolution", "8,8,8", "--data-type", "uint16"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *arguments], capture_output=True, text=True, check=True
+    )
+    status, peak = (int(number) for number in done.stdout.splitlines()[-1].split())
+    assert status == 0, done.stderr
+    assert peak <= 150 << 20
