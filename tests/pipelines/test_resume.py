@@ -1,11 +1,6 @@
 import errno
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,14 +10,6 @@ from ngcore.errors import DestinationError, StorageError
 from ngcore.pipelines import destination, run
 from ngcore.pipelines.journal import JOURNAL, PLAN
 from ngcore.storage.local import LocalStore
-from thorough import amount
-
-CONVERT = """
-import sys, ngcore
-source, dest, sharding, encoding = sys.argv[1:]
-ngcore.convert(source, dest, resolution=(8, 8, 8), type="image", chunk_size=16, resume=True,
-               encoding=encoding, sharding=sharding == "True", fsync=False)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -190,33 +177,3 @@ def test_resume_of_another_complete_volume_is_refused(source, tmp_path):
     ngcore.convert(source, tmp_path / "out", **OPTIONS)
     with pytest.raises(DestinationError, match="another source or other options"):
         ngcore.convert(source, tmp_path / "out", resume=True, downsampling="min", **OPTIONS)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-@pytest.mark.parametrize("sharding", [True, False])
-def test_killed_conversions_go_on_until_they_are_whole(source, tmp_path, sharding):
-    rng = random.Random(0)
-    ngcore.convert(source, tmp_path / "whole", encoding="png", sharding=sharding, **OPTIONS)
-    out = tmp_path / "out"
-    command = [sys.executable, "-c", CONVERT, str(source), str(out), str(sharding), "png"]
-    kills = 0
-    for _ in range(amount(5, 50)):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        while process.poll() is None and not (out / PLAN).exists():
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        _, err = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), err.decode()
-        kills += process.returncode != 0
-        if process.returncode == 0:
-            assert all_bytes(out) == all_bytes(tmp_path / "whole")
-            subprocess.run(["rm", "-rf", str(out)], check=True)
-        else:
-            is_whole = {path.name for path in out.iterdir()} >= {"info"}
-            assert not is_whole or np.array_equal(
-                ngcore.open(out).scales[0][...], np.load(source)[..., np.newaxis]
-            )
-    assert kills
-    subprocess.run(command, check=True)
-    assert all_bytes(out) == all_bytes(tmp_path / "whole")

@@ -1,0 +1,31 @@
+"""Runs the command line in processes of their own that start at once: each is a fork of this one.
+
+Reads lines of JSON, the arguments, and answers each with a process id; `wait` answers with the
+status of the last one, negative for a signal.
+"""
+
+import json
+import os
+import sys
+
+import ngcore.pipelines.convert
+import ngcore.readers.gzip_stream
+import ngcore.readers.nifti
+import ngcore.readers.npy  # noqa: F401
+from ngcore.cli import run
+
+
+def main() -> None:
+    child = 0
+    for line in sys.stdin:
+        if line == "wait\n":
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        child = os.fork()
+        if child == 0:
+            os._exit(run(json.loads(line)))
+        print(child, flush=True)
+
+
+main()

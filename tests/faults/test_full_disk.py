@@ -1,0 +1,48 @@
+"""A disk that is really full: a small file system in memory, where the test may mount one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import ngcore
+from faults.conversions import CONVERSIONS, all_bytes, make_sources
+from ngcore.cli import run
+from thorough import IS_THOROUGH
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root on Linux may mount")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing may be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("name", CONVERSIONS if IS_THOROUGH else ["sharded", "flat"])
+def test_full_disk_is_one_line_and_is_resumed_when_there_is_room(
+    name, tmp_path, small_disk, capsys
+):
+    make_sources(tmp_path, (70, 80, 90))
+    command = CONVERSIONS[name].command(tmp_path)
+    assert run([*command, str(tmp_path / "whole")]) == 0
+    capsys.readouterr()
+    out = small_disk / "out"
+    assert run([*command, str(out)]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "No space left on device" in lines[0]
+    assert "--resume" in lines[0] or "--tmp" in lines[0]
+    assert not (out / "info").exists()
+    assert run([*command, "--resume", str(out)]) == 3  # it is still full
+    capsys.readouterr()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    assert run([*command, "--resume", str(out)]) == 0
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
+    assert ngcore.open(out).scales[0].shape[:3] == (70, 80, 90)

@@ -1,0 +1,117 @@
+"""Conversions that are killed at any moment go on until they are what they would have been."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from faults.conversions import CONVERSIONS, SmallConversion, all_bytes, make_sources
+from ngcore.cli import run
+from ngcore.pipelines.journal import PLAN
+from ngcore.pipelines.validate import validate
+from thorough import IS_THOROUGH, amount
+
+KILLED = {
+    **CONVERSIONS,
+    # More passes than one: the cross-section does not fit in memory.
+    "passes": SmallConversion(options=["--memory", "160M", "--no-sharding"]),
+    "overwrite": SmallConversion(options=["--overwrite"]),
+}
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+
+
+class Server:
+    def __init__(self, process):
+        self._process = process
+
+    def start(self, arguments):
+        return int(self._ask(json.dumps([str(argument) for argument in arguments])))
+
+    def wait(self):
+        return int(self._ask("wait"))
+
+    def _ask(self, line):
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+
+@contextmanager
+def server():
+    script = Path(__file__).with_name("server.py")
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Server(process)
+        process.stdin.close()
+
+
+def work_seconds(processes, command, out):
+    """Return how long a conversion takes from the moment that it writes."""
+    processes.start(command)
+    begin = wait_for_plan(out)
+    assert processes.wait() == 0
+    return time.monotonic() - begin
+
+
+def wait_for_plan(out):
+    while not (out / PLAN).exists() and not (out / "info").exists():
+        time.sleep(0.001)
+    return time.monotonic()
+
+
+@pytest.mark.parametrize("name", KILLED if IS_THOROUGH else ["sharded", "nested, gzip"])
+def test_killed_conversions_go_on_until_they_are_whole(name, tmp_path):
+    make_sources(tmp_path, (150, 160, 130) if IS_THOROUGH else (80, 90, 70))
+    rng = random.Random(name)
+    out, old = tmp_path / "out", tmp_path / "old"
+    command = KILLED[name].command(tmp_path)
+    is_overwrite = "--overwrite" in command
+    if is_overwrite:
+        assert run([*CONVERSIONS["flat"].command(tmp_path), str(old)]) == 0
+        shutil.copytree(old, out)
+        command.remove("--overwrite")
+    before = all_bytes(old) if is_overwrite else None
+    with server() as processes:
+        seconds = work_seconds(processes, [*command, tmp_path / "whole"], tmp_path / "whole")
+        whole = all_bytes(tmp_path / "whole")
+        kills, at_work = 0, 0
+        for number in range(amount(3, 20)):
+            is_new = (out / "info").exists() and all_bytes(out) == before
+            option = "--overwrite" if is_overwrite and is_new else "--resume"
+            child = processes.start([*command, option, out])
+            if number % 2:
+                time.sleep(rng.uniform(0, 0.02))  # while it starts, or looks at what is there
+            else:
+                wait_for_plan(out)
+                time.sleep(rng.uniform(0, seconds))
+            os.kill(child, signal.SIGKILL)
+            status = processes.wait()
+            assert status in (0, -signal.SIGKILL)
+            kills += status != 0
+            at_work += status != 0 and (out / PLAN).exists()
+            found = all_bytes(out) if out.exists() else {}
+            if "info" in found:
+                assert found in (whole, before)
+                assert not validate(out).errors
+            if found == whole and status == 0:
+                shutil.rmtree(out)
+                if is_overwrite:
+                    shutil.copytree(old, out)
+        option = "--overwrite" if is_overwrite and all_bytes(out) == before else "--resume"
+        processes.start([*command, option, out])
+        assert processes.wait() == 0
+    assert all_bytes(out) == whole
+    assert kills > 1
+    assert at_work
+    print(f"{name}: {kills} kills, {at_work} of them at work, {seconds:.2f} s undisturbed")

@@ -1,0 +1,92 @@
+"""Power that fails at any moment costs no more than what was written since the last checkpoint."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from faults.conversions import CONVERSIONS, all_bytes, make_sources
+from faults.power_loss import Disk, lay_out, read_log
+from faults.shim import needs_shim, run_under_shim
+from ngcore.cli import run
+from ngcore.pipelines.journal import JOURNAL, PLAN
+from ngcore.pipelines.validate import validate
+from thorough import IS_THOROUGH, amount
+
+SCRIPT = Path(__file__).with_name("record_conversions.py")
+CASES = [("flat", None), ("sharded", None), ("nested, gzip", None), ("flat", "sharded")]
+CASES += [("sharded", "nested, gzip"), ("sharded", "sharded")]
+
+
+class Recorded:
+    """A conversion that was recorded, and the trees that may be seen."""
+
+    def __init__(self, folder, name, old):
+        make_sources(folder, (40, 20, 34))
+        arguments = [name] if old is None else [name, old]
+        self.log = folder / "log"
+        self.start = run_under_shim(folder, SCRIPT, folder, self.log, *arguments)["start"]
+        self.changes = list(read_log(self.log))
+        self.root = str(folder / "disk")
+        self.whole = all_bytes(folder / "disk" / "out")
+        self.command = CONVERSIONS[name].command(folder)
+        self.old = None
+        if old is not None:
+            assert run([*CONVERSIONS[old].command(folder), str(folder / "old")]) == 0
+            self.old = all_bytes(folder / "old")
+
+    def disk_at(self, moment, *, without_syncs=False):
+        disk = Disk()
+        for number, change in enumerate(self.changes[:moment]):
+            is_sync = change.what in ("sync", "fsync")
+            if not (without_syncs and is_sync and number >= self.start):
+                disk.apply(change)
+        return disk
+
+
+def power_comes_back(recorded, disk, rng, folder):
+    """Lay out what is left, as another boot of the system finds it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    lay_out(disk.after_loss(rng), recorded.root, folder)
+    plan = folder / "out" / PLAN
+    if plan.exists():
+        plan.write_bytes(plan.read_bytes().replace(b'"boot": "', b'"boot": "another '))
+    return folder / "out"
+
+
+@needs_shim
+@pytest.mark.parametrize(("name", "old"), CASES if IS_THOROUGH else CASES[:1] + CASES[-1:])
+def test_conversion_goes_on_after_a_loss_of_power(name, old, tmp_path):
+    recorded = Recorded(tmp_path, name, old)
+    rng = random.Random(f"{name} {old}")
+    trusted = 0
+    for _ in range(amount(6, 300)):
+        moment = rng.randint(recorded.start, len(recorded.changes))
+        out = power_comes_back(recorded, recorded.disk_at(moment), rng, tmp_path / "after")
+        found = all_bytes(out) if out.exists() else {}
+        if "info" in found:
+            assert found in (recorded.whole, recorded.old), f"a lie, after {moment} changes"
+            assert not validate(out).errors
+        journal = out / JOURNAL
+        trusted += journal.exists() and b"\n" in journal.read_bytes()
+        is_old = "info" in found and found != recorded.whole
+        option = "--overwrite" if is_old or (old and rng.random() < 0.3) else "--resume"
+        assert run([*recorded.command, "--no-fsync", option, str(out)]) == 0, moment
+        assert all_bytes(out) == recorded.whole, f"after {moment} changes"
+    # A small volume is one shard, which comes last; else the journal must have helped.
+    assert trusted or name == "sharded"
+
+
+@needs_shim
+def test_simulated_loss_of_power_harms_what_was_not_synced(tmp_path):
+    recorded = Recorded(tmp_path, "flat", None)
+    rng = random.Random(0)
+    lies = 0
+    for _ in range(40):
+        disk = recorded.disk_at(len(recorded.changes), without_syncs=True)
+        out = power_comes_back(recorded, disk, rng, tmp_path / "after")
+        found = all_bytes(out) if out.exists() else {}
+        lies += "info" in found and found != recorded.whole
+    assert lies
