@@ -334,6 +334,41 @@ def test_plain_conversion_loads_none_of_the_packages_that_others_need(tmp_path):
         assert done.stdout.strip() == "0", done.stderr
 
 
+@pytest.mark.parametrize(
+    "name", ["with space", "100%25 done", "\u00fcml\u00e4ut", "link", "y" * 255]
+)
+def test_odd_names_are_names(tmp_path, name):
+    np.save(tmp_path / "a%41 b.npy", np.ones((9, 9, 9), np.uint8))
+    if name == "link":
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / name).symlink_to("elsewhere", target_is_directory=True)
+    arguments = ["convert", str(tmp_path / "a%41 b.npy"), str(tmp_path / name)]
+    assert run([*arguments, "--resolution", "1,1,1", "--no-fsync"]) == 0
+    assert run(["validate", str(tmp_path / name)]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have text for names")
+def test_names_that_are_no_text_are_names(tmp_path):
+    source, dest = (os.fsdecode(name) for name in (b"a\xff.npy", b"out\xfe"))
+    np.save(tmp_path / source, np.ones((9, 9, 9), np.uint8))
+    arguments = ["convert", str(tmp_path / source), str(tmp_path / dest), "--resolution", "1,1,1"]
+    assert run(arguments) == 0
+    assert run([*arguments, "--resume"]) == 0
+    assert json.loads((tmp_path / dest / "provenance").read_text())["sources"] == [source]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a.npy/out", "loop", "dangling"])
+def test_impossible_destination_is_one_line(tmp_path, capsys, name):
+    np.save(tmp_path / "a.npy", np.ones((9, 9, 9), np.uint8))
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    arguments = ["convert", str(tmp_path / "a.npy"), f"{tmp_path}/{name}"]
+    assert run([*arguments, "--resolution", "1,1,1"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "choose another" in lines[0]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 @pytest.mark.parametrize(
     ("number", "status", "word"),

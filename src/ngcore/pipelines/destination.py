@@ -68,7 +68,13 @@ class Destination:
         self.path = path
         self._overwrite = overwrite
         self._resume = resume
-        self._existed = path.exists()
+        try:
+            self._existed = path.exists()
+        except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
+            reason = getattr(error, "strerror", None) or error
+            raise DestinationError(
+                f"{str(path)!r} can't be a folder: {reason}; choose another name"
+            ) from error
         self._lock: BinaryIO | None = None
         self._info: VolumeInfo | None = None
         self._is_resumed = False

@@ -142,4 +142,6 @@ def last_method(provenance: bytes) -> dict[str, Any]:
 
 
 def _to_bytes(document: Mapping[str, object]) -> bytes:
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    # Names of files need not be text: what is none becomes an escape, which JSON has for it.
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")
