@@ -26,6 +26,7 @@ from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -133,6 +134,16 @@ class ScaleArray:
         self.info: ScaleInfo = info.scales[index]
         self.dtype: np.dtype[Any] = info.dtype
         self.shape: Shape4 = (*self.info.size, info.num_channels)
+
+    @property
+    def index(self) -> int:
+        """Its place among the volume's scales."""
+        return self._index
+
+    @property
+    def path(self) -> Path | None:
+        """The volume's folder; None where it is no local one."""
+        return self._store.path.absolute() if isinstance(self._store, LocalStore) else None
 
     @property
     def key(self) -> str:

@@ -125,7 +125,11 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     help="Bound on resident memory, such as 512M.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Threads.  [default: all cores]"
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads; with --dask local, over all processes, with another scheduler for each work "
+    "item.  [default: all cores; 1 for each work item]",
 )
 @click.option(
     "--tmp",
@@ -138,6 +142,12 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     default=True,
     show_default=True,
     help="Survive power loss: sync the data before `info` is written.",
+)
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Do the work on the Dask scheduler at ADDRESS; `local` starts worker processes here. "
+    "SOURCE, DEST and --tmp must lie where all workers see them.  [default: threads here]",
 )
 @click.option(
     "--resume",
@@ -162,6 +172,7 @@ def convert(
     dest: str | None,
     *,
     dry_run: bool,
+    dask: str | None,
     shape: tuple[int, int, int] | None,
     as_json: bool,
     **options: Any,
@@ -182,7 +193,8 @@ def convert(
     if dry_run:
         from ngcore.pipelines.estimate import estimate
 
-        print_plan(estimate(None if shape else source, shape=shape, **options), as_json=as_json)
+        found = estimate(None if shape else source, shape=shape, executor=dask, **options)
+        print_plan(found, as_json=as_json)
         return
     if shape is not None:
         raise click.UsageError("--shape is for --dry-run")
@@ -192,7 +204,7 @@ def convert(
         raise click.UsageError("SOURCE and DEST are needed")
     try:
         with terminable(), progress_bar("converting") as progress:
-            convert_volume(source, dest, progress=progress, **options)
+            convert_volume(source, dest, progress=progress, executor=dask, **options)
     except KeyboardInterrupt as error:
         how = "pass --resume instead of --overwrite" if options["overwrite"] else "add --resume"
         raise type(error)(f"{how} to the same command to continue") from None

@@ -65,7 +65,8 @@ class ScaleDigest:
     def __init__(self, info: VolumeInfo, scale: ScaleInfo) -> None:
         self._grid = scale.grid
         geometry = [info.data_type, info.num_channels, scale.size, scale.chunk_size]
-        self._total = _hash(json.dumps(geometry).encode())
+        self._geometry = _hash(json.dumps(geometry).encode())
+        self._sum = 0
         self._lock = threading.Lock()
 
     def add(self, cell: Vec3, content: Buffer) -> None:
@@ -83,11 +84,20 @@ class ScaleDigest:
         if checksums == _checksums_of_zeros(size):
             return
         term = _hash(struct.pack("<QQII", self._grid.chunk_id(cell), size, *checksums))
+        self.add_sum(term)
+
+    @property
+    def chunk_sum(self) -> int:
+        """The sum over the chunks that were added, without the geometry."""
+        return self._sum
+
+    def add_sum(self, chunk_sum: int) -> None:
+        """Add the chunks of another digest of the same scale, by its `chunk_sum`."""
         with self._lock:
-            self._total = (self._total + term) % _MODULUS
+            self._sum = (self._sum + chunk_sum) % _MODULUS
 
     def __str__(self) -> str:
-        return f"{self._total:032x}"
+        return f"{(self._geometry + self._sum) % _MODULUS:032x}"
 
 
 def digested(scale: ScaleInfo, encoded: Buffer, voxels: NDArray[Any]) -> Buffer:

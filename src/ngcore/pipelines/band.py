@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ngcore.execution.threads import ThreadPool
-from ngcore.formats.chunks import Box
+from ngcore.formats.chunks import Box, ChunkGrid
 from ngcore.pipelines.plan import Level, Pass
 from ngcore.pipelines.prepare import BLOCK_BYTES, Conversion
 from ngcore.pipelines.sink import ChunkSink
@@ -70,7 +70,7 @@ def walk_band(
         row_done=row_done,
     )
     mapping = conversion.mapping if step.first_scale == 0 else None
-    planes = _PlaneReader(source, levels[0].needed, mapping)
+    planes = _PlaneReader(source, levels[0], info.scales[step.first_scale].grid, mapping)
 
     def read(start: int, stop: int, out: Voxels) -> None:
         counts = planes.read(start, stop, out)
@@ -85,14 +85,21 @@ class _PlaneReader:
     Parameters
     ----------
     source : Source
-    needed : Box
-        The voxels of the band, in global coordinates.
+    level : Level
+        The scale that is read, cut to the band.
+    grid : ChunkGrid
+        Of that scale.
     mapping : ValueMapping or None
         From stored values to the volume's; None where the source holds those.
     """
 
-    def __init__(self, source: Source, needed: Box, mapping: ValueMapping | None) -> None:
+    def __init__(
+        self, source: Source, level: Level, grid: ChunkGrid, mapping: ValueMapping | None
+    ) -> None:
+        needed = level.needed
         self._source = source
+        self._needed = needed
+        self._owned = _owned_box(level, grid)
         self._mapping = None if mapping is None or mapping.is_identity else mapping
         axis = source.stream_axis
         self._origin = source.voxel_offset[axis]
@@ -118,4 +125,27 @@ class _PlaneReader:
             out.shape, self._source.dtype, self._source.stream_axis, self._source.memory_order
         )
         self._source.read(first, last, stored, window=self._window)
-        return self._mapping.apply(stored, out)
+        counts = self._mapping.apply(stored, out)
+        return counts if counts == Counts() else self._own_counts(start, stop, stored, counts)
+
+    def _own_counts(self, start: int, stop: int, stored: Voxels, counts: Counts) -> Counts:
+        """Count the values of this band's own chunks; others count those beyond them."""
+        axis = self._source.stream_axis
+        first, last = list(self._needed.start), list(self._needed.stop)
+        first[axis], last[axis] = start, stop
+        block = Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+        own = block.intersection(self._owned)
+        if own == block:
+            return counts
+        if not own or self._mapping is None:
+            return Counts()
+        part = stored[own.slices(block.start)]
+        return self._mapping.apply(part, np.empty(part.shape, self._mapping.output))
+
+
+def _owned_box(level: Level, grid: ChunkGrid) -> Box:
+    """Return the voxels of the chunks that a band writes at a scale."""
+    if not all(a < b for a, b in zip(level.first_cell, level.stop_cell, strict=True)):
+        return Box(level.needed.start, level.needed.start)
+    x, y, z = level.stop_cell
+    return Box(grid.bounds(level.first_cell).start, grid.bounds((x - 1, y - 1, z - 1)).stop)

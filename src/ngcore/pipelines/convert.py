@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Unpack
 
@@ -9,10 +11,12 @@ from ngcore import volume
 from ngcore.errors import StorageError
 from ngcore.pipelines.destination import Destination
 from ngcore.pipelines.identity import source_identity
+from ngcore.pipelines.journal import Journal
 from ngcore.pipelines.options import ConvertOptions, OptionValues
 from ngcore.pipelines.prepare import Conversion, open_for, prepare
 from ngcore.pipelines.provenance import with_digests
-from ngcore.pipelines.run import Progress, Run
+from ngcore.pipelines.run import Outcome, Progress, Run
+from ngcore.pipelines.spread import SpreadRun, open_executor
 from ngcore.readers.base import Source
 from ngcore.storage import is_url
 from ngcore.values import Counts
@@ -25,6 +29,7 @@ def convert(
     dest: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
+    executor: object | None = None,
     **options: Unpack[OptionValues],
 ) -> volume.Volume:
     """Convert a volume to Neuroglancer's precomputed format, every scale in one reading.
@@ -39,6 +44,11 @@ def convert(
         A folder that is empty or not there yet.
     progress : callable, optional
         Called now and then with (voxels done, voxels in all).
+    executor : str or distributed.Client, optional
+        Who does the work: ``"local"`` starts Dask workers on this machine, an address such as
+        ``"tcp://10.0.0.1:8786"`` or a client names a Dask scheduler; default the threads of this
+        process. The bytes written are the same. `source` and `dest` must lie where all workers see
+        them; an array, and what can only be read in order, is unpacked to a temporary file first.
     **options
         The options of ``ngcore convert``, with underscores: `ConvertOptions` lists them.
 
@@ -76,7 +86,7 @@ def convert(
         conversion = prepare(opened, asked, identity=source_identity(source))
         if destination.holds(conversion.info, conversion.side_files["provenance"]):
             return volume.open(dest)
-        carry_out(conversion, opened, asked, destination, progress)
+        carry_out(conversion, opened, asked, destination, progress, executor=executor)
     return volume.open(dest)
 
 
@@ -86,6 +96,8 @@ def carry_out(
     options: ConvertOptions,
     destination: Destination,
     progress: Progress | None = None,
+    *,
+    executor: object | None = None,
 ) -> None:
     """Write what was decided, from the first chunk to `info`.
 
@@ -99,13 +111,14 @@ def carry_out(
     destination : Destination
     progress : callable, optional
         Called now and then with (voxels done, voxels in all).
+    executor : optional
+        See `convert`.
     """
+    if executor is not None:
+        _spread(conversion, source, options, destination, progress, executor)
+        return
     with destination:
-        journal = destination.begin(conversion.info, conversion.record, fsync=options.fsync)
-        for note in conversion.notes:
-            logger.info(note)
-        for warning in conversion.warnings:
-            logger.warning(warning)
+        journal = _begin(conversion, options, destination)
         run = Run(
             conversion,
             source,
@@ -115,14 +128,67 @@ def carry_out(
             progress,
             journal=journal,
         )
-        try:
+        with _resumable():
             outcome = run.run()
-        except StorageError as error:
-            raise StorageError(f"{error}; mend that and continue with --resume") from error
-        warn_of(outcome.counts, source.name, conversion.info.data_type)
-        side_files = dict(conversion.side_files)
-        side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
-        destination.finish(side_files, fsync=options.fsync)
+        _finish(conversion, source, options, destination, outcome)
+
+
+def _spread(
+    conversion: Conversion,
+    source: Source,
+    options: ConvertOptions,
+    destination: Destination,
+    progress: Progress | None,
+    executor: object,
+) -> None:
+    """Do as `carry_out`, with work items on an executor's workers."""
+    with destination, open_executor(executor, conversion, source, options) as opened:
+        with SpreadRun(
+            conversion,
+            source,
+            options,
+            opened,
+            destination.path,
+            destination.work_folder,
+            progress,
+        ) as run:
+            run.check_workers()
+            journal = _begin(conversion, options, destination)
+            with _resumable():
+                outcome = run.run(journal)
+        # Workers that were lost leave files half-written.
+        destination.remove_temporary_files()
+        _finish(conversion, source, options, destination, outcome)
+
+
+def _begin(conversion: Conversion, options: ConvertOptions, destination: Destination) -> Journal:
+    journal = destination.begin(conversion.info, conversion.record, fsync=options.fsync)
+    for note in conversion.notes:
+        logger.info(note)
+    for warning in conversion.warnings:
+        logger.warning(warning)
+    return journal
+
+
+def _finish(
+    conversion: Conversion,
+    source: Source,
+    options: ConvertOptions,
+    destination: Destination,
+    outcome: Outcome,
+) -> None:
+    warn_of(outcome.counts, source.name, conversion.info.data_type)
+    side_files = dict(conversion.side_files)
+    side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
+    destination.finish(side_files, fsync=options.fsync)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{error}; mend that and continue with --resume") from error
 
 
 def _path_of(source: object) -> Path | None:

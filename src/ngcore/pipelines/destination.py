@@ -280,6 +280,11 @@ class Destination:
                 old.append(info)
         return old
 
+    def remove_temporary_files(self) -> None:
+        """Remove what processes that are gone left half-written; nobody writes any more."""
+        assert self._info is not None
+        _remove_temporary_files(self.path, self._info)
+
     def finish(
         self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None = None
     ) -> None:

@@ -1,7 +1,7 @@
 """What a conversion would do and cost, without doing it: for `--dry-run`, at any size."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Unpack
 
 import numpy as np
@@ -9,9 +9,12 @@ import numpy as np
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
 from ngcore.formats.shard_grid import ShardGrid
+from ngcore.pipelines.items import item_grids
 from ngcore.pipelines.options import ConvertOptions, OptionValues, VolumeKind
 from ngcore.pipelines.plan import Plan
 from ngcore.pipelines.prepare import make_info, open_for, plan_for, prepare
+from ngcore.pipelines.spread_memory import WORKER_BYTES, bytes_of_item
+from ngcore.readers.base import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,11 @@ class Estimate:
 
 
 def estimate(
-    source: object | None, *, shape: Vec3 | None = None, **options: Unpack[OptionValues]
+    source: object | None,
+    *,
+    shape: Vec3 | None = None,
+    executor: object | None = None,
+    **options: Unpack[OptionValues],
 ) -> Estimate:
     """Say what `convert` would do.
 
@@ -71,6 +78,9 @@ def estimate(
         As for `convert`. Voxels are not read.
     shape : tuple of int, (x, y, z), in voxels
         Without a source: the size of a volume that need not exist.
+    executor : str or distributed.Client, optional
+        As for `convert`; nothing is started, and no scheduler is asked. Memory is then that of one
+        worker process with one work item.
     **options
         As for `convert`.
 
@@ -82,7 +92,8 @@ def estimate(
     asked = ConvertOptions(**options)
     if source is not None:
         with open_for(source, asked) as opened:
-            return _estimate_of(prepare(opened, asked).plan)
+            plan = prepare(opened, asked).plan
+            return _estimate_of(plan) if executor is None else _with_items(plan, opened)
     if shape is None:
         raise InputError("a dry run needs SOURCE, or --shape X,Y,Z")
     if asked.resolution is None or asked.data_type is None:
@@ -99,7 +110,19 @@ def estimate(
         resolution=(x, y, z),
         voxel_offset=(offset_x, offset_y, offset_z),
     )
-    return _estimate_of(plan_for(info, factors, 2, asked))
+    plan = plan_for(info, factors, 2, asked)
+    return _estimate_of(plan) if executor is None else _with_items(plan, None)
+
+
+def _with_items(plan: Plan, source: Source | None) -> Estimate:
+    """Return the estimate for work that is cut into items instead of bands."""
+    grids = item_grids(plan.info, plan.factors, plan.stream_axis)
+    return replace(
+        _estimate_of(plan),
+        memory_bytes=WORKER_BYTES + bytes_of_item(grids, source, threads=1),
+        work_items=sum(grid.count for grid in grids),
+        passes=len(grids),
+    )
 
 
 def _estimate_of(plan: Plan) -> Estimate:

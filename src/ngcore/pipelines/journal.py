@@ -13,9 +13,10 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ngcore.errors import DestinationError
 from ngcore.storage.base import Store
@@ -26,6 +27,10 @@ PLAN = ".ngcore/plan.json"
 JOURNAL = ".ngcore/journal"
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
+
+
+Trust = Literal["nothing", "journal", "everything"]
+"""Which files of an earlier run are whole: those that the journal names, or all that are there."""
 
 
 class Journal:
@@ -53,6 +58,22 @@ class Journal:
     def is_resumed(self) -> bool:
         """Whether an earlier run may have left complete files."""
         return self._trusted is None or bool(self._trusted)
+
+    @property
+    def trust(self) -> Trust:
+        """Which files of an earlier run are whole."""
+        if self._trusted is None:
+            return "everything"
+        return "journal" if self._trusted else "nothing"
+
+    def trust_journal_only(self) -> None:
+        """From now on, let files that the journal does not name count for nothing.
+
+        For work on other machines: whether they lost power, this one can't tell.
+        """
+        recorded = read_plan(self._store)
+        if recorded is not None:
+            self._store.put(PLAN, json.dumps({**recorded, "boot": None}, indent=1).encode())
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Record what is going to be written, before anything is.
@@ -96,17 +117,12 @@ class Journal:
         if boot is not None and recorded.get("boot") == boot:
             self._trusted = None
         else:
-            text = (self._store.get(JOURNAL) or b"").decode(errors="replace")
-            # A last line without an end was cut off.
-            names = [line.partition(" ") for line in text.split("\n")[:-1]]
-            self._trusted = frozenset(name for run, _, name in names if run == self._run)
+            self._trusted = _read_journal(self._store, self._run)
         return True
 
     def is_written(self, name: str) -> bool:
         """Whether a file is there, complete, from an earlier run."""
-        if self._trusted is not None and name not in self._trusted:
-            return False
-        return self._store.size(name) is not None
+        return _is_whole(self._store, self._trusted, name)
 
     def add(self, name: str) -> None:
         """Take note of a file that is complete now."""
@@ -128,6 +144,46 @@ class Journal:
             JOURNAL, "".join(f"{self._run} {name}\n" for name in names).encode()
         )
         self._last_checkpoint = time.monotonic()
+
+
+def trusted_files(folder: Path, trust: Trust, run: str) -> Callable[[str], bool] | None:
+    """Return what tells whether a file of an earlier run is whole; None where none is.
+
+    For workers, which have no `Journal`: they read what it wrote, once in every run.
+
+    Parameters
+    ----------
+    folder : Path
+        The volume's.
+    trust : Trust
+    run : str
+        Tells this run from others in the same process.
+    """
+    if trust == "nothing":
+        return None
+    store = LocalStore(folder)
+    known = _journal_of_run(folder, run) if trust == "journal" else None
+    return partial(_is_whole, store, known)
+
+
+@lru_cache(maxsize=1)
+def _journal_of_run(folder: Path, _run: str) -> frozenset[str]:
+    store = LocalStore(folder)
+    plan = read_plan(store) or {}
+    return _read_journal(store, str(plan.get("run", "")))
+
+
+def _read_journal(store: Store, run: str) -> frozenset[str]:
+    text = (store.get(JOURNAL) or b"").decode(errors="replace")
+    # A last line without an end was cut off.
+    names = [line.partition(" ") for line in text.split("\n")[:-1]]
+    return frozenset(name for written_by, _, name in names if written_by == run)
+
+
+def _is_whole(store: Store, trusted: frozenset[str] | None, name: str) -> bool:
+    if trusted is not None and name not in trusted:
+        return False
+    return store.size(name) is not None
 
 
 def read_plan(store: Store) -> dict[str, Any] | None:

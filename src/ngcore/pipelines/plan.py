@@ -148,27 +148,45 @@ class Plan:
             step_factors = self.factors[step.first_scale + index]
             factor = [f * g for f, g in zip(factor, step_factors, strict=True)]
 
-        levels: list[Level] = []
-        for index in reversed(range(len(scales))):
-            scale, (first, stop) = scales[index], owned[index]
-            factors = self.factors[step.first_scale + index]
-            boxes = []
-            if all(a < b for a, b in zip(first, stop, strict=True)):
-                last = _vec3([cell - 1 for cell in stop])
-                boxes.append(Box(scale.grid.bounds(first).start, scale.grid.bounds(last).stop))
-            if levels:
-                boxes.append(scaled_up(levels[-1].needed, factors).intersection(scale.bounds))
-            if boxes:
-                needed = Box(
-                    _vec3(
-                        [min(sides) for sides in zip(*(box.start for box in boxes), strict=True)]
-                    ),
-                    _vec3(
-                        [max(sides) for sides in zip(*(box.stop for box in boxes), strict=True)]
-                    ),
-                )
-                levels.append(Level(step.first_scale + index, needed, first, stop, factors))
-        return tuple(reversed(levels))
+        return levels_of(self.info, self.factors, step.first_scale, owned)
+
+
+def levels_of(
+    info: VolumeInfo,
+    factors: Sequence[Vec3],
+    first_scale: int,
+    owned: Sequence[tuple[Vec3, Vec3]],
+) -> tuple[Level, ...]:
+    """Return the levels that make given chunks of some scales, finest first.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+    factors : sequence of tuple of int
+        Per scale of the volume, how many of its voxels make one of the next, per axis.
+    first_scale : int
+        Index of the first of these scales, which follow each other.
+    owned : sequence of (tuple of int, tuple of int)
+        Per scale, the first cell and the one behind the last; there may be none between them.
+    """
+    scales = info.scales[first_scale : first_scale + len(owned)]
+    levels: list[Level] = []
+    for index in reversed(range(len(scales))):
+        scale, (first, stop) = scales[index], owned[index]
+        ratio = factors[first_scale + index]
+        boxes = []
+        if all(a < b for a, b in zip(first, stop, strict=True)):
+            last = _vec3([cell - 1 for cell in stop])
+            boxes.append(Box(scale.grid.bounds(first).start, scale.grid.bounds(last).stop))
+        if levels:
+            boxes.append(scaled_up(levels[-1].needed, ratio).intersection(scale.bounds))
+        if boxes:
+            needed = Box(
+                _vec3([min(sides) for sides in zip(*(box.start for box in boxes), strict=True)]),
+                _vec3([max(sides) for sides in zip(*(box.stop for box in boxes), strict=True)]),
+            )
+            levels.append(Level(first_scale + index, needed, first, stop, ratio))
+    return tuple(reversed(levels))
 
 
 def scaled_up(box: Box, factors: Vec3) -> Box:
@@ -233,7 +251,7 @@ def _choose_pass(
     slower, faster = (1, 2) if stream_axis == 0 else [a for a in (2, 1, 0) if a != stream_axis]
 
     def attempt(last: int, widths: Sequence[int], row_buffers: int) -> Pass:
-        memory = _row_bytes(info, factors, stream_axis, first, last, widths) * row_buffers
+        memory = row_bytes(info, factors, stream_axis, first, last, widths) * row_buffers
         return Pass(first, last, _vec3(widths), row_buffers, memory)
 
     for row_buffers in (2, 1):
@@ -266,7 +284,7 @@ def _choose_pass(
     return smallest
 
 
-def _row_bytes(
+def row_bytes(
     info: VolumeInfo,
     factors: Sequence[Vec3],
     stream_axis: int,

@@ -135,7 +135,7 @@ class BandWalk:
             self._feed_next_scale(window, index + 1)
         else:
             window.carried_from = window.filled
-            if self._keep_last is not None:
+            if self._keep_last is not None and window.owns_row:
                 self._keep_last(*window.owned_part())
         if index > 0 or not self._first_is_written:
             for cell, voxels in window.owned_chunks():
@@ -147,14 +147,15 @@ class BandWalk:
         coarse = self._windows[index]
         factor = fine.factors[self._axis]
         # Whole cells only, but for the last one, which the end of the volume may cut short.
-        stop = coarse.end if fine.filled == fine.end else fine.filled // factor
+        stop = coarse.end if fine.filled == fine.end else min(coarse.end, fine.filled // factor)
         while coarse.filled < stop:
             part_stop = min(stop, coarse.row_stop)
             self._downsample(fine, coarse, coarse.filled, part_stop)
             coarse.filled = part_stop
             if part_stop == coarse.row_stop:
                 self._finish_row(index)
-        fine.carried_from = min(fine.filled, stop * factor)
+        is_fed = stop == coarse.end
+        fine.carried_from = fine.filled if is_fed else min(fine.filled, stop * factor)
 
     def _downsample(self, fine: "_Window", coarse: "_Window", start: int, stop: int) -> None:
         """Make planes [start, stop) of the coarser scale, shared out to the threads."""
@@ -245,6 +246,11 @@ class _Window:
             cell = (x, y, z)
             yield cell, self.voxels(self._grid.bounds(cell))
 
+    @property
+    def owns_row(self) -> bool:
+        """Whether any chunk of the current row is this band's."""
+        return all(start < stop for start, stop in self._owned_cells())
+
     def owned_part(self) -> tuple[Box, Voxels]:
         """Return where this band's chunks of the current row lie, and their voxels."""
         cells = self._owned_cells()
@@ -269,7 +275,9 @@ class _Window:
         cells = list(zip(self.level.first_cell, self.level.stop_cell, strict=True))
         offset = self._grid.voxel_offset[self._axis]
         row = (self._row_start - offset) // self._grid.chunk_size[self._axis]
-        cells[self._axis] = (row, row + 1)
+        # A row that is there for the sake of a coarser scale alone may be another band's.
+        first, stop = cells[self._axis]
+        cells[self._axis] = (row, row + 1 if first <= row < stop else row)
         return cells
 
     def _stop_of_row(self, position: int) -> int:

@@ -127,6 +127,9 @@ class Source(ABC):
         `read` may be called for any planes and windows, from several threads at once.
     reads_whole_planes : bool
         A window costs as much as its planes do (they are compressed): read bands from a spool.
+    can_be_shared : bool
+        It can be pickled, and the copy, in another process or on another machine, reads the same
+        files.
     needs_spool : bool
         `read` can't be called: the input's order does not allow slabs. Call `spooled` first.
     """
@@ -138,6 +141,7 @@ class Source(ABC):
     is_random_access: bool = False
     reads_whole_planes: bool = False
     needs_spool: bool = False
+    can_be_shared: bool = False
 
     @property
     def name(self) -> str:

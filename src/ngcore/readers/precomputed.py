@@ -101,6 +101,8 @@ class PrecomputedSource(ReadableSource):
         Chunks decoded at a time; default the number of processors.
     """
 
+    can_be_shared = True
+
     def __init__(
         self, header: SourceHeader, scale: volume.ScaleArray, *, workers: int | None = None
     ) -> None:
@@ -197,9 +199,17 @@ class PrecomputedSource(ReadableSource):
         last: Vec3 = (origin[0] + x.stop, origin[1] + y.stop, origin[2] + stop)
         return Box(first, last)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be opened anew where this is unpickled, to decode chunks one after the other."""
+        return _reopened, (self.header, self._scale.path, self._scale.index)
+
     def close(self) -> None:
         """Let go of the planes that are kept, and end the threads."""
         self._kept = None
         if self._executor is not None:
             self._executor.shutdown()
             self._executor = None
+
+
+def _reopened(header: SourceHeader, path: Path, index: int) -> PrecomputedSource:
+    return PrecomputedSource(header, volume.open(path).scales[index], workers=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore.errors import FormatError, StorageError
+from ngcore.errors import FormatError, InputNotFoundError, StorageError
 from ngcore.readers.base import Source
 from ngcore.readers.files import bytes_of, open_binary
 
@@ -79,6 +79,7 @@ class RawSource(ReadableSource):
     """
 
     is_random_access = True
+    can_be_shared = True
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class RawSource(ReadableSource):
         self.header = header
         self.stream_axis = slowest_spatial_axis(header.shape, order)
         self.memory_order = cheapest_memory_order(order)
+        self._path = path
         self._offset = offset
         self._order = order
         self._stored_dtype = stored_dtype
@@ -125,9 +127,25 @@ class RawSource(ReadableSource):
             out.transpose(slow_to_fast), strides, offset, self._stored_dtype, self._file.read_into
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be opened anew where this is unpickled."""
+        path = self._path.absolute()
+        return _reopened, (
+            (self.header, path, self._offset, self._order, self._stored_dtype),
+            self._file.size,
+        )
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _reopened(arguments: tuple[Any, ...], size: int) -> RawSource:
+    source = RawSource(*arguments)
+    if source._file.size != size:  # noqa: SLF001 (of this very class)
+        source.close()
+        raise InputNotFoundError(f"{arguments[1]}: another file of that name is here")
+    return source
 
 
 def file_strides(header: SourceHeader, order: AxisOrder) -> tuple[int, int, int, int]:

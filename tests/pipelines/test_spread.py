@@ -1,0 +1,256 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from itertools import product
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+import ngcore
+from ngcore.errors import DestinationError, InputError, StorageError
+from ngcore.execution.serial import SerialExecutor
+from ngcore.formats.shard_grid import ShardGrid
+from ngcore.pipelines.items import item_grids
+from ngcore.pipelines.options import ConvertOptions
+from ngcore.pipelines.prepare import make_info
+from ngcore.pipelines.work_item import check_worker
+from ngcore.readers import open_source
+from thorough import amount
+
+distributed = pytest.importorskip("distributed")
+resource = pytest.importorskip("resource", reason="Windows has no limits of resources")
+
+OPTIONS = {"resolution": (8, 8, 8), "chunk_size": 4, "fsync": False}
+
+
+def all_bytes(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def voxels():
+    edge = amount(1, 2)
+    found = np.random.default_rng(0).integers(0, 255, (70 * edge, 36 * edge, 20 * edge), np.uint8)
+    found[:40] = 0
+    return found
+
+
+def npy(voxels, folder):
+    np.save(folder / "source.npy", voxels)
+    return folder / "source.npy"
+
+
+def nifti(voxels, folder, ending=".nii"):
+    path = folder / f"source{ending}"
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([8e-6, 8e-6, 8e-6, 1])), path)
+    return path
+
+
+def nifti_gz(voxels, folder):
+    return nifti(voxels, folder, ".nii.gz")
+
+
+def slices(voxels, folder):
+    (folder / "slices").mkdir()
+    for index in range(voxels.shape[2]):
+        Image.fromarray(voxels[:, :, index]).save(folder / "slices" / f"{index}.png")
+    return folder / "slices"
+
+
+def precomputed(voxels, folder):
+    ngcore.convert(voxels, folder / "volume", **{**OPTIONS, "chunk_size": 16})
+    return folder / "volume"
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (npy, {"voxel_offset": (1, -3, 5)}),
+        (npy, {"voxel_offset": (7, 7, -1), "sharding": False, "type": "segmentation"}),
+        (nifti, {}),
+        (nifti_gz, {"sharding": False, "layout": "nested", "gzip": True}),
+        (slices, {"voxel_offset": (1, 1, 1), "encoding": "jpeg"}),
+        (precomputed, {"voxel_offset": (0, 1, 0), "orient": "LPS", "downsampling": "min"}),
+    ],
+)
+def test_dask_writes_the_bytes_that_threads_write(client, voxels, tmp_path, make, options):
+    source = make(voxels, tmp_path)
+    ngcore.convert(source, tmp_path / "threads", **OPTIONS, **options)
+    calls = []
+    ngcore.convert(
+        source,
+        tmp_path / "dask",
+        executor=client,
+        progress=lambda done, total: calls.append((done, total)),
+        **OPTIONS,
+        **options,
+    )
+    assert all_bytes(tmp_path / "dask") == all_bytes(tmp_path / "threads")
+    assert calls[-1][0] == calls[-1][1] > 0
+    assert len(calls) > 2
+
+
+def test_an_array_in_memory_is_unpacked_for_the_workers(client, voxels, tmp_path):
+    ngcore.convert(voxels, tmp_path / "threads", **OPTIONS)
+    ngcore.convert(voxels, tmp_path / "dask", executor=client, **OPTIONS)
+    assert all_bytes(tmp_path / "dask") == all_bytes(tmp_path / "threads")
+
+
+def test_items_one_after_the_other_write_the_same_and_count_each_voxel_once(
+    voxels, tmp_path, caplog
+):
+    options = {**OPTIONS, "voxel_offset": (1, 1, 1), "data_type": "int8", "type": "image"}
+    source = npy(voxels, tmp_path)
+    ngcore.convert(source, tmp_path / "threads", **options)
+    ngcore.convert(source, tmp_path / "items", executor=SerialExecutor(), **options)
+    assert all_bytes(tmp_path / "items") == all_bytes(tmp_path / "threads")
+    clipped = int((voxels > 127).sum())
+    said = [record.getMessage() for record in caplog.records if "clipped" in record.getMessage()]
+    assert said == [f"{source}: {clipped} voxels were clipped to the range of int8"] * 2
+
+
+def test_a_killed_worker_is_made_up_for(client, voxels, tmp_path):
+    source = npy(voxels, tmp_path)
+    ngcore.convert(source, tmp_path / "threads", **OPTIONS)
+    killed = []
+
+    def kill_half_way(done, total):
+        if done > total // 3 and not killed:
+            killed.append(next(iter(client.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    ngcore.convert(source, tmp_path / "dask", executor=client, progress=kill_half_way, **OPTIONS)
+    assert killed
+    assert all_bytes(tmp_path / "dask") == all_bytes(tmp_path / "threads")
+    client.wait_for_workers(2, timeout=60)
+
+
+def test_a_worker_that_meets_bad_input_ends_the_run_with_that_error(client, tmp_path):
+    voxels = np.zeros((70, 36, 20), np.float32)
+    voxels[60, 3, 3] = np.nan
+    source = npy(voxels, tmp_path)
+    with pytest.raises(InputError, match=r"1 of .* voxels read are NaN"):
+        ngcore.convert(source, tmp_path / "out", executor=client, data_type="uint8", **OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("again", ["threads", "dask"])
+def test_a_full_disk_on_one_worker_can_be_resumed(client, voxels, tmp_path, again):
+    source = npy(voxels, tmp_path)
+    ngcore.convert(source, tmp_path / "whole", **OPTIONS)
+    one = next(iter(client.scheduler_info()["workers"]))
+    limits = resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY)
+    client.run(resource.setrlimit, *limits, workers=[one])
+    try:
+        with pytest.raises(StorageError, match=r"(?i)file too large.*Dask worker.*--resume"):
+            ngcore.convert(source, tmp_path / "out", executor=client, **OPTIONS)
+    finally:
+        client.run(resource.setrlimit, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    assert not (tmp_path / "out/info").exists()
+    executor = client if again == "dask" else None
+    ngcore.convert(source, tmp_path / "out", executor=executor, resume=True, **OPTIONS)
+    assert all_bytes(tmp_path / "out") == all_bytes(tmp_path / "whole")
+
+
+def test_a_worker_that_does_not_see_the_folders_is_named(tmp_path):
+    source = npy(np.zeros((4, 4, 4), np.uint8), tmp_path)
+    with pytest.raises(DestinationError, match=r"the worker on .* can't see .*nowhere"):
+        check_worker(tmp_path / "nowhere", tmp_path, None, "source")
+    with open_source(source, resolution=(8, 8, 8)) as opened:
+        pickled = pickle.dumps(opened)
+    check_worker(tmp_path, tmp_path, pickled, "source")
+    source.unlink()
+    with pytest.raises(InputError, match=r"the worker on .* can't open source: .*no such file"):
+        check_worker(tmp_path, tmp_path, pickled, "source")
+
+
+@pytest.mark.parametrize("sharding", [True, False])
+@pytest.mark.parametrize("offset", [(0, 0, 0), (1, -3, 5)])
+@pytest.mark.parametrize("size", [(70, 36, 41), (300, 3, 1), (33, 64, 129)])
+def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, sharding):
+    info, factors = make_info(
+        ConvertOptions(chunk_size=2, sharding=sharding),
+        "image",
+        data_type="uint8",
+        size=size,
+        num_channels=1,
+        resolution=(8, 8, 8),
+        voxel_offset=offset,
+    )
+    writers = {}
+    for grid in item_grids(info, factors, 2):
+        for place in grid:
+            for level in grid.levels(place):
+                ends = zip(level.first_cell, level.stop_cell, strict=True)
+                for cell in product(*(range(first, stop) for first, stop in ends)):
+                    assert (level.scale, cell) not in writers
+                    writers[level.scale, cell] = (grid.step.first_scale, place)
+    assert len(writers) == sum(scale.grid.count for scale in info.scales)
+    for index, scale in enumerate(info.scales):
+        if scale.sharding is not None:
+            shards = ShardGrid(scale.sharding, scale.grid.shape)
+            whose = {(shards.shard_of(cell), writers[index, cell]) for cell in scale.grid.cells()}
+            assert len(whose) == shards.count
+
+
+def ngcore_command(*arguments, without=()):
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({list(without)!r}))
+from ngcore.cli import run
+status = run(sys.argv[1:])
+assert "--dask" in sys.argv or not {{"dask", "distributed"}} & set(sys.modules)
+sys.exit(status)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_dask_that_is_missing_is_named_in_one_line(tmp_path):
+    source = npy(np.zeros((4, 4, 4), np.uint8), tmp_path)
+    done = ngcore_command(
+        "convert", source, tmp_path / "out", "--resolution", "8,8,8", "--dask", "local",
+        without=("dask", "distributed"),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        "ngcore: error: --dask needs Dask; pip install 'ngcore-neuroglancer[dask]'\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_conversion_on_threads_imports_no_dask(tmp_path):
+    source = npy(np.zeros((4, 4, 4), np.uint8), tmp_path)
+    done = ngcore_command("convert", source, tmp_path / "out", "--resolution", "8,8,8")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://"])
+def test_what_is_no_address_is_refused(voxels, tmp_path, address):
+    with pytest.raises(InputError, match="--dask must be local or the address"):
+        ngcore.convert(voxels, tmp_path / "out", executor=address, **OPTIONS)
+    assert not (tmp_path / "out").exists()
