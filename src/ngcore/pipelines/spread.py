@@ -113,6 +113,8 @@ class SpreadRun:
         journal : Journal
             Knows the files of an earlier run that need not be made again, and notes the new ones.
         """
+        # A resumed run clears away what the one before left, this folder with it.
+        self._tmp.mkdir(mode=0o700, exist_ok=True)
         trust = journal.trust
         if self._syncs:
             journal.trust_journal_only()
