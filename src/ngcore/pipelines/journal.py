@@ -73,7 +73,9 @@ class Journal:
         """
         recorded = read_plan(self._store)
         if recorded is not None:
-            self._store.put(PLAN, json.dumps({**recorded, "boot": None}, indent=1).encode())
+            self._store.put_durably(
+                PLAN, json.dumps({**recorded, "boot": None}, indent=1).encode()
+            )
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Record what is going to be written, before anything is.
