@@ -10,9 +10,15 @@ typedef struct {
     KEY *keys;                /* majority: of one cell */
     VOXEL *gathered, *result; /* rows whose voxels are no neighbours in memory, in and out */
     VOXEL *outside_row;       /* stands in for the rows beyond the array */
+    VOXEL *batch, *batch_result; /* short rows that are cells by themselves, end to end */
+    ptrdiff_t batch_rows;
     void *scratch;
     Splitters split;
 } NAME(Workspace);
+
+/* Rows of cells of one row each are so short that their set-up is what costs: they are laid end to
+ * end, up to so many voxels. */
+#define BATCH_VOXELS 2048
 
 /* At most so many rows stand in for those beyond the array; cells of more go one by one. */
 #define MAX_ROWS_OUTSIDE 64
@@ -29,8 +35,16 @@ static int NAME(make_workspace)(const Downsampling *job, VOXEL outside, NAME(Wor
                                                      : smaller_of(job->factors[1], job->shape[1]) *
                                                            smaller_of(job->factors[2], job->shape[2]);
     work->rows = (const VOXEL **)malloc((size_t)work->most_rows * sizeof *work->rows);
-    work->scratch =
-        malloc(NAME(row_scratch)(job, work->most_rows, width / job->factors[0]));
+    if (whole_rows == 1 && job->strides[0] == sizeof(VOXEL) && width >= job->factors[0] &&
+        2 * width <= BATCH_VOXELS) {
+        work->batch_rows = BATCH_VOXELS / width;
+        work->batch = (VOXEL *)malloc(2 * BATCH_VOXELS * sizeof(VOXEL));
+        if (!work->batch)
+            return 0;
+        work->batch_result = work->batch + BATCH_VOXELS;
+    }
+    work->scratch = malloc(NAME(row_scratch)(
+        job, work->most_rows, (work->batch ? BATCH_VOXELS : width) / job->factors[0]));
     if (!work->rows || !work->scratch)
         return 0;
     if (job->method == METHOD_MAJORITY) {
@@ -71,6 +85,7 @@ static void NAME(free_workspace)(NAME(Workspace) *work)
     free(work->gathered);
     free(work->result);
     free(work->outside_row);
+    free(work->batch);
     free(work->scratch);
 }
 
@@ -101,16 +116,21 @@ static ptrdiff_t NAME(reduce_whole_row)(const Downsampling *job, NAME(Workspace)
 }
 
 /* One row of the result, from the rows of its cells: the whole cells together, the partial ones at
- * its ends one by one. Rows start at the first whole cell. */
+ * its ends one by one. Rows start at the first whole cell. `whole_result` is what a batch has made of
+ * the whole cells already, or NULL. */
 static void NAME(reduce_rows)(const Downsampling *job, NAME(Workspace) *work, ptrdiff_t count,
-                              ptrdiff_t whole, VOXEL outside, VOXEL *to)
+                              ptrdiff_t whole, VOXEL outside, const VOXEL *whole_result, VOXEL *to)
 {
     const ptrdiff_t cells = job->out_shape[0], factor = job->factors[0];
     const ptrdiff_t leading = job->first[0] > 0;
     const ptrdiff_t skipped = whole > 0 ? leading * factor - job->first[0] : 0;
     ptrdiff_t done = 0, cell, start, stop;
-    if (whole > 0)
+    if (whole_result) {
+        memcpy(to + leading, whole_result, (size_t)whole * sizeof *to);
+        done = whole;
+    } else if (whole > 0) {
         done = NAME(reduce_whole_row)(job, work, count, whole, to + leading);
+    }
     for (cell = 0; cell < cells; cell++) {
         if (cell == leading && done)
             cell += done;
@@ -122,6 +142,19 @@ static void NAME(reduce_rows)(const Downsampling *job, NAME(Workspace) *work, pt
     }
 }
 
+/* The whole cells of the next rows of the result, in one go; 0 if they are not handled so. */
+static int NAME(reduce_batch)(const Downsampling *job, NAME(Workspace) *work, const char *row,
+                              ptrdiff_t rows, ptrdiff_t whole)
+{
+    const ptrdiff_t length = whole * job->factors[0];
+    ptrdiff_t i;
+    for (i = 0; i < rows; i++)
+        memcpy(work->batch + i * length, row + i * job->strides[1],
+               (size_t)length * sizeof(VOXEL));
+    work->rows[0] = work->batch;
+    return NAME(reduce_whole_row)(job, work, 1, rows * whole, work->batch_result) == rows * whole;
+}
+
 /* Run the whole job; 0 when there is no memory for its scratch rows. */
 static int NAME(downsample)(const Downsampling *job, VOXEL outside)
 {
@@ -130,7 +163,7 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
     const ptrdiff_t leading = job->first[0] > 0;
     const ptrdiff_t whole = (width + job->first[0]) / job->factors[0] - leading;
     const ptrdiff_t skipped = whole > 0 ? leading * job->factors[0] - job->first[0] : 0;
-    ptrdiff_t x, y, z, at_y, at_z, channel, y_start, y_stop, z_start, z_stop;
+    ptrdiff_t x, y, z, at_y, at_z, channel, y_start, y_stop, z_start, z_stop, in_batch = 0;
     NAME(Workspace) work;
     if (!NAME(make_workspace)(job, outside, &work)) {
         NAME(free_workspace)(&work);
@@ -141,12 +174,24 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
     for (at_y = 0; at_y < job->out_shape[1]; at_y++) {
         char *to = job->to + at_y * job->out_strides[1] + at_z * job->out_strides[2] +
                    channel * job->out_strides[3];
+        const VOXEL *whole_result = NULL;
         ptrdiff_t count = 0;
         cell_range(job, 1, at_y, &y_start, &y_stop);
         cell_range(job, 2, at_z, &z_start, &z_stop);
         if (job->method == METHOD_STRIDE) { /* which looks at no other row */
             y_stop = y_start + 1;
             z_stop = z_start + 1;
+        }
+        if (work.batch && whole > 0) {
+            const ptrdiff_t at = at_y % work.batch_rows;
+            if (at == 0)
+                in_batch = NAME(reduce_batch)(
+                    job, &work,
+                    job->from + at_y * job->strides[1] + at_z * job->strides[2] +
+                        channel * job->strides[3] + skipped * (ptrdiff_t)sizeof(VOXEL),
+                    smaller_of(work.batch_rows, job->out_shape[1] - at_y), whole);
+            if (in_batch)
+                whole_result = work.batch_result + at * whole;
         }
         for (z = z_start; z < z_stop; z++) {
             const char *row = job->from + y_start * job->strides[1] + z * job->strides[2] +
@@ -169,7 +214,7 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
                 work.rows[count++] = voxels + skipped;
             }
         }
-        NAME(reduce_rows)(job, &work, count, whole, outside,
+        NAME(reduce_rows)(job, &work, count, whole, outside, whole_result,
                           work.result ? work.result : (VOXEL *)to);
         if (work.result) {
             for (x = 0; x < job->out_shape[0]; x++)
@@ -181,3 +226,4 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
 }
 #undef KEY
 #undef MAX_ROWS_OUTSIDE
+#undef BATCH_VOXELS
