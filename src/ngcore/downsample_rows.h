@@ -32,6 +32,14 @@
 
 /* Of rows[0..count), voxel by voxel. */
 #define EXTREME_OF_ROWS(extreme)                                                                  \
+    static NGCORE_NOINLINE void NAME(extreme##_with)(VOXEL *NGCORE_RESTRICT row,                  \
+                                                     const VOXEL *NGCORE_RESTRICT from,           \
+                                                     ptrdiff_t length)                            \
+    {                                                                                             \
+        ptrdiff_t x;                                                                              \
+        for (x = 0; x < length; x++)                                                              \
+            row[x] = NAME(extreme)(row[x], from[x]);                                              \
+    }                                                                                             \
     static void NAME(extreme##_of_rows)(const VOXEL *const *rows, ptrdiff_t count,                \
                                         ptrdiff_t length, VOXEL *NGCORE_RESTRICT row)             \
     {                                                                                             \
@@ -42,11 +50,8 @@
         }                                                                                         \
         for (x = 0; x < length; x++)                                                              \
             row[x] = NAME(extreme)(rows[0][x], rows[1][x]);                                       \
-        for (at = 2; at < count; at++) {                                                          \
-            const VOXEL *from = rows[at];                                                         \
-            for (x = 0; x < length; x++)                                                          \
-                row[x] = NAME(extreme)(row[x], from[x]);                                          \
-        }                                                                                         \
+        for (at = 2; at < count; at++)                                                            \
+            NAME(extreme##_with)(row, rows[at], length);                                          \
     }
 
 /* Of the voxels of each cell of a row. */

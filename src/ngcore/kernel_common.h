@@ -31,6 +31,15 @@
 #define NGCORE_RESTRICT restrict
 #endif
 
+/* For loops whose vectors hang on what `restrict` says of arguments, which inlining forgets. */
+#if defined(_MSC_VER)
+#define NGCORE_NOINLINE __declspec(noinline)
+#elif defined(__GNUC__) || defined(__clang__)
+#define NGCORE_NOINLINE __attribute__((noinline))
+#else
+#define NGCORE_NOINLINE
+#endif
+
 /* Kernels are compiled twice where that pays: for any x86-64, and for one with AVX2, which is
  * chosen when the module is imported. `BEGIN_AVX2` and `END_AVX2` enclose the second copy. */
 #if defined(__x86_64__) && defined(__clang__)
