@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import signal
 import socket
 import threading
 import time
@@ -252,13 +253,14 @@ class LocalDask(DaskExecutor):
 
         self.process_count = processes
         # Memory is bounded by ngcore itself: a limit would only get workers killed.
-        self._cluster: LocalCluster = Cluster(
-            n_workers=processes,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        )
+        with _deaf_to_interrupts():
+            self._cluster: LocalCluster = Cluster(
+                n_workers=processes,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
+            )
         try:
             client = Client(self._cluster, set_as_default=False)
             super().__init__(client, threads=threads)
@@ -276,6 +278,22 @@ class LocalDask(DaskExecutor):
             self._client.close(timeout=_CONNECT_SECONDS)
         with suppress(Exception):
             self._cluster.close(timeout=_STOP_SECONDS)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C, which a terminal sends to all.
+
+    The process that orders them ends them; each would tell of it in its own traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def require_dask() -> None:
