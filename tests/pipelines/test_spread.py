@@ -3,6 +3,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from itertools import product
 
 import nibabel
@@ -19,7 +20,7 @@ from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import make_info
 from ngcore.pipelines.work_item import check_worker
 from ngcore.readers import open_source
-from thorough import amount
+from thorough import IS_THOROUGH, amount
 
 distributed = pytest.importorskip("distributed")
 resource = pytest.importorskip("resource", reason="Windows has no limits of resources")
@@ -219,6 +220,7 @@ def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, shardi
 def ngcore_command(*arguments, without=()):
     code = f"""
 import sys
+import time
 sys.modules.update(dict.fromkeys({list(without)!r}))
 from ngcore.cli import run
 status = run(sys.argv[1:])
@@ -254,3 +256,28 @@ def test_what_is_no_address_is_refused(voxels, tmp_path, address):
     with pytest.raises(InputError, match="--dask must be local or the address"):
         ngcore.convert(voxels, tmp_path / "out", executor=address, **OPTIONS)
     assert not (tmp_path / "out").exists()
+
+
+MAIN = "from ngcore.cli import main; main()"
+
+
+@pytest.mark.skipif(not IS_THOROUGH, reason="starts a cluster of its own; thorough runs only")
+def test_ctrl_c_ends_local_workers_in_one_line_and_can_be_resumed(tmp_path):
+    source = npy(np.random.default_rng(0).integers(0, 255, (512, 256, 200), np.uint8), tmp_path)
+    out = tmp_path / "out"
+    options = ["--resolution", "8,8,8", "--chunk-size", "16"]
+    command = [sys.executable, "-c", MAIN, "convert", source, out, *options]
+    with subprocess.Popen(
+        [*command, "--dask", "local"], stderr=subprocess.PIPE, start_new_session=True, text=True
+    ) as process:
+        while process.poll() is None and not list(out.glob("*/*.shard")):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert told == ("ngcore: error: interrupted; add --resume to the same command to continue\n")
+    assert not (out / "info").exists()
+    subprocess.run([*command, "--resume"], check=True)
+    command[5] = tmp_path / "whole"
+    subprocess.run(command, check=True)
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
