@@ -42,6 +42,11 @@ _PART_BYTES = 1 << 22
 _IsalError = cast("type[Exception]", isal_zlib.error)
 """Named here because isal's stubs declare the class as if it were an instance of it."""
 
+_SMALL_BYTES = 1 << 16
+"""ISA-L clears only a part of its hash table for small data that come whole (below 4 KiB at level
+1), and reads more than that: what comes out then depends on what lay in memory before. Data that
+come as a stream make it clear all of the table."""
+
 _MAGIC = b"\x1f\x8b\x08"
 _RESERVED_FLAGS = 0xE0
 _MOST_MEMBERS = 1 << 14
@@ -58,7 +63,11 @@ def compress(data: Buffer) -> bytes:
     -------
     bytes
     """
-    compressed: bytes = isal_zlib.compress(data, _LEVEL, _GZIP_WRAPPER)
+    if memoryview(data).nbytes < _SMALL_BYTES:
+        deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WRAPPER)
+        compressed: bytes = deflate.compress(data) + deflate.flush()
+    else:
+        compressed = isal_zlib.compress(data, _LEVEL, _GZIP_WRAPPER)
     return _HEADER + compressed[len(_HEADER) :]  # whatever ISA-L puts there
 
 
