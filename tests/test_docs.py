@@ -49,7 +49,12 @@ def examples(page: Path) -> list[Example]:
         elif language in ("sh", "console"):
             lines = text.replace("\\\n", " ").splitlines()
             found += [("sh", line.removeprefix("$ ")) for line in lines]
-    return [(kind, text) for kind, text in found if kind == "python" or is_command(text)]
+    return [(kind, text) for kind, text in found if needs_no_network(text, kind)]
+
+
+def needs_no_network(text: str, kind: str) -> bool:
+    """Whether an example can run here: no scheduler or cluster of somebody's, no internet."""
+    return is_command(text) if kind == "sh" else "://" not in text and "Cluster" not in text
 
 
 def is_command(line: str) -> bool:

@@ -451,15 +451,6 @@ def test_commands_run_as_their_help_says(volume, surface, tmp_path):
     assert (tmp_path / "a.vtk").is_file()
 
 
-@pytest.mark.parametrize("command", commands.commands, ids=lambda command: command.name)
-def test_help_of_each_command_has_an_example(command):
-    result = click.testing.CliRunner().invoke(command, ["--help"])
-    assert f"Example:\n    ngcore {command.name} " in result.output
-    for option in command.params:
-        if isinstance(option, click.Option) and not option.hidden:
-            assert "default" in result.output.rpartition(option.opts[0])[2]
-
-
 @pytest.mark.parametrize("value", ["1,2,3", "a" + ",1" * 11, "", "1;2"])
 def test_coordinate_transform_of_other_length_is_a_usage_error(volume, surface, value):
     result = run("mesh-to-precomputed", surface, volume, "--coord-transform", value)
