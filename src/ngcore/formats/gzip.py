@@ -42,10 +42,11 @@ _PART_BYTES = 1 << 22
 _IsalError = cast("type[Exception]", isal_zlib.error)
 """Named here because isal's stubs declare the class as if it were an instance of it."""
 
-_SMALL_BYTES = 1 << 16
-"""ISA-L clears only a part of its hash table for small data that come whole (below 4 KiB at level
-1), and reads more than that: what comes out then depends on what lay in memory before. Data that
-come as a stream make it clear all of the table."""
+_START_BYTES = 8
+"""How much of the data is flushed before the rest follows. At levels 1 and 2, ISA-L hashes the
+second position of a new stream by what a register happens to hold, an address, so that one chunk
+in some thousands would come out differently from run to run. After a flush it is past that code:
+the price is nine bytes, and no time."""
 
 _MAGIC = b"\x1f\x8b\x08"
 _RESERVED_FLAGS = 0xE0
@@ -63,12 +64,7 @@ def compress(data: Buffer) -> bytes:
     -------
     bytes
     """
-    if memoryview(data).nbytes < _SMALL_BYTES:
-        deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WRAPPER)
-        compressed: bytes = deflate.compress(data) + deflate.flush()
-    else:
-        compressed = isal_zlib.compress(data, _LEVEL, _GZIP_WRAPPER)
-    return _HEADER + compressed[len(_HEADER) :]  # whatever ISA-L puts there
+    return b"".join(compress_parts((data,)))
 
 
 def compress_parts(parts: Iterable[Buffer]) -> Iterator[bytes]:
@@ -85,15 +81,33 @@ def compress_parts(parts: Iterable[Buffer]) -> Iterator[bytes]:
     deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
     checksum = size = 0
     yield _HEADER
-    for part in parts:
-        view = memoryview(part).cast("B")
-        for start in range(0, len(view), _PART_BYTES):
-            piece = view[start : start + _PART_BYTES]
-            checksum = isal_zlib.crc32(piece, checksum)
-            size += len(piece)
-            yield deflate.compress(piece)
+    for piece in _pieces(parts):
+        checksum = isal_zlib.crc32(piece, checksum)
+        is_start = size == 0
+        size += len(piece)
+        yield deflate.compress(piece)
+        if is_start:
+            yield deflate.flush(isal_zlib.Z_SYNC_FLUSH)
     yield deflate.flush()
     yield struct.pack("<II", checksum, size & 0xFFFFFFFF)
+
+
+def _pieces(parts: Iterable[Buffer]) -> Iterator[bytes | memoryview]:
+    """Yield the first `_START_BYTES` of all parts together, then the rest in pieces."""
+    start = b""
+    for part in parts:
+        view = memoryview(part).cast("B")
+        if len(start) < _START_BYTES:
+            missing = _START_BYTES - len(start)
+            start += view[:missing]
+            if len(start) < _START_BYTES:
+                continue
+            yield start
+            view = view[missing:]
+        for first in range(0, len(view), _PART_BYTES):
+            yield view[first : first + _PART_BYTES]
+    if 0 < len(start) < _START_BYTES:
+        yield start
 
 
 def decompress(data: Buffer, *, max_size: int) -> bytes:
