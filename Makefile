@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 
-# The tests that share a browser run on one worker, all others on either.
-WORKERS := -n 2 --dist loadgroup
+# Tests of one file share what is slow to start: a browser, a cluster, converted volumes.
+WORKERS := -n 2 --dist loadfile
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts

@@ -2,7 +2,6 @@
 
 import signal
 
-import pytest
 from hypothesis import settings
 
 pytest_plugins = ["browser"]
@@ -14,10 +13,3 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes says more about the machine, and its other users, than the code.
 settings.register_profile("ngcore", deadline=None)
 settings.load_profile("ngcore")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share a browser on one worker of pytest-xdist."""
-    for item in items:
-        if item.get_closest_marker("browser") is not None:
-            item.add_marker(pytest.mark.xdist_group("browser"))

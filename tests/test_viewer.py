@@ -13,6 +13,7 @@ import ngcore
 from heads import LINEAR
 from ngcore.server.view import name_volumes, state_of
 from real_data import nilearn_data
+from thorough import IS_THOROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +93,7 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "t1.nii", folder / "tissue_dseg.nii"
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS if IS_THOROUGH else ["sharded", "flat", "nested-gz"])
 def test_brain_and_its_tissues_are_shown_exactly(
     neuroglancer: Neuroglancer, brain: tuple[Path, Path], layout: str
 ) -> None:

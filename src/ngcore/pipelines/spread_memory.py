@@ -14,10 +14,10 @@ from ngcore.pipelines.prepare import BLOCK_BYTES
 from ngcore.readers.base import Source
 
 WORKER_BYTES = 160 * MEBIBYTE
-"""A worker process of Dask that has loaded ngcore."""
+"""An estimate of what a worker process of Dask takes that has loaded ngcore."""
 
 COORDINATOR_BYTES = 192 * MEBIBYTE
-"""The process that has the scheduler and orders the items."""
+"""An estimate of what the process takes that has the scheduler and orders the items."""
 
 _SMALLEST_SHARD_MEMORY = 8 * MEBIBYTE
 
