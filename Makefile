@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 
-# Tests of one file share what is slow to start: a browser, a cluster, converted volumes.
-WORKERS := -n 2 --dist loadfile
+# tests/conftest.py says which tests go to one worker, and in which order.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts

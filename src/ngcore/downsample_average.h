@@ -1,4 +1,4 @@
-/* Averages of rows of whole cells, for voxels of type VOXEL. Included once per type.
+/* Averages of rows of whole cells, for voxels of type VOXEL. Included once per set of instructions.
  *
  * The rows of a cell are summed to one, then the voxels of each cell within it. Division is in
  * floating point where it rounds as exact arithmetic does, else in integers of 64 bits.

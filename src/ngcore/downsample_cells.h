@@ -1,4 +1,5 @@
-/* One cell at a time, for voxels of type VOXEL: any cell, any method. Included once per type. */
+/* One cell at a time, for voxels of type VOXEL: any cell, any method. Included by downsample.c, once
+ * per set of instructions. */
 
 typedef struct {
     SUM sum; /* WIDE_SUM: of the upper halves, shifted up to be positive */

@@ -1,4 +1,5 @@
-/* Walks an array of VOXEL, row by row of the result. Included by downsample_types.h. */
+/* Walks an array of VOXEL, row by row of the result. Included by downsample.c, once per set of
+ * instructions. */
 
 #include "downsample_cells.h"
 #include "downsample_rows.h"

@@ -1,4 +1,4 @@
-/* Majorities of rows of whole cells, for voxels of type VOXEL. Included once per type.
+/* Majorities of rows of whole cells, for voxels of type VOXEL. Included once per set of instructions.
  *
  * Cells that are all uniform, as most are, are a compare. Else small cells are voted on many at
  * once, one per lane of a vector; large ones one by one, a vector of voxels at a time.

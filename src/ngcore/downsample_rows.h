@@ -1,4 +1,4 @@
-/* Rows of whole cells, for voxels of type VOXEL. Included once per type.
+/* Rows of whole cells, for voxels of type VOXEL. Included once per set of instructions.
  *
  * The rows of a cell are first reduced to one, voxel by voxel: loops over neighbours, which the
  * compiler turns into vectors. Then the voxels of each cell within that row are reduced: with AVX2

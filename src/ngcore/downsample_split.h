@@ -1,5 +1,5 @@
 /* Takes a row of cells apart, for AVX2: voxel x of every cell goes to plane x, so that the loops after
- * it, whatever they compute, are over neighbours. Included once, by downsample.h.
+ * it, whatever they compute, are over neighbours. Included once, by downsample.c.
  *
  * A group is as many cells as one plane's vector has lanes; it fills as many vectors as a cell has
  * voxels. Each plane's vector picks a few lanes from each of them. Which, is in a table made once per

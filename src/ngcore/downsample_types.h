@@ -1,19 +1,20 @@
-/* Every type of voxel, for one set of instructions. Included by downsample.h.
+/* What each type of voxel is computed with. Included by downsample.c, which is compiled once per type.
  *
  *   SUM    of a whole cell, which has fewer than 2^31 voxels; WIDE_SUM: 64-bit voxels are summed as
  *          two parts; FLOATING: float32, summed as double
- *   PART   of the voxels at one x in at most MAX_PART_ROWS rows
+ *   PART   of the voxels at one x in at most MAX_PART_ROWS rows,
+ *          and of all voxels of a cell, of at most MAX_TOTAL_VOXELS
+ *   TOTAL  takes over for cells of more than MAX_PART_VOXELS, where PART is narrow
  *   PAIR   two voxels as one unsigned word, which holds the sum of eight
  *   SIGNED_KEY      as wide as the keys of majority
  *   SHUFFLE_PAIRS   AVX2 can split pairs of voxels in registers
- *          and of all voxels of a cell, of at most MAX_TOTAL_VOXELS
- *   TOTAL  takes over for cells of more than MAX_PART_VOXELS, where PART is narrow
  *   MAX_FLOAT_VOXELS  in a cell whose mean float divides well enough
  *   SUM_DOUBLE      parts are double; SUM_SHIFTED: and lowered by 2^31
  */
 
 #define NO_LIMIT PTRDIFF_MAX
 
+#if defined(VOXEL_IS_u8)
 #define VOXEL uint8_t
 #define TYPE_NAME u8
 #define SUM int64_t
@@ -25,19 +26,8 @@
 #define MAX_FLOAT_VOXELS 32768
 #define SIGNED_KEY int8_t
 #define PAIR uint16_t
-#include "downsample_kernels.h"
-#undef SIGNED_KEY
-#undef PAIR
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef TOTAL
-#undef MAX_PART_ROWS
-#undef MAX_PART_VOXELS
-#undef MAX_TOTAL_VOXELS
-#undef MAX_FLOAT_VOXELS
 
+#elif defined(VOXEL_IS_i8)
 #define VOXEL int8_t
 #define TYPE_NAME i8
 #define SUM int64_t
@@ -49,19 +39,8 @@
 #define MAX_FLOAT_VOXELS 32768
 #define SIGNED_KEY int8_t
 #define PAIR uint16_t
-#include "downsample_kernels.h"
-#undef SIGNED_KEY
-#undef PAIR
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef TOTAL
-#undef MAX_PART_ROWS
-#undef MAX_PART_VOXELS
-#undef MAX_TOTAL_VOXELS
-#undef MAX_FLOAT_VOXELS
 
+#elif defined(VOXEL_IS_u16)
 #define VOXEL uint16_t
 #define TYPE_NAME u16
 #define SUM int64_t
@@ -71,17 +50,8 @@
 #define MAX_FLOAT_VOXELS 255
 #define SIGNED_KEY int16_t
 #define PAIR uint32_t
-#include "downsample_kernels.h"
-#undef SIGNED_KEY
-#undef PAIR
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef MAX_PART_ROWS
-#undef MAX_TOTAL_VOXELS
-#undef MAX_FLOAT_VOXELS
 
+#elif defined(VOXEL_IS_i16)
 #define VOXEL int16_t
 #define TYPE_NAME i16
 #define SUM int64_t
@@ -91,17 +61,8 @@
 #define MAX_FLOAT_VOXELS 255
 #define SIGNED_KEY int16_t
 #define PAIR uint32_t
-#include "downsample_kernels.h"
-#undef SIGNED_KEY
-#undef PAIR
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef MAX_PART_ROWS
-#undef MAX_TOTAL_VOXELS
-#undef MAX_FLOAT_VOXELS
 
+#elif defined(VOXEL_IS_u32)
 #define VOXEL uint32_t
 #define TYPE_NAME u32
 #define SUM int64_t
@@ -113,19 +74,8 @@
 #define SIGNED_KEY int32_t
 #define PAIR uint64_t
 #define SHUFFLE_PAIRS
-#include "downsample_kernels.h"
-#undef SUM_DOUBLE
-#undef SUM_SHIFTED
-#undef SIGNED_KEY
-#undef PAIR
-#undef SHUFFLE_PAIRS
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef MAX_PART_ROWS
-#undef MAX_TOTAL_VOXELS
 
+#elif defined(VOXEL_IS_i32)
 #define VOXEL int32_t
 #define TYPE_NAME i32
 #define SUM int64_t
@@ -136,18 +86,8 @@
 #define SIGNED_KEY int32_t
 #define PAIR uint64_t
 #define SHUFFLE_PAIRS
-#include "downsample_kernels.h"
-#undef SUM_DOUBLE
-#undef SIGNED_KEY
-#undef PAIR
-#undef SHUFFLE_PAIRS
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef MAX_PART_ROWS
-#undef MAX_TOTAL_VOXELS
 
+#elif defined(VOXEL_IS_u64)
 #define WIDE_SUM
 #define VOXEL uint64_t
 #define TYPE_NAME u64
@@ -157,17 +97,8 @@
 #define MAX_TOTAL_VOXELS NO_LIMIT
 #define SIGNED_KEY int64_t
 #define SHUFFLE_PAIRS
-#include "downsample_kernels.h"
-#undef SIGNED_KEY
-#undef SHUFFLE_PAIRS
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef MAX_PART_ROWS
-#undef MAX_TOTAL_VOXELS
-#undef WIDE_SUM
 
+#elif defined(VOXEL_IS_i64)
 #define WIDE_SUM
 #define VOXEL int64_t
 #define TYPE_NAME i64
@@ -177,17 +108,8 @@
 #define MAX_TOTAL_VOXELS NO_LIMIT
 #define SIGNED_KEY int64_t
 #define SHUFFLE_PAIRS
-#include "downsample_kernels.h"
-#undef SIGNED_KEY
-#undef SHUFFLE_PAIRS
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef MAX_PART_ROWS
-#undef MAX_TOTAL_VOXELS
-#undef WIDE_SUM
 
+#elif defined(VOXEL_IS_f32)
 #define FLOATING
 #define VOXEL float
 #define TYPE_NAME f32
@@ -197,15 +119,7 @@
 #define MAX_TOTAL_VOXELS NO_LIMIT
 #define SUM_DOUBLE
 #define SIGNED_KEY int32_t
-#include "downsample_kernels.h"
-#undef SUM_DOUBLE
-#undef SIGNED_KEY
-#undef VOXEL
-#undef TYPE_NAME
-#undef SUM
-#undef PART
-#undef MAX_PART_ROWS
-#undef MAX_TOTAL_VOXELS
-#undef FLOATING
 
-#undef NO_LIMIT
+#else
+#error "define VOXEL_IS_u8, or another of the types above"
+#endif
