@@ -6,7 +6,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 
 # tests/conftest.py says which tests go to one worker, and in which order.
-WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
