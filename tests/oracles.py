@@ -140,3 +140,10 @@ def decode(
                 entry = table_offset + rank * label_words
                 present[at] = base[entry : entry + label_words].copy().view(dtype)[0]
     return out
+
+
+def copied(voxels: NDArray[Any]) -> bytes:
+    """Return the items of (x, y, z, channel), x fastest, one after the other."""
+    c, z, y, x = (range(length) for length in reversed(voxels.shape))
+    places = [at[::-1] for at in product(c, z, y, x)]
+    return b"".join(voxels[tuple(slice(i, i + 1) for i in at)].tobytes() for at in places)

@@ -1,10 +1,14 @@
-"""Gate to the compressed_segmentation kernels: buffers in, one C call without the GIL, bytes out.
+"""Gate to the kernels that chunks pass through: buffers in, one C call without the GIL, bytes out.
 
-Callers have checked every size; see `ngcore.compressed_segmentation` for the public functions.
+Callers have checked every size; see `ngcore.compressed_segmentation` and `ngcore.chunk_copy` for
+the public functions.
 """
 
 import os
 
+from cpython.buffer cimport (
+    PyBUF_F_CONTIGUOUS, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -35,6 +39,10 @@ cdef extern from "segmentation.h" nogil:
                           size_t *fault) noexcept nogil
 
     Codec choose_codec(int only_baseline)
+
+cdef extern from "chunk_copy.h" nogil:
+    int copy_chunk_kernel "copy_chunk"(const char *source, const ptrdiff_t *shape,
+                                       const ptrdiff_t *strides, ptrdiff_t size, char *to)
 
 # NGCORE_SIMD=baseline forces the kernels that run on any processor of the platform.
 cdef Codec codec = choose_codec(os.environ.get("NGCORE_SIMD") == "baseline")
@@ -112,3 +120,23 @@ def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple block_si
     with nogil:
         status = codec.decode_u64(chunk, size, first, shape, strides, block, &fault)
     return status, 4 * fault
+
+
+def copy_chunk(chunk, copy):
+    """Copy four axes of items of whatever type to Fortran order; whether any bit is set."""
+    cdef Py_buffer source, to
+    cdef bint has_bits
+    PyObject_GetBuffer(chunk, &source, PyBUF_STRIDED_RO)
+    try:
+        PyObject_GetBuffer(copy, &to, PyBUF_F_CONTIGUOUS | PyBUF_WRITABLE)
+        try:
+            with nogil:
+                has_bits = copy_chunk_kernel(<const char *> source.buf,
+                                             <const ptrdiff_t *> source.shape,
+                                             <const ptrdiff_t *> source.strides,
+                                             source.itemsize, <char *> to.buf)
+        finally:
+            PyBuffer_Release(&to)
+    finally:
+        PyBuffer_Release(&source)
+    return has_bits

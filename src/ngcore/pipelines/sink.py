@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ngcore.chunk_copy import copy_chunk
 from ngcore.formats.chunks import Vec3
 from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import ChunkEncoding, make_encoding
@@ -76,14 +77,15 @@ class ChunkSink:
         """Take a chunk, shape (x, y, z, channel); it may be overwritten afterwards."""
         info = self._info.scales[scale]
         writer, encoding = self._writers[scale], self._encodings[scale]
-        voxels = self._chunk_buffer.filled(voxels)
+        voxels, has_bits = self._chunk_buffer.filled(voxels)
         if self._is_written is not None and self._is_written(writer.file_of(cell)):
             # The digest of the run that wrote it went with that run.
             is_encoded = info.encoding in ("raw", "jpeg")
             encoded = encoding.encode(voxels) if is_encoded else b""
             self.digests[scale].add(cell, digested(info, encoded, voxels))
             return
-        if info.sharding is not None and not _has_bits(voxels):
+        if not has_bits and (info.sharding is not None or info.encoding != "jpeg"):
+            # Zeros add nothing to a digest. JPEG files, which are digested as they are, would.
             writer.write(cell, None)
             return
         encoded = encoding.encode(voxels)
@@ -110,16 +112,13 @@ class _ChunkBuffer(threading.local):
     def __init__(self) -> None:
         self._bytes = np.empty(0, np.uint8)
 
-    def filled(self, voxels: Voxels) -> Voxels:
-        """Return a copy of a chunk; valid until the next call from the same thread."""
+    def filled(self, voxels: Voxels) -> tuple[Voxels, bool]:
+        """Return a copy of a chunk, valid until the next call from the same thread.
+
+        Beside it, whether any bit is set: a float chunk of -0.0 is not one of zeros.
+        """
         if self._bytes.size < voxels.nbytes:
             self._bytes = np.empty(voxels.nbytes, np.uint8)
         flat = self._bytes[: voxels.nbytes].view(voxels.dtype)
         copy = flat.reshape(voxels.shape, order="F")
-        np.copyto(copy, voxels)
-        return copy
-
-
-def _has_bits(voxels: Voxels) -> bool:
-    """Whether any bit is set: a float chunk of -0.0 is not one of zeros."""
-    return bool(voxels.view(f"u{voxels.dtype.itemsize}").any())
+        return copy, copy_chunk(voxels, copy)

@@ -124,16 +124,17 @@ class ChunkFileWriter(ChunkWriter):
         channels = info.num_channels
 
         @lru_cache(maxsize=8)
-        def encoded_zeros(shape: Vec3) -> bytes:
-            return encoding.encode(np.zeros((*shape, channels), encoding.dtype, order="F"))
+        def stored_zeros(shape: Vec3) -> bytes:
+            data = encoding.encode(np.zeros((*shape, channels), encoding.dtype, order="F"))
+            return gzip.compress(data) if gzipped else data
 
-        self._encoded_zeros = encoded_zeros
+        self._stored_zeros = stored_zeros
 
     def write(self, cell: Vec3, data: Buffer | None) -> None:
         """Write a chunk; see `ChunkWriter.write`."""
         if data is None:
-            data = self._encoded_zeros(self._scale.grid.bounds(cell).shape)
-        if self._kind[1]:
+            data = self._stored_zeros(self._scale.grid.bounds(cell).shape)
+        elif self._kind[1]:
             data = gzip.compress(data)
         name = self.file_of(cell)
         self._store.put(name, data)
