@@ -1,12 +1,15 @@
 import json
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import ngcore
 import oracles
@@ -265,6 +268,40 @@ def test_bands_of_several_passes_give_the_same_bytes(tmp_path):
     assert len(plan.passes) > 1
     assert plan.work_items > 4
     assert all_bytes(tmp_path / "bands") == all_bytes(tmp_path / "whole")
+
+
+def write_png(path, voxels):
+    path.mkdir()
+    Image.fromarray(voxels[:, :, 0].T).save(path / "only.png")
+
+
+def write_nifti(path, voxels):
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "shape"),
+    [
+        ("slices", write_png, (150, 130, 1)),
+        ("a.nii.gz", write_nifti, (150, 130, 1)),
+        ("a.nii.gz", write_nifti, (1, 150, 130)),
+        ("a.nii.gz", write_nifti, (150, 1, 130)),
+        ("a.nii.gz", write_nifti, (150, 1, 1)),
+        ("a.nii.gz", write_nifti, (90, 80, 1, 2)),
+        ("a.nii.gz", write_nifti, (1, 90, 80, 2)),
+    ],
+)
+def test_spooled_source_of_one_plane_is_walked_as_it_was_planned(tmp_path, name, write, shape):
+    voxels = random_voxels(shape, "uint8")
+    source = tmp_path / name
+    write(source, voxels)
+    options = {"resolution": (8, 8, 8), "type": "image", "chunk_size": 16, "fsync": False}
+    ngcore.convert(source, tmp_path / "whole", **options)
+    plan = convert_within(3000, source, tmp_path / "bands", **options)
+    assert plan.is_cut or math.prod(shape) == 150  # a line is too small to be cut
+    assert all_bytes(tmp_path / "bands") == all_bytes(tmp_path / "whole")
+    read = ngcore.open(tmp_path / "bands").scales[0][...]
+    assert np.array_equal(read, voxels.reshape(*shape[:3], -1))
 
 
 @pytest.mark.parametrize("kind", ["image", "segmentation"])

@@ -1,5 +1,6 @@
 import itertools
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -91,6 +92,15 @@ def test_a_spool_holds_the_same_voxels(tmp_path, order):
     assert spooled.stream_axis == (2 if order[0] == 0 else 0)
     assert (tmp_path / "spool").stat().st_size == values.nbytes
     np.testing.assert_array_equal(read_all(spooled), values)
+
+
+def test_a_spool_has_the_stream_axis_of_its_source_even_of_length_1_and_even_pickled(tmp_path):
+    source = raw_source(tmp_path / "raw", voxels((7, 5, 1, 1)), (0, 1, 2, 3))
+    source.stream_axis = 2
+    with spool_planes(source, tmp_path / "spool") as spooled:
+        assert spooled.stream_axis == 2
+        with pickle.loads(pickle.dumps(spooled)) as copy:
+            assert copy.stream_axis == 2
 
 
 def test_a_spool_that_cannot_be_made_is_named(tmp_path):

@@ -79,9 +79,7 @@ class KeptScale:
         )
         slowest, slower, faster, fastest = self._order
         order = (fastest, faster, slower, slowest)
-        source = RawSource(header, self.path, 0, order, self._dtype)
-        source.stream_axis = self._stream_axis
-        return source
+        return RawSource(header, self.path, 0, order, self._dtype, self._stream_axis)
 
 
 def _allocate(file: BinaryIO, size: int) -> None:

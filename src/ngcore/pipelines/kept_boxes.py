@@ -167,6 +167,6 @@ class KeptSource(ReadableSource):
         ranges = part.slices(box.start)
         others = tuple(ranges[axis] for axis in range(3) if axis != self.stream_axis)
         along = ranges[self.stream_axis]
-        with RawSource(header, path, 0, self._kept.order, self.dtype) as source:
-            source.stream_axis = self.stream_axis
+        order, axis = self._kept.order, self.stream_axis
+        with RawSource(header, path, 0, order, self.dtype, axis) as source:
             source.read(along.start, along.stop, out, window=(others[0], others[1]))

@@ -242,8 +242,8 @@ class Source(ABC):
     def spooled(self, path: Path) -> Source:
         """Unpack the whole input once into a raw file at `path`; return a source that reads it.
 
-        The returned source is random access. This source is finished and closed; the caller
-        removes the file after closing the returned one.
+        The returned source is random access, and has the same stream axis. This source is finished
+        and closed; the caller removes the file after closing the returned one.
         """
 
     def finish(self) -> None:  # noqa: B027 - most sources have nothing after their voxels

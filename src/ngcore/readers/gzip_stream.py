@@ -267,7 +267,7 @@ class GzipSource(Source):
 
         write_spool(path, blocks())
         self.close()
-        return RawSource(self.header, path, 0, self._order, self._stored_dtype)
+        return RawSource(self.header, path, 0, self._order, self._stored_dtype, self.stream_axis)
 
     def finish(self) -> None:
         """Check the checksums, and that nothing follows; see `GzipStream.finish`."""

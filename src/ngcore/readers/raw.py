@@ -71,6 +71,8 @@ class RawSource(ReadableSource):
         Axes of (x, y, z, channel), fastest first.
     stored_dtype : numpy.dtype
         Type in the file: that of the header, in either byte order.
+    stream_axis : int, optional
+        The axis to walk along, where that is not the slowest in the file.
 
     Raises
     ------
@@ -88,9 +90,12 @@ class RawSource(ReadableSource):
         offset: int,
         order: AxisOrder,
         stored_dtype: np.dtype[Any],
+        stream_axis: int | None = None,
     ) -> None:
         self.header = header
-        self.stream_axis = slowest_spatial_axis(header.shape, order)
+        if stream_axis is None:
+            stream_axis = slowest_spatial_axis(header.shape, order)
+        self.stream_axis = stream_axis
         self.memory_order = cheapest_memory_order(order)
         self._path = path
         self._offset = offset
@@ -131,7 +136,7 @@ class RawSource(ReadableSource):
         """Be opened anew where this is unpickled."""
         path = self._path.absolute()
         return _reopened, (
-            (self.header, path, self._offset, self._order, self._stored_dtype),
+            (self.header, path, self._offset, self._order, self._stored_dtype, self.stream_axis),
             self._file.size,
         )
 
@@ -277,7 +282,7 @@ def spool_planes(source: Source, path: Path) -> RawSource:
 
     write_spool(path, blocks())
     source.close()
-    return RawSource(source.header, path, 0, order, source.dtype)
+    return RawSource(source.header, path, 0, order, source.dtype, source.stream_axis)
 
 
 def write_spool(path: Path, blocks: Iterator[memoryview]) -> None:
