@@ -313,6 +313,16 @@ def test_dry_run_of_a_petavoxel_needs_no_source(capsys):
     assert planned["memory_bytes"] < 1 << 30
 
 
+@pytest.mark.parametrize("shape", ["100,0,100", "-1,5,5", f"5,5,{2**53}"])
+def test_dry_run_of_an_impossible_shape_names_the_option(shape, capsys):
+    arguments = ["convert", "--dry-run", f"--shape={shape}"]
+    assert run([*arguments, "--resolution", "8,8,8", "--data-type", "uint16"]) == 2
+    assert (
+        f"--shape must be three sizes in voxels, each at least 1 and below 2^53, got {shape}"
+        in (one_error_line(capsys))
+    )
+
+
 HEAVY = {"nibabel", "tifffile", "trimesh", "rich", "PIL", "scipy", "email", "concurrent.futures"}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
+from ngcore.formats.json_members import MAX_SAFE_INTEGER
 from ngcore.formats.shard_grid import ShardGrid
 from ngcore.pipelines.items import item_grids
 from ngcore.pipelines.options import ConvertOptions, OptionValues, VolumeKind
@@ -98,6 +99,11 @@ def estimate(
         raise InputError("a dry run needs SOURCE, or --shape X,Y,Z")
     if asked.resolution is None or asked.data_type is None:
         raise InputError("--shape needs --resolution X,Y,Z and --data-type too")
+    if not all(1 <= length <= MAX_SAFE_INTEGER for length in shape):
+        raise InputError(
+            "--shape must be three sizes in voxels, each at least 1 and below 2^53, got "
+            f"{','.join(map(str, shape))}"
+        )
     kind: VolumeKind = "segmentation" if asked.type == "segmentation" else "image"
     x, y, z = asked.resolution
     offset_x, offset_y, offset_z = asked.voxel_offset or (0, 0, 0)
