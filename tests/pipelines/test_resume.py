@@ -1,13 +1,18 @@
 import errno
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 
+import nibabel
 import numpy as np
 import pytest
 
 import ngcore
 from ngcore.errors import DestinationError, StorageError
-from ngcore.pipelines import destination, run
+from ngcore.pipelines import destination, temporary
 from ngcore.pipelines.journal import JOURNAL, PLAN
 from ngcore.storage.local import LocalStore
 
@@ -139,13 +144,57 @@ def test_full_disk_at_the_start_of_a_resumed_run_costs_nothing(monkeypatch, sour
     before = all_bytes(out)
     with monkeypatch.context() as patch:
 
-        def full(**_):
-            raise OSError(errno.ENOSPC, "No space left on device")
+        class Full(type(tmp_path)):
+            def mkdir(self, *_, **__):
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-        patch.setattr(run.tempfile, "TemporaryDirectory", full)
+        def choose(work_folder, _tmp):
+            return Full(work_folder.absolute() / "full")
+
+        patch.setattr(temporary, "choose_temporary_folder", choose)
         with pytest.raises(StorageError, match="No space left on device; make room there"):
             ngcore.convert(source, out, resume=True, **OPTIONS)
     assert all_bytes(out) == before
+
+
+def kill_at_work(source, out, tmp, *options):
+    """Kill a conversion at its first shard, while its temporary files are there."""
+    code = """
+import os, signal, sys
+from ngcore.cli import run
+from ngcore.storage.local import LocalStore
+put_parts = LocalStore.put_parts
+def kill(self, name, parts):
+    if name.endswith(".shard"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    put_parts(self, name, parts)
+LocalStore.put_parts = kill
+run(sys.argv[1:])
+"""
+    arguments = ["convert", source, out, "--tmp", tmp, "--resolution", "8,8,8", "--chunk-size"]
+    arguments += ["16", "--no-fsync", *options]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize("again", ["resume", "overwrite"])
+def test_what_a_killed_run_left_in_another_folder_goes_with_the_next_one(tmp_path, again):
+    source, out, tmp = tmp_path / "voxels.nii.gz", tmp_path / "out", tmp_path / "tmp"
+    voxels = np.random.default_rng(0).integers(0, 255, (90, 80, 30, 2), np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), source)
+    tmp.mkdir()
+    (tmp / ".ngcore-of-somebody-else").mkdir()
+    kill_at_work(source, out, tmp)
+    left = [path.name for path in tmp.glob(".ngcore-*/*")]
+    assert "source" in left  # unpacked, as channels lie one after another in it
+    # A copy of the folder must not touch what the original may still work with.
+    shutil.copytree(out, tmp_path / "copy")
+    ngcore.convert(source, tmp_path / "copy", **OPTIONS, **{again: True})
+    assert [path.name for path in tmp.glob(".ngcore-*/*")] == left
+    ngcore.convert(source, out, **OPTIONS, **{again: True})
+    assert [path.name for path in tmp.iterdir()] == [".ngcore-of-somebody-else"]
+    assert all_bytes(out) == all_bytes(tmp_path / "copy")
 
 
 def test_resume_with_another_source_is_refused_by_name(monkeypatch, source, tmp_path):

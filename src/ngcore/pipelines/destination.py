@@ -13,20 +13,20 @@ import json
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from ngcore.errors import DestinationError, FormatError, InputError, StorageError
-from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.pipelines.journal import JOURNAL, PLAN, Journal, read_plan
+from ngcore.formats.info import VolumeInfo
+from ngcore.pipelines.journal import JOURNAL, PLAN, WORK_FOLDER, Journal, read_plan
 from ngcore.pipelines.provenance import is_same_work
-from ngcore.storage.local import TEMPORARY_SUFFIX, WRONG_FOLDER, LocalStore
+from ngcore.pipelines.removal import remove_temporary_files, remove_volume_files
+from ngcore.storage.file_lock import is_at, lock_file
+from ngcore.storage.local import WRONG_FOLDER, LocalStore
 from ngcore.storage.sync import sync_folder, sync_path
 
-WORK_FOLDER = ".ngcore"
 _LOCK = f"{WORK_FOLDER}/lock"
 _SIDE_FILES = ("transform.json", "provenance")
 
@@ -148,7 +148,7 @@ class Destination:
             except FileNotFoundError:
                 continue  # a process that finished has just removed the folder
             try:
-                is_locked = _lock_file(lock)
+                is_locked = lock_file(lock)
             except OSError as error:
                 logger.warning(
                     "%s can't be locked (%s): see to it that nobody else writes to it",
@@ -162,7 +162,7 @@ class Destination:
                     f"{self.path} is in use by another ngcore; wait for it, or choose another "
                     "folder"
                 )
-            if _is_at(lock, path):
+            if is_at(lock, path):
                 self._lock = lock
                 return
             lock.close()
@@ -224,7 +224,7 @@ class Destination:
         whole_plan = {**plan, "info": json.loads(info.to_json())}
         if self._resume and self._goes_on(journal, whole_plan):
             self._is_resumed = True
-            _remove_temporary_files(self.path, info)
+            remove_temporary_files(self.path, info)
         else:
             self._clear(journal, whole_plan, fsync=fsync)
             journal.begin(whole_plan)
@@ -252,7 +252,7 @@ class Destination:
             sync_path(self.path)
         for info in old:
             remove_volume_files(self.path, info)
-            _remove_temporary_files(self.path, info)
+            remove_temporary_files(self.path, info)
         for name in (*_SIDE_FILES, JOURNAL):
             store.delete(name)
         if fsync:
@@ -283,7 +283,7 @@ class Destination:
     def remove_temporary_files(self) -> None:
         """Remove what processes that are gone left half-written; nobody writes any more."""
         assert self._info is not None
-        _remove_temporary_files(self.path, self._info)
+        remove_temporary_files(self.path, self._info)
 
     def finish(
         self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None = None
@@ -331,70 +331,6 @@ class Destination:
                 self.path.rmdir()
 
 
-def remove_volume_files(path: Path, info: VolumeInfo) -> None:
-    """Remove the chunks and shards that `info` names, and the folders this empties.
-
-    Files that are no chunk or shard of it stay, and so do meshes, skeletons and properties.
-
-    Raises
-    ------
-    DestinationError
-        If a file can't be removed.
-    """
-    try:
-        _remove_chunk_files(path, info)
-    except OSError as error:
-        raise DestinationError(
-            f"{error.filename} can't be removed: {error.strerror}; make it writable, or choose "
-            "another folder"
-        ) from error
-
-
-def _remove_chunk_files(path: Path, info: VolumeInfo) -> None:
-    for scale in info.scales:
-        folder = path / scale.key
-        if not folder.is_dir() or path.resolve() not in folder.resolve().parents:
-            continue  # a key may lead out of the volume's folder: what lies there is not ours
-        for parent, _, names in os.walk(folder, topdown=False):
-            prefix = Path(parent).relative_to(folder).as_posix()
-            for name in names:
-                full = name if prefix == "." else f"{prefix}/{name}"
-                if _is_chunk_file(scale, full):
-                    (Path(parent) / name).unlink()
-            with contextlib.suppress(OSError):
-                Path(parent).rmdir()
-        with contextlib.suppress(OSError):
-            # A key may have several parts; the folders above it go when nothing else is in them.
-            for above in folder.parents:
-                if above == path:
-                    break
-                above.rmdir()
-
-
-def _remove_temporary_files(path: Path, info: VolumeInfo) -> None:
-    """Remove what a run that was killed left half-written."""
-    for entry in (path / WORK_FOLDER).iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-    folders = [path, path / WORK_FOLDER, *(path / scale.key for scale in info.scales)]
-    for folder in folders:
-        for parent, _, names in os.walk(folder):
-            for name in names:
-                if name.endswith(TEMPORARY_SUFFIX):
-                    (Path(parent) / name).unlink()
-            if folder in (path, path / WORK_FOLDER):
-                break
-
-
-def _is_chunk_file(scale: ScaleInfo, name: str) -> bool:
-    if name.endswith(TEMPORARY_SUFFIX):
-        return True
-    plain = name.removesuffix(".gz")
-    if scale.sharding is not None:
-        return name.endswith(".shard") and "/" not in name
-    return scale.grid.cell_of_name(plain) is not None
-
-
 def refuse_overlap(dest: Path, source: Path, what: str) -> None:
     """Refuse a destination that is the source, lies in it or holds it.
 
@@ -408,35 +344,3 @@ def refuse_overlap(dest: Path, source: Path, what: str) -> None:
         raise DestinationError(
             f"{what} {dest} would touch the source {source}; choose another folder"
         )
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Whether a path still names an open file, which another process may have removed."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock_file(file: BinaryIO) -> bool:
-        """Take the lock that ends with the process; False if another process has it."""
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock_file(file: BinaryIO) -> bool:
-        """Take the lock that ends with the process; False if another process has it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

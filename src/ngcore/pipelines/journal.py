@@ -23,8 +23,9 @@ from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
 from ngcore.storage.sync import sync_folder
 
-PLAN = ".ngcore/plan.json"
-JOURNAL = ".ngcore/journal"
+WORK_FOLDER = ".ngcore"
+PLAN = f"{WORK_FOLDER}/plan.json"
+JOURNAL = f"{WORK_FOLDER}/journal"
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
 

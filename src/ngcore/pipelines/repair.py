@@ -29,8 +29,8 @@ from ngcore.pipelines.checks.findings import Findings
 from ngcore.pipelines.checks.scale import Context
 from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
-from ngcore.pipelines.destination import WORK_FOLDER, Destination, refuse_overlap
-from ngcore.pipelines.journal import read_plan
+from ngcore.pipelines.destination import Destination, refuse_overlap
+from ngcore.pipelines.journal import WORK_FOLDER, read_plan
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
 from ngcore.pipelines.mending.files import copy_file

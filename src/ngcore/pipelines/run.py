@@ -1,7 +1,6 @@
 """A conversion while it runs: from the source's planes to chunks in their files."""
 
 import math
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ngcore.errors import InputError, StorageError
 from ngcore.execution.threads import ThreadPool
 from ngcore.pipelines.band import walk_band
 from ngcore.pipelines.journal import Journal
@@ -19,9 +17,9 @@ from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.plan import Pass
 from ngcore.pipelines.prepare import Conversion, shard_memory
 from ngcore.pipelines.sink import ChunkSink
+from ngcore.pipelines.temporary import temporary_folder
 from ngcore.readers.base import Source
 from ngcore.storage import LocalStore
-from ngcore.storage.local import WRONG_FOLDER
 from ngcore.values import Counts
 
 Progress = Callable[[int, int], None]
@@ -84,7 +82,7 @@ class Run:
         self._info = conversion.info
         self._source = source
         self._options = options
-        self._tmp = Path(options.tmp) if options.tmp is not None else work_folder
+        self._tmp = work_folder
         self._store = store
         self._journal = journal
         self._progress = progress
@@ -100,8 +98,7 @@ class Run:
         """Write every chunk of every scale."""
         journal = self._journal
         is_resumed = journal is not None and journal.is_resumed
-        with _temporary_folder(self._tmp) as tmp:
-            self._tmp = Path(tmp)
+        with temporary_folder(self._tmp, self._options.tmp) as self._tmp:
             sink = ChunkSink(
                 self._info,
                 range(int(self._first_is_written), len(self._info.scales)),
@@ -175,19 +172,3 @@ class Run:
             self._voxels_done += voxels
             if self._progress is not None:
                 self._progress(self._voxels_done, self._voxels_total)
-
-
-def _temporary_folder(parent: Path) -> "tempfile.TemporaryDirectory[str]":
-    try:
-        return tempfile.TemporaryDirectory(
-            prefix=".ngcore-", dir=parent, ignore_cleanup_errors=True
-        )
-    except OSError as error:
-        if error.errno not in WRONG_FOLDER:
-            raise StorageError(
-                f"{parent} can't hold temporary files: {error.strerror}; make room there, or pass "
-                "--tmp DIR"
-            ) from error
-        raise InputError(
-            f"{parent} can't hold temporary files: {error.strerror}; pass --tmp DIR that can"
-        ) from error

@@ -7,7 +7,6 @@ The volume's lock, its journal and its `info` are the coordinator's alone; see
 import math
 import pickle
 import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
@@ -28,6 +27,7 @@ from ngcore.pipelines.spread_memory import (
     memory_of_items,
     processes_here,
 )
+from ngcore.pipelines.temporary import choose_temporary_folder, make_temporary_folder
 from ngcore.pipelines.work_item import Assignment, carry_out_item, check_worker
 from ngcore.readers.base import Source
 from ngcore.values import Counts
@@ -76,13 +76,9 @@ class SpreadRun:
         self._executor = executor
         self._dest = dest.absolute()
         self._progress = progress
-        parent = Path(options.tmp) if options.tmp is not None else work_folder
-        try:
-            self._tmp = Path(tempfile.mkdtemp(prefix=".ngcore-", dir=parent.absolute()))
-        except OSError as error:
-            raise InputError(
-                f"{parent} can't hold temporary files: {error.strerror}; pass --tmp DIR that can"
-            ) from error
+        self._work_folder = work_folder
+        self._tmp = choose_temporary_folder(work_folder, options.tmp)
+        make_temporary_folder(self._tmp, work_folder)
 
     def __enter__(self) -> "SpreadRun":
         return self
@@ -113,8 +109,8 @@ class SpreadRun:
         journal : Journal
             Knows the files of an earlier run that need not be made again, and notes the new ones.
         """
-        # A resumed run clears away what the one before left, this folder with it.
-        self._tmp.mkdir(mode=0o700, exist_ok=True)
+        # A run that begins clears away what the one before left, this folder with it.
+        make_temporary_folder(self._tmp, self._work_folder)
         trust = journal.trust
         if self._syncs:
             journal.trust_journal_only()

@@ -8,7 +8,7 @@ from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.formats.info import ScaleInfo, VolumeInfo, info_warnings
 from ngcore.formats.json_members import dump, parse_object
 from ngcore.pipelines.checks.files import read_limited
-from ngcore.pipelines.destination import WORK_FOLDER
+from ngcore.pipelines.journal import WORK_FOLDER
 from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ngcore.errors import FormatError, StorageError
 from ngcore.formats.digest import ALGORITHM
 from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.pipelines.checks.files import read_limited
-from ngcore.pipelines.destination import WORK_FOLDER
+from ngcore.pipelines.journal import WORK_FOLDER
 from ngcore.pipelines.provenance import TASK, last_method
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from ngcore import volume
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.pipelines.convert import warn_of
-from ngcore.pipelines.destination import remove_volume_files
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import Conversion
+from ngcore.pipelines.removal import remove_volume_files
 from ngcore.pipelines.run import Progress, Run
 from ngcore.readers.base import Source
 from ngcore.storage import LocalStore, ReadableStore, Store

@@ -26,10 +26,10 @@ from ngcore.pipelines.classic.folder import (
     writing_options,
 )
 from ngcore.pipelines.convert import warn_of
-from ngcore.pipelines.destination import remove_volume_files
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import shard_memory
 from ngcore.pipelines.provenance import record_step
+from ngcore.pipelines.removal import remove_volume_files
 from ngcore.pipelines.run import Progress
 from ngcore.storage import ChunkWriter, LocalStore, create_chunks, open_chunks
 from ngcore.values import Counts, ValueMapping

@@ -1,0 +1,77 @@
+"""What a volume, or a run that was killed, has in a folder, removed; what is not theirs stays."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from ngcore.errors import DestinationError
+from ngcore.formats.info import ScaleInfo, VolumeInfo
+from ngcore.pipelines.journal import WORK_FOLDER
+from ngcore.pipelines.temporary import remove_left_behind
+from ngcore.storage.local import TEMPORARY_SUFFIX
+
+
+def remove_volume_files(path: Path, info: VolumeInfo) -> None:
+    """Remove the chunks and shards that `info` names, and the folders this empties.
+
+    Files that are no chunk or shard of it stay, and so do meshes, skeletons and properties.
+
+    Raises
+    ------
+    DestinationError
+        If a file can't be removed.
+    """
+    try:
+        _remove_chunk_files(path, info)
+    except OSError as error:
+        raise DestinationError(
+            f"{error.filename} can't be removed: {error.strerror}; make it writable, or choose "
+            "another folder"
+        ) from error
+
+
+def _remove_chunk_files(path: Path, info: VolumeInfo) -> None:
+    for scale in info.scales:
+        folder = path / scale.key
+        if not folder.is_dir() or path.resolve() not in folder.resolve().parents:
+            continue  # a key may lead out of the volume's folder: what lies there is not ours
+        for parent, _, names in os.walk(folder, topdown=False):
+            prefix = Path(parent).relative_to(folder).as_posix()
+            for name in names:
+                full = name if prefix == "." else f"{prefix}/{name}"
+                if _is_chunk_file(scale, full):
+                    (Path(parent) / name).unlink()
+            with contextlib.suppress(OSError):
+                Path(parent).rmdir()
+        with contextlib.suppress(OSError):
+            # A key may have several parts; the folders above it go when nothing else is in them.
+            for above in folder.parents:
+                if above == path:
+                    break
+                above.rmdir()
+
+
+def remove_temporary_files(path: Path, info: VolumeInfo) -> None:
+    """Remove what a run that was killed left half-written."""
+    remove_left_behind(path / WORK_FOLDER)
+    for entry in (path / WORK_FOLDER).iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+    folders = [path, path / WORK_FOLDER, *(path / scale.key for scale in info.scales)]
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                if name.endswith(TEMPORARY_SUFFIX):
+                    (Path(parent) / name).unlink()
+            if folder in (path, path / WORK_FOLDER):
+                break
+
+
+def _is_chunk_file(scale: ScaleInfo, name: str) -> bool:
+    if name.endswith(TEMPORARY_SUFFIX):
+        return True
+    plain = name.removesuffix(".gz")
+    if scale.sharding is not None:
+        return name.endswith(".shard") and "/" not in name
+    return scale.grid.cell_of_name(plain) is not None

@@ -1,0 +1,92 @@
+"""The folder for temporary files of one run, and what a run that was killed left of it elsewhere.
+
+Such a folder is in the volume's own hidden folder, which goes with the run that ends, or where
+`--tmp` says. One that lies elsewhere is noted in the hidden folder before it is made, so that the
+next run on the same volume finds it. Its name holds a hash of the volume's path: a copy of an
+unfinished volume has the note too, but must not touch what the original still works with.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+
+from ngcore.errors import InputError, StorageError
+from ngcore.storage.local import WRONG_FOLDER
+
+_NOTE = "temporary"
+
+
+@contextmanager
+def temporary_folder(work_folder: Path, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Make the folder of a run for the time of a `with` block.
+
+    Parameters and errors are those of `choose_temporary_folder` and `make_temporary_folder`.
+    """
+    folder = choose_temporary_folder(work_folder, tmp)
+    make_temporary_folder(folder, work_folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def choose_temporary_folder(work_folder: Path, tmp: str | os.PathLike[str] | None) -> Path:
+    """Return the absolute path of a new folder for the temporary files of a run.
+
+    Parameters
+    ----------
+    work_folder : Path
+        The volume's hidden folder, or another that is there.
+    tmp : path or None
+        Where it is to be instead.
+    """
+    parent = work_folder if tmp is None else Path(tmp)
+    return parent.absolute() / f"{_prefix(work_folder)}{os.urandom(6).hex()}"
+
+
+def make_temporary_folder(folder: Path, work_folder: Path) -> None:
+    """Make a folder that was chosen, unless it is there; nobody else may read what lies in it.
+
+    Raises
+    ------
+    InputError
+        If its parent can't hold it.
+    StorageError
+        If the disk is full, or failed.
+    """
+    try:
+        if folder.parent != work_folder.absolute():
+            with (work_folder / _NOTE).open("ab") as note:
+                note.write(os.fsencode(folder) + b"\0")
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        what = f"{folder.parent} can't hold temporary files: {error.strerror}"
+        if error.errno not in WRONG_FOLDER:
+            raise StorageError(f"{what}; make room there, or pass --tmp DIR") from error
+        raise InputError(f"{what}; pass --tmp DIR that can") from error
+
+
+def remove_left_behind(work_folder: Path) -> None:
+    """Remove the noted folders of runs that are gone; call it with the volume locked.
+
+    A folder that can't be removed stays: it harms nothing but the room it takes.
+    """
+    note = work_folder / _NOTE
+    try:
+        noted = note.read_bytes()
+    except FileNotFoundError:
+        return
+    prefix = _prefix(work_folder)
+    for name in noted.split(b"\0")[:-1]:  # a last name without an end was cut off
+        folder = Path(os.fsdecode(name))
+        if folder.is_absolute() and folder.name.startswith(prefix) and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+    note.unlink()
+
+
+def _prefix(work_folder: Path) -> str:
+    path = os.fsencode(work_folder.resolve())
+    return f".ngcore-{blake2b(path, digest_size=6).hexdigest()}-"
