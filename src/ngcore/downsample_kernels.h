@@ -17,7 +17,7 @@ typedef struct {
     Splitters split;
 } NAME(Workspace);
 
-/* Rows of cells of one row each are so short that their set-up is what costs: they are laid end to
+/* Rows of cells of one row each are so short that their set-up is what costs: they are taken end to
  * end, up to so many voxels. */
 #define BATCH_VOXELS 2048
 
@@ -149,10 +149,13 @@ static int NAME(reduce_batch)(const Downsampling *job, NAME(Workspace) *work, co
 {
     const ptrdiff_t length = whole * job->factors[0];
     ptrdiff_t i;
-    for (i = 0; i < rows; i++)
-        memcpy(work->batch + i * length, row + i * job->strides[1],
-               (size_t)length * sizeof(VOXEL));
-    work->rows[0] = work->batch;
+    work->rows[0] = (const VOXEL *)row;
+    if (job->strides[1] != length * (ptrdiff_t)sizeof(VOXEL)) { /* else they lie end to end */
+        for (i = 0; i < rows; i++)
+            memcpy(work->batch + i * length, row + i * job->strides[1],
+                   (size_t)length * sizeof(VOXEL));
+        work->rows[0] = work->batch;
+    }
     return NAME(reduce_whole_row)(job, work, 1, rows * whole, work->batch_result) == rows * whole;
 }
 
@@ -164,6 +167,7 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
     const ptrdiff_t leading = job->first[0] > 0;
     const ptrdiff_t whole = (width + job->first[0]) / job->factors[0] - leading;
     const ptrdiff_t skipped = whole > 0 ? leading * job->factors[0] - job->first[0] : 0;
+    const int prefetches = job->factors[1] * job->factors[2] > 1; /* other rows are read in batches */
     ptrdiff_t x, y, z, at_y, at_z, channel, y_start, y_stop, z_start, z_stop, in_batch = 0;
     NAME(Workspace) work;
     if (!NAME(make_workspace)(job, outside, &work)) {
@@ -205,12 +209,9 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
                     for (x = 0; x < width; x++)
                         copy[x] = *(const VOXEL *)(row + x * job->strides[0]);
                     voxels = copy;
-                } else {
-                    /* Rows are too short for the processor to see a stream in them: ask for those
-                     * of the cells after the next. Worth up to twice the speed. */
-                    const char *next = row + 2 * job->factors[1] * job->strides[1];
-                    for (x = 0; x < width * (ptrdiff_t)sizeof(VOXEL); x += 64)
-                        NGCORE_PREFETCH(next + x);
+                } else if (prefetches) {
+                    prefetch(row + 2 * job->factors[1] * job->strides[1],
+                             width * (ptrdiff_t)sizeof(VOXEL));
                 }
                 work.rows[count++] = voxels + skipped;
             }
