@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -132,6 +134,47 @@ def test_average_of_extreme_64_bit_values_does_not_overflow(dtype, factors):
     for value in (limits.min, limits.max, limits.max - 1):
         array = np.full((14, 12, 10), value, dtype)
         assert (downsample(array, factors) == value).all()
+
+
+@settings(max_examples=amount(40, 5000), deadline=None)
+@given(data=st.data())
+def test_average_of_64_bit_values_next_to_a_tie_rounds_as_exact_arithmetic_does(data):
+    """Sums as near to a tie, and to a whole mean, as they come, at the ends of the type too."""
+    limits = np.iinfo(data.draw(st.sampled_from(["uint64", "int64"])))
+    factors = data.draw(
+        st.one_of(
+            st.tuples(*[st.integers(1, 9)] * 3),
+            st.tuples(st.integers(1, 300), st.integers(1, 3), st.just(1)),
+            st.sampled_from([(64, 64, 64), (61, 64, 67), (63, 65, 64), (65, 64, 64)]),
+        )
+    )
+    voxels = int(np.prod(factors))
+    cells = []
+    for _ in range(data.draw(st.sampled_from([1, 5])) if voxels < 1000 else 1):
+        mean = data.draw(
+            st.one_of(
+                st.sampled_from([limits.min, limits.max - 1, 0, 2**32 - 1, 2**52]),
+                st.integers(limits.min, limits.max - 1),
+            )
+        )
+        above = data.draw(
+            st.one_of(
+                st.integers(0, voxels),
+                st.integers(-2, 2).map(lambda more: min(max(voxels // 2 + more, 0), voxels)),
+            )
+        )
+        cell = np.full(voxels, mean, limits.dtype)
+        cell[:above] += 1
+        spread = data.draw(st.integers(0, min(mean - limits.min, limits.max - 1 - mean)))
+        cell[: voxels // 2] -= limits.dtype.type(spread)
+        cell[voxels - voxels // 2 :] += limits.dtype.type(spread)
+        np.random.default_rng(above).shuffle(cell)
+        cells.append(cell.reshape(factors, order="F"))
+    array = np.asfortranarray(np.concatenate(cells))
+    result = downsample(array, factors)
+    assert result.ravel().tolist() == [
+        round(Fraction(sum(cell.ravel().tolist()), voxels)) for cell in cells
+    ]
 
 
 @pytest.mark.parametrize(

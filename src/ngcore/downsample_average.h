@@ -1,7 +1,7 @@
 /* Averages of rows of whole cells, for voxels of type VOXEL. Included once per set of instructions.
  *
  * The rows of a cell are summed to one, then the voxels of each cell within it. Division is in
- * floating point where it rounds as exact arithmetic does, else in integers of 64 bits.
+ * floating point where it rounds as exact arithmetic does, else a shift.
  */
 
 #ifndef WIDE_SUM
@@ -160,61 +160,7 @@ DIVIDE_KERNEL(totals, TOTAL)
 #undef SHIFT_KERNEL
 #undef DIVIDE_KERNEL
 #else /* WIDE_SUM */
-/* Sum voxels of the same x, split at bit `shift`: neither part can overflow. */
-static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t length, int shift,
-                           PART *NGCORE_RESTRICT high, PART *NGCORE_RESTRICT low)
-{
-    const uint64_t mask = ((uint64_t)1 << shift) - 1;
-    ptrdiff_t row, x;
-    for (x = 0; x < length; x++) {
-        const uint64_t bits = NAME(flip_sign)((uint64_t)rows[0][x]);
-        high[x] = bits >> shift;
-        low[x] = bits & mask;
-    }
-    for (row = 1; row < count; row++) {
-        const VOXEL *from = rows[row];
-        for (x = 0; x < length; x++) {
-            const uint64_t bits = NAME(flip_sign)((uint64_t)from[x]);
-            high[x] += bits >> shift;
-            low[x] += bits & mask;
-        }
-    }
-}
-
-/* Means of 2^k voxels, split at bit k: the high parts are the quotient already. */
-static inline void NAME(finish_shifted)(ptrdiff_t factor, const PART *NGCORE_RESTRICT high,
-                                        const PART *NGCORE_RESTRICT low, ptrdiff_t cells, int k,
-                                        VOXEL *NGCORE_RESTRICT to)
-{
-    const uint64_t almost_half = ((uint64_t)1 << k >> 1) - (k > 0), odd = k > 0;
-    ptrdiff_t i, x;
-    for (i = 0; i < cells; i++) {
-        uint64_t quotient = 0, rest = 0;
-        for (x = 0; x < factor; x++) {
-            quotient += high[i * factor + x];
-            rest += low[i * factor + x];
-        }
-        /* Bit k of the whole total is the last bit of the quotient. */
-        rest += almost_half + ((quotient + (rest >> k)) & odd);
-        to[i] = (VOXEL)NAME(flip_sign)(quotient + (rest >> k));
-    }
-}
-
-static inline void NAME(finish_means)(ptrdiff_t factor, const PART *NGCORE_RESTRICT high,
-                                      const PART *NGCORE_RESTRICT low, ptrdiff_t cells,
-                                      ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
-{
-    const Divider count = make_divider((uint64_t)voxels);
-    ptrdiff_t i, x;
-    for (i = 0; i < cells; i++) {
-        NAME(Total) total = {0};
-        for (x = 0; x < factor; x++) {
-            total.sum += high[i * factor + x];
-            total.low += low[i * factor + x];
-        }
-        to[i] = NAME(mean)(&total, count);
-    }
-}
+#include "downsample_wide.h"
 #endif
 
 /* ---- factor 2 ---- */
@@ -302,8 +248,8 @@ static ptrdiff_t NAME(average_pairs)(const VOXEL *const *rows, ptrdiff_t count, 
 static size_t NAME(average_scratch)(ptrdiff_t factor, ptrdiff_t cells)
 {
     const size_t length = (size_t)(cells * factor + ROW_SLACK);
-#ifdef WIDE_SUM /* parts of two halves */
-    return 2 * length * sizeof(PART);
+#ifdef WIDE_SUM /* parts and sums, of two halves */
+    return 2 * (length + (size_t)cells) * sizeof(PART);
 #else
     const size_t planes = (size_t)(smaller_of(factor, MAX_SPLIT) * (cells + ROW_SLACK));
     return (length + planes) * sizeof(PART) + (size_t)(cells + ROW_SLACK) * sizeof(uint64_t);
@@ -355,17 +301,12 @@ static void NAME(average_small_cells)(const Splitters *split, const VOXEL *const
 static void NAME(average_cells)(const Splitters *split, const VOXEL *const *rows, ptrdiff_t count,
                                 ptrdiff_t factor, ptrdiff_t cells, void *scratch, VOXEL *to)
 {
-    const ptrdiff_t length = cells * factor, voxels = factor * count;
-    const int k = exact_log2(voxels);
 #ifdef WIDE_SUM
-    PART *part = (PART *)scratch, *low = part + length;
-    NAME(sum_rows)(rows, count, length, k < 0 ? 32 : k, part, low);
-    if (k >= 0)
-        WITH_CONSTANT_FACTOR(finish_shifted, factor, part, low, cells, k, to);
-    else
-        WITH_CONSTANT_FACTOR(finish_means, factor, part, low, cells, voxels, to);
+    NAME(average_wide_cells)(rows, count, factor, cells, (PART *)scratch, to);
     (void)split;
 #else
+    const ptrdiff_t length = cells * factor, voxels = factor * count;
+    const int k = exact_log2(voxels);
     /* sums are at most 64 bits wide */
     PART *part = (PART *)((uint64_t *)scratch + cells + ROW_SLACK);
     NGCORE_ASSERT(count <= MAX_PART_ROWS && voxels <= MAX_TOTAL_VOXELS);

@@ -3,7 +3,7 @@
  * The rows of a cell are first reduced to one, voxel by voxel: loops over neighbours, which the
  * compiler turns into vectors. Then the voxels of each cell within that row are reduced: with AVX2
  * they are split into planes first (downsample_split.h), which makes loops over neighbours of this
- * too; else factors up to 4 are constants. So the cost per voxel read hardly depends on the factors.
+ * too; else factors up to 8 are constants. So the cost per voxel read hardly depends on the factors.
  */
 
 /* Call `function` with factor as a constant where it is small. */
@@ -14,6 +14,10 @@
         case 2: NAME(function)(2, __VA_ARGS__); break;                                            \
         case 3: NAME(function)(3, __VA_ARGS__); break;                                            \
         case 4: NAME(function)(4, __VA_ARGS__); break;                                            \
+        case 5: NAME(function)(5, __VA_ARGS__); break;                                            \
+        case 6: NAME(function)(6, __VA_ARGS__); break;                                            \
+        case 7: NAME(function)(7, __VA_ARGS__); break;                                            \
+        case 8: NAME(function)(8, __VA_ARGS__); break;                                            \
         default: NAME(function)(factor, __VA_ARGS__); break;                                      \
         }                                                                                         \
     } while (0)

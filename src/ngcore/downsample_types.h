@@ -93,8 +93,8 @@
 #define TYPE_NAME u64
 #define SUM uint64_t
 #define PART uint64_t
-#define MAX_PART_ROWS NO_LIMIT
-#define MAX_TOTAL_VOXELS NO_LIMIT
+#define MAX_PART_ROWS 262144
+#define MAX_TOTAL_VOXELS 262144
 #define SIGNED_KEY int64_t
 #define SHUFFLE_PAIRS
 
@@ -104,8 +104,8 @@
 #define TYPE_NAME i64
 #define SUM uint64_t
 #define PART uint64_t
-#define MAX_PART_ROWS NO_LIMIT
-#define MAX_TOTAL_VOXELS NO_LIMIT
+#define MAX_PART_ROWS 262144
+#define MAX_TOTAL_VOXELS 262144
 #define SIGNED_KEY int64_t
 #define SHUFFLE_PAIRS
 
