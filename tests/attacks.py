@@ -18,30 +18,30 @@ _MEBIBYTE = 1 << 20
 
 def huge_info(folder: Path) -> None:
     """An info of 2^60 voxels with one chunk."""
-    _write(folder, size=[2**20] * 3)
+    write_volume(folder, size=[2**20] * 3)
     (folder / "1_1_1" / "0-64_0-64_0-64").write_bytes(bytes(64**3))
 
 
 def info_of_half_a_milliard_chunks(folder: Path) -> None:
     """As many as are still noted one by one."""
-    _write(folder, size=[64 * 1024, 64 * 1024, 64 * 512])
+    write_volume(folder, size=[64 * 1024, 64 * 1024, 64 * 512])
     (folder / "1_1_1" / "0-64_0-64_0-64").write_bytes(bytes(64**3))
 
 
 def huge_sharded_info(folder: Path) -> None:
-    _write(folder, size=[2**20] * 3, sharding=_sharding())
+    write_volume(folder, size=[2**20] * 3, sharding=_sharding())
     (folder / "1_1_1" / "0.shard").write_bytes(bytes(16))
 
 
 def huge_hashed_info(folder: Path) -> None:
-    _write(folder, size=[2**20] * 3, sharding=_sharding(hash="murmurhash3_x86_128"))
+    write_volume(folder, size=[2**20] * 3, sharding=_sharding(hash="murmurhash3_x86_128"))
     (folder / "1_1_1" / "0.shard").write_bytes(bytes(16))
 
 
 def huge_chunk_of_labels(folder: Path) -> None:
     """A chunk of 2^45 voxels in a few bytes: one block, of one label."""
     side = 2**15
-    _write(
+    write_volume(
         folder,
         size=[side] * 3,
         chunk_sizes=[[side] * 3],
@@ -55,7 +55,7 @@ def huge_chunk_of_labels(folder: Path) -> None:
 
 def large_chunk_of_labels(folder: Path) -> None:
     """As many voxels as are decoded at all, in a few bytes each, many times."""
-    _write(
+    write_volume(
         folder,
         size=[224 * 20, 224, 224],
         chunk_sizes=[[224] * 3],
@@ -70,18 +70,18 @@ def large_chunk_of_labels(folder: Path) -> None:
 
 def bomb(folder: Path) -> None:
     """A gzipped chunk that decompresses to 500 times its size."""
-    _write(folder, size=[64] * 3)
+    write_volume(folder, size=[64] * 3)
     (folder / "1_1_1" / "0-64_0-64_0-64.gz").write_bytes(igzip.compress(bytes(128 * _MEBIBYTE)))
 
 
 def bomb_of_an_honest_size(folder: Path) -> None:
-    _write(folder, size=[448] * 3, chunk_sizes=[[448] * 3])
+    write_volume(folder, size=[448] * 3, chunk_sizes=[[448] * 3])
     (folder / "1_1_1" / "0-448_0-448_0-448.gz").write_bytes(igzip.compress(bytes(448**3)))
 
 
 def bomb_of_an_index(folder: Path) -> None:
     spec = _sharding(minishard_index_encoding="gzip")
-    _write(folder, size=[2**20] * 3, sharding=spec)
+    write_volume(folder, size=[2**20] * 3, sharding=spec)
     index = igzip.compress(bytes(128 * _MEBIBYTE))
     data = np.array([0, len(index)], "<u8").tobytes() + index
     (folder / "1_1_1" / "0.shard").write_bytes(data)
@@ -89,21 +89,21 @@ def bomb_of_an_index(folder: Path) -> None:
 
 def index_in_circles(folder: Path) -> None:
     """A million minishards that all point at the same large index, which is the shard index."""
-    _write(folder, size=[2**15] * 3, sharding=_sharding(minishard_bits=20))
+    write_volume(folder, size=[2**15] * 3, sharding=_sharding(minishard_bits=20))
     ranges = np.zeros((2**20, 2), "<u8")
     ranges[:, 1] = 24 * 1000
     (folder / "1_1_1" / "0.shard").write_bytes(ranges.tobytes() + bytes(24 * 1000))
 
 
 def index_of_a_huge_sparse_file(folder: Path) -> None:
-    _write(folder, size=[2**15] * 3, sharding=_sharding(minishard_bits=30))
+    write_volume(folder, size=[2**15] * 3, sharding=_sharding(minishard_bits=30))
     with (folder / "1_1_1" / "0.shard").open("wb") as file:
         file.truncate(17 << 30)
 
 
 def entries_that_overlap(folder: Path) -> None:
     """A million ids that all have the same two mebibytes."""
-    _write(folder, size=[2**15] * 3, sharding=_sharding(data_encoding="gzip"))
+    write_volume(folder, size=[2**15] * 3, sharding=_sharding(data_encoding="gzip"))
     count = 2**20
     size = 2 * _MEBIBYTE
     table = np.zeros((3, count), "<u8")
@@ -124,12 +124,12 @@ def large_info(folder: Path) -> None:
 
 
 def folder_in_circles(folder: Path) -> None:
-    _write(folder, size=[64] * 3)
+    write_volume(folder, size=[64] * 3)
     (folder / "1_1_1" / "again").symlink_to(folder / "1_1_1", target_is_directory=True)
 
 
 def file_without_end(folder: Path) -> None:
-    _write(folder, size=[64] * 3)
+    write_volume(folder, size=[64] * 3)
     (folder / "1_1_1" / "0-64_0-64_0-64").symlink_to("/dev/zero")
 
 
@@ -170,7 +170,8 @@ def _sharding(**members: Any) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, *, data_type: str = "uint8", **members: Any) -> None:
+def write_volume(folder: Path, *, data_type: str = "uint8", **members: Any) -> None:
+    """Write an info of one scale, and the folder of the scale."""
     scale = {
         "key": "1_1_1",
         "resolution": [1, 1, 1],

@@ -15,6 +15,7 @@ from ngcore.errors import DestinationError, StorageError
 from ngcore.pipelines import destination, temporary
 from ngcore.pipelines.journal import JOURNAL, PLAN
 from ngcore.storage.local import LocalStore
+from thorough import amount
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,7 @@ def kill_at_work(source, out, tmp, *options):
 import os, signal, sys
 from ngcore.cli import run
 from ngcore.storage.local import LocalStore
+from thorough import amount
 put_parts = LocalStore.put_parts
 def kill(self, name, parts):
     if name.endswith(".shard"):
@@ -178,7 +180,7 @@ run(sys.argv[1:])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-@pytest.mark.parametrize("again", ["resume", "overwrite"])
+@pytest.mark.parametrize("again", ["resume", "overwrite"][: amount(1, 2)])
 def test_what_a_killed_run_left_in_another_folder_goes_with_the_next_one(tmp_path, again):
     source, out, tmp = tmp_path / "voxels.nii.gz", tmp_path / "out", tmp_path / "tmp"
     voxels = np.random.default_rng(0).integers(0, 255, (90, 80, 30, 2), np.uint8)

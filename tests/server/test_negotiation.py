@@ -38,6 +38,15 @@ def test_range_outside_the_resource_is_refused(header):
         parse_range(header, 10)
 
 
+def test_range_of_thousands_of_digits_is_compared_as_any_other():
+    many = "9" * 5000
+    assert parse_range(f"bytes=2-{many}", 10) == ByteRange(2, 10)
+    assert parse_range(f"bytes=-{many}", 10) == ByteRange(0, 10)
+    assert parse_range(f"bytes={'0' * 5000}2-5", 10) == ByteRange(2, 6)
+    with pytest.raises(RangeNotSatisfiableError):
+        parse_range(f"bytes={many}-", 10)
+
+
 def test_no_range_of_an_empty_resource_can_be_satisfied():
     for header in ("bytes=0-", "bytes=-1", "bytes=0-0"):
         with pytest.raises(RangeNotSatisfiableError):

@@ -76,8 +76,9 @@ def test_labels_of_a_small_atlas_are_found_without_the_background(tmp_path):
     assert labels(array, tmp_path / "v") == (3, 2**63 + 1)
 
 
-def test_labels_of_a_large_atlas_are_not_selected(tmp_path):
-    array = np.arange(20 * 20 * 20, dtype=np.uint32).reshape(20, 20, 20)
+@pytest.mark.parametrize("step", [1, 2**30])
+def test_labels_of_a_large_atlas_are_not_selected(tmp_path, step):
+    array = step * np.arange(20 * 20 * 20, dtype=np.uint64).reshape(20, 20, 20)
     assert labels(array, tmp_path / "v") == ()
 
 

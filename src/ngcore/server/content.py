@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ngcore.server.negotiation import ByteRange
 
 BLOCK = 1 << 18
+MOST_UNPACKED = 1 << 30
+"""What a chunk or a mesh may unpack to; more is taken for an attack on the processor's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ def open_content(path: Path, *, unpacks: bool) -> Content:
         try:
             while block := file.read(BLOCK):
                 size += len(block)
+                if size > MOST_UNPACKED:
+                    raise FormatError(
+                        f"{path.name} unpacks to more than {MOST_UNPACKED} bytes; ask for it with "
+                        "Accept-Encoding: gzip, or convert the volume again with smaller chunks"
+                    )
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             message = f"{path.name} is not sound gzip ({error}); convert the volume again"
             raise FormatError(message) from error

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+_MOST_DIGITS = 20
+"""No file has a size of more digits."""
 _RANGE = re.compile(r"(\d*)-(\d*)", re.ASCII)
 
 
@@ -68,14 +70,20 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
         raise RangeNotSatisfiableError(header)
     first, last = match.groups()
     if first:
-        start = int(first)
-        stop = min(int(last) + 1, size) if last else size
+        start = _position(first)
+        stop = min(_position(last) + 1, size) if last else size
     else:
-        start = max(0, size - int(last))
+        start = max(0, size - _position(last))
         stop = size
     if start >= stop:
         raise RangeNotSatisfiableError(header)
     return ByteRange(start, stop)
+
+
+def _position(digits: str) -> int:
+    """Return a number of bytes; Python refuses to read numbers of thousands of digits."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def accepts_gzip(header: str | None) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from anyio import sleep, to_thread
+from anyio import CapacityLimiter, sleep, to_thread
 from starlette.exceptions import HTTPException
 from starlette.responses import (
     FileResponse,
@@ -72,6 +72,8 @@ class Site:
 
 def page_routes(site: Site) -> list[Route]:
     """Return the routes of a site's pages."""
+    # A look at a volume may take 200 MiB, and browsers ask for all pictures of a page at once.
+    one_at_a_time = CapacityLimiter(1)
 
     async def index(request: Request) -> Response:
         page = await to_thread.run_sync(index_page, site.volumes, _origin(request))
@@ -79,12 +81,15 @@ def page_routes(site: Site) -> list[Route]:
 
     async def open_in_viewer(request: Request) -> Response:
         names = request.query_params.getlist("volume")
-        url = await to_thread.run_sync(_open_url, site, names, _origin(request))
+        names = list(dict.fromkeys(names))  # each is looked at once, however often it is named
+        url = await to_thread.run_sync(
+            _open_url, site, names, _origin(request), limiter=one_at_a_time
+        )
         return RedirectResponse(url, headers={"Cache-Control": "no-store"})
 
     async def picture(request: Request) -> Response:
         name = request.query_params.get("volume", "")
-        png = await to_thread.run_sync(_picture, site, name)
+        png = await to_thread.run_sync(_picture, site, name, limiter=one_at_a_time)
         return Response(png, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
     async def client_page(_: Request) -> Response:

@@ -40,6 +40,8 @@ _THUMBNAIL_PIXELS = 96
 _THUMBNAIL_PLANE_VOXELS = 1 << 22
 # Labels below this are found by counting, which is much faster than sorting.
 _COUNTABLE = 1 << 20
+_MOST_CHUNK_BYTES = 1 << 27
+"""Of a chunk that is looked at: it is decoded whole."""
 
 
 def find_volumes(folder: Path) -> dict[str, Path]:
@@ -104,6 +106,7 @@ class _Samples:
         sizes = [math.prod(scale.shape) for scale in volume.scales]
         index = next((i for i, size in enumerate(sizes) if size <= voxels), len(sizes) - 1)
         self._scale = volume.scales[index]
+        _check_chunks(self._scale)
         self._grid = volume.info.scales[index].grid
         chunks = self._grid.count * math.prod(self._scale.chunk_size)
         self._step = 1 if sizes[index] <= voxels else math.ceil(chunks / max(voxels, 1))
@@ -175,14 +178,23 @@ def _labels(samples: _Samples) -> tuple[int, ...]:
     found: set[int] = set()
     for chunk in samples:
         labels = chunk.ravel(order="K")
-        if labels.size and int(labels.min()) >= 0 and int(labels.max()) < _COUNTABLE:
-            present = np.flatnonzero(np.bincount(labels.astype(np.int64, copy=False)))
-        else:
-            present = np.unique(labels)
-        found.update(present.tolist())
-        if len(found) > _SMALL_ATLAS + 1:
-            return ()
+        for start in range(0, labels.size, _COUNTABLE):
+            present = _distinct(labels[start : start + _COUNTABLE])
+            if present.size <= _SMALL_ATLAS + 1:
+                found.update(present.tolist())
+            if max(present.size, len(found)) > _SMALL_ATLAS + 1:
+                return ()
     return tuple(sorted(label for label in found if label > 0))
+
+
+def _distinct(labels: NDArray[Any]) -> NDArray[Any]:
+    if int(labels.min()) >= 0 and int(labels.max()) < _COUNTABLE:
+        return np.flatnonzero(np.bincount(labels.astype(np.int64, copy=False)))
+    # Not np.unique: NumPy 2.4 looks them up in a table of hashes, in which labels that are
+    # multiples of a large power of two collide, and each costs as much as all before it.
+    ordered = np.sort(labels)
+    distinct: NDArray[Any] = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    return distinct
 
 
 def thumbnail(path: Path) -> bytes:
@@ -213,7 +225,14 @@ def _picture_scale(volume: Volume) -> ScaleArray:
             break
     if math.prod(scale.shape) / min(scale.shape[:3]) > _THUMBNAIL_PLANE_VOXELS:
         raise InputError(f"the coarsest scale of {volume.store.location} is too large to look at")
+    _check_chunks(scale)
     return scale
+
+
+def _check_chunks(scale: ScaleArray) -> None:
+    voxels = math.prod(map(min, scale.chunk_size, scale.shape[:3])) * scale.shape[3]
+    if voxels * scale.dtype.itemsize > _MOST_CHUNK_BYTES:
+        raise InputError(f"the chunks of scale {scale.key} are too large to look at")
 
 
 def _canonical_slice(
@@ -232,13 +251,16 @@ def _canonical_slice(
             itertools.permutations(range(3)), key=lambda axes: weights[range(3), axes].sum()
         )
         signs = (int(np.sign(matrix[0, column])), int(np.sign(matrix[1, row])))
-    index: list[slice | int] = [slice(None)] * 4
+    # A few times the pixels of the picture are enough, and colours take 50 times their bytes.
+    steps = [max(1, length // (4 * _THUMBNAIL_PIXELS)) for length in scale.shape[:3]]
+    index: list[slice | int] = [*(slice(None, None, step) for step in steps), slice(None)]
     index[depth] = scale.shape[depth] // 2
     plane = scale[tuple(index)]
     if column > row:
         plane = plane.swapaxes(0, 1)
     plane = plane[:: signs[0], :: -signs[1]]
-    return plane, (scale.resolution[column], scale.resolution[row])
+    width, height = (scale.resolution[axis] * steps[axis] for axis in (column, row))
+    return plane, (width, height)
 
 
 def _greys(values: NDArray[np.generic], shown: ValueRange | None) -> NDArray[np.uint8]:
