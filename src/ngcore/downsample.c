@@ -37,7 +37,7 @@ static inline int exact_log2(ptrdiff_t n)
 typedef struct {
     int factor;
     size_t size; /* bytes of a voxel */
-    uint8_t shuffle[MAX_SPLIT][MAX_SPLIT][32], keep[MAX_SPLIT][MAX_SPLIT][32];
+    uint8_t shuffle[MAX_SPLIT][MAX_SPLIT][16]; /* of voxels of less than 4 bytes */
 } Splitter;
 typedef struct {
     Splitter voxels, parts;
