@@ -46,7 +46,9 @@ def dest(tmp_path_factory):
         "nested/-5-91/0-80/0-10.gz": gzip.compress(CHUNK, mtime=0),
         "s/0.shard": CHUNK * 40,
         "broken/0-1_0-1_0-1.gz": gzip.compress(CHUNK)[:-20],
-        "mesh/7": b'{"fragments": []}',
+        "mesh/7": b'{"fragments": ["a"]}',
+        "mesh/info": b'{"@type": "neuroglancer_legacy_mesh"}',
+        "multilod/info": b'{"@type": "neuroglancer_multilod_draco"}',
         "empty": b"",
         ".hidden": b"secret",
         "../secret": b"secret",
@@ -267,7 +269,15 @@ def test_broken_gz_is_an_error_for_those_who_need_it_unpacked(address):
 
 def test_manifest_without_suffix_is_found(address):
     response, body = ask(address, "/mesh/7:0")
+    assert (response.status, json.loads(body)) == (200, {"fragments": ["a"]})
+
+
+def test_label_without_a_mesh_has_an_empty_manifest_as_a_404_is_a_failure_to_the_client(address):
+    response, body = ask(address, "/mesh/8:0")
     assert (response.status, json.loads(body)) == (200, {"fragments": []})
+    assert response.headers["Content-Type"] == "application/json"
+    for path in ("/mesh/8", "/mesh/8:1", "/mesh/x:0", "/multilod/8:0", "/s/8:0", "/8:0"):
+        assert ask(address, path)[0].status == 404, path
 
 
 def test_slow_clients_do_not_block_others(address):

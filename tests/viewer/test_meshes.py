@@ -120,6 +120,7 @@ def test_a_cube_of_labels_and_its_surfaces_coincide(
     dest = neuroglancer.folder / name
     labels = np.zeros((22, 24, 26), np.int32)
     labels[tuple(map(slice, LOW, HIGH))] = 7
+    labels[0, 0, 0] = 9  # selected too, and without a mesh: the client must get ready all the same
     nibabel.save(nibabel.Nifti1Image(labels, affine), tmp_path / "cube_dseg.nii")
     ngcore.convert(
         tmp_path / "cube_dseg.nii", dest, voxel_offset=tuple(OFFSET.tolist()), fsync=False
@@ -142,6 +143,7 @@ def test_a_cube_of_labels_and_its_surfaces_coincide(
     for space in ("native", "world"):
         volumes = name_volumes([dest])
         state = state_of(volumes, {name: neuroglancer.source(name)}, space=space)
+        assert "9" in map(str, state["layers"][0]["segments"])
         vtk_url = f"vtk://{neuroglancer.origin}/{name}-{space}.vtk"
         state["layers"].append({"type": "mesh", "name": "vtk", "source": vtk_url})
         units_mm = np.array([scale[0] * 1e3 for scale in state["dimensions"].values()])

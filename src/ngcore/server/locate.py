@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ngcore.errors import FormatError
+from ngcore.formats.mesh_legacy import LEGACY_MESH_TYPE, mesh_info_type
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CHUNK = re.compile(r"(-?\d+--?\d+)_(-?\d+--?\d+)_(-?\d+--?\d+)", re.ASCII)
 _MANIFEST = re.compile(r"(\d+):0", re.ASCII)
+_MOST_MESH_INFO = 1 << 16
 _DRIVE = re.compile(r"[A-Za-z]:")
 _JSON_NAMES = frozenset({"info", "provenance"})
 # On Windows a colon in a file name opens an alternate data stream.
@@ -67,6 +71,19 @@ class FileTree:
             if (real := _regular_file_within(root, gzipped)) is not None:
                 return LocatedFile(real, True, _media_type(parts[-1]))
         return None
+
+    def is_label_without_mesh(self, url_path: str) -> bool:
+        """Whether a URL asks for the manifest of a label in a folder of legacy meshes."""
+        folder, _, name = url_path.rpartition("/")
+        if _MANIFEST.fullmatch(name) is None or self.find(url_path) is not None:
+            return False
+        info = self.find(f"{folder}/info")
+        if info is None or info.is_gzipped or info.path.stat().st_size > _MOST_MESH_INFO:
+            return False
+        try:
+            return mesh_info_type(info.path.read_bytes()) == LEGACY_MESH_TYPE
+        except FormatError:
+            return False
 
 
 def _is_servable_name(name: str) -> bool:
