@@ -109,7 +109,7 @@ def cli(ctx: click.Context) -> None:
     \b
     ngcore convert brain.nii.gz brain    every scale of a volume, ready to serve
     ngcore view brain                    look at it in Neuroglancer
-    """  # noqa: D301 - click wants the escape
+    """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -1,4 +1,4 @@
-"""Types of option values that more than one command takes."""
+"""Options, and types of their values, that more than one command takes."""
 
 from typing import Any
 
@@ -45,3 +45,31 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 RESOLUTION = Numbers(float, (3,), "X,Y,Z")
 WHOLE_VECTOR = Numbers(int, (3,), "X,Y,Z")
 CHUNK_SIZE = Numbers(int, (1, 3), "N|X,Y,Z")
+ENCODING = click.Choice(["raw", "png", "jpeg", "compressed_segmentation"])
+
+downsampling_option = click.option(
+    "--downsampling",
+    "--downscaling-method",
+    type=click.Choice(["average", "majority", "stride", "min", "max", "auto"]),
+    default="auto",
+    show_default=True,
+    help="auto: average for images, majority for segmentations.",
+)
+outside_value_option = click.option(
+    "--outside-value",
+    type=float,
+    metavar="V",
+    help="average: pad odd edges with V.  [default: average the voxels present]",
+)
+max_scales_option = click.option(
+    "--max-scales",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many scales at the most.  [default: until every axis fits in one chunk]",
+)
+fsync_option = click.option(
+    "--fsync/--no-fsync",
+    default=True,
+    show_default=True,
+    help="Survive power loss: sync the data before `info` is written.",
+)

@@ -34,7 +34,7 @@ def convert_chunks_to_jpeg(src: str, dest: str, **options: Any) -> None:
     Example:
       ngcore generate-scales-info info_fullres.json out --encoding jpeg
       ngcore convert-chunks-to-jpeg brain-chunks out
-    """  # noqa: D301 - click wants the escape
+    """
     _convert(src, dest, encoding="jpeg", **options)
 
 
@@ -49,7 +49,7 @@ def compress_segmentation_chunks(src: str, dest: str, **options: Any) -> None:
     Example:
       ngcore generate-scales-info info_fullres.json out --encoding compressed_segmentation
       ngcore compress-segmentation-chunks brain-chunks out
-    """  # noqa: D301 - click wants the escape
+    """
     _convert(src, dest, encoding="compressed_segmentation", **options)
 
 
@@ -66,7 +66,7 @@ def convert_chunks(src: str, dest: str, **options: Any) -> None:
     \b
     Example:
       ngcore convert-chunks brain-chunks out --copy-info --flat
-    """  # noqa: D301 - click wants the escape
+    """
     _convert(src, dest, **options)
 
 

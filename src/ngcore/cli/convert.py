@@ -4,7 +4,16 @@ from typing import Any
 
 import click
 
-from ngcore.cli._options import CHUNK_SIZE, RESOLUTION, WHOLE_VECTOR
+from ngcore.cli._options import (
+    CHUNK_SIZE,
+    ENCODING,
+    RESOLUTION,
+    WHOLE_VECTOR,
+    downsampling_option,
+    fsync_option,
+    max_scales_option,
+    outside_value_option,
+)
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._report import terminable
 from ngcore.cli._tables import print_plan
@@ -29,7 +38,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 )
 @click.option(
     "--encoding",
-    type=click.Choice(["raw", "png", "jpeg", "compressed_segmentation"]),
+    type=ENCODING,
     help="Chunk encoding.  [default: compressed_segmentation for segmentations of uint32 or "
     "uint64, else raw]",
 )
@@ -41,20 +50,8 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     type=CHUNK_SIZE,
     help="Voxels per chunk, for every scale.  [default: near-cubic in nm, about 64 cubed]",
 )
-@click.option(
-    "--downsampling",
-    "--downscaling-method",
-    type=click.Choice(["average", "majority", "stride", "min", "max", "auto"]),
-    default="auto",
-    show_default=True,
-    help="auto: average for images, majority for segmentations.",
-)
-@click.option(
-    "--max-scales",
-    type=click.IntRange(1),
-    metavar="N",
-    help="How many scales at the most.  [default: until every axis fits in one chunk]",
-)
+@downsampling_option
+@max_scales_option
 @click.option(
     "--sharding/--no-sharding",
     default=True,
@@ -111,12 +108,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     help="Reorder the axes on the way in, affine included, such as RAS.  [default: as stored]",
 )
 @click.option("--ignore-scaling", is_flag=True, help="Use stored values, not slope and intercept.")
-@click.option(
-    "--outside-value",
-    type=float,
-    metavar="V",
-    help="average: pad odd edges with V.  [default: average the voxels present]",
-)
+@outside_value_option
 @click.option(
     "--memory",
     default="1G",
@@ -137,12 +129,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     metavar="DIR",
     help="Where to put temporary files.  [default: hidden, in DEST]",
 )
-@click.option(
-    "--fsync/--no-fsync",
-    default=True,
-    show_default=True,
-    help="Survive power loss: sync the data before `info` is written.",
-)
+@fsync_option
 @click.option(
     "--dask",
     metavar="ADDRESS",
@@ -185,7 +172,7 @@ def convert(
     \b
     Example:
       ngcore convert sub-01_T1w.nii.gz sub-01_T1w
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.convert import convert as convert_volume
 
     if options["chunk_size"] is not None and len(options["chunk_size"]) == 1:

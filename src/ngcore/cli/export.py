@@ -26,7 +26,7 @@ def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
     \b
     Example:
       ngcore export brain brain_2mm.nii.gz --scale 1
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.export import export as export_volume
 
     with progress_bar("exporting") as progress:

@@ -14,7 +14,7 @@ def info(dest: str, *, as_json: bool) -> None:
     \b
     Example:
       ngcore info sub-01_T1w
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore import volume
 
     print_volume(volume.open(dest).info, as_json=as_json)

@@ -24,7 +24,7 @@ def labels(dest: str, table: str, *, measure: bool) -> None:
     \b
     Example:
       ngcore labels aseg $FREESURFER_HOME/FreeSurferColorLUT.txt --measure
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.labels import write_labels
 
     with progress_bar("counting labels") as progress:

@@ -111,7 +111,7 @@ def mesh_to_precomputed(
     \b
     Example:
       ngcore mesh-to-precomputed lh.pial.gii brain --mesh-name pial_left
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines import meshes
 
     meshes.mesh_to_precomputed(
@@ -154,7 +154,7 @@ def stl_to_precomputed(
     \b
     Example:
       ngcore stl-to-precomputed skull.stl brain --voxel-size 0.5
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines import meshes
 
     meshes.stl_to_precomputed(
@@ -181,7 +181,7 @@ def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) 
     \b
     Example:
       ngcore mesh-to-vtk lh.pial.gii lh.pial.vtk
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines import meshes
 
     meshes.mesh_to_vtk(mesh, out, coord_transform=coord_transform)
@@ -206,7 +206,7 @@ def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool) -> None:
     \b
     Example:
       ngcore link-mesh-fragments fragments.csv brain
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines import meshes
 
     meshes.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix)

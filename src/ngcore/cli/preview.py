@@ -24,7 +24,7 @@ def preview(dest: str, out: str, *, size: int) -> None:
     \b
     Example:
       ngcore preview brain brain.png
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.preview.middle_slices import preview as write_preview
 
     write_preview(dest, out, size=size)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ngcore.cli._options import ENCODING, downsampling_option, outside_value_option
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._steps import chunk_file_options, input_options, sharding_option, sharding_spec
 
@@ -21,23 +22,11 @@ from ngcore.cli._steps import chunk_file_options, input_options, sharding_option
 )
 @click.option(
     "--encoding",
-    type=click.Choice(["raw", "png", "jpeg", "compressed_segmentation"]),
+    type=ENCODING,
     help="Chunk encoding.  [default: that of `ngcore convert`]",
 )
-@click.option(
-    "--downsampling",
-    "--downscaling-method",
-    type=click.Choice(["average", "majority", "stride", "min", "max", "auto"]),
-    default="auto",
-    show_default=True,
-    help="auto: average for images, majority for segmentations.",
-)
-@click.option(
-    "--outside-value",
-    type=float,
-    metavar="V",
-    help="average: pad odd edges with V.  [default: average the voxels present]",
-)
+@downsampling_option
+@outside_value_option
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
 @input_options
 @sharding_option
@@ -58,7 +47,7 @@ def volume_to_precomputed_pyramid(
     \b
     Example:
       ngcore volume-to-precomputed-pyramid sub-01_T1w.nii.gz out
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.pyramid import volume_to_pyramid
 
     spec = sharding_spec(sharding, is_gzipped=not no_gzip)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ngcore.cli._options import fsync_option
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._report import FAULTS_FOUND, OK
 
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
     help="Decompress .gz files, for hosts that can't send Content-Encoding.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
-@click.option(
-    "--fsync/--no-fsync",
-    default=True,
-    show_default=True,
-    help="Survive power loss: sync the data before `info` is written.",
-)
+@fsync_option
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Threads.  [default: all cores]"
 )
@@ -43,7 +39,7 @@ def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any)
     \b
     Example:
       ngcore repair sub-01_T1w mended
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.repair import repair as repair_volume
 
     with progress_bar("repairing") as progress:

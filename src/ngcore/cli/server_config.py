@@ -35,7 +35,7 @@ def server_config(server: WebServer, dest: str, host: str, port: int) -> None:
     \b
     Example:
       ngcore server-config nginx brain --port 9000
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.server.web_servers import web_server_config
 
     click.echo(web_server_config(server, dest, host=host, port=port), nl=False)

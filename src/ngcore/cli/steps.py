@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from ngcore.cli._options import RESOLUTION
+from ngcore.cli._options import (
+    ENCODING,
+    RESOLUTION,
+    downsampling_option,
+    max_scales_option,
+    outside_value_option,
+)
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._steps import (
     alias,
@@ -69,7 +75,7 @@ def volume_to_raw_chunks(
       ngcore generate-scales-info out/info_fullres.json out
       ngcore volume-to-raw-chunks sub-01_T1w.nii.gz out
       ngcore compute-scales out
-    """  # noqa: D301 - click wants the escape
+    """
     spec = sharding_spec(sharding, is_gzipped=not no_gzip)
     if generate_info:
         from ngcore.pipelines.classic.fullres_info import generate_fullres_info
@@ -128,7 +134,7 @@ def slices_to_raw_chunks(
     Example:
       ngcore generate-scales-info info_fullres.json out
       ngcore slices-to-raw-chunks slices out --input-orientation RIA
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.classic.chunks_from_source import slices_to_raw_chunks as write_chunks
 
     with progress_bar("writing chunks") as progress:
@@ -146,12 +152,7 @@ def slices_to_raw_chunks(
     metavar="N",
     help="Side of a chunk of cubic voxels, a power of two; others hold about as many voxels.",
 )
-@click.option(
-    "--max-scales",
-    type=click.IntRange(1),
-    metavar="N",
-    help="How many scales at the most.  [default: until every axis fits in one chunk]",
-)
+@max_scales_option
 @click.option(
     "--type",
     type=click.Choice(["image", "segmentation"]),
@@ -159,7 +160,7 @@ def slices_to_raw_chunks(
 )
 @click.option(
     "--encoding",
-    type=click.Choice(["raw", "png", "jpeg", "compressed_segmentation"]),
+    type=ENCODING,
     help="Chunk encoding. compressed_segmentation makes narrower integers uint32.  "
     "[default: what FULLRES says, else raw]",
 )
@@ -171,7 +172,7 @@ def generate_scales_info(fullres: str, dest: str, **options: Any) -> None:
     \b
     Example:
       ngcore generate-scales-info info_fullres.json out --encoding jpeg
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.classic.scales_info import generate_scales_info as write_info
 
     write_info(fullres, dest, **options)
@@ -189,7 +190,7 @@ def scale_stats(dest: str, *, as_json: bool) -> None:
     \b
     Example:
       ngcore scale-stats brain
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.classic.scale_stats import scale_stats as count
 
     stats = count(dest)
@@ -206,20 +207,8 @@ def scale_stats(dest: str, *, as_json: bool) -> None:
 
 @click.command("compute-scales")
 @click.argument("dest", default=".")
-@click.option(
-    "--downsampling",
-    "--downscaling-method",
-    type=click.Choice(["average", "majority", "stride", "min", "max", "auto"]),
-    default="auto",
-    show_default=True,
-    help="auto: average for images, majority for segmentations.",
-)
-@click.option(
-    "--outside-value",
-    type=float,
-    metavar="V",
-    help="average: pad odd edges with V.  [default: average the voxels present]",
-)
+@downsampling_option
+@outside_value_option
 @chunk_file_options
 def compute_scales(dest: str, *, flat: bool, no_gzip: bool, **options: Any) -> None:
     """Write every coarser scale of DEST from the one before; DEST is the current folder.
@@ -227,7 +216,7 @@ def compute_scales(dest: str, *, flat: bool, no_gzip: bool, **options: Any) -> N
     \b
     Example:
       ngcore compute-scales brain-chunks
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.classic.compute_scales import compute_scales as compute
 
     with progress_bar("computing scales") as progress:

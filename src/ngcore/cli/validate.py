@@ -32,7 +32,7 @@ def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> N
     \b
     Example:
       ngcore validate sub-01_T1w
-    """  # noqa: D301 - click wants the escape
+    """
     from ngcore.pipelines.validate import validate as validate_volume
 
     with progress_bar("validating") as progress:

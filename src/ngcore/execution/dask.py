@@ -187,7 +187,7 @@ class ConnectedDask(DaskExecutor):
     Parameters
     ----------
     address : str
-        Such as ``tcp://10.0.0.1:8786``.
+        Such as ``tcp://scheduler.example:8786``.
     threads : int
         See `DaskExecutor`.
 
@@ -206,7 +206,7 @@ class ConnectedDask(DaskExecutor):
         if _ADDRESS.fullmatch(address) is None:
             raise InputError(
                 f"--dask must be local or the address of a Dask scheduler such as "
-                f"tcp://10.0.0.1:8786, got {address!r}"
+                f"tcp://scheduler.example:8786, got {address!r}"
             )
         with _one_line_warnings(address):
             try:

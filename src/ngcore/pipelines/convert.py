@@ -46,9 +46,10 @@ def convert(
         Called now and then with (voxels done, voxels in all).
     executor : str or distributed.Client, optional
         Who does the work: ``"local"`` starts Dask workers on this machine, an address such as
-        ``"tcp://10.0.0.1:8786"`` or a client names a Dask scheduler; default the threads of this
-        process. The bytes written are the same. `source` and `dest` must lie where all workers see
-        them; an array, and what can only be read in order, is unpacked to a temporary file first.
+        ``"tcp://scheduler.example:8786"`` or a client names a Dask scheduler; default the threads
+        of this process. The bytes written are the same. `source` and `dest` must lie where all
+        workers see them; an array, and what can only be read in order, is unpacked to a temporary
+        file first.
     **options
         The options of ``ngcore convert``, with underscores: `ConvertOptions` lists them.
 

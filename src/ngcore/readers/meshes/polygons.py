@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError
+from ngcore.readers.meshes.words import point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from ngcore.readers.meshes.words import Point
 
     Triangle = tuple[int, int, int]
 
@@ -48,7 +51,7 @@ def parse_obj(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
     FormatError
         If a vertex or face is malformed.
     """
-    vertices: list[tuple[float, float, float]] = []
+    vertices: list[Point] = []
     triangles: list[Triangle] = []
     # A backslash at the end of a line continues it.
     lines = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines()
@@ -56,8 +59,7 @@ def parse_obj(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
         words = line.split()
         try:
             if words and words[0] == b"v":
-                x, y, z = words[1:4]
-                vertices.append((float(x), float(y), float(z)))
+                vertices.append(point(words[1:4]))
             elif words and words[0] == b"f":
                 corners = [_obj_index(word.split(b"/", 1)[0], len(vertices)) for word in words[1:]]
                 triangles += _fan(corners)
@@ -108,8 +110,7 @@ def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
         vertices = []
         for line in lines[1 : 1 + vertex_count]:
             number, words = line
-            x, y, z = words[:3]
-            vertices.append((float(x), float(y), float(z)))
+            vertices.append(point(words[:3]))
         triangles: list[Triangle] = []
         for line in lines[1 + vertex_count :][:face_count]:
             number, words = line
@@ -145,7 +146,7 @@ def _fan(corners: Sequence[int]) -> list[Triangle]:
 
 
 def _arrays(
-    vertices: list[tuple[float, float, float]], triangles: list[Triangle]
+    vertices: list[Point], triangles: list[Triangle]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return (
         np.array(vertices, dtype=np.float64).reshape(-1, 3),

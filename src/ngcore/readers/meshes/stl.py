@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError
+from ngcore.readers.meshes.words import point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ngcore.readers.meshes.words import Point
 
 _COUNT_OFFSET, _HEADER_BYTES = 80, 84
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
@@ -58,7 +61,7 @@ def parse_stl(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
 
 
 def _text_corners(data: bytes, name: str) -> NDArray[np.float64]:
-    corners: list[tuple[float, float, float]] = []
+    corners: list[Point] = []
     loop_start: int | None = None
     last_word = b""
     for number, line in enumerate(data.splitlines(), start=1):
@@ -68,11 +71,10 @@ def _text_corners(data: bytes, name: str) -> NDArray[np.float64]:
         last_word = words[0].lower()
         try:
             if last_word == b"vertex" and loop_start is not None:
-                x, y, z = words[1:]
-                corners.append((float(x), float(y), float(z)))
+                corners.append(point(words[1:]))
                 continue
         except ValueError as error:
-            raise FormatError(f"{name!r}, line {number}: a vertex is three numbers") from error
+            raise FormatError(f"{name!r}, line {number}: {error}") from error
         if last_word == b"outer" and loop_start is None:
             loop_start = len(corners)
         elif last_word == b"endloop" and loop_start is not None:
