@@ -260,6 +260,47 @@ def test_bytes_do_not_depend_on_the_memory_there_is(case, log_bytes):
         assert all_bytes(folder / "bands") == all_bytes(folder / "whole")
 
 
+class ReadInOrder:
+    """An array that is no NumPy array: it is read front to back, whole planes at a time."""
+
+    def __init__(self, voxels):
+        self.voxels, self.shape, self.dtype = voxels, voxels.shape, voxels.dtype
+
+    def __getitem__(self, box):
+        return self.voxels[box]
+
+
+@settings(max_examples=amount(12, 300), deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 50)] * 3, st.sampled_from([1, 1, 2])),
+    order=st.sampled_from("FC"),
+    chunk_size=st.tuples(*[st.sampled_from([4, 6, 8, 16])] * 3),
+    offset=st.tuples(*[st.sampled_from([0, 0, 4, -2, 3])] * 3),
+    resolution=st.sampled_from([(8, 8, 8), (4, 4, 40), (5, 20, 7)]),
+    workers=st.integers(1, 4),
+)
+def test_sticks_give_the_bytes_of_whole_rows(
+    shape, order, chunk_size, offset, resolution, workers
+):
+    voxels = random_voxels(shape, "uint8").copy(order)
+    voxels[: shape[0] // 2] = 0
+    options = {
+        "type": "image",
+        "resolution": resolution,
+        "voxel_offset": offset,
+        "chunk_size": chunk_size,
+        "workers": workers,
+        "fsync": False,
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ngcore.convert(voxels, folder / "sticks", **options)
+        ngcore.convert(ReadInOrder(voxels), folder / "rows", **options)
+        sticks, rows = all_bytes(folder / "sticks"), all_bytes(folder / "rows")
+        del sticks["provenance"], rows["provenance"]  # which name the kind of array
+        assert sticks == rows
+
+
 def test_bands_of_several_passes_give_the_same_bytes(tmp_path):
     voxels = random_labels((200, 150, 90), np.uint32)
     options = {"type": "segmentation", "resolution": (8, 8, 8), "chunk_size": 16}

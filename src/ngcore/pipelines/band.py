@@ -10,7 +10,8 @@ from ngcore.formats.chunks import Box, ChunkGrid
 from ngcore.pipelines.plan import Level, Pass
 from ngcore.pipelines.prepare import BLOCK_BYTES, Conversion
 from ngcore.pipelines.sink import ChunkSink
-from ngcore.pipelines.walk import BandWalk, Voxels, empty_planes
+from ngcore.pipelines.walk import BandWalk
+from ngcore.pipelines.window import Voxels, empty_planes
 from ngcore.readers.base import Source
 from ngcore.values import Counts, ValueMapping
 
@@ -70,17 +71,22 @@ def walk_band(
         row_done=row_done,
     )
     mapping = conversion.mapping if step.first_scale == 0 else None
-    planes = _PlaneReader(source, levels[0], info.scales[step.first_scale].grid, mapping)
+    boxes = _BoxReader(source, levels[0], info.scales[step.first_scale].grid, mapping)
 
-    def read(start: int, stop: int, out: Voxels) -> None:
-        counts = planes.read(start, stop, out)
-        planes_read(math.prod(out.shape[:3]), counts)
+    def read(box: Box, out: Voxels) -> None:
+        counts = boxes.read(box, out)
+        planes_read(math.prod(box.shape), counts)
 
-    walk.run(read, part_planes=planes.part_planes, is_concurrent=source.is_random_access)
+    walk.run(
+        read,
+        part_planes=boxes.part_planes,
+        is_concurrent=source.is_random_access,
+        gives_boxes=not source.reads_whole_planes,
+    )
 
 
-class _PlaneReader:
-    """Reads planes of one band from a source as values of the volume.
+class _BoxReader:
+    """Reads boxes of one band from a source as values of the volume.
 
     Parameters
     ----------
@@ -98,42 +104,35 @@ class _PlaneReader:
     ) -> None:
         needed = level.needed
         self._source = source
-        self._needed = needed
         self._owned = _owned_box(level, grid)
         self._mapping = None if mapping is None or mapping.is_identity else mapping
         axis = source.stream_axis
-        self._origin = source.voxel_offset[axis]
-        ranges = needed.slices(source.voxel_offset)
-        others = [part for other, part in enumerate(ranges) if other != axis]
-        is_whole = all(
-            (part.start, part.stop) == (0, source.shape[other])
-            for other, part in enumerate(ranges)
-            if other != axis
-        )
-        self._window = None if is_whole else (others[0], others[1])
         plane = math.prod(needed.shape) // needed.shape[axis] * source.shape[3]
         plane_bytes = plane * source.dtype.itemsize
         self.part_planes = max(source.row_planes, BLOCK_BYTES // plane_bytes, 1)
 
-    def read(self, start: int, stop: int, out: Voxels) -> Counts:
-        """Fill `out` with planes [start, stop), global; return what happened to the values."""
-        first, last = start - self._origin, stop - self._origin
+    def read(self, box: Box, out: Voxels) -> Counts:
+        """Fill `out` with a box, global; return what happened to the values."""
         if self._mapping is None:
-            self._source.read(first, last, out, window=self._window)
+            self._read_stored(box, out)
             return Counts()
         stored = empty_planes(
             out.shape, self._source.dtype, self._source.stream_axis, self._source.memory_order
         )
-        self._source.read(first, last, stored, window=self._window)
+        self._read_stored(box, stored)
         counts = self._mapping.apply(stored, out)
-        return counts if counts == Counts() else self._own_counts(start, stop, stored, counts)
+        return counts if counts == Counts() else self._own_counts(box, stored, counts)
 
-    def _own_counts(self, start: int, stop: int, stored: Voxels, counts: Counts) -> Counts:
+    def _read_stored(self, box: Box, out: Voxels) -> None:
+        ranges, axis = box.slices(self._source.voxel_offset), self._source.stream_axis
+        lengths = self._source.shape
+        others = [other for other in range(3) if other != axis]
+        is_whole = all(ranges[other] == slice(0, lengths[other]) for other in others)
+        window = None if is_whole else (ranges[others[0]], ranges[others[1]])
+        self._source.read(ranges[axis].start, ranges[axis].stop, out, window=window)
+
+    def _own_counts(self, block: Box, stored: Voxels, counts: Counts) -> Counts:
         """Count the values of this band's own chunks; others count those beyond them."""
-        axis = self._source.stream_axis
-        first, last = list(self._needed.start), list(self._needed.stop)
-        first[axis], last[axis] = start, stop
-        block = Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
         own = block.intersection(self._owned)
         if own == block:
             return counts

@@ -10,7 +10,7 @@ import numpy as np
 from ngcore.errors import StorageError
 from ngcore.formats.chunks import Box
 from ngcore.formats.info import ScaleInfo
-from ngcore.pipelines.walk import Voxels, plane_order
+from ngcore.pipelines.window import Voxels, plane_order
 from ngcore.readers.base import SourceHeader, SuggestedType
 from ngcore.readers.raw import RawSource
 

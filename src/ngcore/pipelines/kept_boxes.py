@@ -11,7 +11,7 @@ import numpy as np
 from ngcore.errors import StorageError
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.pipelines.items import ItemGrid
-from ngcore.pipelines.walk import Voxels
+from ngcore.pipelines.window import Voxels
 from ngcore.readers.base import MemoryOrder, SourceHeader, SuggestedType, Window
 from ngcore.readers.raw import AxisOrder, RawSource, ReadableSource
 

@@ -12,7 +12,7 @@ from ngcore.formats.digest import ScaleDigest, digested
 from ngcore.formats.encodings import ChunkEncoding, make_encoding
 from ngcore.formats.info import VolumeInfo
 from ngcore.pipelines.options import ConvertOptions
-from ngcore.pipelines.walk import Voxels
+from ngcore.pipelines.window import Voxels
 from ngcore.storage import ChunkWriter, LocalStore, create_chunks
 
 

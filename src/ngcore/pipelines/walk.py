@@ -8,25 +8,31 @@ is read once and each chunk encoded once.
 
 Cells of a coarser scale lie on the global grid, so with an odd voxel offset a cell can straddle
 two rows of chunks. The planes of such a cell are carried over to the front of the next window.
+
+Where the source gives any box, and no cell straddles, the finest scale needs no window. It goes
+stick by stick: a stick is a part of a row that one thread reads, downsamples and encodes, in
+memory that is used again and again and is small enough for the processor's cache.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ngcore.downsampling import downsample
 from ngcore.execution.threads import URGENT, TaskGroup, ThreadPool
 from ngcore.formats.chunks import Box, ChunkGrid, Vec3
 from ngcore.pipelines.plan import Level, scaled_up
+from ngcore.pipelines.window import StickMemory, Voxels, Window, plane_order
 
-Voxels = NDArray[np.generic]
-ReadPlanes = Callable[[int, int, Voxels], None]
+ReadBox = Callable[[Box, Voxels], None]
 WriteChunk = Callable[[int, Vec3, Voxels], None]
+
+STICK_BYTES = 4 << 20
+"""How large sticks should be at least: shorter runs of a file cost more to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,40 +99,123 @@ class BandWalk:
         self._keep_last = keep_last
         self._first_is_written = first_is_written
         self._pool = pool
+        self._memory_order = memory_order
+        self._stick_memory = StickMemory()
         self._windows = [
-            _Window(level, grid, dtype, num_channels, stream_axis, memory_order, row_buffers)
+            Window(level, grid, dtype, num_channels, stream_axis, memory_order, row_buffers)
             for level, grid in zip(levels, grids, strict=True)
         ]
 
-    def run(self, read: ReadPlanes, *, part_planes: int, is_concurrent: bool) -> None:
+    def run(
+        self, read: ReadBox, *, part_planes: int, is_concurrent: bool, gives_boxes: bool
+    ) -> None:
         """Walk the band from end to end.
 
         Parameters
         ----------
         read : callable
-            Fills its third argument with planes [start, stop) of the finest level, in global
-            coordinates along the stream axis.
+            Fills its second argument with a box of the finest level, in global coordinates.
         part_planes : int
             How many planes to read at a time.
         is_concurrent : bool
             Read on the pool's threads, in any order; else one part after the other, here.
+        gives_boxes : bool
+            Whether `read` may be asked for less than the band's width, at no higher price.
         """
         finest = self._windows[0]
+        sticks = self._sticks() if gives_boxes and is_concurrent else []
         while finest.filled < finest.end:
             reads = TaskGroup()
-            for start in range(finest.filled, finest.row_stop, part_planes):
-                stop = min(finest.row_stop, start + part_planes)
-                task = partial(read, start, stop, finest.planes(start, stop))
-                if is_concurrent:
+            if sticks:
+                for first, stop in sticks:
+                    task = partial(self._walk_stick, read, part_planes, first, stop)
                     self._pool.submit(task, reads, urgency=URGENT)
-                else:
-                    task()
+            else:
+                for start in range(finest.filled, finest.row_stop, part_planes):
+                    box = finest.box(start, min(finest.row_stop, start + part_planes))
+                    task = partial(read, box, finest.voxels(box))
+                    if is_concurrent:
+                        self._pool.submit(task, reads, urgency=URGENT)
+                    else:
+                        task()
             self._pool.wait(reads)
             finest.filled = finest.row_stop
-            self._finish_row(0)
+            if sticks:
+                self._finish_sticks()
+            else:
+                self._finish_row(0)
             self._row_done()
         for window in self._windows:
             window.wait(self._pool)
+
+    def _sticks(self) -> list[tuple[int, int]]:
+        """Return where each stick of a row starts and stops, along the axis that rows are cut on.
+
+        Nowhere if the scales do not line up, or if there are fewer than threads: whole rows then
+        take no more memory and keep all of them busy.
+        """
+        if len(self._windows) < 2:
+            return []
+        fine, coarse = self._windows[:2]
+        cut = self._cut_axis
+        if not all(fine.cells_line_up(axis) for axis in (self._axis, cut)):
+            return []
+        if not coarse.holds_rows_of(fine):
+            return []
+        edges = fine.chunk_edges(cut)
+        row = fine.box(fine.filled, fine.row_stop).shape
+        stick = (
+            math.prod(row)
+            // row[cut]
+            * fine.chunk_size[cut]
+            * fine.num_channels
+            * fine.dtype.itemsize
+        )
+        step = max(1, min(STICK_BYTES // stick, (len(edges) - 1) // (2 * self._pool.workers)))
+        sticks = list(zip(edges[:-1:step], [*edges[step:-1:step], edges[-1]], strict=True))
+        return sticks if len(sticks) >= self._pool.workers else []
+
+    @property
+    def _cut_axis(self) -> int:
+        """The axis of a plane along which its rows follow each other in memory."""
+        order = [axis for axis in plane_order(self._axis, self._memory_order) if axis < 3]
+        return order[1]
+
+    def _walk_stick(self, read: ReadBox, part_planes: int, first: int, stop: int) -> None:
+        """Read, downsample and write a part of the current row of the finest level."""
+        fine, coarse, cut = self._windows[0], self._windows[1], self._cut_axis
+        stick = _cut(fine.box(fine.filled, fine.row_stop), cut, first, stop)
+        voxels = self._stick_memory.planes(
+            (*stick.shape, fine.num_channels), fine.dtype, self._axis, self._memory_order
+        )
+        # As many voxels at a time as of whole planes.
+        step = part_planes * (fine.level.needed.shape[cut] // stick.shape[cut])
+        for start in range(fine.filled, fine.row_stop, step):  # `filled` is where the row starts
+            part = _cut(stick, self._axis, start, min(fine.row_stop, start + step))
+            read(part, voxels[part.slices(stick.start)])
+        factor = fine.factors[cut]
+        target = coarse.box(coarse.filled, self._fed_stop(fine, coarse))
+        target = _cut(target, cut, first // factor, -(-stop // factor))
+        target = target.intersection(coarse.level.needed)
+        if target:
+            source = scaled_up(target, fine.factors).intersection(fine.level.needed)
+            self._reduce(
+                voxels[source.slices(stick.start)], source, fine.factors, coarse.voxels(target)
+            )
+        if not self._first_is_written:
+            for cell, bounds in fine.owned_chunks((cut, first, stop)):
+                self._write_chunk(fine.scale, cell, voxels[bounds.slices(stick.start)])
+
+    def _finish_sticks(self) -> None:
+        """Open the next row of the finest level, when all sticks of the last are done."""
+        fine, coarse = self._windows[:2]
+        stop = self._fed_stop(fine, coarse)
+        if coarse.filled < stop:
+            coarse.filled = stop
+            if stop == coarse.row_stop:
+                self._finish_row(1)
+        fine.carried_from = fine.filled
+        fine.open_next_row(self._pool)
 
     def _finish_row(self, index: int) -> None:
         """Feed the coarser scales from a full window, queue its chunks, and open the next row."""
@@ -138,16 +227,15 @@ class BandWalk:
             if self._keep_last is not None and window.owns_row:
                 self._keep_last(*window.owned_part())
         if index > 0 or not self._first_is_written:
-            for cell, voxels in window.owned_chunks():
-                task = partial(self._write_chunk, window.scale, cell, voxels)
+            for cell, bounds in window.owned_chunks():
+                task = partial(self._write_chunk, window.scale, cell, window.voxels(bounds))
                 self._pool.submit(task, window.readers)
         window.open_next_row(self._pool)
 
-    def _feed_next_scale(self, fine: "_Window", index: int) -> None:
+    def _feed_next_scale(self, fine: Window, index: int) -> None:
         coarse = self._windows[index]
         factor = fine.factors[self._axis]
-        # Whole cells only, but for the last one, which the end of the volume may cut short.
-        stop = coarse.end if fine.filled == fine.end else min(coarse.end, fine.filled // factor)
+        stop = self._fed_stop(fine, coarse)
         while coarse.filled < stop:
             part_stop = min(stop, coarse.row_stop)
             self._downsample(fine, coarse, coarse.filled, part_stop)
@@ -157,7 +245,14 @@ class BandWalk:
         is_fed = stop == coarse.end
         fine.carried_from = fine.filled if is_fed else min(fine.filled, stop * factor)
 
-    def _downsample(self, fine: "_Window", coarse: "_Window", start: int, stop: int) -> None:
+    def _fed_stop(self, fine: Window, coarse: Window) -> int:
+        """Return up to where the coarser scale can be made when the finer row is there."""
+        # Whole cells only, but for the last one, which the end of the volume may cut short.
+        if fine.row_stop == fine.end:
+            return coarse.end
+        return min(coarse.end, fine.row_stop // fine.factors[self._axis])
+
+    def _downsample(self, fine: Window, coarse: Window, start: int, stop: int) -> None:
         """Make planes [start, stop) of the coarser scale, shared out to the threads."""
         planes = -(-(stop - start) // self._pool.workers)
         group = TaskGroup()
@@ -166,144 +261,24 @@ class BandWalk:
             self._pool.submit(task, group, urgency=URGENT)
         self._pool.wait(group)
 
-    def _downsample_part(self, fine: "_Window", coarse: "_Window", start: int, stop: int) -> None:
+    def _downsample_part(self, fine: Window, coarse: Window, start: int, stop: int) -> None:
         target = coarse.box(start, stop)
         source = scaled_up(target, fine.factors).intersection(fine.level.needed)
+        self._reduce(fine.voxels(source), source, fine.factors, coarse.voxels(target))
+
+    def _reduce(self, voxels: Voxels, box: Box, factors: Vec3, out: Voxels) -> None:
         downsample(
-            fine.voxels(source),
-            fine.factors,
+            voxels,
+            factors,
             method=self._downsampling.method,
-            offset=source.start,
+            offset=box.start,
             outside_value=self._downsampling.outside_value,
-            out=coarse.voxels(target),
+            out=out,
         )
 
 
-class _Window:
-    """One row of chunks of one scale in memory, and the planes before it that are still needed.
-
-    Positions along the stream axis are global voxel coordinates of the scale. `planes` of a row
-    are valid up to `filled`; planes from `carried_from` on have not been downsampled yet.
-    """
-
-    def __init__(
-        self,
-        level: Level,
-        grid: ChunkGrid,
-        dtype: np.dtype[Any],
-        num_channels: int,
-        axis: int,
-        memory_order: str,
-        row_buffers: int,
-    ) -> None:
-        self.level = level
-        self.scale = level.scale
-        self.factors = level.factors
-        self._grid = grid
-        self._axis = axis
-        self.end = level.needed.stop[axis]
-        self.filled = self.carried_from = self._row_start = level.needed.start[axis]
-        self.row_stop = self._stop_of_row(self._row_start)
-        self._lead = level.factors[axis] - 1
-        thickness = min(grid.chunk_size[axis], self.end - self.filled)
-        shape = [*level.needed.shape, num_channels]
-        shape[axis] = self._lead + thickness
-        self._buffers = [
-            empty_planes(shape, dtype, axis, memory_order) for _ in range(row_buffers)
-        ]
-        self._readers = [TaskGroup() for _ in range(row_buffers)]
-        self._current = 0
-
-    @property
-    def readers(self) -> TaskGroup:
-        """The tasks that read the current buffer, which must end before it is filled anew."""
-        return self._readers[self._current]
-
-    def wait(self, pool: ThreadPool) -> None:
-        """Return when no task reads any buffer."""
-        for group in self._readers:
-            pool.wait(group)
-
-    def box(self, start: int, stop: int) -> Box:
-        """Return the box of planes [start, stop), as wide as the band."""
-        first, last = list(self.level.needed.start), list(self.level.needed.stop)
-        first[self._axis], last[self._axis] = start, stop
-        return Box(_vec3(first), _vec3(last))
-
-    def planes(self, start: int, stop: int) -> Voxels:
-        """Return a view of planes [start, stop) of the current buffer, all axes kept."""
-        return self.voxels(self.box(start, stop))
-
-    def voxels(self, box: Box) -> Voxels:
-        """Return a view of the current buffer, shape (x, y, z, channel)."""
-        origin = list(self.level.needed.start)
-        origin[self._axis] = self._row_start - self._lead
-        return self._buffers[self._current][box.slices(_vec3(origin))]
-
-    def owned_chunks(self) -> Iterator[tuple[Vec3, Voxels]]:
-        """Yield (cell, voxels) of this band's chunks in the current row."""
-        for z, y, x in product(*(range(*cells) for cells in reversed(self._owned_cells()))):
-            cell = (x, y, z)
-            yield cell, self.voxels(self._grid.bounds(cell))
-
-    @property
-    def owns_row(self) -> bool:
-        """Whether any chunk of the current row is this band's."""
-        return all(start < stop for start, stop in self._owned_cells())
-
-    def owned_part(self) -> tuple[Box, Voxels]:
-        """Return where this band's chunks of the current row lie, and their voxels."""
-        cells = self._owned_cells()
-        first = self._grid.bounds(_vec3([start for start, _ in cells]))
-        last = self._grid.bounds(_vec3([stop - 1 for _, stop in cells]))
-        box = Box(first.start, last.stop)
-        return box, self.voxels(box)
-
-    def open_next_row(self, pool: ThreadPool) -> None:
-        """Turn to the next row, carrying over the planes that are not downsampled yet."""
-        if self.row_stop == self.end:
-            return
-        carried = self.planes(self.carried_from, self.row_stop)
-        self._current = (self._current + 1) % len(self._buffers)
-        pool.wait(self.readers)
-        self._row_start, carried_to = self.row_stop, self.row_stop
-        self.row_stop = self._stop_of_row(self._row_start)
-        self.planes(self.carried_from, carried_to)[...] = carried
-
-    def _owned_cells(self) -> list[tuple[int, int]]:
-        """Return the range of this band's cells in the current row, per axis."""
-        cells = list(zip(self.level.first_cell, self.level.stop_cell, strict=True))
-        offset = self._grid.voxel_offset[self._axis]
-        row = (self._row_start - offset) // self._grid.chunk_size[self._axis]
-        # A row that is there for the sake of a coarser scale alone may be another band's.
-        first, stop = cells[self._axis]
-        cells[self._axis] = (row, row + 1 if first <= row < stop else row)
-        return cells
-
-    def _stop_of_row(self, position: int) -> int:
-        offset, chunk = self._grid.voxel_offset[self._axis], self._grid.chunk_size[self._axis]
-        return min(self.end, offset + ((position - offset) // chunk + 1) * chunk)
-
-
-def plane_order(slowest: int, memory_order: str) -> tuple[int, ...]:
-    """Return the axes of (x, y, z, channel), slowest first, of memory filled plane by plane.
-
-    With order "F" x runs fastest and each channel has a block of its own; with "C" channels run
-    fastest, then z.
-    """
-    others = [axis for axis in range(3) if axis != slowest]
-    return (3, slowest, *reversed(others)) if memory_order == "F" else (slowest, *others, 3)
-
-
-def empty_planes(
-    shape: Sequence[int], dtype: np.dtype[Any], slowest: int, memory_order: str
-) -> Voxels:
-    """Return an uninitialised array of (x, y, z, channel) that lies in memory in `plane_order`."""
-    order = plane_order(slowest, memory_order)
-    voxels = np.empty([shape[axis] for axis in order], dtype)
-    return voxels.transpose(np.argsort(order))
-
-
-def _vec3(values: Sequence[int]) -> Vec3:
-    x, y, z = values
-    return x, y, z
+def _cut(box: Box, axis: int, start: int, stop: int) -> Box:
+    """Return what lies in [start, stop) along an axis; both are in the box."""
+    first, last = list(box.start), list(box.stop)
+    first[axis], last[axis] = start, stop
+    return Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))

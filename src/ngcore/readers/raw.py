@@ -188,15 +188,15 @@ def fill_box(
     """
     bounce: np.ndarray[Any, Any] | None = None
     is_swapped = not stored_dtype.isnative
-    for part, place in _pieces(out, strides, offset, is_swapped):
-        own_strides = strides[-part.ndim :]
-        if _is_packed(part, own_strides):
+    for part, place, is_packed in _pieces(out, strides, offset, is_swapped):
+        if is_packed:
             read_into(place, bytes_of(part))
             if is_swapped:
                 part.byteswap(inplace=True)
             continue
         if bounce is None:
             bounce = np.empty(BLOCK_BYTES, np.uint8)
+        own_strides = strides[-part.ndim :]
         span = _span(part.shape, own_strides, part.itemsize)
         read_into(place, bytes_of(bounce[:span]))
         part[...] = np.ndarray(part.shape, stored_dtype, bounce, strides=own_strides)
@@ -214,24 +214,38 @@ def _is_packed(part: np.ndarray[Any, Any], strides: tuple[int, ...]) -> bool:
     return is_whole and part.flags.c_contiguous
 
 
+def _has_packed_rows(out: np.ndarray[Any, Any], strides: tuple[int, ...], is_dense: bool) -> bool:
+    """Whether a box is best read by rows along its slowest axis, each with one call in place."""
+    if out.ndim == 1 or (is_dense and out[0].nbytes < SMALL_SPAN_BYTES):
+        return False
+    return _is_packed(out[0], strides[1:])
+
+
 def _pieces(
     out: np.ndarray[Any, Any], strides: tuple[int, ...], offset: int, is_swapped: bool
-) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
-    """Cut a box (axes slowest first) into parts that one call reads, with their byte offsets.
+) -> Iterator[tuple[np.ndarray[Any, Any], int, bool]]:
+    """Cut a box (axes slowest first) into parts that one call reads.
 
-    A part is packed (and read in place), or spans at most `BLOCK_BYTES` in the file.
+    Yields parts, their byte offsets, and whether they are packed (and read in place); others span
+    at most `BLOCK_BYTES` in the file.
     """
     strides = strides[-out.ndim :]
     span = _span(out.shape, strides, out.itemsize)
     # Swapping bytes in place pays while they are still in the cache.
-    is_direct = _is_packed(out, strides) and not (is_swapped and span > BLOCK_BYTES)
+    is_packed = _is_packed(out, strides)
+    is_direct = is_packed and not (is_swapped and span > BLOCK_BYTES)
     is_dense = span <= SMALL_SPAN_BYTES or span <= MAX_WASTE * out.nbytes
-    if is_direct or (span <= BLOCK_BYTES and is_dense):
-        yield out, offset
+    if not is_direct and not is_swapped and _has_packed_rows(out, strides, is_dense):
+        # A box that is narrower than the file. They are of one kind, so one look is enough.
+        for index in range(out.shape[0]):
+            yield out[index], offset + index * strides[0], True
+    elif is_direct or (span <= BLOCK_BYTES and is_dense):
+        yield out, offset, is_packed
     elif out.ndim == 1:
         step = BLOCK_BYTES // out.itemsize
         for first in range(0, len(out), step):
-            yield out[first : first + step], offset + first * strides[0]
+            part = out[first : first + step]
+            yield part, offset + first * strides[0], _is_packed(part, strides)
     else:
         # Several planes at a time where they fit; one at a time, cut further, where they don't.
         step = max(1, BLOCK_BYTES // strides[0]) if out.shape[0] > 1 else 1
