@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -303,6 +304,16 @@ def test_dry_run_says_what_would_be_written_and_writes_nothing(brain, tmp_path, 
     volume = ngcore.open(tmp_path / "out")
     assert [scale["key"] for scale in planned["scales"]] == [s.key for s in volume.info.scales]
     assert planned["files"] == len(list((tmp_path / "out").rglob("*.shard")))
+
+
+@pytest.mark.parametrize("packing", ["--sharding", "--no-sharding"])
+def test_memory_that_is_said_to_do_does(packing, capsys):
+    arguments = ["convert", "--dry-run", "--shape", "9000,9000,9000", "--resolution", "8,8,8"]
+    arguments += ["--data-type", "uint64", "--chunk-size", "256", "--workers", "1", packing]
+    assert run([*arguments, "--memory", "150M"]) == 2
+    enough = re.search(r"pass at least --memory (\d+)M", one_error_line(capsys))[1]
+    assert run([*arguments, "--memory", f"{int(enough) - 1}M"]) == 2
+    assert run([*arguments, "--memory", f"{enough}M"]) == 0
 
 
 def test_dry_run_of_a_petavoxel_needs_no_source(capsys):

@@ -9,7 +9,7 @@ starts from that scale. What is written never depends on the cuts.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
@@ -204,6 +204,7 @@ def make_plan(
     stream_axis: int,
     memory_bytes: int,
     scratch_bytes: int,
+    scratch_share: float = 0,
 ) -> Plan:
     """Choose the passes and bands with which a conversion stays within its memory.
 
@@ -219,6 +220,8 @@ def make_plan(
         The bound on resident memory.
     scratch_bytes : int
         Memory that is needed beside the row buffers.
+    scratch_share : float
+        How much of each further byte of memory would be needed for that too, 0 to 1.
 
     Raises
     ------
@@ -231,11 +234,11 @@ def make_plan(
     while not passes or passes[-1].last_scale < len(info.scales) - 1:
         step = _choose_pass(info, factors, stream_axis, first, budget)
         if step.memory_bytes > budget:
-            needed = INTERPRETER_BYTES + scratch_bytes + step.memory_bytes
+            needed = memory_bytes + (step.memory_bytes - budget) / (1 - scratch_share)
             raise InputError(
                 f"rows of chunks of {'x'.join(map(str, info.scales[first].chunk_size))} voxels do "
                 f"not fit in --memory {memory_bytes // MEBIBYTE}M; pass at least "
-                f"--memory {-(-needed // MEBIBYTE)}M, or smaller --chunk-size"
+                f"--memory {ceil(needed / MEBIBYTE)}M, or smaller --chunk-size"
             )
         passes.append(step)
         first = step.last_scale

@@ -27,6 +27,7 @@ from ngcore.values import ValueMapping, choose_output_type
 
 # Small enough that a stored block and its values share the cache, large enough to read well.
 BLOCK_BYTES = 4 * MEBIBYTE
+_SHARD_SHARE = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +259,7 @@ def plan_for(
         stream_axis=stream_axis,
         memory_bytes=options.memory_bytes,
         scratch_bytes=_scratch_bytes(info, options) + source_bytes,
+        scratch_share=_SHARD_SHARE if options.sharding else 0,
     )
 
 
@@ -315,4 +317,4 @@ def _scratch_bytes(info: VolumeInfo, options: ConvertOptions) -> int:
 
 def shard_memory(options: ConvertOptions) -> int:
     """Return how many bytes of encoded chunks wait in memory for their shard to be complete."""
-    return options.memory_bytes // 8 if options.sharding else 0
+    return int(options.memory_bytes * _SHARD_SHARE) if options.sharding else 0
