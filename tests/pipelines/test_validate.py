@@ -222,10 +222,16 @@ def test_data_that_overlap_and_entries_without_bytes_are_named(made, tmp_path):
     data = bytearray(path.read_bytes())
     start, stop = np.frombuffer(data, "<u8", 2).tolist()
     table = np.frombuffer(data[16 + start : 16 + stop], "<u8").reshape(3, -1).copy()
+    sound = table.copy()
     table[2, 1] = 0
     data[16 + start : 16 + stop] = table.tobytes()
     path.write_bytes(data)
     assert any("is listed with no bytes" in line for line in found(folder))
+    sound[1, 1] = 2**64 - 1  # the second chunk begins in the last byte of the first
+    sound[1, 2] = 1
+    data[16 + start : 16 + stop] = sound.tobytes()
+    path.write_bytes(data)
+    assert any("of a lower id" in line for line in found(folder))
 
 
 def test_misnamed_and_stray_files_are_told_apart(files):
