@@ -81,7 +81,7 @@ def walk_band(
         read,
         part_planes=boxes.part_planes,
         is_concurrent=source.is_random_access,
-        gives_boxes=not source.reads_whole_planes,
+        gives_boxes=source.gives_boxes,
     )
 
 

@@ -120,10 +120,11 @@ class BandWalk:
         is_concurrent : bool
             Read on the pool's threads, in any order; else one part after the other, here.
         gives_boxes : bool
-            Whether `read` may be asked for less than the band's width, at no higher price.
+            Whether `read` may be asked for less than the band's width at no higher price, on the
+            pool's threads.
         """
         finest = self._windows[0]
-        sticks = self._sticks() if gives_boxes and is_concurrent else []
+        sticks = self._sticks() if gives_boxes else []
         while finest.filled < finest.end:
             reads = TaskGroup()
             if sticks:

@@ -122,6 +122,7 @@ class MemorySource(ReadableSource):
     """A NumPy array, or a memory map: shape (x, y, z, channel), any strides and byte order."""
 
     is_random_access = True
+    gives_boxes = True
 
     def __init__(self, header: SourceHeader, array: np.ndarray[Any, Any]) -> None:
         self.header = header

@@ -125,6 +125,8 @@ class Source(ABC):
         Can only be read front to back, each plane once.
     is_random_access : bool
         `read` may be called for any planes and windows, from several threads at once.
+    gives_boxes : bool
+        A window costs no more than its share of the planes, from several threads at once.
     reads_whole_planes : bool
         A window costs as much as its planes do (they are compressed): read bands from a spool.
     can_be_shared : bool
@@ -139,6 +141,7 @@ class Source(ABC):
     memory_order: MemoryOrder = "F"
     is_sequential: bool = False
     is_random_access: bool = False
+    gives_boxes: bool = False
     reads_whole_planes: bool = False
     needs_spool: bool = False
     can_be_shared: bool = False

@@ -99,6 +99,7 @@ class OrientedSource(Source):
         self._is_reversed = signs[self.stream_axis] < 0
         self.is_sequential = source.is_sequential
         self.is_random_access = source.is_random_access
+        self.gives_boxes = source.gives_boxes
         self.can_be_shared = source.can_be_shared
         self.reads_whole_planes = source.reads_whole_planes
         self.needs_spool = source.needs_spool or (source.is_sequential and self._is_reversed)

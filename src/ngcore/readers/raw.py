@@ -81,6 +81,7 @@ class RawSource(ReadableSource):
     """
 
     is_random_access = True
+    gives_boxes = True
     can_be_shared = True
 
     def __init__(
