@@ -14,6 +14,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 import ngcore
 from ngcore.cli import run
@@ -313,6 +314,17 @@ def test_memory_that_is_said_to_do_does(packing, capsys):
     assert run([*arguments, "--memory", "150M"]) == 2
     enough = re.search(r"pass at least --memory (\d+)M", one_error_line(capsys))[1]
     assert run([*arguments, "--memory", f"{int(enough) - 1}M"]) == 2
+    assert run([*arguments, "--memory", f"{enough}M"]) == 0
+
+
+def test_plane_that_is_unpacked_whole_counts_towards_the_memory(tmp_path, capsys):
+    Image.new("1", (9000, 8000)).save(tmp_path / "only.png")
+    arguments = ["convert", str(tmp_path / "only.png"), "--dry-run", "--resolution", "8,8,8"]
+    arguments += ["--workers", "1", "--no-sharding"]
+    assert run([*arguments, "--memory", "190M"]) == 2
+    line = one_error_line(capsys)
+    assert "a plane is unpacked whole, and does not fit in --memory 190M" in line
+    enough = re.search(r"pass at least --memory (\d+)M", line)[1]
     assert run([*arguments, "--memory", f"{enough}M"]) == 0
 
 

@@ -18,7 +18,7 @@ from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.formats.pyramid import pyramid_scales
 from ngcore.formats.sharding import choose_sharding
 from ngcore.pipelines.options import ConvertOptions, VolumeKind
-from ngcore.pipelines.plan import MEBIBYTE, Plan, make_plan
+from ngcore.pipelines.plan import INTERPRETER_BYTES, MEBIBYTE, Plan, make_plan
 from ngcore.pipelines.provenance import provenance_json
 from ngcore.pipelines.walk import Downsampling
 from ngcore.readers import open_source
@@ -168,6 +168,8 @@ def prepare(
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
     plan = plan_for(info, factors, source.stream_axis, options, source_bytes=source.scratch_bytes)
+    if plan.is_cut and (source.is_sequential or source.reads_whole_planes):
+        _check_spooling(source, options)
     parameters = _parameters(info, options, method)
     if kind == "segmentation" and (source.slope, source.intercept) == (1, 0):
         # Labels become uint32 or uint64, and what they were would be forgotten: see export.
@@ -278,6 +280,17 @@ def transform_json(
     matrix = volume_to_world_nm(source.affine_voxel_to_mm, resolution, voxel_offset)
     rows = ",\n".join("  " + json.dumps([float(value) for value in row]) for row in matrix)
     return f"[\n{rows}\n]\n".encode()
+
+
+def _check_spooling(source: Source, options: ConvertOptions) -> None:
+    """Refuse memory that does not hold a plane of a source that is unpacked plane by plane."""
+    needed = INTERPRETER_BYTES + source.spool_bytes
+    if needed > options.memory_bytes:
+        raise InputError(
+            f"{source.name}: a plane is unpacked whole, and does not fit in --memory "
+            f"{options.memory_bytes // MEBIBYTE}M; pass at least --memory "
+            f"{math.ceil(needed / MEBIBYTE)}M"
+        )
 
 
 def _parameters(info: VolumeInfo, options: ConvertOptions, method: str) -> dict[str, Any]:

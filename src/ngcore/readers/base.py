@@ -211,6 +211,11 @@ class Source(ABC):
         """Bytes that `read` holds beside `out`, where that is more than a few MiB."""
         return 0
 
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes that `spooled` holds, where that is more than a few MiB."""
+        return 0
+
     @abstractmethod
     def read(
         self,

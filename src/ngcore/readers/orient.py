@@ -114,6 +114,11 @@ class OrientedSource(Source):
         """Bytes that the source holds."""
         return self._source.scratch_bytes
 
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes that the source holds while it is unpacked."""
+        return self._source.spool_bytes
+
     def read(
         self,
         start: int,

@@ -52,6 +52,11 @@ def cheapest_memory_order(order: AxisOrder) -> MemoryOrder:
 class ReadableSource(Source):
     """A source whose `read` can be called from the first plane to the last."""
 
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes of a plane, and of what it is read by; see `Source.spool_bytes`."""
+        return self.header.byte_count // self.shape[self.stream_axis] + self.scratch_bytes
+
     def spooled(self, path: Path) -> RawSource:
         """Read every plane once into a raw file at `path`; see `Source.spooled`."""
         return spool_planes(self, path)
