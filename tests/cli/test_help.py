@@ -5,6 +5,7 @@ import importlib
 import click
 import pytest
 
+from ngcore.cli import run
 from ngcore.cli._registry import COMMANDS
 
 
@@ -19,3 +20,17 @@ def test_every_option_with_a_value_shows_its_default(name):
         record = option.get_help_record(context)
         if record is not None and (not option.is_flag or option.secondary_opts):
             assert "default: " in record[1], f"{name} {record[0]}: {record[1]}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_alone_in_an_empty_folder_says_in_one_line_what_it_lacks(
+    name, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert run([name]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("ngcore: error: ")
+    assert len(line) < 200
+    assert not list(tmp_path.iterdir())

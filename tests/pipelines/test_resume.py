@@ -164,7 +164,6 @@ def kill_at_work(source, out, tmp, *options):
 import os, signal, sys
 from ngcore.cli import run
 from ngcore.storage.local import LocalStore
-from thorough import amount
 put_parts = LocalStore.put_parts
 def kill(self, name, parts):
     if name.endswith(".shard"):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ngcore.pipelines.repair import RepairReport
 
 
-@click.command("repair", no_args_is_help=True)
+@click.command("repair")
 @click.argument("src")
 @click.argument("dest")
 @click.option(

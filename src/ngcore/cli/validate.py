@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ngcore.pipelines.validate import Report
 
 
-@click.command("validate", no_args_is_help=True)
+@click.command("validate")
 @click.argument("dest")
 @click.option(
     "--quick",
