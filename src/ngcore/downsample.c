@@ -13,15 +13,6 @@ static inline void cell_range(const Downsampling *job, int axis, ptrdiff_t cell,
     NGCORE_ASSERT(*start < *stop);
 }
 
-/* Rows are too short for the processor to see a stream in them: ask for those of the cells after the
- * next. Worth up to twice the speed. */
-static inline void prefetch(const char *row, ptrdiff_t bytes)
-{
-    ptrdiff_t at;
-    for (at = 0; at < bytes; at += 64)
-        NGCORE_PREFETCH(row + at);
-}
-
 /* k if n is 2^k, else -1. */
 static inline int exact_log2(ptrdiff_t n)
 {

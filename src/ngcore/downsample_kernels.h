@@ -143,9 +143,10 @@ static void NAME(reduce_rows)(const Downsampling *job, NAME(Workspace) *work, pt
     }
 }
 
-/* The whole cells of the next rows of the result, in one go; 0 if they are not handled so. */
-static int NAME(reduce_batch)(const Downsampling *job, NAME(Workspace) *work, const char *row,
-                              ptrdiff_t rows, ptrdiff_t whole)
+/* The whole cells of the next rows of the result, in one go; 0 if they are not handled so. Inlined, it
+ * costs other rows up to 8 %. */
+static NGCORE_NOINLINE int NAME(reduce_batch)(const Downsampling *job, NAME(Workspace) *work,
+                                              const char *row, ptrdiff_t rows, ptrdiff_t whole)
 {
     const ptrdiff_t length = whole * job->factors[0];
     ptrdiff_t i;
@@ -167,7 +168,9 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
     const ptrdiff_t leading = job->first[0] > 0;
     const ptrdiff_t whole = (width + job->first[0]) / job->factors[0] - leading;
     const ptrdiff_t skipped = whole > 0 ? leading * job->factors[0] - job->first[0] : 0;
-    const int prefetches = job->factors[1] * job->factors[2] > 1; /* other rows are read in batches */
+    /* Bytes of a row to ask for in advance; rows that are cells by themselves are read in batches. */
+    const ptrdiff_t prefetched =
+        job->factors[1] * job->factors[2] > 1 ? width * (ptrdiff_t)sizeof(VOXEL) : 0;
     ptrdiff_t x, y, z, at_y, at_z, channel, y_start, y_stop, z_start, z_stop, in_batch = 0;
     NAME(Workspace) work;
     if (!NAME(make_workspace)(job, outside, &work)) {
@@ -209,9 +212,12 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
                     for (x = 0; x < width; x++)
                         copy[x] = *(const VOXEL *)(row + x * job->strides[0]);
                     voxels = copy;
-                } else if (prefetches) {
-                    prefetch(row + 2 * job->factors[1] * job->strides[1],
-                             width * (ptrdiff_t)sizeof(VOXEL));
+                } else {
+                    /* Rows are too short for the processor to see a stream in them: ask for those
+                     * of the cells after the next. Worth up to twice the speed. */
+                    const char *next = row + 2 * job->factors[1] * job->strides[1];
+                    for (x = 0; x < prefetched; x += 64)
+                        NGCORE_PREFETCH(next + x);
                 }
                 work.rows[count++] = voxels + skipped;
             }

@@ -102,8 +102,8 @@ static inline void split_group_of_8(int factor, const char *from, char *to, ptrd
                     factor - x, to, pitch);
 }
 
-/* Cells that fill no group, or beyond which too little is left, are copied first, so that nothing is
- * read beyond the row; planes have room for a whole vector. */
+/* The last group overlaps the one before it. Where there is none, or too little lies beyond its cells,
+ * it is copied first, so that nothing is read beyond the row; planes have room for a whole vector. */
 static inline void split_groups(const Splitter *splitter, int factor, int size, const char *row,
                                 ptrdiff_t cells, char *planes, ptrdiff_t pitch)
 {
@@ -113,7 +113,10 @@ static inline void split_groups(const Splitter *splitter, int factor, int size, 
     ptrdiff_t at;
     for (at = 0; at < length; at += vector) {
         const char *from = row + at * factor;
-        if ((at + vector) * factor + beyond > length * factor) {
+        if (at + vector > length && length >= vector && !beyond) {
+            at = length - vector;
+            from = row + at * factor;
+        } else if ((at + vector) * factor + beyond > length * factor) {
             memset(last, 0, (size_t)(factor * vector + beyond));
             memcpy(last, from, (size_t)(smaller_of(length - at, vector) * factor));
             from = last;
