@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,22 +30,22 @@ def mutated_json(data: bytes, rng: random.Random) -> bytes | None:
 def _changed(document: Any, rng: random.Random) -> Any:
     places = list(_places(document))
     if not places or rng.random() < 0.02:
-        return rng.choice(_VALUES)
+        return deepcopy(rng.choice(_VALUES))  # parts that come twice are changed apart
     container, key = rng.choice(places)
     match rng.randrange(5):
         case 0:
             del container[key]
         case 1:
             other, other_key = rng.choice(places)
-            container[key] = json.loads(json.dumps(other[other_key]))
+            container[key] = deepcopy(other[other_key])
         case 2 if isinstance(container, dict):
-            container[str(rng.choice(["extra", "key", "sharding", "@type"]))] = container[key]
+            container[rng.choice(["extra", "key", "sharding", "@type"])] = deepcopy(container[key])
         case 3 if isinstance(container[key], int | float):
             container[key] = container[key] * rng.choice([-1, 2, 3, 0.5, 1000]) + rng.randint(
                 -1, 1
             )
         case _:
-            container[key] = rng.choice(_VALUES)
+            container[key] = deepcopy(rng.choice(_VALUES))
     return document
 
 
