@@ -1,6 +1,8 @@
 """What `--help` must say of every option, of every command."""
 
 import importlib
+import subprocess
+import sys
 
 import click
 import pytest
@@ -34,3 +36,9 @@ def test_command_alone_in_an_empty_folder_says_in_one_line_what_it_lacks(
     assert line.startswith("ngcore: error: ")
     assert len(line) < 200
     assert not list(tmp_path.iterdir())
+
+
+def test_module_is_the_command():
+    version = [sys.executable, "-m", "ngcore", "--version"]
+    shown = subprocess.run(version, capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("ngcore")
