@@ -66,16 +66,21 @@ def brain(side: int) -> np.ndarray:
     return voxels
 
 
-def write_sources(folder: Path, side: int) -> None:
-    """Write the image and the labels that are converted, unless an earlier run left them."""
+def write_sources(folder: Path, side: int) -> Path:
+    """Write the image and the labels that are converted, unless an earlier run left them.
+
+    Returns the folder of those of this size.
+    """
+    folder = folder / str(side)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "small.npy").exists():
-        return
+        return folder
     image = nibabel.Nifti1Image(brain(side), np.diag([8e-6, 8e-6, 8e-6, 1]))
     nibabel.save(image, folder / "image.nii")
     nibabel.save(image, folder / "image.nii.gz")
     np.save(folder / "labels.npy", tiled_supervoxels(side, "uint64"))
     np.save(folder / "small.npy", np.zeros((32, 32, 32), np.uint8))
+    return folder
 
 
 def cases(folder: Path) -> list[Case]:
@@ -237,8 +242,7 @@ def main() -> None:
     )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        sources = asked.sources or Path(name, "sources")
-        write_sources(sources, asked.side)
+        sources = write_sources(asked.sources or Path(name, "sources"), asked.side)
         print(
             f"Whole processes, {asked.side}^3 voxels, {SCALES} scales, {os.cpu_count()} cores.\n"
         )

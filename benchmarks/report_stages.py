@@ -169,8 +169,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, help="folder to keep the sources in")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        sources = asked.sources or Path(name, "sources")
-        write_sources(sources, asked.side)
+        sources = write_sources(asked.sources or Path(name, "sources"), asked.side)
         for title, (source, options) in CASES.items():
             if asked.only in title:
                 outputs = Path(name, "outputs")

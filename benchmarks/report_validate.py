@@ -52,10 +52,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sources = asked.sources or folder / "sources"
-        if not (sources / "image.nii").exists():
-            write_sources(sources, asked.side)
-        image = sources / "image.nii"
+        image = write_sources(asked.sources or folder / "sources", asked.side) / "image.nii"
         print(f"uint8 .nii, {asked.side}^3 voxels, {os.cpu_count()} cores.\n")
         print("| volume | command | s | peak, MiB | speed, of convert's | asked |")
         print("|---|---|---|---|---|---|", flush=True)
