@@ -80,6 +80,20 @@ def test_conversion_goes_on_after_a_loss_of_power(name, old, tmp_path):
 
 
 @needs_shim
+def test_nothing_that_is_written_outlives_the_plan(tmp_path):
+    recorded = Recorded(tmp_path, "flat", None)
+    places = [Path(change.path).parts for change in recorded.changes]
+    first_chunk = next(at for at, parts in enumerate(places) if parts[-2:] == ("out", "8_8_8"))
+    disk = recorded.disk_at(first_chunk + 10)
+    left = 0
+    for seed in range(60):
+        out = power_comes_back(recorded, disk, random.Random(seed), tmp_path / "after")
+        left += (out / "8_8_8").exists()
+        assert (out / PLAN).exists() or not (out / "8_8_8").exists()
+    assert left
+
+
+@needs_shim
 def test_simulated_loss_of_power_harms_what_was_not_synced(tmp_path):
     recorded = Recorded(tmp_path, "flat", None)
     rng = random.Random(0)

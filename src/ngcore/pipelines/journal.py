@@ -21,7 +21,7 @@ from typing import Any, Literal
 from ngcore.errors import DestinationError
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
-from ngcore.storage.sync import sync_folder
+from ngcore.storage.sync import sync_folder, sync_path
 
 WORK_FOLDER = ".ngcore"
 PLAN = f"{WORK_FOLDER}/plan.json"
@@ -88,6 +88,7 @@ class Journal:
         document = json.dumps({**plan, "boot": _boot_id(), "run": self._run}, indent=1).encode()
         if self._fsync:
             self._store.put_durably(PLAN, document)
+            sync_path(self._folder)  # the hidden folder's name: no chunk may outlive the plan
         else:
             self._store.put(PLAN, document)
 
