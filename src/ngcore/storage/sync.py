@@ -26,7 +26,7 @@ def sync_folder(path: Path) -> None:
     try:
         if syncfs is None:
             for name in _below(path):
-                sync_path(name)
+                _sync(name)
             return
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -40,7 +40,20 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_path(path: str | Path) -> None:
-    """Make one file durable, or the entries of one folder; Windows can't do that to folders."""
+    """Make one file durable, or the entries of one folder; Windows can't do that to folders.
+
+    Raises
+    ------
+    StorageError
+        If the system can't, or reports that data was lost.
+    """
+    try:
+        _sync(path)
+    except OSError as error:
+        raise StorageError(f"{path} could not be synced: {error.strerror}") from error
+
+
+def _sync(path: str | Path) -> None:
     if sys.platform == "win32":
         if not Path(path).is_dir():
             with Path(path).open("rb+") as file:
