@@ -43,6 +43,8 @@ class Case:
         The ratio that is asked for.
     rounds : int or None
         How often, where that is not as often as the others.
+    is_conversion : bool
+        Whether it is an ordinary conversion of a large source, which `report_safety` times too.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Case:
     theirs: list[list[str]]
     bar: float
     rounds: int | None = None
+    is_conversion: bool = True
 
 
 def brain(side: int) -> np.ndarray:
@@ -132,6 +135,7 @@ def cases(folder: Path) -> list[Case]:
             ours(labels, *as_labels, "--workers", "2"),
             ours(labels, *as_labels, "--workers", "1"),
             1.7,
+            is_conversion=False,
         ),
         Case(
             "the cost of fsync: uint8 .nii to raw, sharded",
@@ -139,6 +143,7 @@ def cases(folder: Path) -> list[Case]:
             ours(image),
             [[word for word in ours(image)[0] if word != no_sync]],
             1,
+            is_conversion=False,
         ),
         Case(
             "ngcore --help",
@@ -146,6 +151,7 @@ def cases(folder: Path) -> list[Case]:
             [[str(BIN / "ngcore"), "--help"]],
             [[sys.executable, "-c", "import numpy, nibabel"]],
             1,
+            is_conversion=False,
         ),
         Case(
             "a volume of 32^3",
@@ -153,6 +159,7 @@ def cases(folder: Path) -> list[Case]:
             ours(str(folder / "small.npy"), "--type", "image"),
             [[sys.executable, "-c", "import numpy, nibabel"]],
             1,
+            is_conversion=False,
         ),
     ]
     scripts = program("volume-to-precomputed-pyramid")
@@ -205,7 +212,8 @@ class Seconds(NamedTuple):
 def seconds(commands: list[list[str]], folder: Path) -> Seconds:
     """Run commands in a destination that is not there yet; return the time they took.
 
-    Outputs stay until the case is done: ext4 is slow to make files where some were just deleted.
+    Outputs stay until all is measured: ext4 takes up to a millisecond to make a file while it
+    passes over those that were deleted in the last five seconds.
     """
     number = sum(1 for _ in folder.iterdir())
     out, queue = folder / f"out-{number}", folder / f"queue-{number}"
@@ -266,12 +274,11 @@ def missing_peers() -> list[str]:
 def row(case: Case, rounds: int, folder: Path) -> str:
     """Measure a case and return its row of the table."""
     outputs = folder / "outputs"
-    outputs.mkdir()
+    outputs.mkdir(exist_ok=True)
     if rounds > 1:  # warm up: page cache, bytecode, and memory that is slow to touch first
         seconds(case.ours, outputs)
         seconds(case.theirs, outputs)
     pairs = [(seconds(case.ours, outputs), seconds(case.theirs, outputs)) for _ in range(rounds)]
-    shutil.rmtree(outputs)
     ours, theirs = zip(*pairs, strict=True)
     wall = [statistics.median(one.wall for one in times) for times in (ours, theirs)]
     used = [statistics.median(one.processor for one in times) for times in (ours, theirs)]

@@ -1,8 +1,8 @@
 """`python -m benchmarks.report_safety [--side N] [--rounds N]`: what safety costs a conversion.
 
-The same conversion with and without the journal and the digests (which this program takes out, as
-no option does), and with and without syncing, beside one sync of as many bytes that were copied.
-Conversions run alternately, each in a process of its own; figures are medians.
+The conversions of `report_convert`, as whole processes: with and without the journal and the
+digests (which this program takes out, as no option does), and with and without syncing, beside one
+sync of as many bytes that were copied. They run alternately; figures are medians.
 """
 
 from __future__ import annotations
@@ -11,43 +11,36 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from benchmarks.report_convert import brain
+from benchmarks.report_convert import Seconds, cases, seconds, write_sources
 
-WITHOUT = """
+IMPORTS = """
+import gc, os
+gc.disable()
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 from ngcore.formats.digest import ScaleDigest
 from ngcore.pipelines.journal import Journal
+"""
+WITHOUT = """
 ScaleDigest.add = lambda self, cell, content: None
 Journal.add = lambda self, name: None
 """
-PROGRAM = """
-import os, sys, tempfile, time
-import numpy as np
-import ngcore
-with tempfile.TemporaryDirectory() as warm:  # imports, and whatever else is done once
-    ngcore.convert(np.ones((9, 9, 9), np.uint8), warm, resolution=(8, 8, 8), fsync=False)
-source, dest, sharding, encoding, fsync = sys.argv[1:]
-{change}
-start, used = time.perf_counter(), time.process_time()
-ngcore.convert(source, dest, resolution=(8, 8, 8), chunk_size=64, sharding=sharding == "sharded",
-               encoding=encoding, fsync=fsync == "fsync")
-print(time.perf_counter() - start, time.process_time() - used)
+RUN = """
+from ngcore.cli import main
+main()
 """
-CASES = (("sharded", "raw"), ("files", "raw"), ("sharded", "png"))
+KINDS = ("without", "no-fsync", "fsync")
 
 
-def measured(change: str, *arguments: object) -> tuple[float, float]:
-    """Return the seconds, on the clock and of the processors, that a conversion takes."""
-    command = [sys.executable, "-c", PROGRAM.format(change=change), *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    wall, used = map(float, run.stdout.split())
-    return wall, used
+def command(ours: list[str], kind: str) -> list[str]:
+    """Return the command of one conversion, of a kind."""
+    program = IMPORTS + (WITHOUT if kind == "without" else "") + RUN
+    words = [word for word in ours[1:] if kind != "fsync" or word != "--no-fsync"]
+    return [sys.executable, "-c", program, *words]
 
 
 def sync_seconds(volume: Path, copy: Path) -> float:
@@ -56,45 +49,56 @@ def sync_seconds(volume: Path, copy: Path) -> float:
     shutil.copytree(volume, copy)
     start = time.perf_counter()
     os.sync()
-    seconds = time.perf_counter() - start
-    shutil.rmtree(copy)
-    return seconds
+    return time.perf_counter() - start
+
+
+def row(name: str, ours: list[str], rounds: int, folder: Path) -> str:
+    """Measure a conversion and return its row of the table."""
+    outputs, copies = folder / "outputs", folder / "copies"
+    outputs.mkdir()
+    seconds([command(ours, "fsync")], outputs)  # warm up
+    times: dict[str, list[Seconds]] = {kind: [] for kind in KINDS}
+    syncs = []
+    for index in range(rounds):
+        for turn in range(len(KINDS)):
+            kind = KINDS[(index + turn) % len(KINDS)]
+            os.sync()
+            times[kind].append(seconds([command(ours, kind)], outputs))
+        newest = outputs / f"out-{sum(1 for _ in outputs.iterdir()) - 1}"
+        syncs.append(sync_seconds(newest, copies / str(index)))
+    wall = {kind: statistics.median(one.wall for one in found) for kind, found in times.items()}
+    used = {
+        kind: statistics.median(one.processor for one in found) for kind, found in times.items()
+    }
+    return (
+        f"| {name} | {used['no-fsync'] / used['without'] - 1:+.1%} of {used['without']:.2f} s "
+        f"| {wall['no-fsync'] / wall['without'] - 1:+.1%} of {wall['without']:.2f} s "
+        f"| {wall['fsync'] - wall['no-fsync']:.3f} s | {statistics.median(syncs):.3f} s |"
+    )
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=320)
+    parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--sources", type=Path, help="folder to keep the sources in")
     parser.add_argument("--folder", help="where to write; the disk that is measured")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        np.save(folder / "brain.npy", brain(options.side))
-        print("| case | with / without journal and digests | fsync - no-fsync | one sync |")
-        print("|---|---|---|---|")
-        for sharding, encoding in CASES:
-            times: dict[str, list[tuple[float, float]]] = {}
-            syncs = []
-            for _ in range(options.rounds):
-                for kind in ("without", "no-fsync", "fsync"):
-                    out = folder / "out"
-                    change = WITHOUT if kind == "without" else ""
-                    fsync = "fsync" if kind == "fsync" else "no-fsync"
-                    os.sync()
-                    arguments = (folder / "brain.npy", out, sharding, encoding, fsync)
-                    times.setdefault(kind, []).append(measured(change, *arguments))
-                    if kind == "fsync":
-                        syncs.append(sync_seconds(out, folder / "copy"))
-                    shutil.rmtree(out)
-            wall = {kind: statistics.median(w for w, _ in found) for kind, found in times.items()}
-            used = {kind: statistics.median(u for _, u in found) for kind, found in times.items()}
-            print(
-                f"| {sharding} {encoding} | {used['no-fsync'] / used['without']:.3f} of the "
-                f"processor's time, {wall['no-fsync'] / wall['without']:.3f} of the clock's "
-                f"| {wall['fsync'] - wall['no-fsync']:.3f} s of {wall['fsync']:.3f} s "
-                f"| {statistics.median(syncs):.3f} s |",
-                flush=True,
-            )
+        sources = write_sources(options.sources or Path(name, "sources"), options.side)
+        print(
+            "| conversion | journal and digests: processor time | wall time | syncing "
+            "| one sync of the same bytes |"
+        )
+        print("|---|---|---|---|---|")
+        conversions = [case for case in cases(sources) if case.is_conversion]
+        for index, case in enumerate(conversions):
+            if options.only in case.name:
+                folder = Path(name, str(index))  # nothing is removed before all is measured
+                folder.mkdir()
+                print(row(case.name, case.ours[0], options.rounds, folder), flush=True)
 
 
 if __name__ == "__main__":

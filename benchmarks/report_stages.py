@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -170,12 +169,11 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         sources = write_sources(asked.sources or Path(name, "sources"), asked.side)
-        for title, (source, options) in CASES.items():
+        for index, (title, (source, options)) in enumerate(CASES.items()):
             if asked.only in title:
-                outputs = Path(name, "outputs")
+                outputs = Path(name, str(index))  # nothing is removed before all is measured
                 outputs.mkdir()
                 report(title, sources / source, options, outputs)
-                shutil.rmtree(outputs)
 
 
 if __name__ == "__main__":

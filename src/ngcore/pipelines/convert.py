@@ -16,7 +16,6 @@ from ngcore.pipelines.options import ConvertOptions, OptionValues
 from ngcore.pipelines.prepare import Conversion, open_for, prepare
 from ngcore.pipelines.provenance import with_digests
 from ngcore.pipelines.run import Outcome, Progress, Run
-from ngcore.pipelines.spread import SpreadRun, open_executor
 from ngcore.readers.base import Source
 from ngcore.storage import is_url
 from ngcore.values import Counts
@@ -143,6 +142,9 @@ def _spread(
     executor: object,
 ) -> None:
     """Do as `carry_out`, with work items on an executor's workers."""
+    # Only now, for the sake of the start-up time of everybody else.
+    from ngcore.pipelines.spread import SpreadRun, open_executor
+
     with destination, open_executor(executor, conversion, source, options) as opened:
         with SpreadRun(
             conversion,

@@ -8,6 +8,7 @@ import itertools
 import os
 import posixpath
 import stat
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,11 @@ _BATCH_PARTS = 512
 
 _MAX_WRITE = 1 << 30
 """macOS refuses writes of 2 GiB and more."""
+
+_FOLDER_LOCKS = tuple(threading.Lock() for _ in range(64))
+"""One for each folder, or for a few of them. The system changes a folder's names one by one, and
+threads that wait for it there may keep their processors busy. Those that wait here leave theirs to
+others."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -122,16 +128,19 @@ class LocalStore(Store):
         path = self._path(name, writing=True)
         folder = path.rpartition("/")[0]
         temporary = f"{folder}/.{_TOKEN}-{os.getpid()}-{next(_COUNTER)}{TEMPORARY_SUFFIX}"
+        names = _FOLDER_LOCKS[hash(folder) % len(_FOLDER_LOCKS)]
         try:
             try:
-                descriptor = _open_new(temporary, folder)
+                with names:
+                    descriptor = _open_new(temporary, folder)
                 try:
                     _write(descriptor, parts)
                     if durably:
                         os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-                os.replace(temporary, path)  # noqa: PTH105 (a Path costs more than the call)
+                with names:
+                    os.replace(temporary, path)  # noqa: PTH105 (a Path costs more than the call)
                 if durably:
                     sync_path(folder)
             except BaseException:
