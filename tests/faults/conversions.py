@@ -22,10 +22,13 @@ class SmallConversion:
         The name of its file, which `make_sources` makes.
     options : list of str
         Of the command line.
+    again : str
+        What to pass after a run that was interrupted.
     """
 
     source: str = "source.npy"
     options: list[str] = field(default_factory=list)
+    again: str = "--resume"
 
     def command(self, folder: Path, source: Path | None = None) -> list[str]:
         """Return the arguments of the command line, without DEST."""

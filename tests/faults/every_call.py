@@ -1,9 +1,11 @@
-"""Run under the shim: let every call of a small conversion fail in turn, and see what comes of it.
+"""Run under the shim: let every call of a small job fail in turn, and see what comes of it.
 
-    every_call.py FOLDER NAME MOST
+    every_call.py FOLDER NAME MOST [KIND...]
 
-Converts FOLDER/source... to FOLDER/out with the options of NAME once per fault, at most MOST times
-for each kind of call, and prints the faults that were not survived, as JSON.
+Converts or repairs FOLDER/source... to FOLDER/out with the options of NAME once per fault, at most
+MOST times for each kind of it, and prints those that were not survived, as JSON. Where FOLDER/old
+has a volume, FOLDER/out holds it before, and it is replaced. KIND... are the kinds of calls that
+fail, all where none are given.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from faults import shim
 from faults.conversions import CONVERSIONS, all_bytes
+from faults.repairs import REPAIRS
 from ngcore.cli import run
 
 FAULTS = [
@@ -40,60 +43,79 @@ FAULTS = [
 
 
 def main() -> None:
-    folder, name, most = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    out = folder / "out"
-    command = [*CONVERSIONS[name].command(folder), str(out)]
-    shutil.rmtree(out, ignore_errors=True)
-    status, lines = convert(command)
+    folder, name, most, kinds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+    out, old = folder / "out", folder / "old"
+    job = {**CONVERSIONS, **REPAIRS}[name]
+    again = [*job.command(folder), str(out), job.again]
+    command = [*again[:-1], "--overwrite"] if old.exists() else again[:-1]
+    before = all_bytes(old)
+    make_ready(out, old)
+    status, lines = call(command)
     assert status == 0, lines
     whole = all_bytes(out)
     shim.watch(folder)
+    make_ready(out, old)
+    call(command)
+    counts = {kind: shim.calls(kind) for kind in shim.KINDS}
     tried = failed = 0
     wrong = []
     for kind, error, stays in FAULTS:
-        shutil.rmtree(out)
-        shim.disarm()
-        convert(command)
-        count = shim.calls(kind)
+        if kinds and kind not in kinds:
+            continue
+        count = counts[kind]
         # Spread over all calls; all of them where they are few enough.
         chosen = sorted({1 + index * count // most for index in range(most)} if count else set())
-        for call in chosen:
-            shutil.rmtree(out, ignore_errors=True)
-            shim.arm(kind, call, error, stays=stays)
-            status, lines = convert(command)
+        for number in chosen:
+            make_ready(out, old)
+            shim.arm(kind, number, error, stays=stays)
+            status, lines = call(command)
             shim.disarm()
             tried += 1
             failed += status != 0
-            problem = verdict(status, lines, out, whole)
+            problem = verdict(status, lines, all_bytes(out), whole, before)
             if problem is None and status != 0:
-                status, lines = convert([*command, "--resume"])
+                status, lines = call(again if all_bytes(out) != before else command)
                 found = all_bytes(out)
                 if status or found != whole:
-                    problem = f"resume: {status}, {lines}, {differences(found, whole)}"
+                    problem = f"again: {status}, {lines}, {differences(found, whole)}"
             if problem is not None:
                 cause = "short" if error < 0 else errno.errorcode[error]
-                wrong.append(f"{kind} {call} of {count}, {cause}, stays {stays}: {problem}")
+                wrong.append(f"{kind} {number} of {count}, {cause}, stays {stays}: {problem}")
     print(json.dumps({"tried": tried, "failed": failed, "wrong": wrong}))
 
 
-def convert(arguments: list[str]) -> tuple[int, list[str]]:
+def make_ready(out: Path, old: Path) -> None:
+    """Let `out` hold what it does before the job."""
+    shim.disarm()
+    shutil.rmtree(out, ignore_errors=True)
+    if old.exists():
+        shutil.copytree(old, out)
+    shim.disarm()  # count from now
+
+
+def call(arguments: list[str]) -> tuple[int, list[str]]:
     """Run the command line; return its status and the lines on stderr."""
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = run(arguments)
     return status, err.getvalue().splitlines()
 
 
-def verdict(status: int, lines: list[str], out: Path, whole: dict[str, bytes]) -> str | None:
-    """Return what is wrong with the outcome of a conversion that met a fault, or None."""
-    found = all_bytes(out)
+def verdict(
+    status: int,
+    lines: list[str],
+    found: dict[str, bytes],
+    whole: dict[str, bytes],
+    before: dict[str, bytes],
+) -> str | None:
+    """Return what is wrong with the outcome of a job that met a fault, or None."""
     if status == 0:
         return None if found == whole else f"other bytes: {differences(found, whole)}"
     if status != 3:
         return f"status {status}: {lines}"
     if len(lines) != 1 or not lines[0].startswith("ngcore: error: ") or "unexpected" in lines[0]:
         return f"lines: {lines}"
-    if "info" in found and found != whole:
+    if "info" in found and found not in (whole, before):
         return f"an info that lies, after {lines}"
     return None
 

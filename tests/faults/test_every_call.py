@@ -1,10 +1,11 @@
-"""Whatever call to the system fails during a conversion: right bytes, or one line and a resume."""
+"""Whatever call to the system fails during a job: right bytes, or one line and another run."""
 
 from pathlib import Path
 
 import pytest
 
 from faults.conversions import CONVERSIONS, make_sources
+from faults.repairs import REPAIRS, make_old
 from faults.shim import needs_shim, run_under_shim
 from thorough import IS_THOROUGH, amount
 
@@ -18,3 +19,19 @@ def test_every_failing_call_is_survived_or_resumed(name, tmp_path):
     result = run_under_shim(tmp_path, SCRIPT, tmp_path, name, amount(1, 10**6))
     assert not result["wrong"], "\n".join(result["wrong"])
     assert result["failed"] > result["tried"] / 3  # short writes and EINTR are no failures
+
+
+# Over another volume, but for one: there nothing is replaced.
+REPAIRED = [(name, True) for name in REPAIRS] + [("repair, plain", False)]
+
+
+@needs_shim
+@pytest.mark.parametrize(("name", "is_over"), REPAIRED if IS_THOROUGH else REPAIRED[:1])
+def test_every_failing_call_of_a_repair_is_survived_or_repeated(name, is_over, tmp_path):
+    REPAIRS[name].make_source(tmp_path)
+    if is_over:
+        make_old(tmp_path)
+    kinds = [] if IS_THOROUGH else ["remove", "rename", "read"]
+    result = run_under_shim(tmp_path, SCRIPT, tmp_path, name, amount(1, 15), *kinds)
+    assert not result["wrong"], "\n".join(result["wrong"])
+    assert result["failed"] > result["tried"] / 3

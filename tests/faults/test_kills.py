@@ -1,19 +1,16 @@
 """Conversions that are killed at any moment go on until they are what they would have been."""
 
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from faults.conversions import CONVERSIONS, SmallConversion, all_bytes, make_sources
+from faults.processes import server
 from ngcore.cli import run
 from ngcore.pipelines.journal import PLAN
 from ngcore.pipelines.validate import validate
@@ -27,33 +24,6 @@ KILLED = {
 }
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-
-
-class Server:
-    def __init__(self, process):
-        self._process = process
-
-    def start(self, arguments):
-        return int(self._ask(json.dumps([str(argument) for argument in arguments])))
-
-    def wait(self):
-        return int(self._ask("wait"))
-
-    def _ask(self, line):
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
-
-
-@contextmanager
-def server():
-    script = Path(__file__).with_name("server.py")
-    command = [sys.executable, str(script)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Server(process)
-        process.stdin.close()
 
 
 def work_seconds(processes, command, out):

@@ -22,7 +22,11 @@ from ngcore.errors import DestinationError, FormatError, InputError, StorageErro
 from ngcore.formats.info import VolumeInfo
 from ngcore.pipelines.journal import JOURNAL, PLAN, WORK_FOLDER, Journal, read_plan
 from ngcore.pipelines.provenance import is_same_work
-from ngcore.pipelines.removal import remove_temporary_files, remove_volume_files
+from ngcore.pipelines.removal import (
+    remove_named_folders,
+    remove_temporary_files,
+    remove_volume_files,
+)
 from ngcore.storage.file_lock import is_at, lock_file
 from ngcore.storage.local import WRONG_FOLDER, LocalStore
 from ngcore.storage.sync import sync_folder, sync_path
@@ -50,6 +54,9 @@ class Destination:
         Go on with an unfinished conversion, if there is one.
     source_path : Path or None
         Where the source lies, which must not be harmed.
+    with_folders : bool
+        Meshes, skeletons and properties are part of what is written, so they go where chunks do
+        when a volume is replaced.
 
     Raises
     ------
@@ -64,8 +71,10 @@ class Destination:
         overwrite: bool = False,
         resume: bool = False,
         source_path: Path | None = None,
+        with_folders: bool = False,
     ) -> None:
         self.path = path
+        self._with_folders = with_folders
         self._overwrite = overwrite
         self._resume = resume
         try:
@@ -222,6 +231,8 @@ class Destination:
         store = self.store
         journal = Journal(store, fsync=fsync)
         whole_plan = {**plan, "info": json.loads(info.to_json())}
+        if self._with_folders:
+            whole_plan["with_folders"] = True
         if self._resume and self._goes_on(journal, whole_plan):
             self._is_resumed = True
             remove_temporary_files(self.path, info)
@@ -245,6 +256,9 @@ class Destination:
         old = self._old_infos(store)
         if not old:
             return
+        with_folders = self._with_folders or (read_plan(store) or {}).get("with_folders", False)
+        if with_folders:
+            plan = {**plan, "with_folders": True}  # if this run is killed, the next one must know
         journal.begin({**plan, "replaces": [json.loads(info.to_json()) for info in old]})
         store.delete("info")
         if fsync:
@@ -253,6 +267,8 @@ class Destination:
         for info in old:
             remove_volume_files(self.path, info)
             remove_temporary_files(self.path, info)
+            if with_folders:
+                remove_named_folders(self.path, info)
         for name in (*_SIDE_FILES, JOURNAL):
             store.delete(name)
         if fsync:
@@ -323,6 +339,8 @@ class Destination:
         )
         if is_hopeless and self._info is not None:
             remove_volume_files(self.path, self._info)
+            if self._with_folders:
+                remove_named_folders(self.path, self._info)
             for name in (*_SIDE_FILES, PLAN):
                 self.store.delete(name)
         self._let_go()

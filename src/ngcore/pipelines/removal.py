@@ -3,13 +3,17 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ngcore.errors import DestinationError
+from ngcore.errors import DestinationError, StorageError
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.pipelines.journal import WORK_FOLDER
 from ngcore.pipelines.temporary import remove_left_behind
-from ngcore.storage.local import TEMPORARY_SUFFIX
+from ngcore.storage.local import TEMPORARY_SUFFIX, WRONG_FOLDER
+
+_FOLDERS = ("mesh", "skeletons", "segment_properties")
 
 
 def remove_volume_files(path: Path, info: VolumeInfo) -> None:
@@ -19,16 +23,42 @@ def remove_volume_files(path: Path, info: VolumeInfo) -> None:
 
     Raises
     ------
-    DestinationError
+    DestinationError, StorageError
         If a file can't be removed.
     """
-    try:
+    with _one_line_errors():
         _remove_chunk_files(path, info)
+
+
+def remove_named_folders(path: Path, info: VolumeInfo) -> None:
+    """Remove the meshes, skeletons and properties that `info` names, with all that lies there.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        If a file can't be removed.
+    """
+    with _one_line_errors():
+        for kind in _FOLDERS:
+            name = getattr(info, kind)
+            # One that lies elsewhere is another volume's too.
+            if name is not None and path.resolve() in (path / name).resolve().parents:
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(path / name)
+                _remove_empty_parents(path, path / name)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise DestinationError(
-            f"{error.filename} can't be removed: {error.strerror}; make it writable, or choose "
-            "another folder"
-        ) from error
+        what = f"{error.filename} can't be removed: {error.strerror}"
+        if error.errno in WRONG_FOLDER:
+            raise DestinationError(
+                f"{what}; make it writable, or choose another folder"
+            ) from error
+        raise StorageError(f"{what}; mend that, or choose another folder") from error
 
 
 def _remove_chunk_files(path: Path, info: VolumeInfo) -> None:
@@ -44,12 +74,16 @@ def _remove_chunk_files(path: Path, info: VolumeInfo) -> None:
                     (Path(parent) / name).unlink()
             with contextlib.suppress(OSError):
                 Path(parent).rmdir()
-        with contextlib.suppress(OSError):
-            # A key may have several parts; the folders above it go when nothing else is in them.
-            for above in folder.parents:
-                if above == path:
-                    break
-                above.rmdir()
+        _remove_empty_parents(path, folder)
+
+
+def _remove_empty_parents(path: Path, folder: Path) -> None:
+    """Remove the folders above one, up to `path`: names may have several parts."""
+    with contextlib.suppress(OSError):
+        for above in folder.parents:
+            if above == path:
+                break
+            above.rmdir()
 
 
 def remove_temporary_files(path: Path, info: VolumeInfo) -> None:

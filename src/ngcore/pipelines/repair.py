@@ -7,9 +7,7 @@ says whether anything is left.
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -23,14 +21,13 @@ from ngcore.errors import (
 )
 from ngcore.execution.threads import ThreadPool
 from ngcore.formats import gzip
-from ngcore.formats.info import VolumeInfo
 from ngcore.pipelines.checks.files import read_limited, walk_files
 from ngcore.pipelines.checks.findings import Findings
 from ngcore.pipelines.checks.scale import Context
 from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
 from ngcore.pipelines.destination import Destination, refuse_overlap
-from ngcore.pipelines.journal import WORK_FOLDER, read_plan
+from ngcore.pipelines.journal import WORK_FOLDER
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
 from ngcore.pipelines.mending.files import copy_file
@@ -44,6 +41,7 @@ from ngcore.storage import LocalStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ngcore.formats.info import VolumeInfo
     from ngcore.pipelines.checks.findings import Finding, Report
 
 _MAX_INFO = 4 << 20
@@ -172,14 +170,10 @@ def repair(
     options = FileOptions(flat=flat, plain=not gzip)
     meter = Meter(info, progress, rounds=2)
     with destination:
-        _remove_named_folders(Path(dest))
         destination.begin(info, {"source": {}, "options": {"task": "repair"}}, fsync=fsync)
         try:
             _copy(store, info, destination, options, changes, workers, meter)
             destination.finish({}, fsync=fsync, document=content)
-        except (InputError, FormatError):
-            _remove_folders(Path(dest), info)
-            raise
         except StorageError as error:
             raise StorageError(f"{error}; mend that and repeat with --overwrite") from error
     report = validate(dest, workers=workers, progress=meter.second)
@@ -197,7 +191,7 @@ def _destination(dest: Path, source: Path, *, overwrite: bool) -> Destination:
             f"{dest} holds something unfinished; pass --overwrite to start again, or choose "
             "another folder"
         )
-    return Destination(dest, overwrite=overwrite, source_path=source)
+    return Destination(dest, overwrite=overwrite, source_path=source, with_folders=True)
 
 
 def _read_info(store: LocalStore) -> bytes:
@@ -311,30 +305,3 @@ def _copy_side_files(
                 copy_file(store, dest, name)
         elif name not in known:
             changes.leave_out()
-
-
-def _remove_named_folders(dest: Path) -> None:
-    """Remove the meshes, skeletons and properties of the volume that is replaced."""
-    store = LocalStore(dest)
-    unfinished = read_plan(store)
-    contents = [store.get("info"), None if unfinished is None else json.dumps(unfinished["info"])]
-    for content in contents:
-        if content is not None:
-            try:
-                _remove_folders(dest, VolumeInfo.from_json(content))
-            except FormatError:
-                return  # begin refuses it
-
-
-def _remove_folders(dest: Path, info: VolumeInfo) -> None:
-    for name in _FOLDERS:
-        folder = getattr(info, name)
-        if folder is not None and dest.resolve() in (dest / folder).resolve().parents:
-            try:
-                shutil.rmtree(dest / folder)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise DestinationError(
-                    f"{error.filename} can't be removed: {error.strerror}"
-                ) from error
