@@ -113,6 +113,24 @@ def test_rows_longer_than_vectors_equal_the_oracle(dtype, method):
         np.testing.assert_array_equal(result[: len(expected)], expected, str((factors, kind)))
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_short_rows_that_are_taken_end_to_end_equal_the_oracle(dtype, method):
+    """Rows of few cells, more of them than a batch takes, with and without partial cells."""
+    random = np.random.default_rng(6)
+    cases = [((1, 1, 1), 0), ((2, 2, 1), 0), ((3, 1, 1), 1), ((3, 2, 2), 1)]
+    for factors, more in cases * amount(1, 20):
+        cells = int(random.integers(5, 8)), 120, 1
+        shape = [n * f + more for n, f in zip(cells, factors, strict=True)]
+        kind = random.choice(["few", "any", "special"]) if dtype != "float32" else "few"
+        array = np.asfortranarray(values(random, np.dtype(dtype), shape, kind))
+        if more and random.integers(2):
+            array = array[::-1]
+        expected = reduced_at_once(array, factors, method)
+        result = downsample(array, factors, method=method)[tuple(map(slice, expected.shape))]
+        np.testing.assert_array_equal(result, expected, str((factors, kind)))
+
+
 def test_majority_of_large_cells_with_any_number_of_labels():
     random = np.random.default_rng(5)
     for number in range(amount(300, 20_000)):

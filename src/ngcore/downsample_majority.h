@@ -205,6 +205,12 @@ static inline void NAME(split_row_of_keys)(const Splitters *split, ptrdiff_t fac
                                            const VOXEL *row, ptrdiff_t cells, KEY *planes,
                                            ptrdiff_t pitch)
 {
+#ifndef FLOATING
+    if (factor == 1) {
+        memcpy(planes, row, (size_t)cells * sizeof *planes);
+        return;
+    }
+#endif
 #ifdef WITH_AVX2
     if (split->voxels.factor) {
         split_row(&split->voxels, row, cells, planes, pitch * (ptrdiff_t)sizeof(KEY));
