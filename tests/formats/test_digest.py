@@ -1,6 +1,9 @@
+import hashlib
 import itertools
 import random
+import struct
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -70,6 +73,22 @@ def test_every_single_bit_counts():
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         assert digest_of([(cell, bytes(changed)), chunks[1]]) != expected
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 15, 4096, 4099])
+def test_the_digest_is_what_the_provenance_says_it_is(size):
+    content = np.random.default_rng(size).bytes(size)
+    words = [int.from_bytes(content[start : start + 8], "little") for start in range(0, size, 8)]
+    hashed = struct.pack("<QQIQ", 1, size, zlib.crc32(content), sum(words) % 2**64)
+    term = int.from_bytes(hashlib.blake2b(hashed, digest_size=16).digest(), "little")
+    expected = (int(digest_of([]), 16) + term) % 2**128
+    assert int(digest_of([((1, 0, 0), content)]), 16) == expected
+
+
+def test_words_that_swap_places_count():
+    (cell, content), _ = random_chunks()[:2]
+    swapped = content[8:16] + content[:8] + content[16:]
+    assert digest_of([(cell, swapped)]) != digest_of([(cell, content)])
 
 
 def test_chunks_that_swap_places_count():
