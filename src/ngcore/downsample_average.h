@@ -78,6 +78,19 @@ static void NAME(sum_rows)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t 
                 sums[i] = (SUMS)(sums[i] + (SUMS)planes[x * pitch + i]);                          \
     }
 
+/* The same for cells of one row, straight from its voxels. */
+static inline void NAME(voxels_of_cells)(ptrdiff_t factor, const VOXEL *NGCORE_RESTRICT row,
+                                         ptrdiff_t cells, PART *NGCORE_RESTRICT sums)
+{
+    ptrdiff_t i, x;
+    for (i = 0; i < cells; i++) {
+        PART sum = NAME(to_part)(row[i * factor]);
+        for (x = 1; x < factor; x++)
+            sum = (PART)(sum + NAME(to_part)(row[i * factor + x]));
+        sums[i] = sum;
+    }
+}
+
 /* Means of 2^k voxels: a shift. Adding half less one, and one if the quotient is odd, rounds to
  * nearest, ties to even. */
 #define SHIFT_KERNEL(name, SUMS)                                                                  \
@@ -149,8 +162,35 @@ static void NAME(divide_parts)(const PART *NGCORE_RESTRICT sums, ptrdiff_t cells
 }
 #else
 SHIFT_KERNEL(parts, PART)
+#ifndef TOTAL
 DIVIDE_KERNEL(parts, PART)
-#ifdef TOTAL
+#else
+/* Sums of 16 bits need no floating point: the upper half of a product with the inverse is the
+ * quotient, for any number of 16 bits (T. Granlund and P. Montgomery, Division by invariant
+ * integers, 1994), and a vector holds twice as many. Signed voxels are shifted up to be positive. */
+static void NAME(divide_parts)(const PART *NGCORE_RESTRICT sums, ptrdiff_t cells,
+                               ptrdiff_t voxels, VOXEL *NGCORE_RESTRICT to)
+{
+    const uint16_t sign = (VOXEL)-1 < 1 ? 0x80 : 0, by = (uint16_t)voxels;
+    const uint16_t up = (uint16_t)(sign * voxels + voxels / 2), may_tie = voxels % 2 == 0;
+    uint16_t inverse, shift; /* vectors shift numbers of 16 bits by no variable: a product does */
+    ptrdiff_t i;
+    int bits = 0;
+    NGCORE_ASSERT(voxels > 2 && voxels <= MAX_PART_VOXELS);
+    while (((ptrdiff_t)1 << bits) < voxels)
+        bits++;
+    inverse = (uint16_t)(65536 * (((uint32_t)1 << bits) - by) / by + 1);
+    shift = (uint16_t)(1 << (17 - bits));
+    for (i = 0; i < cells; i++) {
+        const uint16_t number = (uint16_t)((uint16_t)sums[i] + up);
+        const uint16_t high = (uint16_t)((uint32_t)number * inverse >> 16);
+        const uint16_t sum = (uint16_t)(high + ((uint16_t)(number - high) >> 1));
+        const uint16_t mean = (uint16_t)((uint32_t)sum * shift >> 16);
+        const uint16_t odd_tie = (uint16_t)(mean * by) == number ? mean & may_tie : 0;
+        to[i] = (VOXEL)((mean - odd_tie) ^ sign);
+    }
+}
+
 SUM_KERNELS(totals, TOTAL)
 SHIFT_KERNEL(totals, TOTAL)
 DIVIDE_KERNEL(totals, TOTAL)
@@ -282,7 +322,9 @@ static void NAME(average_small_cells)(const Splitters *split, const VOXEL *const
             NAME(parts_of_planes)(factor, planes, pitch, cells, sums);
         } else
 #endif
-        {
+        if (count == 1) {
+            WITHOUT_SPLIT(voxels_of_cells, factor, rows[0], cells, sums);
+        } else {
             NAME(sum_rows)(rows, count, cells * factor, part);
             WITHOUT_SPLIT(parts_of_cells, factor, part, cells, sums);
         }

@@ -191,9 +191,18 @@ static VOXEL NAME(reduce_cell)(const Downsampling *job, const VOXEL *const *rows
     case METHOD_AVERAGE: {
         ptrdiff_t present = (stop - start) * count;
         NAME(Total) total = {0};
+#ifdef FLOATING /* in the order of rows of whole cells, so that the sum is the same to the bit */
+        for (x = start; x < stop; x++) {
+            SUM column = rows[0][x];
+            for (row = 1; row < count; row++)
+                column += rows[row][x];
+            total.sum = x == start ? column : total.sum + column;
+        }
+#else
         for (row = 0; row < count; row++)
             for (x = start; x < stop; x++)
                 NAME(add)(&total, rows[row][x], 1);
+#endif
         if (job->has_outside) {
             const ptrdiff_t whole = job->factors[0] * job->factors[1] * job->factors[2];
             NAME(add)(&total, outside, whole - present);

@@ -283,6 +283,25 @@ static inline void NAME(copy_run)(char *to, const char *from, size_t bytes)
 /* The largest cell whose counts fit in signed bytes, 16 lanes of them. */
 #define MAX_COUNTED_VOXELS 2000
 
+/* The sum of counts, of at most MAX_COUNTED_VOXELS in all. Narrow ones are added within words: products
+ * add up the quarters of a word in the highest. */
+static inline size_t NAME(sum_of)(const NAME(Counts) *counts)
+{
+    const uint64_t bytes = UINT64_C(0x00FF00FF00FF00FF), quarters = UINT64_C(0x0001000100010001);
+    uint64_t words[VECTOR_BYTES / 8], sum = 0;
+    size_t k;
+    memcpy(words, counts, sizeof words);
+    for (k = 0; k < VECTOR_BYTES / 8; k++) {
+        if (sizeof(KEY) == 1)
+            sum += (words[k] & bytes) + (words[k] >> 8 & bytes);
+        else if (sizeof(KEY) == 4)
+            sum += (words[k] & UINT32_MAX) + (words[k] >> 32);
+        else
+            sum += words[k];
+    }
+    return (size_t)(sizeof(KEY) <= 2 ? sum * quarters >> 48 : sum);
+}
+
 /* The majority of one cell, label by label as above, but a vector of its keys at a time. `keys` has
  * room for a whole vector more. */
 static KEY NAME(majority_of_cell)(KEY *keys, size_t voxels)
@@ -299,7 +318,7 @@ static KEY NAME(majority_of_cell)(KEY *keys, size_t voxels)
         const NAME(Keys) labels = (firsts ^ firsts) + label;
         NAME(Keys) other = firsts;
         NAME(Counts) counts = (NAME(Counts))(firsts ^ firsts);
-        size_t count = 0;
+        size_t count;
         for (i = 0; i < vectors; i++) {
             NAME(Keys) *at = (NAME(Keys) *)(keys + i * lanes);
             const NAME(Keys) equal = (NAME(Keys))(*at == labels);
@@ -308,9 +327,7 @@ static KEY NAME(majority_of_cell)(KEY *keys, size_t voxels)
             other = NAME(choose)((NAME(Keys))(rest == firsts), other, rest);
             *at = rest;
         }
-        for (k = 0; k < lanes; k++)
-            count += (size_t)counts[k];
-        count -= padding; /* which holds the first label */
+        count = NAME(sum_of)(&counts) - padding; /* which holds the first label */
         padding = 0;
         left -= count;
         if (count > most || (count == most && label < best)) {
@@ -337,11 +354,19 @@ static KEY NAME(majority_of_cell)(KEY *keys, size_t voxels)
 static void NAME(majority_each)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t factor,
                                 ptrdiff_t cells, KEY *keys, VOXEL *to)
 {
+    /* One move takes a short row of a cell, and more, which the next row overwrites; but not at the
+     * end of the rows, beyond which nothing may be read. */
+    const ptrdiff_t move = 16 / (ptrdiff_t)sizeof(KEY);
     ptrdiff_t i, row;
     for (i = 0; i < cells; i++) {
-        for (row = 0; row < count; row++)
-            NAME(copy_run)((char *)(keys + row * factor), (const char *)(rows[row] + i * factor),
-                           (size_t)factor * sizeof(KEY));
+        if (factor <= move && i * factor + move <= cells * factor)
+            for (row = 0; row < count; row++)
+                memcpy(keys + row * factor, rows[row] + i * factor, 16);
+        else
+            for (row = 0; row < count; row++)
+                NAME(copy_run)((char *)(keys + row * factor),
+                               (const char *)(rows[row] + i * factor),
+                               (size_t)factor * sizeof(KEY));
 #ifdef FLOATING
         for (row = 0; row < count * factor; row++)
             keys[row] = NAME(key_of_bits)(keys[row]);

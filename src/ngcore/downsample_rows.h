@@ -89,35 +89,52 @@ static void NAME(extreme_of_rows)(int is_max, const VOXEL *const *rows, ptrdiff_
         NAME(smaller_of_rows)(rows, count, length, row);
 }
 
+#if defined(FLOATING) && !defined(WITH_AVX2)
+/* Put voxel x of every cell of a row in plane x. */
+static inline void NAME(split_voxels)(ptrdiff_t factor, const VOXEL *NGCORE_RESTRICT row,
+                                      ptrdiff_t cells, VOXEL *NGCORE_RESTRICT planes,
+                                      ptrdiff_t pitch)
+{
+    ptrdiff_t i, x;
+    for (x = 0; x < factor; x++)
+        for (i = 0; i < cells; i++)
+            planes[x * pitch + i] = row[i * factor + x];
+}
+#endif
+
 static void NAME(extreme_cells)(const Splitters *split, int is_max, const VOXEL *const *rows,
                                 ptrdiff_t count, ptrdiff_t factor, ptrdiff_t cells, VOXEL *row,
                                 VOXEL *to)
 {
-    if (count > 1 && factor > 1) {
-        NAME(extreme_of_rows)(is_max, rows, count, cells * factor, row);
-    } else if (factor == 1) {
+    const VOXEL *one = count > 1 ? row : rows[0]; /* the rows of a cell, reduced to one */
+    if (factor == 1) {
         NAME(extreme_of_rows)(is_max, rows, count, cells, to);
         return;
     }
-#ifdef WITH_AVX2
-    if (split->voxels.factor) {
+    if (count > 1)
+        NAME(extreme_of_rows)(is_max, rows, count, cells * factor, row);
+#if defined(WITH_AVX2) || defined(FLOATING)
+    if (factor <= MAX_SPLIT) {
         const ptrdiff_t pitch = cells + ROW_SLACK;
         VOXEL *planes = row + cells * factor + ROW_SLACK;
         const VOXEL *row_of_plane[MAX_SPLIT];
         ptrdiff_t x;
         for (x = 0; x < factor; x++)
             row_of_plane[x] = planes + x * pitch;
-        split_row(&split->voxels, count > 1 ? row : rows[0], cells, planes,
-                  pitch * (ptrdiff_t)sizeof(VOXEL));
+#ifdef WITH_AVX2
+        split_row(&split->voxels, one, cells, planes, pitch * (ptrdiff_t)sizeof(VOXEL));
+#else /* compilers make no vectors of NaN that spreads from voxel to voxel of a cell */
+        WITH_CONSTANT_FACTOR(split_voxels, factor, one, cells, planes, pitch);
+#endif
         NAME(extreme_of_rows)(is_max, row_of_plane, factor, cells, to);
         return;
     }
 #endif
     (void)split;
     if (is_max)
-        WITHOUT_SPLIT(larger_of_cells, factor, count > 1 ? row : rows[0], cells, to);
+        WITHOUT_SPLIT(larger_of_cells, factor, one, cells, to);
     else
-        WITHOUT_SPLIT(smaller_of_cells, factor, count > 1 ? row : rows[0], cells, to);
+        WITHOUT_SPLIT(smaller_of_cells, factor, one, cells, to);
 }
 
 static size_t NAME(extreme_scratch)(ptrdiff_t factor, ptrdiff_t cells)
@@ -180,6 +197,26 @@ static ptrdiff_t NAME(reduce_pairs)(const Downsampling *job, const VOXEL *const 
     (void)cells;
     (void)to;
     return 0;
+}
+
+/* Rows of no more bytes than this are better taken end to end: loops are too short for their set-up. 0:
+ * none are. */
+static ptrdiff_t NAME(short_row_bytes)(const Downsampling *job, ptrdiff_t count)
+{
+    int pairs = 0;
+#ifdef AVERAGES_PAIRS
+    pairs |= job->method == METHOD_AVERAGE;
+#endif
+#if defined(WITH_AVX2) && defined(SHUFFLE_PAIRS)
+    pairs |= job->method == METHOD_MAJORITY;
+#endif
+#ifdef NGCORE_VECTORS
+    if (job->method == METHOD_MAJORITY && count * job->factors[0] > NAME(MAX_LANE_VOXELS))
+        return 0; /* cells go one by one */
+#endif
+    if (pairs && job->factors[0] == 2 && (count == 2 || count == 4))
+        return 64; /* one pass, no set-up */
+    return 256;
 }
 
 /* Reduce whole cells; 0 if their kind is not handled here. */
