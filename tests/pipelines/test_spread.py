@@ -3,6 +3,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import product
 
@@ -13,7 +14,9 @@ from PIL import Image
 
 import ngcore
 from ngcore.errors import DestinationError, InputError, StorageError
+from ngcore.execution.dask import DaskExecutor, LocalDask
 from ngcore.execution.serial import SerialExecutor
+from ngcore.formats.chunks import Box
 from ngcore.formats.shard_grid import ShardGrid
 from ngcore.pipelines.items import item_grids
 from ngcore.pipelines.options import ConvertOptions
@@ -149,6 +152,34 @@ def test_a_killed_worker_is_made_up_for(client, voxels, tmp_path):
     client.wait_for_workers(2, timeout=60)
 
 
+@pytest.mark.skipif(not IS_THOROUGH, reason="starts many workers; thorough runs only")
+def test_an_item_that_kills_its_workers_is_given_up_in_one_line():
+    with LocalDask(2) as executor:
+        results = executor.results(lambda item: item or os._exit(1), [1, 0, 2])
+        with pytest.raises(StorageError, match=r"Dask workers .*died.*: lower --memory"):
+            list(results)
+
+
+def test_workers_that_are_gone_are_told_of_and_waited_for_where_others_may_come(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr(ngcore.execution.dask, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(ngcore.execution.dask_workers, "GONE_SECONDS", 0.5)
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        executor = DaskExecutor(client)
+        monkeypatch.setattr(executor, "is_local", True)
+        with pytest.raises(StorageError, match=r"all Dask workers of this machine died"):
+            list(executor.results(abs, [-1]))
+        monkeypatch.setattr(executor, "is_local", False)
+        threading.Timer(1, cluster.scale, [1]).start()
+        assert sorted(executor.results(abs, [-1, 2, -3])) == [1, 2, 3]
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("no workers left; waiting for some" in line for line in told) == 1
+
+
 def test_a_worker_that_meets_bad_input_ends_the_run_with_that_error(client, tmp_path):
     voxels = np.zeros((70, 36, 20), np.float32)
     voxels[60, 3, 3] = np.nan
@@ -210,6 +241,16 @@ def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, shardi
                     assert (level.scale, cell) not in writers
                     writers[level.scale, cell] = (grid.step.first_scale, place)
     assert len(writers) == sum(scale.grid.count for scale in info.scales)
+    rng = np.random.default_rng(0)
+    for grid in item_grids(info, factors, 2):
+        scale = grid.step.last_scale
+        owned = {place: grid.owned_box(scale, place) for place in grid}
+        for _ in range(amount(3, 50)):
+            bounds = info.scales[scale].bounds
+            start, last = np.sort(rng.integers(bounds.start, bounds.stop, (2, 3)), axis=0).tolist()
+            box = Box(tuple(start), tuple(index + 1 for index in last))
+            touched = {place for place, part in owned.items() if part and part.intersection(box)}
+            assert set(grid.owners(scale, box)) == touched
     for index, scale in enumerate(info.scales):
         if scale.sharding is not None:
             shards = ShardGrid(scale.sharding, scale.grid.shape)

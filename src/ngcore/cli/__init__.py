@@ -25,7 +25,9 @@ class _InterruptedError(Exception):
 class _Commands(click.Group):
     """Commands that are imported when they are named."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+    # The signatures are click's, whether or not every argument is of use.
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -135,7 +137,7 @@ def run(args: Sequence[str] | None = None) -> int:
         is_terminated = isinstance(cause, Terminated)
         report_error("; ".join(["terminated" if is_terminated else "interrupted", *cause.args]))
         return TERMINATED if is_terminated else INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is told in one line
         if "--debug" in arguments:
             raise
         return report_error(error)

@@ -23,6 +23,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         self._number = number
         self._counts = counts
 
+    # The signature is click's.
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
         """Return how help shows the value."""
         return self.name

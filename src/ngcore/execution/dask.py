@@ -1,9 +1,7 @@
 """Work items on the workers of a Dask scheduler.
 
 Dask gives an item whose worker is lost to another one; a few times only
-(`distributed.scheduler.allowed-failures`), since the item may be what kills them. What an item
-raises is its result here: Dask would log a traceback for each, and not every exception survives
-the journey.
+(`distributed.scheduler.allowed-failures`), since the item may be what kills them.
 
 https://distributed.dask.org/en/stable/resilience.html
 """
@@ -11,25 +9,24 @@ https://distributed.dask.org/en/stable/resilience.html
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 import signal
-import socket
 import threading
 import time
 import warnings
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ngcore.errors import InputError, MissingExtraError, NgcoreError, StorageError
+from ngcore.errors import InputError, MissingExtraError, StorageError
 from ngcore.execution.base import Executor, Given, Result
+from ngcore.execution.dask_attempt import Failure, attempt, running_items
+from ngcore.execution.dask_workers import LOOK_SECONDS, Presence, Room, describe_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from distributed import Client, Future, LocalCluster
 
@@ -41,9 +38,6 @@ _ADDRESS = re.compile(r"([a-z]+://)?[^/]+:\d+/?|inproc://.+", re.IGNORECASE)
 
 _CONNECT_SECONDS = 10
 _STOP_SECONDS = 30
-_LOOK_SECONDS = 5
-_ITEMS_PER_THREAD = 2
-"""One that runs, and one that waits with it, so that no worker idles while results travel."""
 
 _OWN_LIMIT = 0.6
 """The share of its memory limit that a worker is filled to: Dask pauses it at 0.8, kills at 0.95,
@@ -68,7 +62,7 @@ class DaskExecutor(Executor):
         self.address = str(client.scheduler.address)
         self.threads_per_item = threads
         self._check_versions()
-        workers = client.run_on_scheduler(_describe_workers)
+        workers = client.run_on_scheduler(describe_workers)
         if not workers:
             logger.warning("the Dask scheduler at %s has no workers yet", self.address)
         self.items_per_process = max((nthreads for nthreads, _ in workers), default=1)
@@ -92,7 +86,7 @@ class DaskExecutor(Executor):
         places = {f"Dask worker {worker}": there for worker, there in found.items()}
         try:
             scheduler = self._client.run_on_scheduler(metadata.version, DISTRIBUTION)
-        except Exception as error:
+        except Exception as error:  # what the scheduler raised, whatever that is
             scheduler = error
         for place, there in {**places, f"Dask scheduler {self.address}": scheduler}.items():
             if isinstance(there, BaseException):
@@ -107,10 +101,10 @@ class DaskExecutor(Executor):
 
     def everywhere(self, function: Callable[..., Result], *arguments: Any) -> dict[str, Result]:
         """Call a function in every worker; see `Executor.everywhere`."""
-        found = self._client.run(_attempt, function, arguments, on_error="return")
+        found = self._client.run(attempt, function, arguments, on_error="return")
         results = {}
         for worker, outcome in found.items():
-            if isinstance(outcome, _Failure):
+            if isinstance(outcome, Failure):
                 raise outcome.error
             if isinstance(outcome, BaseException):
                 raise StorageError(f"the Dask worker {worker} fails: {_told(outcome)}")
@@ -121,17 +115,15 @@ class DaskExecutor(Executor):
         self, function: Callable[[Given], Result], items: Iterable[Given]
     ) -> Generator[Result]:
         """Yield results as they come; see `Executor.results`."""
-        from distributed import as_completed
-
         token = uuid4().hex
         numbered = enumerate(iter(items))
         waiting: dict[str, Future] = {}
-        room = _Room(self._client)
+        room = Room(self._client)
 
         def submit(count: int) -> list[Future]:
             futures = [
                 self._client.submit(
-                    _attempt, function, (item,), key=f"ngcore-{token}-{number}", pure=False
+                    attempt, function, (item,), key=f"ngcore-{token}-{number}", pure=False
                 )
                 for number, item in islice(numbered, count)
             ]
@@ -139,28 +131,48 @@ class DaskExecutor(Executor):
             return futures
 
         try:
-            completed = as_completed(
-                submit(room.items()), loop=self._client.loop, raise_errors=False
-            )
-            for future in completed:
+            submit(room.items())
+            for future, add in self._completed(waiting):
                 outcome = self._outcome(future)
                 del waiting[future.key]
                 future.release()
                 for more in submit(max(1, room.items() - len(waiting))):
-                    completed.add(more)
+                    add(more)
                 yield outcome
         finally:
             if waiting:
                 with suppress(Exception):  # whatever ended this is what counts
                     self._client.cancel(list(waiting.values()), force=True)
 
+    def _completed(
+        self, waiting: Mapping[str, Future]
+    ) -> Iterator[tuple[Future, Callable[[Future], None]]]:
+        """Yield futures as they end, and what adds another to those that are waited for."""
+        from distributed import as_completed
+
+        presence = Presence(self._client, is_local=self.is_local)
+        while waiting:
+            completed = as_completed(
+                list(waiting.values()),
+                loop=self._client.loop,
+                raise_errors=False,
+                timeout=LOOK_SECONDS,
+            )
+            while not completed.is_empty():
+                try:
+                    future = next(completed)
+                except TimeoutError:
+                    break
+                yield future, completed.add
+            presence.look()
+
     def _outcome(self, future: Future) -> Any:
         if future.status == "cancelled":
             raise StorageError(f"the Dask scheduler at {self.address} dropped the work")
         if future.status != "finished":
-            raise StorageError(f"Dask gave up a work item: {_told(future.exception())}")
+            raise StorageError(_told_of_failure(future.exception()))
         outcome = future.result()
-        if isinstance(outcome, _Failure):
+        if isinstance(outcome, Failure):
             if isinstance(outcome.error, StorageError) and not self.is_local:
                 raise StorageError(f"{outcome.error} (on {outcome.where})") from None
             raise outcome.error
@@ -170,7 +182,7 @@ class DaskExecutor(Executor):
         """Wait until the workers have noticed that nobody wants their work any more."""
         deadline = time.monotonic() + _STOP_SECONDS
         with suppress(Exception):  # a scheduler that is gone can't be asked
-            while any(self._client.run(_running_items, on_error="ignore").values()):
+            while any(self._client.run(running_items, on_error="ignore").values()):
                 if time.monotonic() > deadline:
                     logger.warning(
                         "workers of the Dask scheduler at %s are still busy; wait for them "
@@ -211,7 +223,7 @@ class ConnectedDask(DaskExecutor):
         with _one_line_warnings(address):
             try:
                 client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-            except Exception as error:
+            except Exception as error:  # each kind of address has errors of its own
                 raise InputError(
                     f"no Dask scheduler answers at {address} ({_told(error)}); "
                     "check the address, or pass --dask local"
@@ -306,84 +318,17 @@ def require_dask() -> None:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Success:
-    value: Any
+def _told_of_failure(error: BaseException | None) -> str:
+    from distributed import KilledWorker
 
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: Exception
-    where: str
-
-
-_running = 0
-_running_lock = threading.Lock()
-
-
-def _attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Success | _Failure:
-    """Call a function in a worker, and return its result or what it raised."""
-    global _running
-    with _running_lock:
-        _running += 1
-    try:
-        return _Success(function(*arguments))
-    except Exception as error:
-        return _Failure(_portable(error), _this_worker())
-    finally:
-        with _running_lock:
-            _running -= 1
-
-
-def _running_items() -> int:
-    return _running
-
-
-def _this_worker() -> str:
-    from distributed import get_worker
-
-    try:
-        return f"Dask worker {get_worker().address} of {socket.gethostname()}"
-    except ValueError:
-        return f"a Dask worker of {socket.gethostname()}"
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an exception that can be pickled: itself, or one that tells of it."""
-    if isinstance(error, NgcoreError | MemoryError):
-        with suppress(Exception):
-            return type(error)(*pickle.loads(pickle.dumps(error.args)))
-    return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _told(error: BaseException | None) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
-
-
-def _describe_workers(dask_scheduler: Any) -> list[tuple[int, int]]:
-    """Return threads and memory limit of each worker; runs in the scheduler."""
-    return [
-        (worker.nthreads, int(worker.memory_limit or 0))
-        for worker in dask_scheduler.workers.values()
-    ]
-
-
-class _Room:
-    """How many items may be under way; workers come and go, so it is looked up now and then."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._looked = 0.0
-        self._items = 1
-
-    def items(self) -> int:
-        now = time.monotonic()
-        if now - self._looked > _LOOK_SECONDS or not self._looked:
-            self._looked = now
-            threads = sum(self._client.nthreads().values())
-            self._items = _ITEMS_PER_THREAD * max(1, threads)
-        return self._items
+    if isinstance(error, KilledWorker):
+        count = error.allowed_failures + 1
+        last = getattr(error.last_worker, "address", error.last_worker)
+        return (
+            f"{count} Dask workers died one after the other at the same work item, the last of "
+            f"them at {last}; they may be short of memory: lower --memory, and see their logs"
+        )
+    return f"Dask gave up a work item: {_told(error)}"
 
 
 @contextmanager
@@ -400,3 +345,8 @@ def _one_line_warnings(address: str) -> Iterator[None]:
 def _told_warning(warning: warnings.WarningMessage) -> str:
     lines = [line.strip(" |+-=") for line in str(warning.message).splitlines()]
     return "; ".join(" ".join(line.split()) for line in lines if line)
+
+
+def _told(error: BaseException | None) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

@@ -7,6 +7,7 @@ depends on the volume alone: done twice, it writes the same bytes twice.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import lcm, prod
 
 import numpy as np
@@ -71,12 +72,11 @@ class ItemGrid:
             return (0, 0, 0), (0, 0, 0)
         grid = self.info.scales[scale].grid
         first, stop = [], []
-        factor = _factor(self.factors, self.step.first_scale, scale)
+        cells = self._cells_per_item(scale)
         for axis in range(3):
-            cells = self.step.widths[axis] // (grid.chunk_size[axis] * factor[axis])
             is_last = place[axis] == self.shape[axis] - 1
-            first.append(min(grid.shape[axis], place[axis] * cells))
-            end = (place[axis] + 1) * cells
+            first.append(min(grid.shape[axis], place[axis] * cells[axis]))
+            end = (place[axis] + 1) * cells[axis]
             stop.append(grid.shape[axis] if is_last else min(grid.shape[axis], end))
         return _vec3(first), _vec3(stop)
 
@@ -88,6 +88,25 @@ class ItemGrid:
         grid = self.info.scales[scale].grid
         last = grid.bounds(_vec3([cell - 1 for cell in stop]))
         return Box(grid.bounds(first).start, last.stop)
+
+    def owners(self, scale: int, box: Box) -> Iterator[Vec3]:
+        """Yield the place of every item that owns voxels of a box, global, of a scale."""
+        grid = self.info.scales[scale].grid
+        ranges = []
+        for axis, cells in enumerate(self._cells_per_item(scale)):
+            width = cells * grid.chunk_size[axis]
+            last = self.shape[axis] - 1
+            first = (box.start[axis] - grid.voxel_offset[axis]) // width
+            stop = (box.stop[axis] - 1 - grid.voxel_offset[axis]) // width
+            ranges.append(range(min(first, last), min(stop, last) + 1))
+        for z, y, x in product(*reversed(ranges)):
+            yield x, y, z
+
+    def _cells_per_item(self, scale: int) -> Vec3:
+        """Return how many cells of a scale an item has along each axis."""
+        chunk = self.info.scales[scale].grid.chunk_size
+        factor = _factor(self.factors, self.step.first_scale, scale)
+        return _vec3([self.step.widths[axis] // (chunk[axis] * factor[axis]) for axis in range(3)])
 
     def levels(self, place: Vec3) -> tuple[Level, ...]:
         """Return what an item reads and writes at each scale, finest first."""

@@ -148,7 +148,7 @@ class KeptSource(ReadableSource):
         last = tuple(part.stop + o for part, o in zip(ranges, origin, strict=True))
         wanted = Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
         found = 0
-        for place in self._kept.grid:
+        for place in self._kept.grid.owners(self._kept.scale, wanted):
             box = self._kept.grid.owned_box(self._kept.scale, place)
             part = None if box is None else box.intersection(wanted)
             if box is not None and part:

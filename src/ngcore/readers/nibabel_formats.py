@@ -123,7 +123,7 @@ def _leading_time_axis(image: SpatialImage) -> int:
         return 0
     # nibabel's affine leaves that axis out, but no public name of nibabel tells where it is.
     proxy: Any = image.dataobj
-    names = proxy.minc_file._dim_names  # noqa: SLF001
+    names = proxy.minc_file._dim_names  # noqa: SLF001 - as said
     return int(len(names) == 4 and not names[0].endswith("space"))
 
 

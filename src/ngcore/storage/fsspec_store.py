@@ -39,7 +39,7 @@ class FsspecStore(ReadableStore):
             self._files, self._root = fsspec.core.url_to_fs(self.location)
         except ImportError:
             raise
-        except Exception as error:
+        except Exception as error:  # backends have errors of their own
             raise InputError(f"{url} can't be opened: {_reason(error)}") from error
 
     def __repr__(self) -> str:

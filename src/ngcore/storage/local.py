@@ -116,7 +116,7 @@ class LocalStore(Store):
         path = self._path(name, writing=True)
         try:
             is_new = not os.path.exists(path)  # noqa: PTH110 (as below)
-            with open(path, "ab", buffering=0) as file:  # noqa: PTH123
+            with open(path, "ab", buffering=0) as file:  # noqa: PTH123 (as below)
                 _write(file.fileno(), (data,))
                 os.fsync(file.fileno())
             if is_new:

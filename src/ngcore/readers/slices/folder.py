@@ -76,6 +76,7 @@ def list_slices(source: str | Path) -> SliceList:
     """
     name = os.fspath(source)
     if is_slice_pattern(source):
+        # `Path.glob` takes no pattern that starts at the root.
         found = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207
         if not found:
             raise InputNotFoundError(f"{name}: no file matches the pattern; check folder and name")

@@ -382,7 +382,7 @@ class TiffPlane:
 def has_imagecodecs() -> bool:
     """Whether the package that decodes most compressions is installed."""
     try:
-        import imagecodecs  # noqa: F401
+        import imagecodecs  # noqa: F401 - it is there
     except ImportError:
         return False
     return True
