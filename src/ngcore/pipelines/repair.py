@@ -27,7 +27,7 @@ from ngcore.pipelines.checks.scale import Context
 from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
 from ngcore.pipelines.destination import Destination, refuse_overlap
-from ngcore.pipelines.journal import WORK_FOLDER
+from ngcore.pipelines.journal import PLAN
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
 from ngcore.pipelines.mending.files import copy_file
@@ -185,7 +185,7 @@ def repair(
 
 def _destination(dest: Path, source: Path, *, overwrite: bool) -> Destination:
     refuse_overlap(dest, source, "repair to")
-    is_unfinished = (dest / WORK_FOLDER).is_dir() and not (dest / "info").exists()
+    is_unfinished = (dest / PLAN).exists() and not (dest / "info").exists()
     if is_unfinished and not overwrite:
         raise DestinationError(
             f"{dest} holds something unfinished; pass --overwrite to start again, or choose "

@@ -4,19 +4,26 @@ Such a folder is in the volume's own hidden folder, which goes with the run that
 `--tmp` says. One that lies elsewhere is noted in the hidden folder before it is made, so that the
 next run on the same volume finds it. Its name holds a hash of the volume's path: a copy of an
 unfinished volume has the note too, but must not touch what the original still works with.
+
+The classic steps don't lock the volume, and several may work on it at once. Each has a folder of
+its own there, with a lock that ends with the process: who finds one that nobody has removes it.
 """
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO
 
-from ngcore.errors import InputError, StorageError
+from ngcore.errors import DestinationError, InputError, StorageError
+from ngcore.storage.file_lock import is_at, lock_file
 from ngcore.storage.local import WRONG_FOLDER
 
 _NOTE = "temporary"
+_OWNED = ".ngcore-step-"
+_LOCK = "lock"
 
 
 @contextmanager
@@ -31,6 +38,59 @@ def temporary_folder(work_folder: Path, tmp: str | os.PathLike[str] | None) -> I
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def owned_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder of this process in one that others write to, for the time of a `with` block.
+
+    What processes that are gone left there is removed first.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        If it can't be made.
+    """
+    _remove_orphans(parent)
+    try:
+        folder, lock = _make_owned(parent)
+    except OSError as error:
+        what = f"{parent} can't be written: {error.strerror}"
+        if error.errno in WRONG_FOLDER:
+            raise DestinationError(f"{what}; check its permissions") from error
+        raise StorageError(f"{what}; mend that and run the step again") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+        shutil.rmtree(folder, ignore_errors=True)  # Windows removes no file that is open
+
+
+def _make_owned(parent: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        folder = parent.absolute() / f"{_OWNED}{os.urandom(6).hex()}"
+        folder.mkdir(mode=0o700)
+        try:
+            lock = (folder / _LOCK).open("ab")
+        except FileNotFoundError:
+            continue  # taken for left behind, and removed
+        try:
+            is_ours = lock_file(lock) and is_at(lock, folder / _LOCK)
+        except OSError:  # no locks on this file system: nobody will take it for left behind
+            is_ours = True
+        if is_ours:
+            return folder, lock
+        lock.close()
+
+
+def _remove_orphans(parent: Path) -> None:
+    for folder in parent.glob(f"{_OWNED}*"):
+        with suppress(OSError), (folder / _LOCK).open("rb+") as lock:
+            if lock_file(lock):
+                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()  # what Windows left
 
 
 def choose_temporary_folder(work_folder: Path, tmp: str | os.PathLike[str] | None) -> Path:

@@ -18,6 +18,7 @@ from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import Conversion
 from ngcore.pipelines.removal import remove_volume_files
 from ngcore.pipelines.run import Progress, Run
+from ngcore.pipelines.temporary import owned_folder
 from ngcore.readers.base import Source
 from ngcore.storage import LocalStore, ReadableStore, Store
 
@@ -108,15 +109,16 @@ def write_chunks(
     for warning in conversion.warnings:
         logger.warning(warning)
     try:
-        outcome = Run(
-            conversion,
-            source,
-            options,
-            LocalStore(folder),
-            folder,
-            progress,
-            first_is_written=first_is_written,
-        ).run()
+        with owned_folder(folder) as tmp:
+            outcome = Run(
+                conversion,
+                source,
+                options,
+                LocalStore(folder),
+                tmp,
+                progress,
+                first_is_written=first_is_written,
+            ).run()
     except (InputError, FormatError):
         written = conversion.info.scales[int(first_is_written) :]
         remove_volume_files(folder, replace(conversion.info, scales=written))

@@ -4,7 +4,6 @@ What the chunks become is what DEST/info says. Memory is a few chunks per thread
 """
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from ngcore.pipelines.prepare import shard_memory
 from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.removal import remove_volume_files
 from ngcore.pipelines.run import Progress
+from ngcore.pipelines.temporary import owned_folder
 from ngcore.storage import ChunkWriter, LocalStore, create_chunks, open_chunks
 from ngcore.values import Counts, ValueMapping
 from ngcore.volume import ScaleArray, Volume
@@ -182,7 +182,7 @@ class _Recoding:
         cells = self._scale.grid.cells()
         lock = threading.Lock()
         digest = ScaleDigest(self._info, self._scale)
-        with tempfile.TemporaryDirectory(prefix=".ngcore-", dir=folder) as tmp:
+        with owned_folder(folder) as tmp:
             writer = create_chunks(
                 LocalStore(folder),
                 self._info,
