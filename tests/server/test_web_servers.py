@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -38,6 +39,7 @@ def published():
     ngcore.convert(image, folder / "sharded", **shared)
     mesh = folder / "nested" / "mesh"
     mesh.mkdir()
+    (mesh / "info").write_bytes(b'{"@type": "neuroglancer_legacy_mesh"}')
     (mesh / "7").write_bytes(b'{"fragments": []}')
     (mesh / "8.gz").write_bytes(gzip.compress(b'{"fragments": ["a"]}'))
     (folder / ".secret").write_bytes(b"hidden")
@@ -214,7 +216,15 @@ def test_manifests_are_found_without_their_suffix(server):
     assert gzip.decompress(body) == b'{"fragments": ["a"]}'
 
 
-@pytest.mark.parametrize("path", ["/nested/8_8_8/0-9_0-9_0-9", "/nope", "/.secret", "/nested/9:0"])
+def test_a_label_without_a_mesh_has_an_empty_manifest_in_a_folder_of_meshes(server):
+    response, body = ask(server[1], "/nested/mesh/9:0", Accept_Encoding="gzip")
+    assert (response.status, json.loads(body)) == (200, {"fragments": []})
+    assert response.getheader("Access-Control-Allow-Origin") == "*"
+
+
+@pytest.mark.parametrize(
+    "path", ["/nested/8_8_8/0-9_0-9_0-9", "/nope", "/.secret", "/nested/8_8_8/9:0"]
+)
 def test_what_is_not_there_or_hidden_is_not_found(server, path):
     response, _ = ask(server[1], path, Accept_Encoding="gzip")
     assert response.status == 404

@@ -12,6 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING, Literal
 
 from ngcore.errors import InputError, InputNotFoundError
+from ngcore.formats.mesh_legacy import encode_manifest
 
 if TYPE_CHECKING:
     import os
@@ -63,10 +64,20 @@ server {
 
     # Manifests of meshes on file systems without colons.
     location ~ "/[0-9]+:0$$" {
+        recursive_error_pages on;
         error_page 404 = @manifest;
     }
     location @manifest {
         rewrite "^(.*):0$$" "$$1" break;
+        error_page 404 = @no_mesh;
+    }
+
+    # A label without a mesh, in a folder of meshes, has an empty one.
+    location @no_mesh {
+        default_type application/json;
+        if ($$uri ~ "^(.*)/[0-9]+$$") { set $$meshes $$1; }
+        if (-f "$$document_root$$meshes/info") { return 200 '$empty'; }
+        return 404;
     }
 
     location ~ "/\\." { return 404; }
@@ -110,7 +121,15 @@ Listen $address
     # Manifests of meshes on file systems without colons.
     RewriteCond "$root$$0" !-f
     RewriteCond "$root$$0.gz" !-f
-    RewriteRule "^(.*/[0-9]+):0$$" "$$1"
+    RewriteRule "^(.*/[0-9]+):0$$" "$$1" [E=manifest:1]
+
+    # A label without a mesh, in a folder of meshes, has an empty one.
+    RewriteCond "%{ENV:manifest}" "1"
+    RewriteCond "$root$$0" !-f
+    RewriteCond "$root$$0.gz" !-f
+    RewriteCond "$root$$1/info" -f
+    RewriteRule "^(.*)/[0-9]+$$" "-" [R=200,L]
+    ErrorDocument 200 '$empty'
 
     RewriteCond "$root$$0" !-f
     RewriteCond "$root$$0.gz" -f
@@ -155,6 +174,19 @@ http://$site {
             not file {path} {path}.gz
         }
         rewrite @chunk {re.chunk.1}/{re.chunk.2}/{re.chunk.3}/{re.chunk.4}
+
+        # A label without a mesh, in a folder of meshes, has an empty one.
+        map {path} {meshes} {label} {
+            "~^(.*)/([0-9]+):0$$" "$${1}" "$${2}"
+            default "/-" "-"
+        }
+        @no_mesh {
+            path_regexp /[0-9]+:0$$
+            file {meshes}/info
+            not file {path} {path}.gz {meshes}/{label} {meshes}/{label}.gz
+        }
+        header @no_mesh Content-Type application/json
+        respond @no_mesh `$empty`
 
         # Manifests of meshes on file systems without colons.
         @manifest {
@@ -216,13 +248,16 @@ def web_server_config(
         )
     in_url = f"[{host}]" if ":" in host else host
     address = f"{in_url}:{port}"
+    empty = encode_manifest(()).decode()
     match server:
         case "nginx":
-            return _NGINX.substitute(root=path, address=address, chunk=_CHUNK)
+            return _NGINX.substitute(root=path, address=address, chunk=_CHUNK, empty=empty)
         case "apache":
             return _APACHE.substitute(
-                root=path, address=address, virtual_host=address, chunk=_CHUNK
+                root=path, address=address, virtual_host=address, chunk=_CHUNK, empty=empty
             )
         case "caddy":
             # A site is matched by the Host header too: only its port is named, and any host fits.
-            return _CADDY.substitute(root=path, site=f":{port}", bind=f"bind {host}", chunk=_CHUNK)
+            return _CADDY.substitute(
+                root=path, site=f":{port}", bind=f"bind {host}", chunk=_CHUNK, empty=empty
+            )
