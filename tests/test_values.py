@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 import thorough
 from ngcore.errors import InputError
-from ngcore.values import BLOCK_VALUES, DATA_TYPES, Counts, ValueMapping, choose_output_type
+from ngcore.output_type import choose_output_type
+from ngcore.values import BLOCK_VALUES, DATA_TYPES, Counts, ValueMapping
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64"]

@@ -6,9 +6,7 @@ Only the chunks that an index touches are read.
 from __future__ import annotations
 
 import itertools
-import operator
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +16,11 @@ from ngcore.errors import (
     FormatError,
     InputError,
     InputNotFoundError,
-    VolumeIndexError,
 )
 from ngcore.formats.encodings import ChunkEncoding, Shape4, make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks, open_store
+from ngcore.volume_index import Selection, parse_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -215,11 +213,11 @@ class ScaleArray:
         FormatError
             A chunk is damaged; the message names it.
         """
-        ranges, drops = _parse_index(index, self.shape)
+        ranges, drops = parse_index(index, self.shape)
         shape = [len(indices) for indices in ranges]
         voxels = np.empty(shape, self.dtype, order="F")
         if 0 not in shape:
-            self._fill(voxels, [_Selection.of(indices) for indices in ranges])
+            self._fill(voxels, [Selection.of(indices) for indices in ranges])
         flips_and_drops = tuple(
             0 if is_dropped else slice(None, None, -1 if indices.step < 0 else None)
             for indices, is_dropped in zip(ranges, drops, strict=True)
@@ -257,7 +255,7 @@ class ScaleArray:
                 f"out must be {self.dtype} of shape {shape}, got {out.dtype} of {out.shape}"
             )
         ranges = (*box.slices(self.voxel_offset), slice(0, self.shape[3]))
-        self._fill(out, [_Selection(part.start, 1, part.stop - part.start) for part in ranges])
+        self._fill(out, [Selection(part.start, 1, part.stop - part.start) for part in ranges])
         return out
 
     def read_chunk(self, cell: Vec3) -> NDArray[Any]:
@@ -283,7 +281,7 @@ class ScaleArray:
         chunk = self._stored_chunk(cell)
         return np.zeros(shape, self.dtype, order="F") if chunk is None else chunk
 
-    def _fill(self, voxels: NDArray[Any], selections: Sequence[_Selection]) -> None:
+    def _fill(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
         """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
         x, y, z, channels = selections
         for cell in self._cells(x, y, z):
@@ -291,14 +289,14 @@ class ScaleArray:
             chunk = self._stored_chunk(cell)
             voxels[targets] = 0 if chunk is None else chunk[(*sources, channels.as_slice())]
 
-    def _cells(self, x: _Selection, y: _Selection, z: _Selection) -> Iterator[Vec3]:
+    def _cells(self, x: Selection, y: Selection, z: Selection) -> Iterator[Vec3]:
         """Yield the chunks that hold a selected voxel, x fastest."""
         width, height, depth = self.chunk_size
         for k, j, i in itertools.product(z.cells(depth), y.cells(height), x.cells(width)):
             yield i, j, k
 
     def _overlap(
-        self, selections: tuple[_Selection, ...], cell: Vec3
+        self, selections: tuple[Selection, ...], cell: Vec3
     ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Return where the selected voxels of a chunk are in it, and where in the result."""
         overlaps = [
@@ -328,82 +326,3 @@ class ScaleArray:
     @cached_property
     def _encoding(self) -> ChunkEncoding:
         return make_encoding(self._volume, self.info)
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """The voxels selected along one axis, ascending: start, start + step, ..., `count` many."""
-
-    start: int
-    step: int
-    count: int
-
-    @classmethod
-    def of(cls, indices: range) -> _Selection:
-        first = indices if indices.step > 0 else indices[::-1]
-        return cls(first.start, first.step, len(first))
-
-    def as_slice(self) -> slice:
-        return slice(self.start, self.start + self.count * self.step, self.step)
-
-    def cells(self, side: int) -> Iterator[int]:
-        """Yield the position of each chunk that holds a selected voxel."""
-        if self.step < side:
-            yield from range(self.start // side, self._last // side + 1)
-        else:
-            for voxel in range(self.start, self._last + 1, self.step):
-                yield voxel // side
-
-    def overlap(self, origin: int, side: int) -> tuple[slice, slice]:
-        """Return the selected voxels of the chunk at `origin`, in it and in the result."""
-        first = max(0, -((self.start - origin) // self.step))
-        last = min(self.count, -((self.start - origin - side) // self.step))
-        in_chunk = self.start + first * self.step - origin
-        end = in_chunk + (last - first) * self.step
-        return slice(in_chunk, end, self.step), slice(first, last)
-
-    @property
-    def _last(self) -> int:
-        return self.start + (self.count - 1) * self.step
-
-
-def _parse_index(index: Any, shape: Shape4) -> tuple[list[range], list[bool]]:
-    """Return the voxels that an index selects along each axis, and which axes it drops."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    ellipses = [number for number, item in enumerate(items) if item is Ellipsis]
-    if len(ellipses) > 1:
-        raise VolumeIndexError("an index can have only one ellipsis ('...')")
-    given = len(items) - len(ellipses)
-    if given > len(shape):
-        raise VolumeIndexError(f"too many indices: the axes are x, y, z and channel, got {given}")
-    at = ellipses[0] if ellipses else len(items)
-    items[at : at + 1] = [slice(None)] * (len(shape) - given)
-    ranges, drops = [], []
-    for axis, (item, size) in enumerate(zip(items, shape, strict=True)):
-        if isinstance(item, slice):
-            try:
-                ranges.append(range(size)[item])
-            except (TypeError, ValueError) as error:
-                raise VolumeIndexError(f"{item} can't select voxels: {error}") from error
-            drops.append(False)
-        else:
-            voxel = _integer(item)
-            if not -size <= voxel < size:
-                raise VolumeIndexError(
-                    f"index {voxel} is out of bounds for axis {axis} with size {size}"
-                )
-            ranges.append(range(voxel % size, voxel % size + 1))
-            drops.append(True)
-    return ranges, drops
-
-
-def _integer(item: Any) -> int:
-    if not isinstance(item, bool | np.bool_) and np.ndim(item) == 0:
-        try:
-            return operator.index(item)
-        except TypeError:
-            pass
-    raise VolumeIndexError(
-        f"a volume takes integers, slices and '...' as indices, got {type(item).__name__}; "
-        "read an array first to index it with arrays or booleans"
-    )

@@ -17,13 +17,14 @@ from ngcore.formats.encodings import make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.formats.pyramid import pyramid_scales
 from ngcore.formats.sharding import choose_sharding
+from ngcore.output_type import choose_output_type
 from ngcore.pipelines.options import ConvertOptions, VolumeKind
 from ngcore.pipelines.plan import INTERPRETER_BYTES, MEBIBYTE, Plan, make_plan
 from ngcore.pipelines.provenance import provenance_json
 from ngcore.pipelines.walk import Downsampling
 from ngcore.readers import open_source
 from ngcore.readers.base import Source
-from ngcore.values import ValueMapping, choose_output_type
+from ngcore.values import ValueMapping
 
 # Small enough that a stored block and its values share the cache, large enough to read well.
 BLOCK_BYTES = 4 * MEBIBYTE
