@@ -26,6 +26,18 @@ static inline int NAME(any_bit)(const NAME(Keys) *keys)
 #endif
 }
 
+/* SSE2 compares no lanes of 64 bits, which compilers then take one by one: both halves must be equal. */
+static inline NAME(Keys) NAME(equal)(NAME(Keys) a, NAME(Keys) b)
+{
+#if defined(WIDE_SUM) && defined(__SSE2__) && !defined(WITH_AVX2)
+    typedef int32_t Halves __attribute__((vector_size(VECTOR_BYTES)));
+    const Vector16 halves = (Vector16)((Halves)a == (Halves)b);
+    return (NAME(Keys))(halves & (halves << 32 | halves >> 32));
+#else
+    return (NAME(Keys))(a == b);
+#endif
+}
+
 /* a where the mask is set, else b. */
 static inline NAME(Keys) NAME(choose)(NAME(Keys) mask, NAME(Keys) a, NAME(Keys) b)
 {
@@ -62,7 +74,7 @@ static inline int NAME(majority_in_rounds)(const NAME(Keys) *keys, ptrdiff_t vox
     NAME(Counts) most = zero + 1, left;
     ptrdiff_t round, j;
     for (j = 1; j < voxels; j++) {
-        const NAME(Keys) equal = (NAME(Keys))(keys[j] == first);
+        const NAME(Keys) equal = NAME(equal)(keys[j], first);
         label = NAME(choose)(equal, label, keys[j]);
         most -= (NAME(Counts))equal;
     }
@@ -72,11 +84,11 @@ static inline int NAME(majority_in_rounds)(const NAME(Keys) *keys, ptrdiff_t vox
         NAME(Counts) count = zero, better;
         NAME(Keys) open;
         for (j = 1; j < voxels; j++)
-            count -= (NAME(Counts))(rest[j] == label);
-        count &= (NAME(Counts))(label != first); /* else no other label is left in the lane */
+            count -= (NAME(Counts))NAME(equal)(rest[j], label);
+        count &= (NAME(Counts))~NAME(equal)(label, first); /* else no other label is left in the lane */
         left -= count;
         better = (NAME(Counts))(count > most) |
-                 ((NAME(Counts))(count == most) &
+                 ((NAME(Counts))NAME(equal)((NAME(Keys))count, (NAME(Keys))most) &
                   (NAME(Counts))((NAME(Counts))(label ^ sign) < (NAME(Counts))(best ^ sign)));
         most = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))count, (NAME(Keys))most);
         best = NAME(choose)((NAME(Keys))better, label, best);
@@ -87,8 +99,8 @@ static inline int NAME(majority_in_rounds)(const NAME(Keys) *keys, ptrdiff_t vox
         }
         label = first;
         for (j = 1; j < voxels; j++) {
-            undropped[j] = NAME(choose)((NAME(Keys))(rest[j] == dropped), first, rest[j]);
-            label = NAME(choose)((NAME(Keys))(undropped[j] == first), label, undropped[j]);
+            undropped[j] = NAME(choose)(NAME(equal)(rest[j], dropped), first, rest[j]);
+            label = NAME(choose)(NAME(equal)(undropped[j], first), label, undropped[j]);
         }
         rest = undropped;
     }
@@ -107,14 +119,15 @@ static inline NAME(Keys) NAME(majority_of_pairs)(NAME(Keys) *keys, ptrdiff_t vox
     best = (NAME(Counts))keys[0];
     most = best ^ best;
     for (j = 1; j < voxels; j++)
-        most -= (NAME(Counts))(keys[j] == keys[0]);
+        most -= (NAME(Counts))NAME(equal)(keys[j], keys[0]);
     for (j = 1; j < voxels; j++) {
         const NAME(Counts) key = (NAME(Counts))keys[j];
         NAME(Counts) count = key ^ key, better;
         for (k = j + 1; k < voxels; k++)
-            count -= (NAME(Counts))(keys[k] == keys[j]);
+            count -= (NAME(Counts))NAME(equal)(keys[k], keys[j]);
         better = (NAME(Counts))(count > most) |
-                 ((NAME(Counts))(count == most) & (NAME(Counts))(key < best));
+                 ((NAME(Counts))NAME(equal)((NAME(Keys))count, (NAME(Keys))most) &
+                  (NAME(Counts))(key < best));
         most = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))count, (NAME(Keys))most);
         best = (NAME(Counts))NAME(choose)((NAME(Keys))better, (NAME(Keys))key, (NAME(Keys))best);
     }
@@ -285,21 +298,20 @@ static inline void NAME(copy_run)(char *to, const char *from, size_t bytes)
 
 /* The sum of counts, of at most MAX_COUNTED_VOXELS in all. Narrow ones are added within words: products
  * add up the quarters of a word in the highest. */
-static inline size_t NAME(sum_of)(const NAME(Counts) *counts)
+static inline size_t NAME(sum_of)(NAME(Counts) counts)
 {
-    const uint64_t bytes = UINT64_C(0x00FF00FF00FF00FF), quarters = UINT64_C(0x0001000100010001);
-    uint64_t words[VECTOR_BYTES / 8], sum = 0;
-    size_t k;
-    memcpy(words, counts, sizeof words);
-    for (k = 0; k < VECTOR_BYTES / 8; k++) {
-        if (sizeof(KEY) == 1)
-            sum += (words[k] & bytes) + (words[k] >> 8 & bytes);
-        else if (sizeof(KEY) == 4)
-            sum += (words[k] & UINT32_MAX) + (words[k] >> 32);
-        else
-            sum += words[k];
+    size_t k, sum = 0;
+    if (sizeof(KEY) <= 2) {
+        const uint64_t bytes = UINT64_C(0x00FF00FF00FF00FF);
+        uint64_t words[VECTOR_BYTES / 8], quarters = 0;
+        memcpy(words, &counts, sizeof words);
+        for (k = 0; k < VECTOR_BYTES / 8; k++)
+            quarters += sizeof(KEY) == 2 ? words[k] : (words[k] & bytes) + (words[k] >> 8 & bytes);
+        return (size_t)(quarters * UINT64_C(0x0001000100010001) >> 48);
     }
-    return (size_t)(sizeof(KEY) <= 2 ? sum * quarters >> 48 : sum);
+    for (k = 0; k < NAME(LANES); k++)
+        sum += (size_t)counts[k];
+    return sum;
 }
 
 /* The majority of one cell, label by label as above, but a vector of its keys at a time. `keys` has
@@ -321,13 +333,13 @@ static KEY NAME(majority_of_cell)(KEY *keys, size_t voxels)
         size_t count;
         for (i = 0; i < vectors; i++) {
             NAME(Keys) *at = (NAME(Keys) *)(keys + i * lanes);
-            const NAME(Keys) equal = (NAME(Keys))(*at == labels);
+            const NAME(Keys) equal = NAME(equal)(*at, labels);
             const NAME(Keys) rest = NAME(choose)(equal, firsts, *at); /* the label is dropped */
             counts -= (NAME(Counts))equal;
-            other = NAME(choose)((NAME(Keys))(rest == firsts), other, rest);
+            other = NAME(choose)(NAME(equal)(rest, firsts), other, rest);
             *at = rest;
         }
-        count = NAME(sum_of)(&counts) - padding; /* which holds the first label */
+        count = NAME(sum_of)(counts) - padding; /* which holds the first label */
         padding = 0;
         left -= count;
         if (count > most || (count == most && label < best)) {
@@ -359,7 +371,7 @@ static void NAME(majority_each)(const VOXEL *const *rows, ptrdiff_t count, ptrdi
     const ptrdiff_t move = 16 / (ptrdiff_t)sizeof(KEY);
     ptrdiff_t i, row;
     for (i = 0; i < cells; i++) {
-        if (factor <= move && i * factor + move <= cells * factor)
+        if (sizeof(KEY) <= 2 && factor <= move && i * factor + move <= cells * factor)
             for (row = 0; row < count; row++)
                 memcpy(keys + row * factor, rows[row] + i * factor, 16);
         else
