@@ -11,6 +11,7 @@
  *   downsample_average.h, downsample_wide.h, downsample_majority.h   the methods that need a file of their own
  *   downsample_split.h    takes rows of cells apart, for vectors
  *   downsample_kernels.h  walks the array, row by row of the result
+ *   downsample_batch.h    short rows of the result, many at a time
  */
 #ifndef NGCORE_DOWNSAMPLE_H
 #define NGCORE_DOWNSAMPLE_H
