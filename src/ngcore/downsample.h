@@ -8,7 +8,8 @@
  *   downsample_types.h    what each type is computed with
  *   downsample_cells.h    one cell at a time: any cell, any method
  *   downsample_rows.h     rows of whole cells, with vectors: what nearly all voxels take
- *   downsample_average.h, downsample_wide.h, downsample_majority.h   the methods that need a file of their own
+ *   downsample_average.h, downsample_wide.h     averages, and those of 64-bit voxels
+ *   downsample_majority.h, downsample_large.h   majorities, and those of large cells
  *   downsample_split.h    takes rows of cells apart, for vectors
  *   downsample_kernels.h  walks the array, row by row of the result
  *   downsample_batch.h    short rows of the result, many at a time
