@@ -91,12 +91,19 @@ bench-convert: $(VENV)/installed
 	$(BIN)/python -m benchmarks.report_validate
 	$(BIN)/python -m benchmarks.report_slices
 
-# The same suite on kernels that check every index and assert every bound.
-checked: $(VENV)/test-installed
-	$(PIP) install --quiet --force-reinstall --no-deps --config-settings=cmake.define.NGCORE_CHECKED=ON \
-		--config-settings=build-dir=build/checked .
-	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
+# A wheel of kernels that check every index and assert every bound.
+build/checked/made: $(SOURCES) | $(VENV)/made
+	rm -rf build/checked/dist
+	$(PIP) wheel --quiet --no-deps --wheel-dir build/checked/dist \
+		--config-settings=cmake.define.NGCORE_CHECKED=ON \
+		--config-settings=build-dir=build/checked/cmake .
+	touch $@
+
+# The same suite on them.
+checked: $(VENV)/test-installed build/checked/made
 	rm -f $(VENV)/installed $(VENV)/test-installed
+	$(PIP) install --quiet --force-reinstall --no-deps build/checked/dist/*.whl
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 sanitize: $(VENV)/test-installed
 	sh scripts/sanitize.sh $(BIN)/python
