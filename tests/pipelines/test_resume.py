@@ -74,6 +74,20 @@ def test_resumed_conversion_is_like_an_undisturbed_one(monkeypatch, source, tmp_
     assert all(path.stat().st_mtime_ns == changed for path, changed in before.items())
 
 
+def test_resumed_shards_of_jpeg_chunks_are_digested_like_undisturbed_ones(monkeypatch, tmp_path):
+    voxels = np.zeros((32, 32, 64), np.uint8)
+    voxels[:8, :8, :8], voxels[16:, 16:, 40:] = 100, 200  # most chunks are in no shard
+    np.save(tmp_path / "voxels.npy", voxels)
+    options = {"encoding": "jpeg", "workers": 1, **OPTIONS, "chunk_size": 4}
+    ngcore.convert(tmp_path / "voxels.npy", tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        fail_after(patch, 1, StorageError("the disk is full"))
+        with pytest.raises(StorageError, match="--resume"):
+            ngcore.convert(tmp_path / "voxels.npy", tmp_path / "out", **options)
+    ngcore.convert(tmp_path / "voxels.npy", tmp_path / "out", resume=True, **options)
+    assert all_bytes(tmp_path / "out") == all_bytes(tmp_path / "whole")
+
+
 def test_after_a_loss_of_power_only_the_journal_is_trusted(monkeypatch, source, tmp_path):
     out = tmp_path / "out"
     ngcore.convert(source, tmp_path / "whole", sharding=False, **OPTIONS)

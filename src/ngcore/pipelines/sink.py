@@ -78,14 +78,16 @@ class ChunkSink:
         info = self._info.scales[scale]
         writer, encoding = self._writers[scale], self._encodings[scale]
         voxels, has_bits = self._chunk_buffer.filled(voxels)
+        # Zeros add nothing to a digest. JPEG files, which are digested as they are, would.
+        is_nothing = not has_bits and (info.sharding is not None or info.encoding != "jpeg")
         if self._is_written is not None and self._is_written(writer.file_of(cell)):
             # The digest of the run that wrote it went with that run.
-            is_encoded = info.encoding in ("raw", "jpeg")
-            encoded = encoding.encode(voxels) if is_encoded else b""
-            self.digests[scale].add(cell, digested(info, encoded, voxels))
+            if not is_nothing:
+                is_encoded = info.encoding in ("raw", "jpeg")
+                encoded = encoding.encode(voxels) if is_encoded else b""
+                self.digests[scale].add(cell, digested(info, encoded, voxels))
             return
-        if not has_bits and (info.sharding is not None or info.encoding != "jpeg"):
-            # Zeros add nothing to a digest. JPEG files, which are digested as they are, would.
+        if is_nothing:
             writer.write(cell, None)
             return
         encoded = encoding.encode(voxels)
