@@ -223,6 +223,60 @@ def test_resume_with_another_source_is_refused_by_name(monkeypatch, source, tmp_
         os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ("p.img", "p.hdr"),
+        ("p.hdr.gz", "p.img.gz"),
+        ("P.HDR", "P.IMG"),
+        ("a+orig.HEAD", "a+orig.BRIK"),
+    ],
+)
+def test_resume_with_another_file_of_a_pair_is_refused(monkeypatch, tmp_path, given, changed):
+    voxels = np.arange(32**3, dtype=np.int16).reshape(32, 32, 32)
+    if given.startswith("a"):
+        write_afni(tmp_path / given, voxels)
+    else:
+        pair = tmp_path / given.lower()
+        nibabel.save(nibabel.Nifti1Pair(voxels, np.eye(4)), pair)
+        for name in (given, changed):
+            (tmp_path / name.lower()).rename(tmp_path / name)
+    options = {"chunk_size": 8, "sharding": False, "workers": 1, "fsync": False}
+    with monkeypatch.context() as patch:
+        fail_after(patch, 4, StorageError("the disk is full"))
+        with pytest.raises(StorageError, match="--resume"):
+            ngcore.convert(tmp_path / given, tmp_path / "out", **options)
+    status = (tmp_path / changed).stat()
+    os.utime(tmp_path / changed, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    with pytest.raises(DestinationError, match="begun with another source: files was"):
+        ngcore.convert(tmp_path / given, tmp_path / "out", resume=True, **options)
+
+
+def write_afni(path, voxels):
+    """Write a data set of AFNI, header and voxels."""
+    x, y, z = voxels.shape
+    attributes = {
+        "DATASET_RANK": ("integer", "3 1"),
+        "DATASET_DIMENSIONS": ("integer", f"{x} {y} {z}"),
+        "ORIENT_SPECIFIC": ("integer", "0 3 4"),
+        "ORIGIN": ("float", "0 0 0"),
+        "DELTA": ("float", "1 1 1"),
+        "IJK_TO_DICOM_REAL": ("float", "1 0 0 0 0 1 0 0 0 0 1 0"),
+        "BRICK_TYPES": ("integer", "1"),
+        "BRICK_FLOAT_FACS": ("float", "0"),
+        "SCENE_DATA": ("integer", "0 0 0"),
+        "TYPESTRING": ("string", "'3DIM_HEAD_ANAT~"),
+        "BYTEORDER_STRING": ("string", "'LSB_FIRST~"),
+        "TEMPLATE_SPACE": ("string", "'ORIG~"),
+    }
+    text = ""
+    for name, (kind, value) in attributes.items():
+        count = len(value) - 1 if kind == "string" else len(value.split())
+        text += f"\ntype = {kind}-attribute\nname = {name}\ncount = {count}\n{value}\n"
+    path.write_text(text)
+    path.with_suffix(".BRIK").write_bytes(voxels.tobytes(order="F"))
+
+
 def test_resume_starts_where_there_is_nothing(source, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("absent", "empty"):

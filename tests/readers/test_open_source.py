@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -74,3 +75,22 @@ def test_a_voxel_offset_is_whole_numbers():
         open_source(voxels((4, 5, 6)), voxel_offset=(0.5, 0, 0))
     with open_source(voxels((4, 5, 6)), voxel_offset=np.array([1, 2, 3])) as opened:
         assert opened.voxel_offset == (1, 2, 3)
+
+
+def test_a_source_names_the_files_by_which_it_is_known(tmp_path):
+    import ngcore
+
+    pair = tmp_path / "p.hdr"
+    nibabel.save(nibabel.Nifti1Pair(voxels((4, 5, 6)), np.eye(4)), pair)
+    np.save(tmp_path / "a.npy", voxels((4, 5, 6), "u1"))
+    options = {"resolution": (1, 1, 1), "fsync": False}
+    ngcore.convert(tmp_path / "a.npy", tmp_path / "volume", **options)
+    for name, files in {
+        "p.img": ["p.hdr", "p.img"],
+        "a.npy": ["a.npy"],
+        "volume": ["volume/info", "volume/provenance", "volume/transform.json"],
+    }.items():
+        with open_source(tmp_path / name, resolution=(1, 1, 1), orient="LPS") as opened:
+            assert list(opened.files) == [tmp_path / file for file in files]
+    with open_source(voxels((4, 5, 6))) as opened:
+        assert opened.files == ()

@@ -83,7 +83,7 @@ def convert(
         source_path=_path_of(source),
     )
     with open_for(source, asked) as opened:
-        conversion = prepare(opened, asked, identity=source_identity(source))
+        conversion = prepare(opened, asked, identity=source_identity(source, opened.files))
         if destination.holds(conversion.info, conversion.side_files["provenance"]):
             return volume.open(dest)
         carry_out(conversion, opened, asked, destination, progress, executor=executor)

@@ -1,7 +1,7 @@
 """By what a resumed conversion knows that its source is still the same."""
 
-import glob
 import os
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -9,58 +9,69 @@ from ngcore.errors import StorageError
 from ngcore.storage import is_url, open_store
 
 _HEADER_BYTES = 1 << 16
-_MAX_INFO = 16 << 20
+_FEWEST_BYTES = 1 << 12
+_MAX_FILE = 16 << 20
 
 
-def source_identity(source: object) -> dict[str, str]:
+def source_identity(source: object, files: Sequence[Path]) -> dict[str, str]:
     """Return what tells a source from another or a later one, cheaply.
 
     Parameters
     ----------
     source : path or array
-        A file: its size, time and first bytes. A folder or a glob: names, sizes and times of its
-        files. A URL: the volume's info. An array: its shape and type, which is all that can be
-        told without reading it.
+        What was given.
+    files : sequence of Path
+        By which its reader knows it; see `SourceHeader.files`.
+
+    Returns
+    -------
+    dict of str to str
+        Of files: their size in all, the newest time, and a hash of their sizes and first bytes;
+        if there are several, a hash of their names, sizes and times too. Of a URL: its volume's
+        info and provenance. Of an array: its shape and type, which is all that can be told
+        without reading it.
+
+    Raises
+    ------
+    StorageError
+        If a file can't be read.
     """
     if not isinstance(source, str | os.PathLike):
         shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
         return {"shape": str(shape), "type": str(dtype)}
     if is_url(source):
-        info = open_store(source).get_whole("info", _MAX_INFO) or b""
-        return {"name": str(source), "info": blake2b(info, digest_size=16).hexdigest()}
-    path = Path(source)
-    if path.is_file():
-        status = path.stat()
-        header = blake2b(_first_bytes(path), digest_size=16).hexdigest()
-        identity = {
-            "name": path.name,
-            "size": str(status.st_size),
-            "time": str(status.st_mtime_ns),
-            "header": header,
-        }
-        voxels = path.with_suffix(".img")
-        if path.suffix == ".hdr" and voxels.is_file():
-            identity["voxels"] = _listing([voxels])
-        return identity
-    names = path.iterdir() if path.is_dir() else glob.glob(str(path))  # noqa: PTH207 - any part may be a pattern
-    files = [Path(name) for name in names]
-    return {"name": path.name, "files": _listing([file for file in files if file.is_file()])}
+        store = open_store(source)
+        known = {"name": str(source)}
+        for name in ("info", "provenance"):
+            content = store.get_whole(name, _MAX_FILE) or b""
+            known[name] = blake2b(content, digest_size=16).hexdigest()
+        return known
+    header, listing = blake2b(digest_size=16), blake2b(digest_size=16)
+    size, newest = 0, 0
+    for file in files:
+        start, status = _look_at(file, max(_HEADER_BYTES // len(files), _FEWEST_BYTES))
+        size += status.st_size
+        newest = max(newest, status.st_mtime_ns)
+        header.update(b"%d\n" % status.st_size + start)
+        name_bytes = os.fsencode(file.name)
+        listing.update(b"%b\0%d\0%d\n" % (name_bytes, status.st_size, status.st_mtime_ns))
+    identity = {
+        "name": Path(source).name,
+        "size": str(size),
+        "time": str(newest),
+        "header": header.hexdigest(),
+    }
+    if len(files) > 1:
+        identity["files"] = listing.hexdigest()
+    return identity
 
 
-def _first_bytes(path: Path) -> bytes:
+def _look_at(path: Path, count: int) -> tuple[bytes, os.stat_result]:
+    """Return the first bytes of a file, and its status."""
     try:
-        with path.open("rb") as file:
-            return file.read(_HEADER_BYTES)
+        with path.open("rb", buffering=0) as file:
+            return file.read(count) or b"", os.fstat(file.fileno())
     except OSError as error:
         raise StorageError(
             f"{path}: reading failed: {error.strerror}; check the disk or mount"
         ) from error
-
-
-def _listing(files: list[Path]) -> str:
-    """Return a hash of the names, sizes and times of files."""
-    digest = blake2b(digest_size=16)
-    for file in sorted(files):
-        status = file.stat()
-        digest.update(f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

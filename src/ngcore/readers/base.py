@@ -63,6 +63,9 @@ class SourceHeader:
         Image or segmentation, with the reason.
     notes : tuple of str
         Warnings found in the header, one line each.
+    files : tuple of Path
+        Files by which a resumed conversion knows the input: all that it is read from, but of a
+        precomputed volume only those beside its chunks. Empty for arrays and URLs.
     """
 
     name: str
@@ -75,6 +78,7 @@ class SourceHeader:
     resolution_nm: tuple[float, float, float] | None = None
     voxel_offset: Vec3 = (0, 0, 0)
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.shape) != 4:
@@ -195,6 +199,11 @@ class Source(ABC):
     def notes(self) -> tuple[str, ...]:
         """Warnings found in the header."""
         return self.header.notes
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files by which the input is known; see `SourceHeader`."""
+        return self.header.files
 
     @property
     def bytes_read(self) -> int:

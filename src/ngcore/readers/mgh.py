@@ -82,6 +82,7 @@ def open_mgh(path: Path, name: str, asked: AskedGeometry) -> Source:
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3]),
         notes=placement.notes,
+        files=(path,),
     )
     kind = GzipSource if is_compressed else RawSource
     return kind(header, path, VOXELS_OFFSET, FORTRAN_ORDER, stored)

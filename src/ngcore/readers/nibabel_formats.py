@@ -101,10 +101,11 @@ def open_with_nibabel(
     time_axis = _leading_time_axis(image)
     shape = shape_with_channels((*image.shape[time_axis:], *image.shape[:time_axis]), name)
     notes += placement.notes
+    files = _files(image)
     if type(proxy) is ArrayProxy and path.suffix.lower() not in PACKED_SUFFIXES:
         stored = stored_type(proxy.dtype, name)
         scaling = (1.0, 0.0) if ignore_scaling else (float(proxy.slope), float(proxy.inter))
-        header = _header(name, shape, stored, placement, notes, scaling)
+        header = _header(name, shape, stored, placement, notes, files, scaling)
         voxels = Path(str(image.file_map["image"].filename))
         kind = GzipSource if is_gzip(voxels, name) else RawSource
         return kind(header, voxels, int(proxy.offset), FORTRAN_ORDER, stored)
@@ -113,7 +114,7 @@ def open_with_nibabel(
         raise InputError(
             f"{name}: stored values of this format can't be had; leave out --ignore-scaling"
         )
-    header = _header(name, shape, stored_type(values, name), placement, notes)
+    header = _header(name, shape, stored_type(values, name), placement, notes, files)
     return NibabelSource(header, image, time_axis)
 
 
@@ -133,6 +134,7 @@ def _header(
     stored: np.dtype[Any],
     placement: Placement,
     notes: tuple[str, ...],
+    files: tuple[Path, ...],
     scaling: tuple[float, float] = (1.0, 0.0),
 ) -> SourceHeader:
     return SourceHeader(
@@ -146,7 +148,14 @@ def _header(
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3]),
         notes=notes,
+        files=files,
     )
+
+
+def _files(image: SpatialImage) -> tuple[Path, ...]:
+    """Return the files that an image is read from: header, voxels and what lies beside them."""
+    names = dict.fromkeys(str(holder.filename) for holder in image.file_map.values())
+    return tuple(path for path in map(Path, names) if path.is_file())
 
 
 def _check_start(path: Path, name: str) -> None:

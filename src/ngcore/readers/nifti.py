@@ -148,6 +148,7 @@ def open_nifti(
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3], int(fields["intent_code"])),
         notes=form_notes + placement.notes,
+        files=(files.header,) if is_single else (files.header, files.voxels),
     )
     offset = _voxels_offset(fields, len(block), is_single=is_single, name=name)
     voxels = files.header if is_single else files.voxels

@@ -62,6 +62,7 @@ def open_npy(path: Path, name: str, asked: AskedGeometry) -> RawSource:
         resolution_nm=placement.resolution_nm,
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, volume_shape[3]),
+        files=(path,),
     )
     fortran = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
     return RawSource(header, path, offset, fortran if is_fortran else C_ORDER, stored)

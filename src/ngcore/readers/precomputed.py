@@ -9,6 +9,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,9 @@ from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.readers.base import SourceHeader, SuggestedType
 from ngcore.readers.geometry import AskedGeometry, place
 from ngcore.readers.raw import ReadableSource
+from ngcore.storage import is_url
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ngcore.readers.base import Vec3, VolumeType, Window
 
 
@@ -62,8 +62,16 @@ def open_precomputed(
         voxel_offset=placement.voxel_offset,
         suggested_type=SuggestedType(kind, "the volume's info says so"),
         notes=placement.notes,
+        files=_files_beside_chunks(path),
     )
     return PrecomputedSource(header, scale, workers=workers)
+
+
+def _files_beside_chunks(path: str | Path) -> tuple[Path, ...]:
+    if is_url(path):
+        return ()
+    names = ("info", "provenance", TRANSFORM_NAME)
+    return tuple(Path(path, name) for name in names if Path(path, name).is_file())
 
 
 def open_scale(

@@ -169,6 +169,7 @@ class SlicesSource(PlanesSource):
             voxel_offset=voxel_offset,
             workers=workers,
             notes=tuple(notes),
+            files=tuple(path for slices in self._lists for path in slices.paths),
         )
 
     @property

@@ -18,6 +18,7 @@ from ngcore.readers.type_hints import suggest_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -46,6 +47,8 @@ class PlanesSource(ReadableSource):
     workers : int, optional
         Planes decoded at a time; default the number of processors. Settable until the first read.
     notes : tuple of str
+    files : tuple of Path
+        Where the planes lie.
     """
 
     is_random_access = True
@@ -62,6 +65,7 @@ class PlanesSource(ReadableSource):
         voxel_offset: Vec3 = (0, 0, 0),
         workers: int | None = None,
         notes: tuple[str, ...] = (),
+        files: tuple[Path, ...] = (),
     ) -> None:
         resolution_nm: tuple[float, float, float] | None = None
         if resolution is not None:
@@ -80,6 +84,7 @@ class PlanesSource(ReadableSource):
             resolution_nm=resolution_nm,
             voxel_offset=voxel_offset,
             notes=notes,
+            files=files,
         )
         self.orientation = orientation
         self.stream_axis = orientation.stream_axis

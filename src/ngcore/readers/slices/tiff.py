@@ -142,6 +142,7 @@ class TiffStackSource(PlanesSource):
                 voxel_offset=voxel_offset,
                 workers=workers,
                 notes=tuple(f"{name}: {note}" for note in first.notes),
+                files=(path,),
             )
             self._open_files = files.pop_all()
 
