@@ -21,7 +21,7 @@ from typing import Any, Literal
 from ngcore.errors import DestinationError
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
-from ngcore.storage.sync import sync_folder, sync_path
+from ngcore.storage.sync import sync_files, sync_path
 
 WORK_FOLDER = ".ngcore"
 PLAN = f"{WORK_FOLDER}/plan.json"
@@ -143,7 +143,7 @@ class Journal:
         with self._lock:
             names, self._new = self._new, []
         # Only what is on the disk may be said to be there.
-        sync_folder(self._folder)
+        sync_files(self._folder, names)
         self._store.append_durably(
             JOURNAL, "".join(f"{self._run} {name}\n" for name in names).encode()
         )

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ngcore.formats.chunks import Vec3
 
 
+TEMPORARY_SUFFIX = ".ngcore-tmp"
+"""Ends the name of every file that is being written, which starts with a dot. A killed process
+leaves such files behind; they may be removed whenever nobody writes."""
+
+
 class ReadableStore(ABC):
     """Bytes under names such as ``8_8_8/0-64_0-64_0-64``, parts separated by slashes.
 

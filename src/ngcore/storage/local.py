@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import InputError, StorageError
+from ngcore.storage.base import TEMPORARY_SUFFIX as TEMPORARY_SUFFIX
 from ngcore.storage.base import Store
 from ngcore.storage.sync import sync_path
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from typing_extensions import Buffer
-
-TEMPORARY_SUFFIX = ".ngcore-tmp"
-"""Ends the name of every file that is being written, which starts with a dot. A killed process
-leaves such files behind; they may be removed whenever nobody writes."""
 
 WRONG_FOLDER = {
     errno.EACCES,

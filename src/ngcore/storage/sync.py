@@ -3,32 +3,66 @@
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ngcore.errors import StorageError
+from ngcore.storage.base import TEMPORARY_SUFFIX
 
 
 def sync_folder(path: Path) -> None:
     """Make all that was written below `path` durable.
 
-    One call for the whole file system where there is one, since syncing file by file takes several
-    times as long. (`os.sync` would wait for every other disk too, and tells of no errors.)
+    Others may write there meanwhile: what is unfinished then, or goes, need not be durable.
 
     Raises
     ------
     StorageError
         If the system reports that data was lost.
     """
+    _sync_together(path, _below(path), may_go=True)
+
+
+def sync_files(folder: Path, names: Collection[str]) -> None:
+    """Make some files of a folder durable, and their names, its own with them.
+
+    Parameters
+    ----------
+    folder : Path
+    names : collection of str
+        Of files below it, parts separated by slashes.
+
+    Raises
+    ------
+    StorageError
+        If one is not there, or the system reports that data was lost.
+    """
+    files = [folder / name for name in names]
+    folders = {parent for name in names for parent in PurePosixPath(name).parents}
+    inner_first = sorted(folders, key=lambda path: len(path.parts), reverse=True)
+    paths = (*files, *(folder / path for path in inner_first), folder.absolute().parent)
+    _sync_together(folder, paths, may_go=False)
+
+
+def _sync_together(folder: Path, paths: Iterable[Path], *, may_go: bool) -> None:
+    """Sync files and folders that lie below a folder, or at least these.
+
+    One call for the whole file system where there is one, since syncing file by file takes several
+    times as long. (`os.sync` would wait for every other disk too, and tells of no errors.)
+    """
     syncfs = _syncfs()
     try:
         if syncfs is None:
-            for name in _below(path):
-                _sync(name)
+            for path in paths:
+                try:
+                    _sync(path)
+                except FileNotFoundError:
+                    if not may_go:
+                        raise
             return
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             if syncfs(descriptor):
                 number = ctypes.get_errno()
@@ -36,7 +70,8 @@ def sync_folder(path: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise StorageError(f"{path} could not be synced: {error.strerror}") from error
+        where = error.filename or folder
+        raise StorageError(f"{where} could not be synced: {error.strerror}") from error
 
 
 def sync_path(path: str | Path) -> None:
@@ -68,7 +103,8 @@ def _sync(path: str | Path) -> None:
 
 def _below(path: Path) -> Iterator[Path]:
     for parent, _, names in os.walk(path, topdown=False):
-        yield from (Path(parent) / name for name in names)
+        # Windows does not let others open those that are temporary by the system's means.
+        yield from (Path(parent) / name for name in names if not name.endswith(TEMPORARY_SUFFIX))
         yield Path(parent)
     yield path.absolute().parent
 
