@@ -115,6 +115,15 @@ def test_options_that_change_nothing_say_so(
     assert not list((tmp_path / "out" / "500000_500000_1250000").rglob("*.gz"))
 
 
+@pytest.mark.parametrize("command", ["convert-chunks", "slices-to-precomputed"])
+def test_aliases_that_load_nothing_take_the_options_that_change_nothing(tmp_path, capsys, command):
+    missing = str(tmp_path / "nope")
+    assert run([command, missing, str(tmp_path), "--mmap", "--load-full-volume"]) == 2
+    *warnings, error = capsys.readouterr().err.splitlines()
+    assert [line.split()[2] for line in warnings] == ["--mmap", "--load-full-volume"]
+    assert error.startswith("ngcore: error: ")
+
+
 def test_pyramid_is_nested_and_gzipped_and_equals_the_steps(tmp_path, source, ngcore_runs):
     ngcore_runs("volume-to-precomputed-pyramid", source, tmp_path / "whole")
     steps(ngcore_runs, source, tmp_path / "steps", small=())

@@ -267,7 +267,8 @@ def test_debug_shows_where_an_error_arose(tmp_path):
     arguments = [*NGCORE, "convert", str(tmp_path / "nope.nii"), str(tmp_path / "out"), "--debug"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert "Traceback" in done.stderr
-    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith("ngcore: error: ")
+    assert done.returncode == 2
 
 
 def test_type_is_chosen_by_name_and_said_on_a_terminal(tmp_path, caplog):

@@ -378,6 +378,13 @@ def test_provenance_and_transform_lie_beside_info(tmp_path):
     }
 
 
+def test_labels_by_name_of_several_channels_are_refused(tmp_path):
+    path = tmp_path / "sub-01_dseg.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.uint8), np.eye(4)), path)
+    with pytest.raises(InputError, match=r"since its BIDS suffix is 'dseg'\); pass --type image"):
+        ngcore.convert(path, tmp_path / "out")
+
+
 def test_segmentation_of_several_channels_is_refused(tmp_path):
     with pytest.raises(InputError, match="a segmentation has one channel"):
         ngcore.convert(

@@ -41,5 +41,8 @@ def test_the_intent_comes_before_the_name(code, expected):
     assert suggest_type(name, 1, code).type == expected
 
 
-def test_several_channels_are_an_image():
-    assert suggest_type("sub-01_dseg.nii", 3, 1002) == ("image", "it has 3 channels")
+def test_several_channels_are_an_image_unless_they_are_called_labels():
+    assert suggest_type("sub-01.nii", 3) == ("image", "it has 3 channels")
+    assert suggest_type("sub-01_bold.nii", 3) == ("image", "it has 3 channels")
+    assert suggest_type("sub-01_dseg.nii", 3).type == "segmentation"
+    assert suggest_type("sub-01.nii", 3, 1002).type == "segmentation"

@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,25 @@ import click
 
 from ngcore._version import __version__
 from ngcore.cli._registry import COMMANDS, SECTIONS
-from ngcore.cli._report import INTERRUPTED, TERMINATED, LineHandler, Terminated, report_error
+from ngcore.cli._report import (
+    INTERRUPTED,
+    NOBODY_READS,
+    TERMINATED,
+    LineHandler,
+    Terminated,
+    open_nowhere,
+    open_streams,
+    print_line,
+    report_error,
+)
 
 
 class _InterruptedError(Exception):
     """Ctrl-C, kept from click, which would print an empty line for it."""
+
+
+class _NobodyReadsError(Exception):
+    """A pipe that was closed at its other end, kept from click, which would exit with status 1."""
 
 
 class _Commands(click.Group):
@@ -45,11 +60,19 @@ class _Commands(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:
+            raise _NobodyReadsError from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _InterruptedError(error) from None
+        except BrokenPipeError:
+            raise _NobodyReadsError from None
 
 
 def _common_options() -> list[click.Option]:
@@ -137,9 +160,13 @@ def run(args: Sequence[str] | None = None) -> int:
         is_terminated = isinstance(cause, Terminated)
         report_error("; ".join(["terminated" if is_terminated else "interrupted", *cause.args]))
         return TERMINATED if is_terminated else INTERRUPTED
+    except _NobodyReadsError:
+        sys.stdout = open_nowhere()  # what is left to be written would fail again at exit
+        return NOBODY_READS
     except Exception as error:  # whatever it is, it is told in one line
         if "--debug" in arguments:
-            raise
+            for line in traceback.format_exception(error):
+                print_line(line.rstrip("\n"))
         return report_error(error)
     finally:
         package_logger.removeHandler(handler)
@@ -148,6 +175,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of the `ngcore` command."""
+    open_streams()
     # Imports make many objects and no garbage; looking for it was a tenth of the start-up time.
     gc.set_threshold(20_000)
     # No command does linear algebra worth a second thread, and NumPy starts one per core.

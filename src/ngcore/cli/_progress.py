@@ -26,7 +26,9 @@ def progress_bar(description: str) -> Iterator[Progress | None]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Warnings pass through this console while the bar is there, and stay lines as they are.
+    console = Console(stderr=True, soft_wrap=True)
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=None, rate="")
 
         def update(done: int, total: int) -> None:

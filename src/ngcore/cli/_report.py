@@ -1,18 +1,25 @@
 """How errors, warnings and notes look, and which exit status an error has."""
 
 import contextlib
+import errno
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import TextIO
 
 import click
 
 from ngcore.errors import NgcoreError, StorageError
 
 OK, FAULTS_FOUND, BAD_INPUT, IO_FAILURE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+NOBODY_READS = 141
+"""What a shell shows of a program that SIGPIPE ended, as when `head` has seen enough."""
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class Terminated(KeyboardInterrupt):
@@ -43,7 +50,7 @@ class LineHandler(logging.Handler):
         """Write one record."""
         message = one_line(record.getMessage())
         prefix = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-        print(f"ngcore: {prefix}{message}", file=sys.stderr, flush=True)
+        print_line(f"ngcore: {prefix}{message}")
 
 
 def report_error(error: Exception | str) -> int:
@@ -66,6 +73,11 @@ def report_error(error: Exception | str) -> int:
     elif isinstance(error, NgcoreError):
         message = str(error)
         status = IO_FAILURE if isinstance(error, StorageError) else BAD_INPUT
+    elif isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+        # Files are written through `LocalStore`, whose errors say where.
+        message = f"can't write to the standard output: {error.strerror}; make room there"
+        status = IO_FAILURE
+        sys.stdout = open_nowhere()  # what is left to be written would fail again at exit
     elif isinstance(error, MemoryError):
         message = "not enough memory; pass a smaller --memory or fewer --workers"
         status = IO_FAILURE
@@ -75,8 +87,36 @@ def report_error(error: Exception | str) -> int:
             "run it again with --debug and report what that prints"
         )
         status = IO_FAILURE
-    print(f"ngcore: error: {one_line(message)}", file=sys.stderr, flush=True)
+    print_line(f"ngcore: error: {one_line(message)}")
     return status
+
+
+def print_line(line: str) -> None:
+    """Print a line on stderr. Work does not stop because nobody can be told of it."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = open_nowhere()
+
+
+def open_streams() -> None:
+    """Open the standard streams that are closed, or a file would take the place of one.
+
+    The next file would get its number, and then whatever a library prints there.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stdout is None:
+        sys.stdout = open_nowhere()
+    if sys.stderr is None:
+        sys.stderr = open_nowhere()
+
+
+def open_nowhere() -> TextIO:
+    """Return a stream that takes everything and keeps nothing."""
+    # `--help` need not wait for pathlib.
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
 
 
 def one_line(message: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ngcore.cli._progress import progress_bar
-from ngcore.cli._steps import chunk_file_options
+from ngcore.cli._steps import chunk_file_options, load_full_volume_option, mmap_option
 
 _jpeg_quality = click.option(
     "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="N"
@@ -60,6 +60,8 @@ def compress_segmentation_chunks(src: str, dest: str, **options: Any) -> None:
 @_jpeg_quality
 @_jpeg_plane
 @chunk_file_options
+@mmap_option
+@load_full_volume_option
 def convert_chunks(src: str, dest: str, **options: Any) -> None:
     """Write the chunks of the volume SRC into DEST, in the encoding that DEST/info says.
 

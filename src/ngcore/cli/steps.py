@@ -19,6 +19,8 @@ from ngcore.cli._steps import (
     alias,
     chunk_file_options,
     input_options,
+    load_full_volume_option,
+    mmap_option,
     sharding_option,
     sharding_spec,
 )
@@ -122,6 +124,8 @@ def volume_to_raw_chunks(
     help="Direction of increasing column, row and slice, such as RIA.",
 )
 @chunk_file_options
+@mmap_option
+@load_full_volume_option
 def slices_to_raw_chunks(
     folders: tuple[str, ...], dest: str, *, flat: bool, no_gzip: bool, **options: Any
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from ngcore import volume
-from ngcore.errors import StorageError
+from ngcore.errors import InputError, StorageError
 from ngcore.pipelines.destination import Destination
 from ngcore.pipelines.identity import source_identity
 from ngcore.pipelines.journal import Journal
@@ -29,6 +29,7 @@ def convert(
     *,
     progress: Progress | None = None,
     executor: object | None = None,
+    dask: str | None = None,
     **options: Unpack[OptionValues],
 ) -> volume.Volume:
     """Convert a volume to Neuroglancer's precomputed format, every scale in one reading.
@@ -49,6 +50,8 @@ def convert(
         of this process. The bytes written are the same. `source` and `dest` must lie where all
         workers see them; an array, and what can only be read in order, is unpacked to a temporary
         file first.
+    dask : str, optional
+        The same by the name it has as an option of ``ngcore convert``.
     **options
         The options of ``ngcore convert``, with underscores: `ConvertOptions` lists them.
 
@@ -76,6 +79,10 @@ def convert(
     [(100, 80, 60, 1), (50, 40, 60, 1)]
     """
     asked = ConvertOptions(**options)
+    if dask is not None:
+        if executor is not None:
+            raise InputError("executor and dask are one option; pass one of them")
+        executor = dask
     destination = Destination(
         Path(dest),
         overwrite=asked.overwrite,

@@ -31,6 +31,7 @@ from ngcore.formats.mesh_legacy import (
 )
 from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.formats.vtk import encode_vtk
+from ngcore.pipelines.output_file import check_output_folder
 from ngcore.readers.meshes.reading import mesh_stem, read_mesh
 from ngcore.storage.local import LocalStore
 
@@ -165,7 +166,7 @@ def mesh_to_vtk(
     out = Path(out)
     if out.is_dir():
         raise DestinationError(f"{str(out)!r} is a folder; name the VTK file to write")
-    _check_writable(out.parent)
+    check_output_folder(out.parent)
     moved = _moved(read_mesh(mesh), coord_transform)
     LocalStore(out.parent).put(out.name, encode_vtk(moved))
 
@@ -193,7 +194,7 @@ def link_mesh_fragments(table: str | Path, dest: str | Path, *, colon_suffix: bo
     """
     store = LocalStore(dest)
     info = _read_info(store)
-    _check_writable(Path(dest))
+    check_output_folder(Path(dest))
     if "mesh" not in info:
         raise InputError(
             f"{store.location} has no meshes: its info says no mesh; run mesh-to-precomputed first"
@@ -247,7 +248,7 @@ def _add_fragment(
 ) -> str:
     store = LocalStore(dest)
     info = _read_info(store)
-    _check_writable(Path(dest))
+    check_output_folder(Path(dest))
     folder = _mesh_folder(info, mesh_dir, store)
     name = mesh_stem(path) if mesh_name is None else mesh_name
     check_fragment_name(name)
@@ -292,15 +293,6 @@ def _world_to_native(store: Store, space: str) -> NDArray[np.float64] | None:
         )
     world_nm = parse_transform(data, f"{store.location}/{TRANSFORM_NAME}")
     return np.asarray(np.linalg.inv(world_nm))
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that can't be written before any work is done for it."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise DestinationError(f"{str(existing)!r} is a file, not a folder; choose another place")
-    if not os.access(existing, os.W_OK):
-        raise DestinationError(f"{str(existing)!r} can't be written; choose another place")
 
 
 def _read_info(store: Store) -> dict[str, Any]:

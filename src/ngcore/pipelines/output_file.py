@@ -1,4 +1,4 @@
-"""A single file that a command writes: refused before any work is done for it."""
+"""A single file, or a few, that a command writes: refused before any work is done for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from ngcore.errors import DestinationError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def check_output_folder(folder: Path) -> None:
+    """Check that files can be made in a folder, which need not be there yet.
+
+    Raises
+    ------
+    DestinationError
+        They can't; a part of its path may be a file.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise DestinationError(f"{str(existing)!r} is a file, not a folder; choose another place")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise DestinationError(f"{str(existing)!r} can't be written; choose another place")
 
 
 def check_output_file(out: Path, *, overwrite: bool) -> None:

@@ -112,8 +112,9 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
     if options.type == "auto":
         notes = (f"{source.name}: taken as {kind}, since {suggested.reason}",)
     if kind == "segmentation" and source.shape[3] > 1:
+        why = f" (taken as one, since {suggested.reason})" if options.type == "auto" else ""
         raise InputError(
-            f"{source.name}: a segmentation has one channel, got shape {source.shape}; "
+            f"{source.name}: a segmentation has one channel, got shape {source.shape}{why}; "
             "pass --type image"
         )
     mapping = choose_output_type(

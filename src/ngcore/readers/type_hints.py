@@ -54,7 +54,7 @@ def suggest_type(name: str, channel_count: int, intent_code: int = 0) -> Suggest
     name : str
         Path of the source; only its last part is looked at.
     channel_count : int
-        A source of several channels is an image.
+        A source of several channels is an image, unless it is called labels, which it can't be.
     intent_code : int
         NIfTI's, 0 where there is none.
 
@@ -63,8 +63,13 @@ def suggest_type(name: str, channel_count: int, intent_code: int = 0) -> Suggest
     >>> suggest_type("sub-01_desc-brain_mask.nii.gz", 1)
     SuggestedType(type='segmentation', reason="its BIDS suffix is 'mask'")
     """
-    if channel_count > 1:
+    suggested = _by_intent_or_name(name, intent_code)
+    if channel_count > 1 and suggested.type == "image":
         return SuggestedType("image", f"it has {channel_count} channels")
+    return suggested
+
+
+def _by_intent_or_name(name: str, intent_code: int) -> SuggestedType:
     if intent_code in LABEL_INTENTS:
         return SuggestedType("segmentation", f"its intent is '{LABEL_INTENTS[intent_code]}'")
     if intent_code in IMAGE_INTENTS:

@@ -28,7 +28,8 @@ _SPARSEST = 4096
 
 def check_absent(context: Context, volume: Volume, checks: Sequence[ScaleCheck]) -> None:
     """Report absent chunks; `checks` are those of all scales, with their chunks counted."""
-    if not any(check.presence.found or check.is_damaged for check in checks):
+    # Shards without a chunk are what a volume of zeros has.
+    if not any(check.presence.found or check.found_files or check.is_damaged for check in checks):
         context.findings.error("absent", "info: scales", "not one chunk of any scale is there")
         return
     for check in checks:

@@ -69,8 +69,8 @@ class ScaleCheck:
         Whether `provenance` tells of the voxels.
     is_verified : bool
         Whether every voxel is the one that it tells of.
-    missing_files : int
-        How many shard files are absent, and `missing_names`, some of them.
+    found_files, missing_files : int
+        How many shard files are there, and absent, and `missing_names`, some of the latter.
     """
 
     def __init__(self, context: Context, index: int, scale: ScaleInfo) -> None:
@@ -82,7 +82,7 @@ class ScaleCheck:
         self.digest = ScaleDigest(context.info, scale)
         self.is_damaged = False
         self.has_digest = self.is_verified = False
-        self.missing_files = 0
+        self.found_files = self.missing_files = 0
         self.missing_names: list[str] = []
         x, y, z = (min(pair) for pair in zip(scale.chunk_size, scale.size, strict=True))
         whole: Shape4 = (x, y, z, context.info.num_channels)

@@ -79,6 +79,7 @@ def check_shards(context: Context, index: int) -> list[ScaleCheck]:
         found.add(shard.number)
         _check_shard(check, shard)
     context.work.drain()
+    check.found_files = len(found)
     if is_countable:
         check.missing_files = grid.count - len(found)
         absent = (number for number in islice(grid, _MOST_SHARDS_NAMED) if number not in found)

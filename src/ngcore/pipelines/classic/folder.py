@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ngcore import volume
-from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
+from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.pipelines.convert import warn_of
 from ngcore.pipelines.options import ConvertOptions
+from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.prepare import Conversion
 from ngcore.pipelines.removal import remove_volume_files
 from ngcore.pipelines.run import Progress, Run
@@ -105,7 +106,7 @@ def write_chunks(
         If the folder can't be written.
     """
     folder = Path(dest)
-    check_writable(folder)
+    check_output_folder(folder)
     for warning in conversion.warnings:
         logger.warning(warning)
     try:
@@ -125,12 +126,6 @@ def write_chunks(
         raise
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     return outcome.digests
-
-
-def check_writable(folder: Path) -> None:
-    """Raise DestinationError where files can't be made in a folder that is there."""
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise DestinationError(f"{folder} can't be written; check its permissions")
 
 
 def has_chunks(store: ReadableStore, scale: ScaleInfo) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from ngcore.formats.json_members import dump
 from ngcore.formats.sharding import ShardingSpec
 from ngcore.pipelines.options import ConvertOptions
+from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.prepare import decide_content, open_for, transform_json
 from ngcore.storage import LocalStore
 
@@ -70,6 +71,7 @@ def generate_fullres_info(
             "num_channels": opened.shape[3],
             "scales": [scale],
         }
+        check_output_folder(Path(dest))
         store = LocalStore(dest)
         store.put(FULLRES_NAME, dump(info).encode())
         transform = transform_json(opened, resolution, opened.voxel_offset)

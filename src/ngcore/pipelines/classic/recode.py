@@ -19,13 +19,13 @@ from ngcore.formats.encodings import JpegPlane, make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.formats.transform import TRANSFORM_NAME
 from ngcore.pipelines.classic.folder import (
-    check_writable,
     has_chunks,
     open_volume,
     writing_options,
 )
 from ngcore.pipelines.convert import warn_of
 from ngcore.pipelines.options import ConvertOptions
+from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.prepare import shard_memory
 from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.removal import remove_volume_files
@@ -84,6 +84,7 @@ def convert_chunks(
     if Path(source).resolve() == Path(dest).resolve():
         raise InputError(f"{os.fspath(source)}: source and destination are the same folder")
     opened = open_volume(source)
+    check_output_folder(Path(dest))
     if copy_info:
         LocalStore(dest).put("info", opened.info.to_json().encode())
     info = open_volume(dest).info
@@ -99,7 +100,6 @@ def convert_chunks(
             f"{os.fspath(source)}/info {opened.info.num_channels}; write an info file that agrees"
         )
     folder = Path(dest)
-    check_writable(folder)
     total = sum(scale.grid.count for scale in info.scales)
     counter = _Counter(progress, total)
     digests = {}

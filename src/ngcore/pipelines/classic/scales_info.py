@@ -23,6 +23,7 @@ from ngcore.formats.json_members import (
     take,
 )
 from ngcore.formats.pyramid import pyramid_scales
+from ngcore.pipelines.output_file import check_output_folder
 from ngcore.storage import LocalStore, Store
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def generate_scales_info(
         raise InputError(f"{path}: {error}") from error
     for warning in info_warnings(info):
         logger.warning("%s: %s", path, warning)
+    check_output_folder(Path(dest))
     store.put("info", info.to_json().encode())
     return info
 
