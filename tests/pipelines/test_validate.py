@@ -361,10 +361,10 @@ def test_volume_without_a_single_chunk_is_a_fault(files):
     assert any("not one chunk of any scale is there" in line for line in found(files))
 
 
-@pytest.mark.parametrize("type", ["image", "segmentation"])
-def test_volume_of_zeros_has_shards_without_a_chunk_and_is_sound(tmp_path, type):
+@pytest.mark.parametrize("kind", ["image", "segmentation"])
+def test_volume_of_zeros_has_shards_without_a_chunk_and_is_sound(tmp_path, kind):
     zeros = np.zeros((20, 20, 20), np.uint32)
-    ngcore.convert(zeros, tmp_path, type=type, resolution=(8, 8, 8), chunk_size=8)
+    ngcore.convert(zeros, tmp_path, type=kind, resolution=(8, 8, 8), chunk_size=8)
     report = validate(tmp_path)
     assert (report.is_sound, report.findings, report.chunks) == (True, (), 0)
     (tmp_path / "provenance").unlink()

@@ -88,6 +88,12 @@ class Box:
             raise InputError(f"{self} starts before the array, whose first voxel is {origin}")
         return slice(x0 - ox, x1 - ox), slice(y0 - oy, y1 - oy), slice(z0 - oz, z1 - oz)
 
+    def cut(self, axis: int, start: int, stop: int) -> Box:
+        """Return what lies in [start, stop) along an axis; both are in the box."""
+        first, last = list(self.start), list(self.stop)
+        first[axis], last[axis] = start, stop
+        return Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkGrid:

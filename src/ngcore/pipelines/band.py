@@ -1,7 +1,7 @@
 """One band of a conversion: from a source's planes to chunks in a sink."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ngcore.pipelines.plan import Level, Pass
 from ngcore.pipelines.prepare import BLOCK_BYTES, Conversion
 from ngcore.pipelines.sink import ChunkSink
 from ngcore.pipelines.walk import BandWalk
-from ngcore.pipelines.window import Voxels, empty_planes
+from ngcore.pipelines.window import Voxels, empty_planes, slow_axis_of_planes
 from ngcore.readers.base import Source
 from ngcore.values import Counts, ValueMapping
 
@@ -116,12 +116,31 @@ class _BoxReader:
         if self._mapping is None:
             self._read_stored(box, out)
             return Counts()
-        stored = empty_planes(
-            out.shape, self._source.dtype, self._source.stream_axis, self._source.memory_order
-        )
-        self._read_stored(box, stored)
-        counts = self._mapping.apply(stored, out)
-        return counts if counts == Counts() else self._own_counts(box, stored, counts)
+        counts = Counts()
+        for part in self._parts(box):
+            values = out[part.slices(box.start)]
+            stored = empty_planes(
+                values.shape,
+                self._source.dtype,
+                self._source.stream_axis,
+                self._source.memory_order,
+            )
+            self._read_stored(part, stored)
+            changed = self._mapping.apply(stored, values)
+            counts += changed if changed == Counts() else self._own_counts(part, stored, changed)
+        return counts
+
+    def _parts(self, box: Box) -> Iterator[Box]:
+        """Cut what is read to be mapped into `BLOCK_BYTES`, where that costs nothing.
+
+        Sources that give whole planes only take memory for one: see `mapped_bytes`.
+        """
+        source = self._source
+        axis = slow_axis_of_planes(source.stream_axis, source.memory_order)
+        row = math.prod(box.shape) // box.shape[axis] * source.shape[3] * source.dtype.itemsize
+        step = max(1, BLOCK_BYTES // row) if source.gives_boxes else box.shape[axis]
+        for start in range(box.start[axis], box.stop[axis], step):
+            yield box.cut(axis, start, min(box.stop[axis], start + step))
 
     def _read_stored(self, box: Box, out: Voxels) -> None:
         ranges, axis = box.slices(self._source.voxel_offset), self._source.stream_axis

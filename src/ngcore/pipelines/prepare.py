@@ -169,7 +169,7 @@ def prepare(
     method = options.method_for(kind)
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
-    plan = plan_for(info, factors, source.stream_axis, options, source_bytes=source.scratch_bytes)
+    plan = plan_for_source(info, factors, source, mapping, options)
     if plan.is_cut and (source.is_sequential or source.reads_whole_planes):
         _check_spooling(source, options)
     parameters = _parameters(info, options, method)
@@ -265,6 +265,40 @@ def plan_for(
         scratch_bytes=_scratch_bytes(info, options) + source_bytes,
         scratch_share=_SHARD_SHARE if options.sharding else 0,
     )
+
+
+def plan_for_source(
+    info: VolumeInfo,
+    factors: tuple[Vec3, ...],
+    source: Source,
+    mapping: ValueMapping,
+    options: ConvertOptions,
+) -> Plan:
+    """Return the plan of a conversion of a source, whose values are mapped to the volume's."""
+    scratch = source.scratch_bytes
+    plan = plan_for(info, factors, source.stream_axis, options, source_bytes=scratch)
+    mapped = mapped_bytes(source, mapping, plan, options.thread_count)
+    if not mapped:
+        return plan
+    return plan_for(info, factors, source.stream_axis, options, source_bytes=scratch + mapped)
+
+
+def mapped_bytes(source: Source, mapping: ValueMapping, plan: Plan, threads: int) -> int:
+    """Return the memory of planes that are read whole, to be mapped to other values.
+
+    Sources that give any box are read in blocks, and so is the file to which one is unpacked.
+    """
+    is_unpacked = source.needs_spool or (
+        plan.is_cut and (source.is_sequential or source.reads_whole_planes)
+    )
+    if mapping.is_identity or source.gives_boxes or is_unpacked:
+        return 0
+    sides = list(plan.passes[0].widths)
+    sides[source.stream_axis] = source.row_planes
+    planes = math.prod(sides) * source.shape[3] * source.dtype.itemsize
+    if planes <= BLOCK_BYTES:
+        return 0  # counted for every thread
+    return planes * (threads if source.is_random_access else 1)
 
 
 def transform_json(

@@ -26,7 +26,7 @@ from ngcore.downsampling import downsample
 from ngcore.execution.threads import URGENT, TaskGroup, ThreadPool
 from ngcore.formats.chunks import Box, ChunkGrid, Vec3
 from ngcore.pipelines.plan import Level, scaled_up
-from ngcore.pipelines.window import StickMemory, Voxels, Window, plane_order
+from ngcore.pipelines.window import StickMemory, Voxels, Window, slow_axis_of_planes
 
 ReadBox = Callable[[Box, Voxels], None]
 WriteChunk = Callable[[int, Vec3, Voxels], None]
@@ -179,24 +179,23 @@ class BandWalk:
     @property
     def _cut_axis(self) -> int:
         """The axis of a plane along which its rows follow each other in memory."""
-        order = [axis for axis in plane_order(self._axis, self._memory_order) if axis < 3]
-        return order[1]
+        return slow_axis_of_planes(self._axis, self._memory_order)
 
     def _walk_stick(self, read: ReadBox, part_planes: int, first: int, stop: int) -> None:
         """Read, downsample and write a part of the current row of the finest level."""
         fine, coarse, cut = self._windows[0], self._windows[1], self._cut_axis
-        stick = _cut(fine.box(fine.filled, fine.row_stop), cut, first, stop)
+        stick = fine.box(fine.filled, fine.row_stop).cut(cut, first, stop)
         voxels = self._stick_memory.planes(
             (*stick.shape, fine.num_channels), fine.dtype, self._axis, self._memory_order
         )
         # As many voxels at a time as of whole planes.
         step = part_planes * (fine.level.needed.shape[cut] // stick.shape[cut])
         for start in range(fine.filled, fine.row_stop, step):  # `filled` is where the row starts
-            part = _cut(stick, self._axis, start, min(fine.row_stop, start + step))
+            part = stick.cut(self._axis, start, min(fine.row_stop, start + step))
             read(part, voxels[part.slices(stick.start)])
         factor = fine.factors[cut]
         target = coarse.box(coarse.filled, self._fed_stop(fine, coarse))
-        target = _cut(target, cut, first // factor, -(-stop // factor))
+        target = target.cut(cut, first // factor, -(-stop // factor))
         target = target.intersection(coarse.level.needed)
         if target:
             source = scaled_up(target, fine.factors).intersection(fine.level.needed)
@@ -276,10 +275,3 @@ class BandWalk:
             outside_value=self._downsampling.outside_value,
             out=out,
         )
-
-
-def _cut(box: Box, axis: int, start: int, stop: int) -> Box:
-    """Return what lies in [start, stop) along an axis; both are in the box."""
-    first, last = list(box.start), list(box.stop)
-    first[axis], last[axis] = start, stop
-    return Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))

@@ -183,6 +183,11 @@ def plane_order(slowest: int, memory_order: str) -> tuple[int, ...]:
     return (3, slowest, *reversed(others)) if memory_order == "F" else (slowest, *others, 3)
 
 
+def slow_axis_of_planes(slowest: int, memory_order: str) -> int:
+    """Return the axis along which the rows of a plane follow each other, in that memory."""
+    return [axis for axis in plane_order(slowest, memory_order) if axis < 3][1]
+
+
 def empty_planes(
     shape: Sequence[int], dtype: np.dtype[Any], slowest: int, memory_order: str
 ) -> Voxels:

@@ -15,7 +15,7 @@ from ngcore.formats.info import VolumeInfo
 from ngcore.formats.sharding import ShardingSpec
 from ngcore.pipelines.classic.folder import open_volume, write_chunks, writing_options
 from ngcore.pipelines.options import ConvertOptions
-from ngcore.pipelines.prepare import Conversion, open_for, plan_for
+from ngcore.pipelines.prepare import Conversion, open_for, plan_for_source
 from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.run import Progress
 from ngcore.pipelines.walk import Downsampling
@@ -180,9 +180,7 @@ def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> 
     )
     make_encoding(info, scale)  # raises where the encoding can't hold such voxels
     part = replace(info, scales=(scale,))
-    plan = plan_for(
-        part, ((1, 1, 1),), source.stream_axis, options, source_bytes=source.scratch_bytes
-    )
+    plan = plan_for_source(part, ((1, 1, 1),), source, mapping, options)
     return Conversion(part, mapping, Downsampling("stride", None), plan, warnings=warnings)
 
 
