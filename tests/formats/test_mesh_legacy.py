@@ -157,6 +157,8 @@ def test_transform_that_is_no_affine_is_refused(affine, message):
 def test_transform_that_moves_a_vertex_beyond_all_numbers_is_refused():
     with pytest.raises(InputError, match="not finite"):
         TETRAHEDRON.transformed(np.diag([1e308, 1e308, 1e308, 1]))
+    with pytest.raises(InputError, match="finite numbers only"):
+        TETRAHEDRON.transformed(affine_mm_to_nm([1, 0, 0, 1e308, 0, 1, 0, 0, 0, 0, 1, 0]))
 
 
 def test_manifest_lists_fragments():

@@ -52,6 +52,9 @@ def test_numbers_of_any_library_become_plain_ones(given, plain):
         ("workers", 0),
         ("input_max", "1"),
         ("outside_value", "1"),
+        ("outside_value", np.nan),
+        ("outside_value", np.inf),
+        ("outside_value", -1e39),
         ("memory", None),
         ("memory", "1e9"),
         ("data_type", "int64"),
@@ -74,6 +77,7 @@ def test_what_is_no_such_value_is_refused_by_the_name_of_its_option(option, valu
         ("300000000", 300_000_000),
         (300_000_000, 300_000_000),
         ("1t", 1 << 40),
+        ("9" * 500, 1 << 62),
     ],
 )
 def test_sizes_are_written_in_many_ways(size, expected):

@@ -117,7 +117,8 @@ def checked_affine(affine: ArrayLike) -> NDArray[np.float64]:
 def affine_mm_to_nm(affine_mm: ArrayLike) -> NDArray[np.float64]:
     """Return the transform of nanometres that does what this one does to millimetres."""
     affine = checked_affine(affine_mm).copy()
-    affine[:3, 3] *= NM_PER_MM
+    with np.errstate(over="ignore"):  # what is then infinite is refused as such
+        affine[:3, 3] *= NM_PER_MM
     return affine
 
 

@@ -21,6 +21,9 @@ VolumeKind = Literal["image", "segmentation"]
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SMALLEST_MEMORY = 128 << 20
+_LARGEST_MEMORY = 1 << 62
+_LARGEST_VALUE = float.fromhex("0x1.fffffep127")
+"""Of float32, the widest type that is written."""
 
 
 def parse_memory(size: str | int) -> int:
@@ -39,10 +42,10 @@ def parse_memory(size: str | int) -> int:
     match = _SIZE.fullmatch(str(size).strip())
     if match is None:
         raise InputError(f"--memory must be a size such as 512M or 2G, got {size!r}")
-    number = int(float(match[1]) * _UNITS[match[2].upper()])
+    number = float(match[1]) * _UNITS[match[2].upper()]
     if number < _SMALLEST_MEMORY:
         raise InputError(f"--memory must be at least 128M, got {size!r}")
-    return number
+    return int(min(number, _LARGEST_MEMORY))
 
 
 class OptionValues(TypedDict, total=False):
@@ -175,7 +178,12 @@ class ConvertOptions:
             raise InputError("--input-min and --input-max must be finite")
         if high is not None and high <= (low or 0):
             raise InputError(f"--input-max must be above --input-min, got {low or 0} and {high}")
-        if self.outside_value is not None and self.downsampling not in ("auto", "average"):
+        outside = self.outside_value
+        if outside is not None and not abs(outside) <= _LARGEST_VALUE:
+            raise InputError(
+                f"--outside-value must be a number that the volume can hold, got {outside}"
+            )
+        if outside is not None and self.downsampling not in ("auto", "average"):
             raise InputError(
                 f"--outside-value is for --downsampling average, got {self.downsampling}"
             )

@@ -213,6 +213,8 @@ def test_labels_are_downsampled_by_majority_and_images_padded_as_asked(tmp_path)
     assert ngcore.open(padded).scales[1][2].tolist() == [[[50]] * 2] * 2
     with pytest.raises(InputError, match="--outside-value is for --downsampling average"):
         compute_scales(labels, outside_value=1)
+    with pytest.raises(InputError, match="--outside-value must be a number"):
+        compute_scales(padded, outside_value=np.nan)
 
 
 def test_memory_bounds_what_compute_scales_holds_and_changes_no_byte(tmp_path):
