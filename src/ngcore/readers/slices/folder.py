@@ -202,7 +202,7 @@ def _entries(folder: Path, name: str) -> list[Path]:
     try:
         return [*folder.iterdir()]
     except FileNotFoundError:
-        raise InputNotFoundError(f"{name}: no such folder; check the path") from None
+        raise InputNotFoundError(f"{name}: no such file or folder; check the path") from None
     except OSError as error:
         raise InputError(f"{name}: can't be listed: {error.strerror or error}") from error
 
