@@ -142,3 +142,17 @@ def test_a_volume_of_one_scale_is_cut_too():
     (only,) = plan.passes
     assert only.memory_bytes <= 256 * MEBIBYTE
     assert only.widths[2] == 2000
+
+
+def test_bands_to_which_no_chunk_belongs_are_none():
+    scales = [
+        ScaleInfo("1", (4, 35, 1), (1, 1, 1), (0, 3, 0), ((4, 5, 1),), "raw"),
+        ScaleInfo("2", (2, 18, 1), (2, 2, 1), (0, 1, 0), ((7, 8, 1),), "raw"),
+    ]
+    info = VolumeInfo(type="image", data_type="uint8", num_channels=1, scales=tuple(scales))
+    plan = plan_within(119, info, ((2, 2, 1), (1, 1, 1)))
+    # Of 35 rows the last three begin no chunk, neither of 5 rows nor of 8 coarser ones.
+    assert plan.band_counts(plan.passes[0]) == (1, 3, 1)
+    bands = [levels for step in plan.passes for levels in plan.bands(step)]
+    assert all(bands)
+    assert plan.work_items == len(bands) == 2

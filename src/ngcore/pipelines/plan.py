@@ -7,8 +7,10 @@ to the coarsest scale of which it still completes whole chunks; a second, much s
 starts from that scale. What is written never depends on the cuts.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 from math import ceil, prod
 
 import numpy as np
@@ -108,47 +110,58 @@ class Plan:
     @property
     def work_items(self) -> int:
         """How many bands there are in all passes."""
-        return sum(prod(self.band_counts(step)) for step in self.passes)
+        return sum(map(self._count, self.passes))
 
     def band_counts(self, step: Pass) -> Vec3:
-        """Return how many bands a pass has along each axis."""
+        """Return into how many bands a pass cuts each axis."""
         size = self.info.scales[step.first_scale].size
         x, y, z = (-(-extent // width) for extent, width in zip(size, step.widths, strict=True))
         return x, y, z
 
     def bands(self, step: Pass) -> Iterator[tuple[Level, ...]]:
-        """Yield the levels of each band of a pass, finest first; bands come x fastest."""
-        counts = self.band_counts(step)
-        for index in np.ndindex(*reversed(counts)):
-            yield self._levels(step, index[::-1], counts)
-
-    def _levels(self, step: Pass, band: Sequence[int], counts: Vec3) -> tuple[Level, ...]:
-        """Cut every scale of a pass to one band.
+        """Yield the levels of each band of a pass, finest first; bands come x fastest.
 
         A chunk belongs to the band that holds its first voxel. The voxels needed are those of the
         band's own chunks, and those that the coarser scale is made of: where the grids of chunks
-        and of cells do not line up, that is a little more than the band's own share.
+        and of cells do not line up, that is a little more than the band's own share. A band to
+        which no chunk belongs is none.
         """
-        scales = self.info.scales[step.first_scale : step.last_scale + 1]
-        origin = scales[0].voxel_offset
-        owned = []
-        factor = [1, 1, 1]
-        for index, scale in enumerate(scales):
-            first_cell, stop_cell = [], []
-            for axis in range(3):
-                cells = scale.grid.shape[axis]
-                chunk = scale.chunk_size[axis] * factor[axis]
-                offset = scale.voxel_offset[axis] * factor[axis]
-                begin = origin[axis] + band[axis] * step.widths[axis]
-                end = begin + step.widths[axis]
-                is_first, is_last = band[axis] == 0, band[axis] == counts[axis] - 1
-                first_cell.append(0 if is_first else min(cells, -(-(begin - offset) // chunk)))
-                stop_cell.append(cells if is_last else min(cells, -(-(end - offset) // chunk)))
-            owned.append((_vec3(first_cell), _vec3(stop_cell)))
-            step_factors = self.factors[step.first_scale + index]
-            factor = [f * g for f, g in zip(factor, step_factors, strict=True)]
+        x_cells, y_cells, z_cells = (self._cells(step, axis) for axis in range(3))
+        for z, y, x in product(z_cells, y_cells, x_cells):
+            ranges = list(zip(x, y, z, strict=True))
+            if any(map(all, ranges)):
+                owned = [
+                    (_vec3([r.start for r in axes]), _vec3([r.stop for r in axes]))
+                    for axes in ranges
+                ]
+                yield levels_of(self.info, self.factors, step.first_scale, owned)
 
-        return levels_of(self.info, self.factors, step.first_scale, owned)
+    def _count(self, step: Pass) -> int:
+        """Return how many bands own a chunk, without a look at each: there may be millions."""
+        alike = [
+            Counter(tuple(map(bool, cells)) for cells in self._cells(step, axis))
+            for axis in range(3)
+        ]
+        return sum(
+            prod(count for _, count in kinds)
+            for kinds in product(*(counter.items() for counter in alike))
+            if any(map(all, zip(*(has_cells for has_cells, _ in kinds), strict=True)))
+        )
+
+    def _cells(self, step: Pass, axis: int) -> list[list[range]]:
+        """Return, per band along an axis, the cells that it owns along it at each scale."""
+        scales = self.info.scales[step.first_scale : step.last_scale + 1]
+        origin, width = scales[0].voxel_offset[axis], step.widths[axis]
+        ends = [origin + band * width for band in range(1, self.band_counts(step)[axis])]
+        per_scale = []
+        factor = 1
+        for index, scale in enumerate(scales, step.first_scale):
+            count = scale.grid.shape[axis]
+            chunk, offset = scale.chunk_size[axis] * factor, scale.voxel_offset[axis] * factor
+            stops = [min(count, -(-(end - offset) // chunk)) for end in ends]
+            per_scale.append([range(*pair) for pair in pairwise((0, *stops, count))])
+            factor *= self.factors[index][axis]
+        return [list(cells) for cells in zip(*per_scale, strict=True)]
 
 
 def levels_of(
