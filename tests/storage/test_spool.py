@@ -40,6 +40,28 @@ def test_room_that_is_given_back_is_used_again(spool):
     assert spool.size <= 12 * (30_000 + 4096)
 
 
+def test_pages_in_a_row_are_one_run_whoever_gave_them_back(spool):
+    places = [spool.put(bytes(size)) for size in (50_000, 0, 4096, 1, 70_000, 1)]
+    assert places[:3] == [(50_000, 0, 13), (0,), (4096, 13, 1)]
+    assert places[3:] == [(1, 14, 1), (70_000, 15, 18), (1, 33, 1)]
+    for number in (4, 1, 0, 3, 2):
+        spool.free(places[number])
+    assert spool.put(bytes(33 * 4096)) == (33 * 4096, 0, 33)
+    assert spool.put(bytes(5000)) == (5000, 34, 2)
+
+
+def test_a_piece_may_lie_in_several_runs(spool):
+    rng = random.Random(2)
+    places = [spool.put(bytes(4096)) for _ in range(9)]
+    for place in places[::2]:
+        spool.free(place)
+    piece = rng.randbytes(26_000)
+    place = spool.put(piece)
+    assert spool.get(place) == piece
+    assert spool.size == 11 * 4096
+    assert all(spool.get(place) == bytes(4096) for place in places[1::2])
+
+
 def test_file_is_hidden_and_gone_after_close(spool, tmp_path):
     spool.put(b"piece")
     assert all(path.name.startswith(".") for path in tmp_path.iterdir())

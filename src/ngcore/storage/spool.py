@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _PAGE = 4096
 
-Place = tuple[int, tuple[int, ...]]
-"""Where a piece lies: its size in bytes, and its pages."""
+Place = tuple[int, ...]
+"""Where a piece lies: its size in bytes; then, of each run of pages, the first and how many."""
 
 
 class Spool:
@@ -38,7 +38,9 @@ class Spool:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._file: IO[bytes] | None = None
-        self._free: list[int] = []
+        # Runs of free pages, none next to another: how many by the first, the first by the end.
+        self._free: dict[int, int] = {}
+        self._free_until: dict[int, int] = {}
         self._pages = 0
         self._lock = threading.Lock()
 
@@ -60,10 +62,9 @@ class Spool:
         try:
             with self._lock:
                 file = self._opened()
-                pages = self._take_pages(count)
-            place = (len(view), tuple(pages))
+                place = (len(view), *self._take(count))
             done = 0
-            for offset, length in _runs(place):
+            for offset, length in _parts(place):
                 self._write(file, view[done : done + length], offset)
                 done += length
         except OSError as error:
@@ -76,21 +77,25 @@ class Spool:
         if file is None:
             raise ValueError("the spool is closed")
         try:
-            return b"".join(self._read(file, length, offset) for offset, length in _runs(place))
+            return b"".join(self._read(file, length, offset) for offset, length in _parts(place))
         except OSError as error:
             raise self._error("read", error) from error
 
     def free(self, place: Place) -> None:
         """Give the room of a piece back."""
         with self._lock:
-            self._free.extend(reversed(place[1]))
+            if self._file is not None:
+                for first, count in _runs(place):
+                    self._add_free(first, count)
 
     def close(self) -> None:
         """Remove the file and all that it holds."""
         with self._lock:
             if self._file is not None:
                 self._file.close()
-            self._file, self._free, self._pages = None, [], 0
+            self._file, self._pages = None, 0
+            self._free.clear()
+            self._free_until.clear()
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
@@ -101,14 +106,28 @@ class Spool:
             )
         return self._file
 
-    def _take_pages(self, count: int) -> list[int]:
-        first_reused = max(0, len(self._free) - count)
-        pages = sorted(self._free[first_reused:])
-        del self._free[first_reused:]
-        first_new = self._pages
-        self._pages += count - len(pages)
-        pages.extend(range(first_new, self._pages))
-        return pages
+    def _take(self, count: int) -> Iterator[int]:
+        """Yield the first page and the length of each run that holds so many pages in all."""
+        while count and self._free:
+            first, length = self._free.popitem()
+            del self._free_until[first + length]
+            taken = min(count, length)
+            if taken < length:
+                self._add_free(first + taken, length - taken)
+            yield from (first, taken)
+            count -= taken
+        if count:
+            yield from (self._pages, count)
+            self._pages += count
+
+    def _add_free(self, first: int, count: int) -> None:
+        stop = first + count
+        first = self._free_until.pop(first, first)
+        self._free.pop(first, None)
+        if stop in self._free:
+            stop += self._free.pop(stop)
+        self._free[first] = stop - first
+        self._free_until[stop] = first
 
     def _write(self, file: IO[bytes], view: memoryview, offset: int) -> None:
         while view:
@@ -145,11 +164,14 @@ class Spool:
 
 
 def _runs(place: Place) -> Iterator[tuple[int, int]]:
-    """Yield (offset, bytes) of the parts of a piece that lie in one place each."""
-    size, pages = place
-    start = 0
-    for end in range(1, len(pages) + 1):
-        if end == len(pages) or pages[end] != pages[end - 1] + 1:
-            length = min(size, end * _PAGE) - start * _PAGE
-            yield pages[start] * _PAGE, length
-            start = end
+    """Yield (first page, pages) of the parts of a piece that lie in one place each."""
+    return zip(place[1::2], place[2::2], strict=True)
+
+
+def _parts(place: Place) -> Iterator[tuple[int, int]]:
+    """Yield (offset, bytes) of those parts."""
+    left = place[0]
+    for first, count in _runs(place):
+        length = min(left, count * _PAGE)
+        yield first * _PAGE, length
+        left -= length
