@@ -18,6 +18,7 @@ from ngcore.execution.dask import DaskExecutor, LocalDask
 from ngcore.execution.serial import SerialExecutor
 from ngcore.formats.chunks import Box
 from ngcore.formats.shard_grid import ShardGrid
+from ngcore.pipelines import work_item
 from ngcore.pipelines.items import item_grids
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import make_info
@@ -205,6 +206,49 @@ def test_a_full_disk_on_one_worker_can_be_resumed(client, voxels, tmp_path, agai
     executor = client if again == "dask" else None
     ngcore.convert(source, tmp_path / "out", executor=executor, resume=True, **OPTIONS)
     assert all_bytes(tmp_path / "out") == all_bytes(tmp_path / "whole")
+
+
+class KillsOnce(SerialExecutor):
+    """Carries out one item once more, as if the first worker had lost power before it synced."""
+
+    is_local = False
+
+    def results(self, function, items):
+        for number, item in enumerate(items):
+            if number == 1:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(work_item, "_sync", lambda *_: 1 / 0)
+                    with pytest.raises(ZeroDivisionError):
+                        function(item)
+            yield function(item)
+
+
+def test_what_a_killed_worker_did_not_sync_is_made_again(voxels, tmp_path, monkeypatch):
+    source, out = npy(voxels[40:56, :8, :8], tmp_path), tmp_path / "out"
+    options = {**OPTIONS, "sharding": False, "max_scales": 2, "fsync": True}
+
+    class StopsAfterOne(SerialExecutor):
+        def results(self, function, items):
+            yield function(next(iter(items)))
+            raise StorageError("the disk is full")
+
+    ngcore.convert(source, tmp_path / "whole", **options)
+    with pytest.raises(StorageError, match="--resume"):
+        ngcore.convert(source, out, executor=StopsAfterOne(), **options)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*_*-*")}
+    synced = set()
+    sync = work_item._sync
+
+    def note(folder, names):
+        sync(folder, names)
+        synced.update(folder / name for name in names)
+
+    monkeypatch.setattr(work_item, "_sync", note)
+    ngcore.convert(source, out, executor=KillsOnce(), resume=True, **options)
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
+    assert len(times) == 9  # 8 chunks and one of the coarser scale
+    assert synced == set(out.rglob("*_*-*")) - set(times)
+    assert all(path.stat().st_mtime_ns == changed for path, changed in times.items())
 
 
 def test_a_worker_that_does_not_see_the_folders_is_named(tmp_path):

@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from typing import Any, Literal
 from ngcore.errors import DestinationError
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
-from ngcore.storage.sync import sync_files, sync_path
+from ngcore.storage.sync import sync_files, sync_folder, sync_path
 
 WORK_FOLDER = ".ngcore"
 PLAN = f"{WORK_FOLDER}/plan.json"
@@ -68,15 +68,21 @@ class Journal:
         return "journal" if self._trusted else "nothing"
 
     def trust_journal_only(self) -> None:
-        """From now on, let files that the journal does not name count for nothing.
+        """Name what is whole now; from here on, files without a name count for nothing.
 
-        For work on other machines: whether they lost power, this one can't tell.
+        For work on other machines: whether they lost power, this one can't tell, nor whether a
+        worker that is gone had synced what it left.
         """
         recorded = read_plan(self._store)
-        if recorded is not None:
-            self._store.put_durably(
-                PLAN, json.dumps({**recorded, "boot": None}, indent=1).encode()
-            )
+        if recorded is None:
+            return
+        if self._trusted is None:
+            keys = [scale["key"] for scale in recorded["info"]["scales"]]
+            names = [name for key in keys for name in self._store.list(f"{key}/")]
+            sync_folder(self._folder)
+            self._note(names)
+            self._trusted = frozenset(names)
+        self._store.put_durably(PLAN, json.dumps({**recorded, "boot": None}, indent=1).encode())
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Record what is going to be written, before anything is.
@@ -144,10 +150,12 @@ class Journal:
             names, self._new = self._new, []
         # Only what is on the disk may be said to be there.
         sync_files(self._folder, names)
-        self._store.append_durably(
-            JOURNAL, "".join(f"{self._run} {name}\n" for name in names).encode()
-        )
+        self._note(names)
         self._last_checkpoint = time.monotonic()
+
+    def _note(self, names: Iterable[str]) -> None:
+        lines = "".join(f"{self._run} {name}\n" for name in names)
+        self._store.append_durably(JOURNAL, lines.encode())
 
 
 def trusted_files(folder: Path, trust: Trust, run: str) -> Callable[[str], bool] | None:

@@ -111,9 +111,9 @@ class SpreadRun:
         """
         # A run that begins clears away what the one before left, this folder with it.
         make_temporary_folder(self._tmp, self._work_folder)
-        trust = journal.trust
         if self._syncs:
             journal.trust_journal_only()
+        trust = journal.trust
         source = self._source
         if not source.can_be_shared:
             source = source.spooled(self._tmp / "source")
