@@ -88,6 +88,9 @@ class StoreContract(ABC):
         assert list(store.list("8_8_8")) == ["8_8_8/a", "8_8_8/b", "8_8_8/x/y/z", "8_8_80/c"]
         assert list(store.list("8_8_8/x")) == ["8_8_8/x/y/z"]
         assert list(store.list("nothing/")) == []
+        names = ("8_8_8", "8_8_8/x", "8_8", "nothing", "info")
+        found = [name for name in names if store.has_any(name)]
+        assert found == ["8_8_8", "8_8_8/x"]
 
     @pytest.mark.parametrize("name", ["", "/etc/passwd", "a\\b", "a\0b"])
     def test_improper_names_are_refused(self, store, name):

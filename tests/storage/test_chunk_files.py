@@ -84,6 +84,21 @@ class TestEveryLayout:
         assert open_chunks(store, INFO, 0).read(CELL) == ENCODED
 
 
+def test_writers_do_not_list_what_is_there(tmp_path, monkeypatch):
+    store = LocalStore(tmp_path)
+    (tmp_path / "8_8_8/0-4").mkdir(parents=True)
+    assert not store.has_any("8_8_8")  # folders without files are nothing
+    store.put("8_8_8/0-4/.unfinished", b"chunk")
+    assert not store.has_any("8_8_8")
+    for number in range(9):
+        store.put(f"8_8_8/0-4/{number}", b"chunk")
+    assert store.has_any("8_8_8")
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "list", lambda *_: 1 / 0)  # a folder may hold millions
+        writer(store, "flat", False).write(CELL, ENCODED)
+    assert NAMES["flat", False] in store.list()
+
+
 def test_reader_finds_chunks_of_mixed_layouts(store):
     cells = list(INFO.scales[0].grid.cells())
     for number, cell in enumerate(cells):

@@ -101,6 +101,10 @@ class Store(ReadableStore):
         Names with a part that starts with a dot are left out: they are not part of a volume.
         """
 
+    def has_any(self, folder: str) -> bool:
+        """Return whether there is any name below a folder, as `list` would tell."""
+        return next(self.list(f"{folder}/"), None) is not None
+
 
 def max_stored_size(size: int) -> int:
     """Return the most bytes that `size` bytes take in a file, gzipped or not.

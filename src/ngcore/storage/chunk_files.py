@@ -119,7 +119,7 @@ class ChunkFileWriter(ChunkWriter):
         self._kind = (layout, gzipped)
         self._written = written
         self._others = [kind for kind in _KINDS if kind != self._kind]
-        self._may_be_stale = next(store.list(f"{scale.key}/"), None) is not None
+        self._may_be_stale = store.has_any(scale.key)
         encoding = make_encoding(info, scale)
         channels = info.num_channels
 

@@ -190,6 +190,24 @@ class LocalStore(Store):
                 else:
                     yield full_name
 
+    def has_any(self, folder: str) -> bool:
+        """Return whether there is any file below a folder; see `Store.has_any`.
+
+        No more names are taken than that needs: every work item asks, and there may be millions.
+        """
+        path = self._path(folder)
+        try:
+            with os.scandir(path) as entries:
+                return any(
+                    not entry.is_dir() or self.has_any(f"{folder}/{entry.name}")
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                )
+        except _ABSENT:
+            return False
+        except OSError as error:
+            raise _storage_error("list", path, error) from error
+
     @property
     def _root(self) -> str:
         return self.location.replace(os.sep, "/")
