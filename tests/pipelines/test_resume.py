@@ -14,6 +14,8 @@ import ngcore
 from ngcore.errors import DestinationError, StorageError
 from ngcore.pipelines import destination, temporary
 from ngcore.pipelines.journal import JOURNAL, PLAN
+from ngcore.pipelines.labels import write_labels
+from ngcore.pipelines.provenance import record_step
 from ngcore.storage.local import LocalStore
 from thorough import amount
 
@@ -295,3 +297,97 @@ def test_resume_of_another_complete_volume_is_refused(source, tmp_path):
     ngcore.convert(source, tmp_path / "out", **OPTIONS)
     with pytest.raises(DestinationError, match="another source or other options"):
         ngcore.convert(source, tmp_path / "out", resume=True, downsampling="min", **OPTIONS)
+
+
+SMALL = {"chunk_size": 8, "workers": 1, "fsync": False}
+REFUSED = "another source or other options; pass --overwrite"
+
+
+def test_resume_of_a_complete_volume_knows_another_source_of_the_same_name(tmp_path):
+    source, out, copy = tmp_path / "a.nii", tmp_path / "out", tmp_path / "copy" / "a.nii"
+    voxels = np.full((16, 16, 16), 7, np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), source)
+    ngcore.convert(source, out, **SMALL)
+    before = all_bytes(out)
+    copy.parent.mkdir()
+    shutil.copy2(source, copy)  # with its time
+    ngcore.convert(copy, out, resume=True, **SMALL)
+    status = source.stat()
+    for other in (
+        nibabel.Nifti1Image(voxels + 1, np.eye(4)),
+        nibabel.Nifti1Image(voxels, np.diag([1, 1, 1, 1]) + np.eye(4, k=3)),
+    ):
+        nibabel.save(other, source)
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+        with pytest.raises(DestinationError, match=REFUSED):
+            ngcore.convert(source, out, resume=True, **SMALL)
+    # Where the bytes that are compared are the same, the time tells.
+    later = (out / "info").stat().st_mtime_ns + 10**9
+    os.utime(copy, ns=(later, later))
+    with pytest.raises(DestinationError, match=r"has changed since .* pass --overwrite"):
+        ngcore.convert(copy, out, resume=True, **SMALL)
+    assert all_bytes(out) == before
+
+
+def test_resume_of_a_complete_volume_knows_other_slices(tmp_path):
+    from PIL import Image
+
+    folder, out = tmp_path / "slices", tmp_path / "out"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((9, 9), number, np.uint8)).save(folder / f"{number}.png")
+    options = SMALL | {"resolution": (1, 1, 1)}
+    ngcore.convert(folder, out, **options)
+    ngcore.convert(folder, out, resume=True, **options)
+    changed = folder / "1.png"
+    status = changed.stat()
+    Image.fromarray(np.full((9, 9), 77, np.uint8)).save(changed)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(DestinationError, match=REFUSED):
+        ngcore.convert(folder, out, resume=True, **options)
+
+
+def test_resume_of_a_complete_volume_knows_another_volume_at_the_same_place(tmp_path):
+    voxels = np.full((16, 16, 16), 7, np.uint8)
+    source, out = tmp_path / "source", tmp_path / "out"
+    options = SMALL | {"resolution": (1, 1, 1), "type": "image"}
+    ngcore.convert(voxels, source, **options)
+    ngcore.convert(source, out, **SMALL)
+    ngcore.convert(source, out, resume=True, **SMALL)
+    ngcore.convert(voxels + 1, source, overwrite=True, **options)
+    for path in source.iterdir():
+        if path.is_file():
+            os.utime(path, ns=(0, 0))
+    with pytest.raises(DestinationError, match=REFUSED):
+        ngcore.convert(source, out, resume=True, **SMALL)
+
+
+def test_what_other_commands_add_to_a_volume_does_not_make_it_another(tmp_path):
+    labels, out, table = tmp_path / "labels.npy", tmp_path / "out", tmp_path / "names.csv"
+    np.save(labels, np.full((16, 16, 16), 3, np.uint32))
+    options = SMALL | {"resolution": (1, 1, 1), "type": "segmentation"}
+    ngcore.convert(labels, out, **options)
+    table.write_text("id,name\n3,thalamus\n")
+    write_labels(out, table)
+    info = json.loads((out / "info").read_text())
+    assert "segment_properties" in info
+    (out / "info").write_text(json.dumps(info | {"mesh": "mesh", "of_another_tool": [1]}))
+    record_step(LocalStore(out), "mesh-to-precomputed", {"mesh": "a.stl"}, {})
+    before = all_bytes(out)
+    ngcore.convert(labels, out, resume=True, **options)
+    assert all_bytes(out) == before
+    with pytest.raises(DestinationError, match=REFUSED):
+        ngcore.convert(labels, out, resume=True, **options | {"voxel_offset": (1, 0, 0)})
+
+
+@pytest.mark.parametrize("name", ["info", "provenance", "transform.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"processing": [1]}'])
+def test_resume_of_a_complete_volume_with_damaged_files_beside_it_is_refused(
+    tmp_path, name, content
+):
+    voxels = np.zeros((8, 8, 8), np.uint8)
+    options = SMALL | {"resolution": (1, 1, 1), "type": "image"}
+    ngcore.convert(voxels, tmp_path, **options)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DestinationError, match=REFUSED):
+        ngcore.convert(voxels, tmp_path, resume=True, **options)

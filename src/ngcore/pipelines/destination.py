@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, Self
 
 from ngcore.errors import DestinationError, FormatError, InputError, StorageError
 from ngcore.formats.info import VolumeInfo
+from ngcore.pipelines.complete import check_is_same
 from ngcore.pipelines.journal import JOURNAL, PLAN, WORK_FOLDER, Journal, read_plan
-from ngcore.pipelines.provenance import is_same_work
 from ngcore.pipelines.removal import (
     remove_named_folders,
     remove_temporary_files,
@@ -186,23 +186,28 @@ class Destination:
         if is_done and os.name == "nt":  # where a file that is open can't be removed
             shutil.rmtree(self.work_folder, ignore_errors=True)
 
-    def holds(self, info: VolumeInfo, provenance: bytes) -> bool:
+    def holds(
+        self, info: VolumeInfo, side_files: Mapping[str, bytes], *, source_changed: int
+    ) -> bool:
         """Whether the folder holds this very volume, complete, and may be left as it is.
+
+        Parameters
+        ----------
+        info : VolumeInfo
+        side_files : mapping of str to bytes
+            What would be written beside it.
+        source_changed : int, in nanoseconds
+            When the source was changed last, as the system counts time; 0 if that is not known.
 
         Raises
         ------
         DestinationError
-            If it holds another one, and was to be resumed.
+            If it holds another one, or one of an earlier state of the source, and was to be
+            resumed.
         """
         if not self._resume or not (self.path / "info").is_file():
             return False
-        store = self.store
-        found = store.get("provenance")
-        if store.get("info") != info.to_json().encode() or not is_same_work(found, provenance):
-            raise DestinationError(
-                f"{self.path} holds a volume of another source or other options; "
-                "pass --overwrite to replace it, or choose another folder"
-            )
+        check_is_same(self.path, info, side_files, source_changed)
         shutil.rmtree(self.work_folder, ignore_errors=True)
         return True
 

@@ -1,7 +1,7 @@
 """By what a resumed conversion knows that its source is still the same."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -64,6 +64,20 @@ def source_identity(source: object, files: Sequence[Path]) -> dict[str, str]:
     if len(files) > 1:
         identity["files"] = listing.hexdigest()
     return identity
+
+
+def lasting_identity(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return what of a source's identity is the same for every copy of it: neither times nor names.
+
+    Of an array that is nothing: the volume's info tells its shape.
+
+    Parameters
+    ----------
+    identity : mapping of str to str
+        As `source_identity` returns it.
+    """
+    lasting = ("size", "header", "info", "provenance")
+    return {part: identity[part] for part in lasting if part in identity}
 
 
 def _look_at(path: Path, count: int) -> tuple[bytes, os.stat_result]:

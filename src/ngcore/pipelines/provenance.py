@@ -54,6 +54,23 @@ def provenance_json(
     return _to_bytes(document)
 
 
+def with_source(provenance: bytes, identity: Mapping[str, str]) -> bytes:
+    """Return a `provenance` file made by `provenance_json` that tells its source from others too.
+
+    Parameters
+    ----------
+    provenance : bytes
+    identity : mapping of str to str
+        What is the same for every copy of the source; see `ngcore.pipelines.identity`. Where
+        nothing is known, nothing is added.
+    """
+    if not identity:
+        return provenance
+    document = parse_object(provenance)
+    document["processing"][-1]["method"]["source"] = dict(identity)
+    return _to_bytes(document)
+
+
 def with_digests(provenance: bytes, digests: Mapping[str, str]) -> bytes:
     """Return a `provenance` file made by `provenance_json` with the digests of its scales added.
 
@@ -72,13 +89,28 @@ def with_digests(provenance: bytes, digests: Mapping[str, str]) -> bytes:
 
 
 def is_same_work(found: bytes | None, wanted: bytes) -> bool:
-    """Whether two `provenance` files tell of the same source and options, digests aside."""
+    """Whether two `provenance` files tell of the same conversion.
+
+    Its source and options are compared: neither digests nor what other commands did later.
+    """
     if found is None:
         return False
-    documents = [parse_object(found), parse_object(wanted)]
-    for document in documents:
-        document["processing"][-1]["method"].pop("digests", None)
-    return documents[0] == documents[1]
+    try:
+        return _conversion_of(found) == _conversion_of(wanted)
+    except FormatError:
+        return False
+
+
+def _conversion_of(provenance: bytes) -> tuple[object, dict[str, Any]]:
+    """Return the sources and the last conversion that a `provenance` file tells of."""
+    methods = [
+        step["method"]
+        for step in _steps(provenance)
+        if isinstance(step.get("method"), dict) and step["method"].get("task") == TASK
+    ]
+    conversion = methods[-1] if methods else {}
+    conversion.pop("digests", None)
+    return parse_object(provenance).get("sources"), conversion
 
 
 def record_step(
@@ -134,11 +166,16 @@ def last_method(provenance: bytes) -> dict[str, Any]:
     FormatError
         It is not JSON, or not of CloudVolume's shape.
     """
+    processing = _steps(provenance)
+    method = processing[-1].get("method", {}) if processing else {}
+    return method if isinstance(method, dict) else {}
+
+
+def _steps(provenance: bytes) -> list[dict[str, Any]]:
     processing = parse_object(provenance).get("processing", [])
     if not isinstance(processing, list) or not all(isinstance(step, dict) for step in processing):
         raise FormatError("processing: an array of objects expected")
-    method = processing[-1].get("method", {}) if processing else {}
-    return method if isinstance(method, dict) else {}
+    return processing
 
 
 def _to_bytes(document: Mapping[str, object]) -> bytes:
