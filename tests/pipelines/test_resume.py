@@ -391,3 +391,18 @@ def test_resume_of_a_complete_volume_with_damaged_files_beside_it_is_refused(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DestinationError, match=REFUSED):
         ngcore.convert(voxels, tmp_path, resume=True, **options)
+
+
+def test_resume_of_a_complete_volume_leaves_the_lock_of_a_run_that_will_replace_it(tmp_path):
+    voxels, out = np.zeros((8, 8, 8), np.uint8), tmp_path / "out"
+    options = SMALL | {"resolution": (1, 1, 1), "type": "image"}
+    ngcore.convert(voxels, out, **options)
+    before = all_bytes(out)
+    with destination.Destination(out, overwrite=True, source_path=None):
+        lock = (out / ".ngcore" / "lock").stat()
+        with pytest.raises(DestinationError, match="in use"):
+            ngcore.convert(voxels, out, resume=True, **options)
+        assert os.path.samestat((out / ".ngcore" / "lock").stat(), lock)
+    (out / ".ngcore").mkdir(exist_ok=True)
+    ngcore.convert(voxels, out, resume=True, **options)
+    assert all_bytes(out) == before

@@ -208,7 +208,9 @@ class Destination:
         if not self._resume or not (self.path / "info").is_file():
             return False
         check_is_same(self.path, info, side_files, source_changed)
-        shutil.rmtree(self.work_folder, ignore_errors=True)
+        if self.work_folder.is_dir():
+            with self:  # locked: it may be that of a run that is about to replace the volume
+                self._is_finished = True
         return True
 
     def begin(self, info: VolumeInfo, plan: Mapping[str, Any], *, fsync: bool) -> Journal:

@@ -67,7 +67,7 @@ def source_identity(source: object, files: Sequence[Path]) -> dict[str, str]:
 
 
 def lasting_identity(identity: Mapping[str, str]) -> dict[str, str]:
-    """Return what of a source's identity is the same for every copy of it: neither times nor names.
+    """Return what of a source's identity every copy of it shares: neither times nor names.
 
     Of an array that is nothing: the volume's info tells its shape.
 

@@ -87,17 +87,20 @@ def _remove_empty_parents(path: Path, folder: Path) -> None:
 
 
 def remove_temporary_files(path: Path, info: VolumeInfo) -> None:
-    """Remove what a run that was killed left half-written."""
+    """Remove what a run that was killed left half-written.
+
+    A worker that was taken for lost may still be at work: what goes by itself meanwhile is gone.
+    """
     remove_left_behind(path / WORK_FOLDER)
     for entry in (path / WORK_FOLDER).iterdir():
         if entry.is_dir():
-            shutil.rmtree(entry)
+            shutil.rmtree(entry, ignore_errors=True)
     folders = [path, path / WORK_FOLDER, *(path / scale.key for scale in info.scales)]
     for folder in folders:
         for parent, _, names in os.walk(folder):
             for name in names:
                 if name.endswith(TEMPORARY_SUFFIX):
-                    (Path(parent) / name).unlink()
+                    (Path(parent) / name).unlink(missing_ok=True)
             if folder in (path, path / WORK_FOLDER):
                 break
 
