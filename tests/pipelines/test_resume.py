@@ -406,3 +406,24 @@ def test_resume_of_a_complete_volume_leaves_the_lock_of_a_run_that_will_replace_
     (out / ".ngcore").mkdir(exist_ok=True)
     ngcore.convert(voxels, out, resume=True, **options)
     assert all_bytes(out) == before
+
+
+def test_a_volume_that_is_gone_when_the_lock_is_taken_is_made_again(monkeypatch, tmp_path):
+    voxels, out = np.arange(16**3, dtype=np.uint16).reshape(16, 16, 16), tmp_path / "out"
+    options = SMALL | {"resolution": (1, 1, 1), "type": "image", "sharding": False}
+    ngcore.convert(voxels, tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        fail_after(patch, 2, StorageError("the disk is full"))
+        with pytest.raises(StorageError, match="--resume"):
+            ngcore.convert(voxels, out, **options)
+    for name in ("info", "provenance", "transform.json"):
+        shutil.copy(tmp_path / "whole" / name, out)
+    take = destination.Destination._take
+
+    def take_late(self):
+        (out / "info").unlink(missing_ok=True)
+        take(self)
+
+    monkeypatch.setattr(destination.Destination, "_take", take_late)
+    ngcore.convert(voxels, out, resume=True, **options)
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")

@@ -210,6 +210,9 @@ class Destination:
         check_is_same(self.path, info, side_files, source_changed)
         if self.work_folder.is_dir():
             with self:  # locked: it may be that of a run that is about to replace the volume
+                if not (self.path / "info").is_file():
+                    return False  # one that was killed before the lock was taken had begun to
+                check_is_same(self.path, info, side_files, source_changed)
                 self._is_finished = True
         return True
 
