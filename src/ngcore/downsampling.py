@@ -104,7 +104,7 @@ def downsample(
     cell = _checked_factors(factors)
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    outside = _checked_outside(outside_value, method, dtype)
+    outside = checked_outside_value(outside_value, method, dtype)
     if not array.dtype.isnative or not array.flags.aligned:
         array = np.array(array, dtype=dtype, order="K")
     first = tuple(int(at) % f for at, f in zip(_three(offset, "offset"), cell, strict=True))
@@ -147,9 +147,16 @@ def _checked_factors(factors: Sequence[int]) -> tuple[int, int, int]:
     return cell
 
 
-def _checked_outside(
+def checked_outside_value(
     outside_value: float | None, method: str, dtype: np.dtype[Any]
 ) -> float | None:
+    """Return the value that pads odd edges, as the type of the voxels has it; None if none does.
+
+    Raises
+    ------
+    InputError
+        The method does not pad, or the type has no such value.
+    """
     if outside_value is None:
         return None
     if method != "average":

@@ -11,6 +11,7 @@ import numpy as np
 
 from ngcore._version import __version__
 from ngcore.affines import volume_to_world_nm
+from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
 from ngcore.formats.encodings import make_encoding
@@ -169,6 +170,7 @@ def prepare(
     method = options.method_for(kind)
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
+    checked_outside_value(options.outside_value, method, mapping.output)
     plan = plan_for_source(info, factors, source, mapping, options)
     if plan.is_cut and (source.is_sequential or source.reads_whole_planes):
         _check_spooling(source, options)

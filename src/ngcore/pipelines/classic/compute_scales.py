@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.encodings import make_encoding
@@ -74,6 +75,7 @@ def compute_scales(
     method = asked.method_for("segmentation" if info.type == "segmentation" else "image")
     if outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
+    checked_outside_value(outside_value, method, info.dtype)
     factors = scale_factors(info)
     if not has_chunks(opened.store, info.scales[0]):
         raise InputError(
