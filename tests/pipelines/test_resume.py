@@ -427,3 +427,16 @@ def test_a_volume_that_is_gone_when_the_lock_is_taken_is_made_again(monkeypatch,
     monkeypatch.setattr(destination.Destination, "_take", take_late)
     ngcore.convert(voxels, out, resume=True, **options)
     assert all_bytes(out) == all_bytes(tmp_path / "whole")
+
+
+def test_lock_goes_even_where_what_was_written_can_not_be_removed(tmp_path, monkeypatch):
+    def fail(_path, _info):
+        raise StorageError("can't be removed")
+
+    monkeypatch.setattr(destination, "remove_volume_files", fail)
+    voxels = np.full((8, 8, 8), np.nan, np.float32)
+    options = SMALL | {"resolution": (1, 1, 1), "type": "image", "data_type": "uint8"}
+    with pytest.raises(StorageError, match="can't be removed"):
+        ngcore.convert(voxels, tmp_path / "out", **options)
+    with destination.Destination(tmp_path / "out", resume=True, source_path=None, overwrite=False):
+        assert (tmp_path / "out" / ".ngcore" / "lock").exists()

@@ -179,12 +179,25 @@ class Destination:
     def _let_go(self) -> None:
         """Unlock the folder, and remove what marks it as unfinished if it isn't."""
         is_done = self._is_finished or not (self.path / PLAN).exists()
-        if is_done and os.name != "nt":
-            shutil.rmtree(self.work_folder, ignore_errors=True)
+        lock = self.path / _LOCK
+        # The lock goes last: whoever comes then finds nothing of ours, and keeps what is its own.
+        if is_done:
+            with contextlib.suppress(OSError):
+                for entry in self.work_folder.iterdir():
+                    if entry.is_dir():
+                        shutil.rmtree(entry, ignore_errors=True)
+                    elif entry != lock:
+                        entry.unlink(missing_ok=True)
+            if os.name != "nt":
+                with contextlib.suppress(OSError):
+                    lock.unlink()
         if self._lock is not None:
             self._lock.close()
-        if is_done and os.name == "nt":  # where a file that is open can't be removed
-            shutil.rmtree(self.work_folder, ignore_errors=True)
+        if is_done:
+            with contextlib.suppress(OSError):
+                if os.name == "nt":  # where a file that is open can't be removed
+                    lock.unlink()
+                self.work_folder.rmdir()
 
     def holds(
         self, info: VolumeInfo, side_files: Mapping[str, bytes], *, source_changed: int
@@ -347,13 +360,15 @@ class Destination:
         is_hopeless = isinstance(error, FormatError) or (
             isinstance(error, InputError) and not self._is_resumed
         )
-        if is_hopeless and self._info is not None:
-            remove_volume_files(self.path, self._info)
-            if self._with_folders:
-                remove_named_folders(self.path, self._info)
-            for name in (*_SIDE_FILES, PLAN):
-                self.store.delete(name)
-        self._let_go()
+        try:
+            if is_hopeless and self._info is not None:
+                remove_volume_files(self.path, self._info)
+                if self._with_folders:
+                    remove_named_folders(self.path, self._info)
+                for name in (*_SIDE_FILES, PLAN):
+                    self.store.delete(name)
+        finally:
+            self._let_go()
         if not self._existed and (is_hopeless or self._info is None):
             with contextlib.suppress(OSError):
                 self.path.rmdir()
