@@ -46,7 +46,7 @@ def expected_data_type(
         raise RefusalError("64-bit images need a data type")
     limits = np.iinfo(stored)
     low, high = int(limits.min) + int(intercept), int(limits.max) + int(intercept)
-    for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32"):
+    for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64"):
         if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
             return name
     raise RefusalError("no integer type holds the range")
@@ -68,7 +68,7 @@ def expected_values(
     for place in product(*map(range, stored.shape)):
         value: Any = stored[place].item()
         if slope != 1 or intercept != 0:
-            value = value + int(intercept) if is_exact else value * slope + intercept
+            value = value + int(intercept) if is_exact else value * float(slope) + intercept
         if input_range is not None:
             low, high = input_range
             full = (0, 1) if data_type == "float32" else _limits(data_type)

@@ -16,6 +16,7 @@ import oracles
 from ngcore.errors import InputError
 from ngcore.pipelines.convert import carry_out
 from ngcore.pipelines.destination import Destination
+from ngcore.pipelines.identity import source_identity
 from ngcore.pipelines.options import DATA_TYPES, ConvertOptions
 from ngcore.pipelines.plan import INTERPRETER_BYTES, make_plan
 from ngcore.pipelines.prepare import open_for, prepare
@@ -225,7 +226,7 @@ def convert_within(buffer_bytes, source, dest, **options):
     asked = ConvertOptions(**options)
     destination = Destination(dest, overwrite=False, source_path=None)
     with open_for(source, asked) as opened:
-        decided = prepare(opened, asked)
+        decided = prepare(opened, asked, identity=source_identity(source, opened.files))
         plan = make_plan(
             decided.info,
             decided.plan.factors,

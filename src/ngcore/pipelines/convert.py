@@ -10,11 +10,11 @@ from typing import Unpack
 from ngcore import volume
 from ngcore.errors import InputError, StorageError
 from ngcore.pipelines.destination import Destination
-from ngcore.pipelines.identity import lasting_identity, source_identity
+from ngcore.pipelines.identity import source_identity
 from ngcore.pipelines.journal import Journal
 from ngcore.pipelines.options import ConvertOptions, OptionValues
 from ngcore.pipelines.prepare import Conversion, open_for, prepare
-from ngcore.pipelines.provenance import with_digests, with_source
+from ngcore.pipelines.provenance import with_digests
 from ngcore.pipelines.run import Outcome, Progress, Run
 from ngcore.readers.base import Source
 from ngcore.storage import is_url
@@ -92,12 +92,8 @@ def convert(
     with open_for(source, asked) as opened:
         identity = source_identity(source, opened.files)
         conversion = prepare(opened, asked, identity=identity)
-        side_files = conversion.side_files
-        side_files["provenance"] = with_source(
-            side_files["provenance"], lasting_identity(identity)
-        )
         changed = int(identity.get("time", 0))
-        if destination.holds(conversion.info, side_files, source_changed=changed):
+        if destination.holds(conversion.info, conversion.side_files, source_changed=changed):
             return volume.open(dest)
         carry_out(conversion, opened, asked, destination, progress, executor=executor)
     return volume.open(dest)

@@ -19,9 +19,10 @@ from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.formats.pyramid import pyramid_scales
 from ngcore.formats.sharding import choose_sharding
 from ngcore.output_type import choose_output_type
+from ngcore.pipelines.identity import lasting_identity
 from ngcore.pipelines.options import ConvertOptions, VolumeKind
 from ngcore.pipelines.plan import INTERPRETER_BYTES, MEBIBYTE, Plan, make_plan
-from ngcore.pipelines.provenance import provenance_json
+from ngcore.pipelines.provenance import provenance_json, with_source
 from ngcore.pipelines.walk import Downsampling
 from ngcore.readers import open_source
 from ngcore.readers.base import Source
@@ -187,7 +188,10 @@ def prepare(
             "transform.json": transform_json(
                 source, info.scales[0].resolution, info.scales[0].voxel_offset
             ),
-            "provenance": provenance_json([Path(source.name).name], parameters),
+            "provenance": with_source(
+                provenance_json([Path(source.name).name], parameters),
+                lasting_identity(identity or {}),
+            ),
         },
         {
             "source": dict(identity or {}),
