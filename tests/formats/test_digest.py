@@ -75,11 +75,10 @@ def test_every_single_bit_counts():
         assert digest_of([(cell, bytes(changed)), chunks[1]]) != expected
 
 
-@pytest.mark.parametrize("size", [1, 7, 8, 9, 15, 4096, 4099])
+@pytest.mark.parametrize("size", [1, 9, 4099])
 def test_the_digest_is_what_the_provenance_says_it_is(size):
     content = np.random.default_rng(size).bytes(size)
-    words = [int.from_bytes(content[start : start + 8], "little") for start in range(0, size, 8)]
-    hashed = struct.pack("<QQIQ", 1, size, zlib.crc32(content), sum(words) % 2**64)
+    hashed = struct.pack("<QQI", 1, size, zlib.crc32(content))
     term = int.from_bytes(hashlib.blake2b(hashed, digest_size=16).digest(), "little")
     expected = (int(digest_of([]), 16) + term) % 2**128
     assert int(digest_of([((1, 0, 0), content)]), 16) == expected
