@@ -7,12 +7,11 @@ the public functions.
 import os
 
 from cpython.buffer cimport (
-    PyBUF_F_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBUF_WRITABLE,
-    PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_F_CONTIGUOUS, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
@@ -51,23 +50,15 @@ cdef Codec codec = choose_codec(os.environ.get("NGCORE_SIMD") == "baseline")
 INSTRUCTIONS = codec.instructions.decode()
 
 
-# Up to so many bytes are copied with the GIL held: another thread waits longer to be woken than
-# for such a copy.
-cdef enum:
-    SHORT_COPY = 1 << 17
-
-
 cdef object finish_encoding(int status, WordBuffer *words):
     """Return the words as bytes and free them. New pages take a while: not under the GIL."""
-    cdef size_t size = 4 * words.size
     cdef char *to
+    cdef size_t size = 4 * words.size
     try:
         if status == SEG_NO_MEMORY:
             raise MemoryError("no memory for an encoded chunk")
         if status != SEG_OK:
             return status
-        if size <= SHORT_COPY:
-            return PyBytes_FromStringAndSize(<const char *> words.words, <Py_ssize_t> size)
         encoded = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> size)
         to = PyBytes_AsString(encoded)
         with nogil:
@@ -77,56 +68,57 @@ cdef object finish_encoding(int status, WordBuffer *words):
         free(words.words)
 
 
-cdef void four_axes(const Py_buffer *voxels, ptrdiff_t *shape, ptrdiff_t *strides) noexcept:
-    """Without an axis of channels there is one channel."""
-    cdef int axis
-    shape[3] = 1
-    strides[3] = 0
-    for axis in range(voxels.ndim):
-        shape[axis] = voxels.shape[axis]
-        strides[axis] = voxels.strides[axis]
-
-
-def encode(labels, tuple block_size):
-    """Encode native, aligned labels of 4 or 8 bytes, 3 or 4 axes; the status where that fails."""
+def encode_u32(const uint32_t[:, :, :, :] labels, tuple block_size):
     cdef ptrdiff_t[3] block = block_size
-    cdef ptrdiff_t[4] shape
-    cdef ptrdiff_t[4] strides
+    cdef ptrdiff_t[4] shape = [labels.shape[0], labels.shape[1], labels.shape[2], labels.shape[3]]
+    cdef ptrdiff_t[4] strides = [
+        labels.strides[0], labels.strides[1], labels.strides[2], labels.strides[3]]
+    cdef const char *first = <const char *> &labels[0, 0, 0, 0]
     cdef WordBuffer words = WordBuffer(NULL, 0, 0)
-    cdef Py_buffer source
     cdef int status
-    PyObject_GetBuffer(labels, &source, PyBUF_STRIDED_RO)
-    try:
-        four_axes(&source, shape, strides)
-        with nogil:
-            status = (codec.encode_u32 if source.itemsize == 4 else codec.encode_u64)(
-                <const char *> source.buf, shape, strides, block, &words)
-    finally:
-        PyBuffer_Release(&source)
+    with nogil:
+        status = codec.encode_u32(first, shape, strides, block, &words)
     return finish_encoding(status, &words)
 
 
-def decode(data, out, tuple block_size):
-    """Decode to native, aligned labels of 4 or 8 bytes, 3 or 4 axes: status, byte of a fault."""
+def encode_u64(const uint64_t[:, :, :, :] labels, tuple block_size):
     cdef ptrdiff_t[3] block = block_size
-    cdef ptrdiff_t[4] shape
-    cdef ptrdiff_t[4] strides
-    cdef size_t fault = 0
-    cdef Py_buffer source, to
+    cdef ptrdiff_t[4] shape = [labels.shape[0], labels.shape[1], labels.shape[2], labels.shape[3]]
+    cdef ptrdiff_t[4] strides = [
+        labels.strides[0], labels.strides[1], labels.strides[2], labels.strides[3]]
+    cdef const char *first = <const char *> &labels[0, 0, 0, 0]
+    cdef WordBuffer words = WordBuffer(NULL, 0, 0)
     cdef int status
-    PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
-    try:
-        PyObject_GetBuffer(out, &to, PyBUF_STRIDED)
-        try:
-            four_axes(&to, shape, strides)
-            with nogil:
-                status = (codec.decode_u32 if to.itemsize == 4 else codec.decode_u64)(
-                    <const uint8_t *> source.buf, source.len // 4, <char *> to.buf, shape,
-                    strides, block, &fault)
-        finally:
-            PyBuffer_Release(&to)
-    finally:
-        PyBuffer_Release(&source)
+    with nogil:
+        status = codec.encode_u64(first, shape, strides, block, &words)
+    return finish_encoding(status, &words)
+
+
+def decode_u32(const uint8_t[::1] data, uint32_t[:, :, :, :] out, tuple block_size):
+    cdef ptrdiff_t[3] block = block_size
+    cdef ptrdiff_t[4] shape = [out.shape[0], out.shape[1], out.shape[2], out.shape[3]]
+    cdef ptrdiff_t[4] strides = [out.strides[0], out.strides[1], out.strides[2], out.strides[3]]
+    cdef char *first = <char *> &out[0, 0, 0, 0]
+    cdef const uint8_t *chunk = &data[0]
+    cdef size_t size = data.shape[0] // 4
+    cdef size_t fault = 0
+    cdef int status
+    with nogil:
+        status = codec.decode_u32(chunk, size, first, shape, strides, block, &fault)
+    return status, 4 * fault
+
+
+def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple block_size):
+    cdef ptrdiff_t[3] block = block_size
+    cdef ptrdiff_t[4] shape = [out.shape[0], out.shape[1], out.shape[2], out.shape[3]]
+    cdef ptrdiff_t[4] strides = [out.strides[0], out.strides[1], out.strides[2], out.strides[3]]
+    cdef char *first = <char *> &out[0, 0, 0, 0]
+    cdef const uint8_t *chunk = &data[0]
+    cdef size_t size = data.shape[0] // 4
+    cdef size_t fault = 0
+    cdef int status
+    with nogil:
+        status = codec.decode_u64(chunk, size, first, shape, strides, block, &fault)
     return status, 4 * fault
 
 

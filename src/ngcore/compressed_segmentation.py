@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore import _encode
+from ngcore._encode import decode_u32, decode_u64, encode_u32, encode_u64
 from ngcore.errors import FormatError, InputError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "encode"]
 
+_UINT32 = np.dtype(np.uint32)
+_UINT64 = np.dtype(np.uint64)
 _MAX_BLOCK_VOXELS = 1 << 24
 
 _SMALLER_CHUNKS = "use smaller chunks"
@@ -76,7 +78,9 @@ def encode(labels: NDArray[Any], *, block_size: Sequence[int] = (8, 8, 8)) -> by
     block = _checked_block_size(block_size)
     if not labels.dtype.isnative or not labels.flags.aligned:
         labels = np.array(labels, dtype=labels.dtype.newbyteorder("="), order="K")
-    encoded = _encode.encode(labels, block)
+    volume = labels[..., np.newaxis] if labels.ndim == 3 else labels
+    kernel = encode_u32 if labels.dtype == _UINT32 else encode_u64
+    encoded = kernel(volume, block)
     if isinstance(encoded, int):
         raise InputError(
             f"labels of shape {labels.shape} can't be encoded with block_size {block}: "
@@ -155,7 +159,9 @@ def decode(
                 "of another shape or block_size"
             )
     chunk = np.empty(shape, dtype, order="F") if out is None else out
-    status, byte_offset = _encode.decode(view, chunk, block)
+    volume = chunk[..., np.newaxis] if chunk.ndim == 3 else chunk
+    kernel = decode_u32 if dtype == _UINT32 else decode_u64
+    status, byte_offset = kernel(view, volume, block)
     if status:
         raise FormatError(
             f"compressed_segmentation chunk of {len(view)} bytes, shape {shape}: at byte "
@@ -166,7 +172,7 @@ def decode(
 
 
 def _check_dtype(dtype: np.dtype[Any]) -> None:
-    if dtype.kind != "u" or dtype.itemsize not in (4, 8):
+    if dtype.newbyteorder("=") not in (_UINT32, _UINT64):
         raise InputError(
             f"labels must be uint32 or uint64, got {dtype}; convert them, or choose "
             "another encoding"
@@ -181,7 +187,7 @@ def _check_shape(shape: tuple[int, ...], what: str) -> None:
 
 
 def _checked_block_size(block_size: Sequence[int]) -> tuple[int, int, int]:
-    block = tuple(map(int, block_size))
+    block = tuple(int(n) for n in block_size)
     if len(block) != 3 or min(block) < 1 or math.prod(block) > _MAX_BLOCK_VOXELS:
         raise InputError(
             "block_size must be three integers of at least 1 and at most 2^24 voxels together, "
