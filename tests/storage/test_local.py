@@ -8,7 +8,7 @@ import pytest
 
 from ngcore.errors import StorageError
 from ngcore.storage import LocalStore
-from ngcore.storage.local import TEMPORARY_SUFFIX
+from ngcore.storage.base import TEMPORARY_SUFFIX
 from store_contract import StoreContract
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")

@@ -9,7 +9,8 @@ from ngcore.errors import StorageError
 from ngcore.storage import is_url, open_store
 
 _HEADER_BYTES = 1 << 16
-_FEWEST_BYTES = 1 << 12
+_MOST_OPENED = 16
+"""Files of which the first bytes are read, spread over all: there may be thousands of slices."""
 _MAX_FILE = 16 << 20
 
 
@@ -26,10 +27,10 @@ def source_identity(source: object, files: Sequence[Path]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Of files: their size in all, the newest time, and a hash of their sizes and first bytes;
-        if there are several, a hash of their names, sizes and times too. Of a URL: its volume's
-        info and provenance. Of an array: its shape and type, which is all that can be told
-        without reading it.
+        Of files: their size in all, the newest time, and a hash of their sizes and of the first
+        bytes of some; if there are several, a hash of their names, sizes and times too. Of a URL:
+        its volume's info and provenance. Of an array: its shape and type, which is all that can
+        be told without reading it.
 
     Raises
     ------
@@ -48,8 +49,9 @@ def source_identity(source: object, files: Sequence[Path]) -> dict[str, str]:
         return known
     header, listing = blake2b(digest_size=16), blake2b(digest_size=16)
     size, newest = 0, 0
+    opened = set(files[:: -(-len(files) // _MOST_OPENED)] if files else ())
     for file in files:
-        start, status = _look_at(file, max(_HEADER_BYTES // len(files), _FEWEST_BYTES))
+        start, status = _look_at(file, _HEADER_BYTES // len(opened) if file in opened else 0)
         size += status.st_size
         newest = max(newest, status.st_mtime_ns)
         header.update(b"%d\n" % status.st_size + start)
@@ -81,8 +83,10 @@ def lasting_identity(identity: Mapping[str, str]) -> dict[str, str]:
 
 
 def _look_at(path: Path, count: int) -> tuple[bytes, os.stat_result]:
-    """Return the first bytes of a file, and its status."""
+    """Return the first bytes of a file, and its status; it is opened only if there are any."""
     try:
+        if not count:
+            return b"", path.stat()
         with path.open("rb", buffering=0) as file:
             return file.read(count) or b"", os.fstat(file.fileno())
     except OSError as error:

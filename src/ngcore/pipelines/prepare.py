@@ -22,7 +22,7 @@ from ngcore.output_type import choose_output_type
 from ngcore.pipelines.identity import lasting_identity
 from ngcore.pipelines.options import ConvertOptions, VolumeKind
 from ngcore.pipelines.plan import INTERPRETER_BYTES, MEBIBYTE, Plan, make_plan
-from ngcore.pipelines.provenance import provenance_json, with_source
+from ngcore.pipelines.provenance import provenance_json
 from ngcore.pipelines.walk import Downsampling
 from ngcore.readers import open_source
 from ngcore.readers.base import Source
@@ -188,9 +188,8 @@ def prepare(
             "transform.json": transform_json(
                 source, info.scales[0].resolution, info.scales[0].voxel_offset
             ),
-            "provenance": with_source(
-                provenance_json([Path(source.name).name], parameters),
-                lasting_identity(identity or {}),
+            "provenance": provenance_json(
+                [Path(source.name).name], {**parameters, **_known_source(identity)}
             ),
         },
         {
@@ -205,6 +204,11 @@ def prepare(
         notes,
         source.notes,
     )
+
+
+def _known_source(identity: Mapping[str, str] | None) -> dict[str, Any]:
+    lasting = lasting_identity(identity or {})
+    return {"source": lasting} if lasting else {}
 
 
 def make_info(

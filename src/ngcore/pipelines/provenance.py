@@ -54,23 +54,6 @@ def provenance_json(
     return _to_bytes(document)
 
 
-def with_source(provenance: bytes, identity: Mapping[str, str]) -> bytes:
-    """Return a `provenance` file made by `provenance_json` that tells its source from others too.
-
-    Parameters
-    ----------
-    provenance : bytes
-    identity : mapping of str to str
-        What is the same for every copy of the source; see `ngcore.pipelines.identity`. Where
-        nothing is known, nothing is added.
-    """
-    if not identity:
-        return provenance
-    document = parse_object(provenance)
-    document["processing"][-1]["method"]["source"] = dict(identity)
-    return _to_bytes(document)
-
-
 def with_digests(provenance: bytes, digests: Mapping[str, str]) -> bytes:
     """Return a `provenance` file made by `provenance_json` with the digests of its scales added.
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import InputError, StorageError
-from ngcore.storage.base import TEMPORARY_SUFFIX as TEMPORARY_SUFFIX
-from ngcore.storage.base import Store
+from ngcore.storage.base import TEMPORARY_SUFFIX, Store
 from ngcore.storage.sync import sync_path
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 from ngcore.errors import StorageError
-from ngcore.storage.local import TEMPORARY_SUFFIX
+from ngcore.storage.base import TEMPORARY_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
