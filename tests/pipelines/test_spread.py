@@ -181,6 +181,16 @@ def test_workers_that_are_gone_are_told_of_and_waited_for_where_others_may_come(
     assert sum("no workers left; waiting for some" in line for line in told) == 1
 
 
+def test_dask_is_the_executor_by_the_name_of_the_option(client, voxels, tmp_path):
+    source = npy(voxels, tmp_path)
+    address = client.scheduler.address
+    ngcore.convert(source, tmp_path / "threads", **OPTIONS)
+    ngcore.convert(source, tmp_path / "dask", dask=address, **OPTIONS)
+    assert all_bytes(tmp_path / "dask") == all_bytes(tmp_path / "threads")
+    with pytest.raises(InputError, match="pass one of them"):
+        ngcore.convert(source, tmp_path / "both", dask=address, executor=client, **OPTIONS)
+
+
 def test_a_worker_that_meets_bad_input_ends_the_run_with_that_error(client, tmp_path):
     voxels = np.zeros((70, 36, 20), np.float32)
     voxels[60, 3, 3] = np.nan
