@@ -1,17 +1,16 @@
 """Standard streams that are closed, full, or narrow."""
 
-import fcntl
 import os
-import pty
 import struct
 import subprocess
 import sys
-import termios
 
 import numpy as np
 import pytest
 
 import ngcore
+
+fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))  # not on Windows
 
 NGCORE = [sys.executable, "-m", "ngcore"]
 
