@@ -11,16 +11,6 @@ from ngcore.pipelines.validate import validate
 from thorough import amount
 
 
-@pytest.fixture(scope="module")
-def volumes(tmp_path_factory):
-    """Each kind of volume, twice: of two images."""
-    folder = tmp_path_factory.mktemp("volumes")
-    for name in damage.VOLUMES:
-        for seed in (0, 1):
-            damage.make_volume(folder / name / str(seed), name, seed)
-    return folder
-
-
 def leave(_folder):
     """Take nothing away."""
 
@@ -29,17 +19,17 @@ def leave(_folder):
     ("forget", "least"),
     [(leave, 0.99), (damage.forget_digests, 0.97), (damage.forget_provenance, 0.90)],
 )
-def test_damage_that_a_reader_would_see_is_found(volumes, tmp_path, forget, least):
+def test_damage_that_a_reader_would_see_is_found(made, tmp_path, forget, least):
     visible: Counter[str] = Counter()
     missed = []
     for seed in range(amount(21, 500)):
         rng = np.random.default_rng(seed)
         name = list(damage.VOLUMES)[rng.integers(len(damage.VOLUMES))]
         kind = damage.KINDS[seed % len(damage.KINDS)]
-        folder = damage.copy(volumes / name / "0", tmp_path / "volume")
+        folder = damage.copy(made(name), tmp_path / "volume")
         forget(folder)
         before = damage.seen(folder)
-        what = kind(folder, volumes / name / "1", rng)
+        what = kind(folder, made(name, 1), rng)
         if damage.seen(folder) == before:
             continue
         visible[kind.__name__] += 1
