@@ -176,8 +176,8 @@ def run(args: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Entry point of the `ngcore` command."""
     open_streams()
-    # Imports make many objects and no garbage; looking for it was a tenth of the start-up time.
-    gc.set_threshold(20_000)
+    # Imports make tens of thousands of objects and no garbage; to look for it takes time.
+    gc.set_threshold(100_000)
     # No command does linear algebra worth a second thread, and NumPy starts one per core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     status = run()

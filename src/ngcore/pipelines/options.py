@@ -11,9 +11,9 @@ from typing import Any, Literal, TypedDict
 
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
+from ngcore.formats.scale_info import ENCODINGS
 
 DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
-ENCODINGS = ("raw", "png", "jpeg", "compressed_segmentation")
 METHODS = ("average", "majority", "stride", "min", "max")
 
 VolumeKind = Literal["image", "segmentation"]

@@ -6,7 +6,7 @@ import pytest
 import ngcore.compressed_segmentation
 from encoding_contract import EncodingContract, smooth_voxels
 from ngcore.errors import InputError
-from ngcore.formats.encodings import CompressedSegmentationEncoding
+from ngcore.formats.encodings.compressed_segmentation import CompressedSegmentationEncoding
 
 
 class TestCompressedSegmentation(EncodingContract):

@@ -8,8 +8,7 @@ from PIL import Image
 
 from encoding_contract import EncodingContract, smooth_voxels
 from ngcore.errors import FormatError, InputError
-from ngcore.formats.encodings import JpegEncoding
-from ngcore.formats.encodings.jpeg import picture_size
+from ngcore.formats.encodings.jpeg import JpegEncoding, picture_size
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 import thorough
 from encoding_contract import EncodingContract, mutants, smooth_voxels
 from ngcore.errors import FormatError, InputError, MissingExtraError
-from ngcore.formats.encodings import PngEncoding
+from ngcore.formats.encodings.png import PngEncoding
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

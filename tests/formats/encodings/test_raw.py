@@ -5,7 +5,7 @@ import pytest
 
 from encoding_contract import EncodingContract
 from ngcore.errors import FormatError
-from ngcore.formats.encodings import RawEncoding
+from ngcore.formats.encodings.raw import RawEncoding
 from ngcore.formats.info import DATA_TYPES
 
 

@@ -1,4 +1,4 @@
-"""How the voxels of a chunk become bytes: one module per encoding, and the list of them."""
+"""How the voxels of a chunk become bytes: one module per encoding, each loaded when it is used."""
 
 from __future__ import annotations
 
@@ -7,32 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import InputError
-from ngcore.formats.encodings.base import ChunkEncoding, Shape4
-from ngcore.formats.encodings.compressed_segmentation import CompressedSegmentationEncoding
-from ngcore.formats.encodings.jpeg import JpegEncoding, JpegPlane
-from ngcore.formats.encodings.png import PngEncoding
-from ngcore.formats.encodings.raw import RawEncoding
+from ngcore.formats.encodings.base import ChunkEncoding, JpegPlane, Shape4
+from ngcore.formats.scale_info import ENCODINGS
 
 if TYPE_CHECKING:
     from ngcore.formats.info import ScaleInfo, VolumeInfo
 
-__all__ = [
-    "ENCODINGS",
-    "ChunkEncoding",
-    "CompressedSegmentationEncoding",
-    "JpegEncoding",
-    "JpegPlane",
-    "PngEncoding",
-    "RawEncoding",
-    "Shape4",
-    "make_encoding",
-]
-
-ENCODINGS = {
-    encoding.name: encoding
-    for encoding in (RawEncoding, PngEncoding, JpegEncoding, CompressedSegmentationEncoding)
-}
-"""Every encoding that ngcore reads and writes, by its name in `info`."""
+__all__ = ["ChunkEncoding", "JpegPlane", "Shape4", "make_encoding"]
 
 
 def make_encoding(
@@ -59,12 +40,22 @@ def make_encoding(
     dtype, channels = np.dtype(info.data_type), info.num_channels
     match scale.encoding:
         case "raw":
+            from ngcore.formats.encodings.raw import RawEncoding
+
             return RawEncoding(dtype, channels)
         case "png":
+            from ngcore.formats.encodings.png import PngEncoding
+
             return PngEncoding(dtype, channels)
         case "jpeg":
+            from ngcore.formats.encodings.jpeg import JpegEncoding
+
             return JpegEncoding(dtype, channels, jpeg_quality, jpeg_plane)
         case "compressed_segmentation":
+            from ngcore.formats.encodings.compressed_segmentation import (
+                CompressedSegmentationEncoding,
+            )
+
             block_size = scale.compressed_segmentation_block_size or (8, 8, 8)
             return CompressedSegmentationEncoding(dtype, channels, block_size)
     raise InputError(

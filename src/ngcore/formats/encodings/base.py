@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ngcore.errors import InputError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Shape4 = tuple[int, int, int, int]
 """Voxels along x, y, z, and channels."""
+
+JpegPlane = Literal["xy", "xz"]
+"""Which axis runs along the rows of a JPEG picture, and which down its columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,17 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ngcore.errors import FormatError, InputError
-from ngcore.formats.encodings.base import ChunkEncoding, Shape4
+from ngcore.formats.encodings.base import ChunkEncoding, JpegPlane, Shape4
 from ngcore.formats.encodings.pixels import pixels_of_voxels, voxels_of_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
-
-JpegPlane = Literal["xy", "xz"]
 
 _MAX_SIDE = 65_500
 _MAX_SCANS = 100
