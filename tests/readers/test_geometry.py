@@ -59,6 +59,20 @@ def test_without_a_sform_the_qform_is_taken(tmp_path):
         np.testing.assert_allclose(affine_of(path), nibabel.load(path).affine, atol=1e-5)
 
 
+def test_half_turns_are_not_turned_further_by_rounding(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        axis = rng.normal(size=3)
+        axis /= np.linalg.norm(axis)
+        affine = np.diag([1.0, 1, 1, 1])
+        affine[:3, :3] = 2 * np.outer(axis, axis) - np.eye(3)
+        image = nibabel.Nifti1Image(voxels(SHAPE), None)
+        image.set_qform(affine, 1)
+        path = tmp_path / f"{number}.nii"
+        nibabel.save(image, path)
+        np.testing.assert_allclose(affine_of(path), affine, atol=1e-6)
+
+
 def test_without_either_the_voxel_sizes_are_the_affine(tmp_path):
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), sform_code=0, qform_code=0)
     np.testing.assert_array_equal(affine_of(path), np.diag([2, 3, 4, 1]))

@@ -52,7 +52,16 @@ def test_the_checksum_is_checked_by_a_spool_too(tmp_path, path):
     assert not (tmp_path / "spool").exists()
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"garbage", b"\0" * 512, b"\x1f"])
+@pytest.mark.parametrize("size", [1, 512, 3 * COMPRESSED_BLOCK_BYTES])
+def test_zeros_that_fill_up_the_file_are_passed_over(path, size):
+    path.write_bytes(path.read_bytes() + bytes(size))
+    np.testing.assert_array_equal(read(path), VALUES)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"garbage", b"\0x", b"\0" * 512 + b"\x1f\x8b", bytes(COMPRESSED_BLOCK_BYTES) + b"x", b"\x1f"],
+)
 def test_what_follows_the_last_member_is_refused(path, tail):
     size = path.stat().st_size
     path.write_bytes(path.read_bytes() + tail)

@@ -159,11 +159,27 @@ class GzipStream:
             where = self.compressed_position
             if where == 0:
                 raise FormatError(f"{self._name}: not gzip: it starts with other bytes than 1f 8b")
+            if self._only_zeros_follow():
+                return False
             raise FormatError(
                 f"{self._name}: the gzip stream ends at byte {where}, but "
                 f"{self.compressed_size - where} bytes follow that are not gzip; get a sound copy"
             )
         self._is_in_member = True
+        return True
+
+    def _only_zeros_follow(self) -> bool:
+        """Return whether zeros fill up the file to its end, as archives and tapes leave them."""
+        if self._pending.strip(b"\0"):
+            return False
+        rest = self._file.size - self._fed
+        while rest:
+            part = np.empty(min(COMPRESSED_BLOCK_BYTES, rest), np.uint8)
+            self._file.read_into(self._file.size - rest, bytes_of(part))
+            if part.any():
+                return False
+            rest -= len(part)
+        self._fed, self._pending = self._file.size, b""
         return True
 
     def _next_input(self) -> bytes:

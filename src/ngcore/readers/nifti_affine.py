@@ -24,8 +24,8 @@ Fields = Mapping[str, Any]
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
 
-QUATERNION_THRESHOLD = -3 * float(np.finfo(np.float32).eps)
-"""How far the square of a quaternion's first part may lie below zero through rounding."""
+EPSILONS_OF_NOISE = 3
+"""The square of a quaternion's first part is rounding, of a half turn, up to so many epsilons."""
 
 TOLERATED_DIFFERENCE = 0.01
 """Voxels by which sform and qform may differ unmentioned."""
@@ -101,11 +101,14 @@ def _qform(fields: Fields, code: int, asked: AskedGeometry, name: str) -> Affine
     if code <= 0:
         return affine
     parts = [float(fields[part]) for part in ("quatern_b", "quatern_c", "quatern_d")]
-    if not all(map(math.isfinite, parts)) or 1 - sum(x * x for x in parts) < QUATERNION_THRESHOLD:
+    square = 1 - sum(x * x for x in parts)
+    # NIfTI-2 has float64, but often what was float32 before.
+    if not square > -EPSILONS_OF_NOISE * float(np.finfo(np.float32).eps):
         raise FormatError(
             f"{name}: the qform's quaternion {tuple(parts)} is no rotation; pass --form sform"
         )
-    rotation = _rotation(*parts)
+    noise = EPSILONS_OF_NOISE * float(np.finfo(fields["quatern_b"].dtype).eps)
+    rotation = _rotation(math.sqrt(square) if square >= noise else 0.0, *parts)
     if fields["pixdim"][0] < 0:
         sizes[2] = -sizes[2]
     affine[:3, :3] = rotation * sizes
@@ -133,9 +136,10 @@ def _compare(
     )
 
 
-def _rotation(b: float, c: float, d: float) -> Affine:
-    """Return the 3x3 rotation of a unit quaternion whose first part a is positive."""
-    a = math.sqrt(max(0.0, 1 - b * b - c * c - d * d))
+def _rotation(a: float, b: float, c: float, d: float) -> Affine:
+    """Return the 3x3 rotation of a quaternion, of length 1 but for rounding."""
+    length = math.sqrt(a * a + b * b + c * c + d * d)
+    a, b, c, d = a / length, b / length, c / length, d / length
     return np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
