@@ -132,6 +132,22 @@ def test_16_bit_colour_png_keeps_its_low_bits(tmp_path, samples):
     assert np.array_equal(as_pixels(read_slices(tmp_path)), pixels)
 
 
+def test_colours_that_are_said_to_be_transparent_make_no_channel(tmp_path):
+    # Pillow writes no 16-bit colours
+    wide = random_volume((9, 7, 3), np.uint16)
+    png = imagecodecs.png_encode(wide)
+    clear = b"tRNS" + struct.pack(">3H", *wide[0, 0])
+    place = png.index(b"IDAT") - 4
+    chunk = struct.pack(">I", 6) + clear + struct.pack(">I", zlib.crc32(clear))
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide/0.png").write_bytes(png[:place] + chunk + png[place:])
+    assert np.array_equal(as_pixels(read_slices(tmp_path / "wide")), wide)
+    palette = Image.fromarray(random_volume((9, 7, 3))).quantize(16)
+    palette.save(tmp_path / "0.png", transparency=bytes(range(16)))
+    expected = np.asarray(palette.convert("RGB"))
+    assert np.array_equal(as_pixels(read_slices(tmp_path / "0.png")), expected)
+
+
 def test_1_bit_png_becomes_zeros_and_ones(tmp_path):
     mask = random_volume((9, 13)) > 127
     volume = read_slices(write_picture(tmp_path / "0.png", mask))

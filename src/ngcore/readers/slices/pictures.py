@@ -124,6 +124,7 @@ class _Picture(SliceFile):
                     f"{self._where}: an animation is no slice; convert it to one file per slice"
                 )
             picture.load()
+            picture.info.pop("transparency", None)  # of a palette; its colours alone are taken
             for top, left, bottom, right in _tiles(rows, columns):
                 tile = picture.crop((left, top, right, bottom))
                 pixels = np.asarray(tile.convert("RGB") if tile.mode == "P" else tile)
@@ -139,7 +140,8 @@ class _WidePng(SliceFile):
 
     def __init__(self, path: Path, where: str, layout: PlaneLayout, size: int) -> None:
         self.layout = layout
-        self.scratch_bytes = layout.plane_bytes + size
+        # one sample more where a colour is said to be transparent
+        self.scratch_bytes = layout.plane_bytes * (layout.samples + 1) // layout.samples + size
         self._path = path
         self._where = where
 
@@ -156,7 +158,8 @@ class _WidePng(SliceFile):
                 raise FormatError(
                     f"{self._where}: pixels of {pixels.dtype} where 16 bits were said"
                 )
-            into[...] = pixels.reshape(self.layout.rows, self.layout.columns, -1)[rows, columns]
+            pixels = pixels.reshape(self.layout.rows, self.layout.columns, -1)
+            into[...] = pixels[rows, columns, : self.layout.samples]
 
 
 def _tiles(rows: slice, columns: slice) -> Iterator[tuple[int, int, int, int]]:
