@@ -32,6 +32,18 @@ def test_a_missing_file_is_not_found(tmp_path, ending):
     assert "no such file" in one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("there", "other"),
+    [("nifti1.hdr", "nifti1.img"), ("analyze.hdr", "analyze.img"), ("T1.PAR", "T1.REC"),
+     ("scaled+tlrc.HEAD", "scaled+tlrc.BRIK"), ("scaled+tlrc.BRIK", "scaled+tlrc.HEAD")],
+)  # fmt: skip
+def test_the_other_file_of_a_pair_is_named_where_it_is_missing(tmp_path, there, other):
+    (tmp_path / there).write_bytes((DATA / there).read_bytes())
+    with pytest.raises(InputNotFoundError) as error:
+        open_source(tmp_path / there)
+    assert f"'{other}', which belongs to it, is not there" in one_line(error)
+
+
 @pytest.mark.parametrize("ending", [*ENDINGS, "xyz"])
 def test_an_empty_file_is_refused(tmp_path, ending):
     path = tmp_path / f"volume.{ending}"

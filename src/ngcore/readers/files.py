@@ -32,7 +32,7 @@ def open_binary(path: str | Path, name: str) -> PositionalFile:
     try:
         return PositionalFile(path, name)
     except FileNotFoundError:
-        raise InputNotFoundError(f"{name}: no such file; check the path") from None
+        raise missing_file(path, name) from None
     except PermissionError as error:
         if Path(path).is_dir():  # Windows says so when a folder is opened
             raise InputError(f"{name}: is a folder, expected a file") from error
@@ -41,6 +41,16 @@ def open_binary(path: str | Path, name: str) -> PositionalFile:
         raise InputError(f"{name}: is a folder, expected a file") from None
     except OSError as error:
         raise InputError(f"{name}: can't be opened: {error.strerror or error}") from error
+
+
+def missing_file(path: str | Path, name: str) -> InputNotFoundError:
+    """Return the error for a file of the source `name` that is not there: it, or one beside it."""
+    other = Path(path).name
+    if other != Path(name).name and Path(name).is_file():
+        return InputNotFoundError(
+            f"{name}: {other!r}, which belongs to it, is not there; keep both in one folder"
+        )
+    return InputNotFoundError(f"{name}: no such file; check the path")
 
 
 class PositionalFile:

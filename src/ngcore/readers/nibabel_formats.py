@@ -33,7 +33,7 @@ from nibabel.wrapstruct import WrapStructError
 from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.readers.array import stored_type
 from ngcore.readers.base import Source, SourceHeader
-from ngcore.readers.files import open_binary
+from ngcore.readers.files import missing_file, open_binary
 from ngcore.readers.geometry import AskedGeometry, Placement, place, shape_with_channels
 from ngcore.readers.gzip_stream import GzipSource, is_gzip
 from ngcore.readers.raw import (
@@ -88,6 +88,8 @@ def open_with_nibabel(
     ------
     FormatError
         If it is malformed.
+    InputNotFoundError
+        If a file that belongs to it is missing.
     InputError
         If nibabel doesn't know it, or it is no volume.
     MissingExtraError
@@ -204,6 +206,8 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
             f"{name}: no format that can be read: {_one_line(error)}; readable are NIfTI, MGH, "
             f"MINC, Analyze, PAR/REC, AFNI, .npy, TIFF, folders of slices and precomputed volumes"
         ) from error
+    except FileNotFoundError as error:
+        raise missing_file(str(error.filename), name) from error
     except PARSING_ERRORS as error:
         raise FormatError(
             f"{name}: corrupt or truncated header: {_one_line(error)}; get a sound copy"
@@ -221,6 +225,8 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
 def _slice(proxy: Any, index: tuple[slice, ...], name: str) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(proxy[index])
+    except FileNotFoundError as error:
+        raise missing_file(str(error.filename), name) from error
     except PARSING_ERRORS as error:
         raise FormatError(
             f"{name}: corrupt or truncated: {_one_line(error)}; get a sound copy"
