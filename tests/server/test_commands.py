@@ -83,6 +83,18 @@ def test_serve_prints_the_source_first(volumes):
         assert ngcore.VolumeInfo.from_json(body).type == "segmentation"
 
 
+def test_what_serve_has_to_say_are_warnings_of_one_line(tmp_path):
+    with running("serve", tmp_path, "--port", 0) as (process, line):
+        address = urllib.parse.urlsplit(line.removeprefix("precomputed://"))
+        with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+            client.sendall(b"\x16\x03\x01 is how https would begin\r\n\r\n")
+            assert b"400" in client.recv(100)
+        process.terminate()
+        first, second = process.communicate()[1].splitlines()
+    assert first.startswith("ngcore: warning: no volume in ")
+    assert second == "ngcore: warning: Invalid HTTP request received."
+
+
 def test_serve_takes_a_folder_of_volumes(volumes):
     with served(volumes) as origin:
         for path in ("/atlas/info", "/T1%20%26%20w/info"):
@@ -254,4 +266,4 @@ def test_slow_download_does_not_hold_up_the_end(tmp_path):
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=10)
         assert process.returncode == 130
-        assert err == "ngcore: error: interrupted\n"
+        assert err.splitlines()[1:] == ["ngcore: error: interrupted"]  # after that of no volume

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -10,6 +11,8 @@ from ngcore.cli._viewing import host_option, port_option
 from ngcore.errors import InputError, InputNotFoundError
 from ngcore.server.client import find_client
 from ngcore.server.serve import DEFAULT_PORT, listen, require_server, run
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -33,7 +36,12 @@ def serve(dest: Path, port: int, host: str) -> None:
 
     from ngcore.server.app import create_app
     from ngcore.server.pages import Site
+    from ngcore.server.survey import find_volumes
 
+    if not find_volumes(dest):
+        logger.warning(
+            "no volume in %r yet: neither it nor a folder in it has an info file", str(dest)
+        )
     with listen(host, port) as (listener, origin):
         click.echo(f"precomputed://{origin}")
         run(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9000
 # A browser keeps connections for minutes; closing one early makes it lose a request now and then.
@@ -103,11 +105,21 @@ def run(make_app: Callable[[Callable[[], bool]], ASGIApp], listener: socket.sock
     # Downloads that the end cuts off are no errors to report.
     log = logging.getLogger("uvicorn.error")
     log.addFilter(is_open := lambda _: not server.should_exit)
+    log.addHandler(handler := _AsOurs(logging.WARNING))
     try:
         with _sigterm_ignored():
             server.run(sockets=[listener])
     finally:
+        log.removeHandler(handler)
         log.removeFilter(is_open)
+
+
+class _AsOurs(logging.Handler):
+    """Hands what the server logs, such as requests that are none, to our own logger."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        logger.log(record.levelno, "%s", record.getMessage(), exc_info=record.exc_info)
 
 
 @contextlib.contextmanager
