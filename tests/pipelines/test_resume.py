@@ -380,6 +380,23 @@ def test_what_other_commands_add_to_a_volume_does_not_make_it_another(tmp_path):
         ngcore.convert(labels, out, resume=True, **options | {"voxel_offset": (1, 0, 0)})
 
 
+def test_source_that_changed_before_other_commands_wrote_info_anew_is_another(tmp_path):
+    labels, out, table = tmp_path / "labels.npy", tmp_path / "out", tmp_path / "names.csv"
+    voxels = np.full((64, 64, 64), 3, np.uint32)
+    np.save(labels, voxels)
+    options = SMALL | {"resolution": (1, 1, 1), "type": "segmentation"}
+    ngcore.convert(labels, out, **options)
+    voxels[-1] = 4  # neither the size nor the first bytes tell
+    np.save(labels, voxels)
+    finished = (out / "info").stat().st_mtime_ns
+    os.utime(labels, ns=(finished + 1, finished + 1))
+    table.write_text("id,name\n3,thalamus\n")
+    write_labels(out, table)
+    assert (out / "info").stat().st_mtime_ns > labels.stat().st_mtime_ns
+    with pytest.raises(DestinationError, match="source has changed"):
+        ngcore.convert(labels, out, resume=True, **options)
+
+
 @pytest.mark.parametrize("name", ["info", "provenance", "transform.json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"processing": [1]}'])
 def test_resume_of_a_complete_volume_with_damaged_files_beside_it_is_refused(

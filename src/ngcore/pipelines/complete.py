@@ -47,7 +47,8 @@ def check_is_same(
             f"{path} holds a volume of another source or other options; "
             "pass --overwrite to replace it, or choose another folder"
         )
-    if source_changed > (path / "info").stat().st_mtime_ns:
+    # Not that of `info`, which other commands write anew.
+    if source_changed > (path / TRANSFORM_NAME).stat().st_mtime_ns:
         raise DestinationError(
             f"the source has changed since {path} was finished; "
             "pass --overwrite to convert it again, or choose another folder"
