@@ -229,7 +229,7 @@ def test_the_file_is_where_it_was_asked_for_or_refused(tmp_path, capsys):
     (tmp_path / "o.nii").mkdir()
     with pytest.raises(DestinationError, match="is a folder"):
         export(tmp_path / "v", tmp_path / "o.nii", overwrite=True)
-    with pytest.raises(DestinationError, match="can't be made"):
+    with pytest.raises(DestinationError, match="is a file, not a folder"):
         export(tmp_path / "v", out / "out.nii")
     with pytest.raises(InputError, match="not a precomputed volume"):
         export(tmp_path / "gone", tmp_path / "p.nii")

@@ -100,8 +100,9 @@ def export(
         raise InputError(f"{where} has no scale {scale}; choose 0 to {len(opened.scales) - 1}")
     chosen = opened.scales[scale]
     dtype = _source_dtype(opened)
-    head = _header(opened, chosen, dtype)
     check_output_file(out, overwrite=overwrite)
+    head = _header(opened, chosen, dtype)
+    out.parent.mkdir(parents=True, exist_ok=True)
     voxels = _voxels(chosen, dtype, out.parent, workers or os.cpu_count() or 1, progress)
     parts: Iterable[bytes | memoryview] = _after(head, voxels)
     LocalStore(out.parent).put_parts(

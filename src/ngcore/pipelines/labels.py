@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ngcore import volume
 from ngcore.affines import NM_PER_MM
-from ngcore.errors import DestinationError, FormatError, InputError
+from ngcore.errors import FormatError, InputError
 from ngcore.formats.json_members import dump, parse_object
 from ngcore.formats.segment_colours import (
     COLOURS_NAME,
@@ -34,13 +34,14 @@ from ngcore.formats.segment_properties import (
     TextProperty,
 )
 from ngcore.pipelines.chunk_scan import scan_chunks
+from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.world import world_transform
 from ngcore.readers.labels.tables import read_label_table
 from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -104,8 +105,7 @@ def write_labels(
             "convert it with --type segmentation if it holds labels"
         )
     folder = _properties_folder(opened)
-    if not os.access(dest, os.W_OK):
-        raise DestinationError(f"{where} can't be written; check its access rights")
+    check_output_folder(Path(dest))
     found = read_label_table(table)
     logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
     voxels = count_labels(opened.scales[0], workers=workers, progress=progress)

@@ -19,30 +19,33 @@ def check_output_folder(folder: Path) -> None:
     DestinationError
         They can't; a part of its path may be a file.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:  # a folder above may not be entered, a name is too long
+        raise DestinationError(
+            f"{str(folder)!r} can't be written: {error.strerror}; choose another place"
+        ) from error
     if not existing.is_dir():
         raise DestinationError(f"{str(existing)!r} is a file, not a folder; choose another place")
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if not _may(existing, os.W_OK | os.X_OK):
         raise DestinationError(f"{str(existing)!r} can't be written; choose another place")
 
 
 def check_output_file(out: Path, *, overwrite: bool) -> None:
-    """Make the folder of a file that will be written.
+    """Check that a file can be written, in a folder which need not be there yet.
 
     Raises
     ------
     DestinationError
         The file is a folder, is there already and not to be replaced, or can't be written.
     """
+    check_output_folder(out.parent)
     if out.is_dir():
         raise DestinationError(f"{str(out)!r} is a folder; name the file to write")
     if out.exists() and not overwrite:
         raise DestinationError(f"{str(out)!r} is there already; pass --overwrite to replace it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DestinationError(
-            f"{str(out.parent)!r} can't be made: {error.strerror}; choose another place"
-        ) from error
-    if not os.access(out.parent, os.W_OK):
-        raise DestinationError(f"{str(out.parent)!r} can't be written; choose another place")
+
+
+def _may(path: Path, mode: int) -> bool:
+    """Whether this process, with the rights it has now, may do something."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)

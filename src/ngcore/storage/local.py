@@ -86,8 +86,8 @@ class LocalStore(Store):
         except _ABSENT:
             return None
         except PermissionError as error:
-            # What Windows says of a folder.
-            if Path(path).is_dir():
+            # What Windows says of a folder. (`Path.is_dir` would raise if it may not look.)
+            if os.path.isdir(path):  # noqa: PTH112
                 return None
             raise _storage_error("read", path, error) from error
         except OSError as error:

@@ -167,5 +167,5 @@ def test_the_picture_is_where_it_was_asked_for_or_refused(tmp_path, capsys):
     assert "not a precomputed volume" in capsys.readouterr().err
     with pytest.raises(InputError, match="64 to 4096"):
         preview(folder, out, size=63)
-    with pytest.raises(DestinationError, match="can't be made"):
+    with pytest.raises(DestinationError, match="is a file, not a folder"):
         preview(folder, out / "p.png")
