@@ -91,6 +91,12 @@ def test_the_ends_of_the_input_range_become_the_ends_of_the_type(output):
     assert counts.clipped == (1 if output == "uint64" else 0)  # 2^64 - 1 is no float64
 
 
+def test_values_beyond_the_input_range_lie_beyond_0_and_1_in_float32():
+    out, counts = converted(np.array([-50.0, 0.0, 300.0]), "float32", input_max=100.0)
+    assert out.tolist() == [-0.5, 0, 3]
+    assert counts.clipped == 0
+
+
 def test_input_max_alone_starts_at_zero():
     out, _ = converted(np.array([0.0, 50.0, 100.0]), "uint8", input_max=100.0)
     assert out.tolist() == [0, 128, 255]

@@ -50,12 +50,16 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
         There is no such folder, or it has no `info` file.
     FormatError
         The `info` file breaks the format's rules.
+    InputError
+        The path is empty.
     MissingExtraError
         A URL needs a package that is not installed.
     StorageError
         The server fails, or denies it.
     """
     text = os.fspath(path)
+    if not text:
+        raise InputError("the path of the volume is empty; pass that of the folder that holds it")
     store = open_store(path)
     try:
         document = store.get_whole("info", _MAX_INFO)
@@ -64,7 +68,9 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
     if document is None:
         is_folder = not isinstance(store, LocalStore) or store.path.is_dir()
         what = "has no info file" if is_folder else "is no folder"
-        raise InputNotFoundError(f"not a precomputed volume: {text} {what}")
+        raise InputNotFoundError(
+            f"not a precomputed volume: {text} {what}; pass the folder that holds its info file"
+        )
     try:
         info = VolumeInfo.from_json(document)
     except FormatError as error:

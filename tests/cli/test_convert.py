@@ -7,9 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -19,6 +17,7 @@ from PIL import Image
 import ngcore
 from ngcore.cli import run
 from thorough import amount
+from unprivileged import bound_by_permissions
 
 NGCORE = [sys.executable, "-c", "from ngcore.cli import main; main()"]
 
@@ -206,56 +205,36 @@ def test_overwriting_the_source_is_refused(brain, tmp_path, capsys):
     assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")) == before
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
-def test_unwritable_destination_is_one_line(brain, capsys):
-    # /proc refuses new folders to every user, root too, for whom permissions mean nothing.
-    if not Path("/proc/self").is_dir():
-        pytest.skip("no folder here that root can't write to")
-    assert run(["convert", str(brain), "/proc/ngcore-test"]) == 2
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_unwritable_destination_is_one_line(brain, tmp_path, capsys, options):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    with bound_by_permissions():
+        assert run(["convert", str(brain), str(tmp_path / "locked/out"), *options]) == 2
     assert "can't be written" in one_error_line(capsys)
 
 
-def without_root(run_as_nobody):
-    """Do something with the rights of a user who owns nothing, whoever runs the tests."""
-    was_root = os.geteuid() == 0
-    if was_root:
-        os.seteuid(65534)
-    try:
-        return run_as_nobody()
-    finally:
-        if was_root:
-            os.seteuid(0)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
-def test_unwritable_folder_for_temporary_files_is_one_line(tmp_path, monkeypatch, capsys):
+def test_unwritable_folder_for_temporary_files_is_one_line(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.ones((8, 8, 8), np.uint8))
     (tmp_path / "locked").mkdir(mode=0o555)
-    open_folder = tmp_path / "open"
-    open_folder.mkdir()
-    open_folder.chmod(0o777)
-    monkeypatch.chdir(tmp_path)  # another user may not enter the folders above
-    arguments = ["convert", "a.npy", "open/out", "--resolution", "1,1,1", "--tmp", "locked"]
-    assert without_root(lambda: run(arguments)) == 2
+    arguments = ["convert", str(tmp_path / "a.npy"), str(tmp_path / "open/out")]
+    arguments += ["--resolution", "1,1,1", "--tmp", str(tmp_path / "locked")]
+    with bound_by_permissions():
+        assert run(arguments) == 2
     assert "locked" in one_error_line(capsys)
-    assert not any(open_folder.iterdir())
+    assert not (tmp_path / "open").exists() or not any((tmp_path / "open").iterdir())
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
-def test_volume_that_can_not_be_removed_is_one_line(capsys):
-    # Not below tmp_path: its parents are closed to other users.
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o777)
-        np.save(folder / "a.npy", np.ones((8, 8, 8), np.uint8))
-        arguments = ["convert", f"{name}/a.npy", f"{name}/out", "--resolution", "1,1,1"]
-        assert run(arguments) == 0
-        (folder / "out").chmod(0o777)
-        (folder / "out/1_1_1").chmod(0o555)
-        assert without_root(lambda: run([*arguments, "--overwrite"])) == 2
-        assert "can't be removed" in one_error_line(capsys)
-        assert not (folder / "out/info").exists()
-        (folder / "out/1_1_1").chmod(0o755)
+def test_volume_that_can_not_be_removed_is_one_line(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.ones((8, 8, 8), np.uint8))
+    out = tmp_path / "out"
+    arguments = ["convert", str(tmp_path / "a.npy"), str(out), "--resolution", "1,1,1"]
+    assert run(arguments) == 0
+    (out / "1_1_1").chmod(0o555)
+    with bound_by_permissions():
+        assert run([*arguments, "--overwrite"]) == 2
+    assert "can't be removed" in one_error_line(capsys)
+    assert not (out / "info").exists()
+    (out / "1_1_1").chmod(0o755)
 
 
 def test_destination_in_use_is_refused(brain, tmp_path, capsys):
@@ -307,6 +286,11 @@ def test_dry_run_says_what_would_be_written_and_writes_nothing(brain, tmp_path, 
     planned = json.loads(capsys.readouterr().out)
     assert not (tmp_path / "out").exists()
     assert run(["convert", str(brain), str(tmp_path / "out")]) == 0
+    assert run(arguments) == 2  # as the conversion would be refused
+    assert "holds a volume already; pass --overwrite" in one_error_line(capsys)
+    assert run([*arguments, "--overwrite"]) == 0
+    shape = ["--shape", "9,9,9", "--resolution", "1,1,1", "--data-type", "uint8"]
+    assert run(["convert", "--dry-run", *shape, str(tmp_path / "out")]) == 2
     volume = ngcore.open(tmp_path / "out")
     assert [scale["key"] for scale in planned["scales"]] == [s.key for s in volume.info.scales]
     assert planned["files"] == len(list((tmp_path / "out").rglob("*.shard")))

@@ -52,6 +52,9 @@ class _Commands(click.Group):
         module = importlib.import_module(f"ngcore.cli.{COMMANDS[name].module}")
         command: click.Command = next(c for c in module.commands if c.name == name)
         if not any(param.name == "debug" for param in command.params):
+            for param in command.params:
+                if isinstance(param, click.Argument) and param.callback is None:
+                    param.callback = _refuse_empty
             command.params.extend(_common_options())
         return command
 
@@ -93,6 +96,13 @@ def _common_options() -> list[click.Option]:
             help="Show where in the program an error arose.",
         ),
     ]
+
+
+def _refuse_empty(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+    """Refuse an empty path: it is a script's variable that was never set, not this folder."""
+    if "" in (value if isinstance(value, tuple) else (value,)):
+        raise click.BadParameter("the path is empty; pass one, such as `.` for the current folder")
+    return value
 
 
 def _set_quiet(ctx: click.Context, _param: click.Parameter, value: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 import click
 
-from ngcore.errors import NgcoreError, StorageError
+from ngcore.errors import FormatError, NgcoreError, StorageError
 
 OK, FAULTS_FOUND, BAD_INPUT, IO_FAILURE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 NOBODY_READS = 141
@@ -72,12 +72,18 @@ def report_error(error: Exception | str) -> int:
         message = error.format_message()
     elif isinstance(error, NgcoreError):
         message = str(error)
-        status = IO_FAILURE if isinstance(error, StorageError) else BAD_INPUT
+        if ";" not in message:  # where there is only one thing to do, whatever the fault
+            message += _advice(error)
+        if isinstance(error, StorageError) and not isinstance(error.__cause__, PermissionError):
+            status = IO_FAILURE
     elif isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
         # Files are written through `LocalStore`, whose errors say where.
         message = f"can't write to the standard output: {error.strerror}; make room there"
         status = IO_FAILURE
         sys.stdout = open_nowhere()  # what is left to be written would fail again at exit
+    elif isinstance(error, PermissionError) and error.filename is not None:
+        # Of a look at what lies in a folder that nobody may enter.
+        message = f"{os.fspath(error.filename)}: no permission; check its access rights"
     elif isinstance(error, MemoryError):
         message = "not enough memory; pass a smaller --memory or fewer --workers"
         status = IO_FAILURE
@@ -89,6 +95,15 @@ def report_error(error: Exception | str) -> int:
         status = IO_FAILURE
     print_line(f"ngcore: error: {one_line(message)}")
     return status
+
+
+def _advice(error: NgcoreError) -> str:
+    if isinstance(error, FormatError):
+        return "; mend that, or get a sound copy"
+    if isinstance(error, StorageError):
+        denied = isinstance(error.__cause__, PermissionError)
+        return "; check its access rights" if denied else "; check the disk or mount"
+    return ""
 
 
 def print_line(line: str) -> None:

@@ -180,7 +180,9 @@ def convert(
     if dry_run:
         from ngcore.pipelines.estimate import estimate
 
-        found = estimate(None if shape else source, shape=shape, executor=dask, **options)
+        if shape is not None:  # there is no SOURCE, so what comes first is DEST
+            source, dest = None, dest or source
+        found = estimate(source, dest=dest, shape=shape, executor=dask, **options)
         print_plan(found, as_json=as_json)
         return
     if shape is not None:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "dests", metavar="DEST...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("dests", metavar="DEST...", nargs=-1, required=True)
 @click.option(
     "--url",
     "base",
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 )
 @space_option
 @click.option("--json", "as_json", is_flag=True, help="Print the state instead of the URL.")
-def link(dests: tuple[Path, ...], base: str, viewer: str, space: Space, as_json: bool) -> None:
+def link(dests: tuple[str, ...], base: str, viewer: str, space: Space, as_json: bool) -> None:
     """Print the Neuroglancer URL that shows DEST... published at BASE.
 
     Example: ngcore link out/brain --url https://example.org/data/brain
@@ -39,8 +37,9 @@ def link(dests: tuple[Path, ...], base: str, viewer: str, space: Space, as_json:
     from ngcore.server.states import viewer_url
     from ngcore.server.view import name_volumes, published_urls, state_of
 
-    volumes = name_volumes(dests)
-    state = state_of(volumes, published_urls(dests, volumes, base), space=space)
+    folders = [Path(dest) for dest in dests]
+    volumes = name_volumes(folders)
+    state = state_of(volumes, published_urls(folders, volumes, base), space=space)
     click.echo(json.dumps(state, indent=2) if as_json else viewer_url(viewer, state))
 
 

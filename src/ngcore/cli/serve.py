@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest")
 @port_option(DEFAULT_PORT)
 @host_option
-def serve(dest: Path, port: int, host: str) -> None:
+def serve(dest: str, port: int, host: str) -> None:
     """Serve the volume, or the folder of volumes, DEST to Neuroglancer.
 
     The first line printed is the source to paste into Neuroglancer; of a folder of volumes each
@@ -29,23 +29,33 @@ def serve(dest: Path, port: int, host: str) -> None:
     Example: ngcore serve out/brain --port 9000
     """
     require_server()
-    if not dest.exists():
-        raise InputNotFoundError(f"no folder {str(dest)!r}; pass one that ngcore has written")
-    if not dest.is_dir():
-        raise InputError(f"{str(dest)!r} is not a folder; pass the folder that holds the volume")
+    folder = Path(dest)
+    if not folder.exists():
+        raise InputNotFoundError(f"no folder {dest!r}; pass one that ngcore has written")
+    if not folder.is_dir():
+        raise InputError(f"{dest!r} is not a folder; pass the folder that holds the volume")
 
     from ngcore.server.app import create_app
     from ngcore.server.pages import Site
     from ngcore.server.survey import find_volumes
 
-    if not find_volumes(dest):
-        logger.warning(
-            "no volume in %r yet: neither it nor a folder in it has an info file", str(dest)
-        )
+    try:
+        has_volume = bool(find_volumes(folder))
+    except OSError as error:
+        raise InputError(
+            f"{dest!r} can't be listed: {error.strerror}; check its access rights"
+        ) from error
+
     with listen(host, port) as (listener, origin):
+        if not has_volume:
+            logger.warning(
+                "no volume in %r yet: neither it nor a folder in it has an info file; "
+                "pass one that ngcore has written, or write one there now",
+                dest,
+            )
         click.echo(f"precomputed://{origin}")
         run(
-            lambda is_closing: create_app(Site({"": dest}, find_client(), is_closing)),
+            lambda is_closing: create_app(Site({"": folder}, find_client(), is_closing)),
             listener,
         )
 

@@ -21,16 +21,14 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument(
-    "dests", metavar="DEST...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("dests", metavar="DEST...", nargs=-1, required=True)
 @click.option(
     "--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser."
 )
 @port_option(0)
 @host_option
 @space_option
-def view(dests: tuple[Path, ...], browser: bool, port: int, host: str, space: Space) -> None:
+def view(dests: tuple[str, ...], browser: bool, port: int, host: str, space: Space) -> None:
     """Show the volumes DEST... together in Neuroglancer.
 
     The first line printed is the address of the page. Works offline, with the Neuroglancer that
@@ -51,7 +49,7 @@ def view(dests: tuple[Path, ...], browser: bool, port: int, host: str, space: Sp
             "the neuroglancer package is not installed, so the public viewer shows the volumes; "
             'pip install "ngcore-neuroglancer[view]" to have one that works offline'
         )
-    volumes = name_volumes(dests)
+    volumes = name_volumes([Path(dest) for dest in dests])
     with listen(host, port) as (listener, origin):
         urls = {name: volume_url(origin, name) for name in volumes}
         state = state_of(volumes, urls, space=space)

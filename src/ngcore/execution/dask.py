@@ -168,7 +168,9 @@ class DaskExecutor(Executor):
 
     def _outcome(self, future: Future) -> Any:
         if future.status == "cancelled":
-            raise StorageError(f"the Dask scheduler at {self.address} dropped the work")
+            raise StorageError(
+                f"the Dask scheduler at {self.address} dropped the work; see its log"
+            )
         if future.status != "finished":
             raise StorageError(_told_of_failure(future.exception()))
         outcome = future.result()

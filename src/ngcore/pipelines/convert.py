@@ -83,12 +83,7 @@ def convert(
         if executor is not None:
             raise InputError("executor and dask are one option; pass one of them")
         executor = dask
-    destination = Destination(
-        Path(dest),
-        overwrite=asked.overwrite,
-        resume=asked.resume,
-        source_path=_path_of(source),
-    )
+    destination = destination_of(source, dest, asked)
     with open_for(source, asked) as opened:
         identity = source_identity(source, opened.files)
         conversion = prepare(opened, asked, identity=identity)
@@ -97,6 +92,28 @@ def convert(
             return volume.open(dest)
         carry_out(conversion, opened, asked, destination, progress, executor=executor)
     return volume.open(dest)
+
+
+def destination_of(
+    source: object, dest: str | os.PathLike[str], options: ConvertOptions
+) -> Destination:
+    """Return the destination of a conversion, or say why it can't be one; writes nothing.
+
+    Raises
+    ------
+    InputError
+        If `dest` is empty.
+    DestinationError
+        If it can't be used; see `Destination`.
+    """
+    if not os.fspath(dest):
+        raise InputError("the path of the destination is empty; pass that of a new folder")
+    return Destination(
+        Path(dest),
+        overwrite=options.overwrite,
+        resume=options.resume,
+        source_path=_path_of(source),
+    )
 
 
 def carry_out(

@@ -112,7 +112,9 @@ class Destination:
         try:
             names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
-            raise DestinationError(f"{self.path} can't be read: {error.strerror}") from error
+            raise DestinationError(
+                f"{self.path} can't be read: {error.strerror}; check its access rights"
+            ) from error
         if WORK_FOLDER in names and not (self.path / PLAN).exists():
             names.remove(WORK_FOLDER)  # of a run that ended before it wrote anything
         if not names or ((self._overwrite or self._resume) and names & {"info", WORK_FOLDER}):

@@ -1,7 +1,9 @@
 """What a conversion would do and cost, without doing it: for `--dry-run`, at any size."""
 
 import math
+import os
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Unpack
 
 import numpy as np
@@ -10,8 +12,10 @@ from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
 from ngcore.formats.json_members import MAX_SAFE_INTEGER
 from ngcore.formats.shard_grid import ShardGrid
+from ngcore.pipelines.convert import destination_of
 from ngcore.pipelines.items import item_grids
 from ngcore.pipelines.options import ConvertOptions, OptionValues, VolumeKind
+from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.plan import Plan
 from ngcore.pipelines.prepare import make_info, open_for, plan_for, prepare
 from ngcore.pipelines.spread_memory import WORKER_BYTES, bytes_of_item
@@ -67,6 +71,7 @@ class Estimate:
 def estimate(
     source: object | None,
     *,
+    dest: str | os.PathLike[str] | None = None,
     shape: Vec3 | None = None,
     executor: object | None = None,
     **options: Unpack[OptionValues],
@@ -77,6 +82,8 @@ def estimate(
     ----------
     source : path or array, or None
         As for `convert`. Voxels are not read.
+    dest : path, optional
+        As for `convert`: what `convert` would refuse is refused. Nothing is written.
     shape : tuple of int, (x, y, z), in voxels
         Without a source: the size of a volume that need not exist.
     executor : str or distributed.Client, optional
@@ -89,8 +96,13 @@ def estimate(
     ------
     InputError
         If `convert` would refuse, or neither source nor shape, resolution and data type are given.
+    DestinationError
+        If `convert` would refuse `dest`.
     """
     asked = ConvertOptions(**options)
+    if dest is not None:
+        destination_of(source, dest, asked)
+        check_output_folder(Path(dest))
     if source is not None:
         with open_for(source, asked) as opened:
             plan = prepare(opened, asked).plan

@@ -304,7 +304,10 @@ def _read_info(store: Store) -> dict[str, Any]:
     info = json_members(data, f"{store.location}/info")
     kind = info.get("@type", "neuroglancer_multiscale_volume")
     if str(kind).lower() != "neuroglancer_multiscale_volume":
-        raise InputError(f"{store.location}/info is of type {shown(kind)}, not that of a volume")
+        raise InputError(
+            f"{store.location}/info is of type {shown(kind)}, not that of a volume; "
+            "pass the folder of a volume"
+        )
     return info
 
 
@@ -347,11 +350,13 @@ def _rows(table: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
     try:
         text = table.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"there is no table {str(table)!r}") from error
+        raise InputNotFoundError(f"there is no table {str(table)!r}; check the path") from error
     except UnicodeDecodeError as error:
         raise FormatError(f"{str(table)!r} is not UTF-8 text: {error}") from error
     except OSError as error:
-        raise InputError(f"{str(table)!r} can't be read: {error.strerror}") from error
+        raise InputError(
+            f"{str(table)!r} can't be read: {error.strerror}; pass a file that you may read"
+        ) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:

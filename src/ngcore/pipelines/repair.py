@@ -201,7 +201,9 @@ def _read_info(store: LocalStore) -> bytes:
         raise FormatError(f"{store.location}/info: {error}; mend that by hand first") from error
     if document is None:
         what = "has no info file" if store.path.is_dir() else "is no folder"
-        raise InputNotFoundError(f"not a precomputed volume: {store.location} {what}")
+        raise InputNotFoundError(
+            f"not a precomputed volume: {store.location} {what}; pass the folder of a volume"
+        )
     return document
 
 

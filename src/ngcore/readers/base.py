@@ -89,7 +89,10 @@ class SourceHeader:
                 f"got shape {self.shape}; check how the file was made"
             )
         if self.dtype.kind not in STORED_KINDS or not self.dtype.isnative:
-            raise InputError(f"{self.name}: voxels of type {self.dtype} can't be read")
+            raise InputError(
+                f"{self.name}: voxels of type {self.dtype} can't be read; "
+                "save them as integers, float32 or float64 first"
+            )
         if not (math.isfinite(self.slope) and math.isfinite(self.intercept)) or self.slope == 0:
             raise FormatError(
                 f"{self.name}: slope {self.slope} and intercept {self.intercept} make no values; "

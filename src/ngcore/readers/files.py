@@ -35,12 +35,14 @@ def open_binary(path: str | Path, name: str) -> PositionalFile:
         raise missing_file(path, name) from None
     except PermissionError as error:
         if Path(path).is_dir():  # Windows says so when a folder is opened
-            raise InputError(f"{name}: is a folder, expected a file") from error
+            raise InputError(f"{name}: is a folder, expected a file; pass the file") from error
         raise InputError(f"{name}: no permission to read it; check its access rights") from error
     except IsADirectoryError:
-        raise InputError(f"{name}: is a folder, expected a file") from None
+        raise InputError(f"{name}: is a folder, expected a file; pass the file") from None
     except OSError as error:
-        raise InputError(f"{name}: can't be opened: {error.strerror or error}") from error
+        raise InputError(
+            f"{name}: can't be opened: {error.strerror or error}; check the path and the disk"
+        ) from error
 
 
 def missing_file(path: str | Path, name: str) -> InputNotFoundError:

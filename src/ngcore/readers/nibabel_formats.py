@@ -213,7 +213,10 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
             f"{name}: corrupt or truncated header: {_one_line(error)}; get a sound copy"
         ) from error
     if not isinstance(image, SpatialImage):
-        raise InputError(f"{name}: holds no volume (nibabel calls it {type(image).__name__})")
+        raise InputError(
+            f"{name}: holds no volume (nibabel calls it {type(image).__name__}); "
+            "pass a file that holds one"
+        )
     messages = [
         str(warning.message)
         for warning in caught

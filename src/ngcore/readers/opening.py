@@ -118,6 +118,8 @@ class Choices:
 
 def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
     if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
+            raise InputError("the path of the source is empty; pass that of a file or a folder")
         return _open_path(os.fspath(source), asked, choices)
     from ngcore.readers.array import ArrayLike, open_array
     from ngcore.volume import ScaleArray

@@ -155,7 +155,10 @@ def _reopened(arguments: tuple[Any, ...], size: int) -> RawSource:
     source = RawSource(*arguments)
     if source._file.size != size:  # noqa: SLF001 (of this very class)
         source.close()
-        raise InputNotFoundError(f"{arguments[1]}: another file of that name is here")
+        raise InputNotFoundError(
+            f"{arguments[1]}: another file of that name is here; "
+            "let all workers see the same folders"
+        )
     return source
 
 

@@ -40,7 +40,9 @@ class FsspecStore(ReadableStore):
         except ImportError:
             raise
         except Exception as error:  # backends have errors of their own
-            raise InputError(f"{url} can't be opened: {_reason(error)}") from error
+            raise InputError(
+                f"{url} can't be opened: {_reason(error)}; check the URL and your credentials"
+            ) from error
 
     def __repr__(self) -> str:
         return f"FsspecStore({self.location!r})"
@@ -82,7 +84,8 @@ class FsspecStore(ReadableStore):
             raise
         except Exception as error:  # backends have errors of their own
             raise StorageError(
-                f"can't read {name} in {self.location}: {_reason(error)}"
+                f"can't read {name} in {self.location}: {_reason(error)}; "
+                "check the URL, your credentials and the network"
             ) from error
 
 

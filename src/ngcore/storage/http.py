@@ -85,9 +85,11 @@ class HttpStore(ReadableStore):
             parts = urlsplit(url)
             _ = parts.port
         except ValueError as error:
-            raise InputError(f"{url} is no URL: {error}") from error
+            raise InputError(f"{url} is no URL: {error}; check it") from error
         if not parts.hostname:
-            raise InputError(f"{url} is no URL: it names no server")
+            raise InputError(
+                f"{url} is no URL: it names no server; pass one such as https://example.org/brain"
+            )
         self.location = url.rstrip("/")
         # What people paste has spaces; what is quoted already stays.
         self._parts = parts._replace(path=quote(parts.path, safe="/%:@!$&'()*+,;=~"))
@@ -148,7 +150,9 @@ class HttpStore(ReadableStore):
             return 0
         if self._body(name, answer) is None:
             return None
-        raise StorageError(f"{self.url_of(name)}: the server doesn't tell its size")
+        raise StorageError(
+            f"{self.url_of(name)}: the server doesn't tell its size; ask who runs it"
+        )
 
     def ask(
         self,
@@ -186,9 +190,11 @@ class HttpStore(ReadableStore):
         except zlib.error as error:
             raise FormatError(f"what was sent as gzip is damaged: {error}") from error
         except aiohttp.InvalidURL as error:
-            raise InputError(f"{url} is no URL") from error
+            raise InputError(f"{url} is no URL; check it") from error
         except _TryAgainError as error:
-            raise StorageError(f"can't read {url}: {error}") from error
+            raise StorageError(
+                f"can't read {url}: {error}; check the URL and the network"
+            ) from error
         return answer
 
     def url_of(self, name: str) -> str:
@@ -200,8 +206,9 @@ class HttpStore(ReadableStore):
         if answer.status in _ABSENT:
             return None
         if answer.status not in (200, 206):
-            hint = "; it may be private, or not there" if answer.status in (401, 403) else ""
-            raise StorageError(f"can't read {self.url_of(name)}: HTTP {answer.status}{hint}")
+            is_refused = answer.status in (401, 403)
+            hint = "it may be private, or not there" if is_refused else "try again later"
+            raise StorageError(f"can't read {self.url_of(name)}: HTTP {answer.status}; {hint}")
         return answer.body
 
     async def _ask(

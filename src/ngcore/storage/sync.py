@@ -71,7 +71,9 @@ def _sync_together(folder: Path, paths: Iterable[Path], *, may_go: bool) -> None
             os.close(descriptor)
     except OSError as error:
         where = error.filename or folder
-        raise StorageError(f"{where} could not be synced: {error.strerror}") from error
+        raise StorageError(
+            f"{where} could not be synced: {error.strerror}; check the disk"
+        ) from error
 
 
 def sync_path(path: str | Path) -> None:
@@ -85,7 +87,9 @@ def sync_path(path: str | Path) -> None:
     try:
         _sync(path)
     except OSError as error:
-        raise StorageError(f"{path} could not be synced: {error.strerror}") from error
+        raise StorageError(
+            f"{path} could not be synced: {error.strerror}; check the disk"
+        ) from error
 
 
 def _sync(path: str | Path) -> None:

@@ -39,7 +39,9 @@ def walk_files(store: LocalStore, folder: str, *, depth: int = 0) -> Iterator[st
     try:
         yield from _walk(store.path / folder, "", depth)
     except OSError as error:
-        raise StorageError(f"can't list {error.filename}: {error.strerror}") from error
+        raise StorageError(
+            f"can't list {error.filename}: {error.strerror}; check its access rights"
+        ) from error
 
 
 def read_limited(store: ReadableStore, name: str, max_size: int) -> bytes | None:

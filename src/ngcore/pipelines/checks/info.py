@@ -42,7 +42,7 @@ def check_info(store: ReadableStore, findings: Findings) -> VolumeInfo | None:
     if members.get("@type", _VOLUME_TYPE) != _VOLUME_TYPE and "scales" not in members:
         raise InputError(
             f"{store.location} is not a precomputed volume: its info is of a "
-            f"{str(members['@type'])[:80]!r}"
+            f"{str(members['@type'])[:80]!r}; pass the folder of a volume"
         )
     _drop_null_shardings(members, findings)
     try:
@@ -102,14 +102,18 @@ def _read(store: ReadableStore, findings: Findings) -> bytes | None:
         return None
     if document is None:
         if not isinstance(store, LocalStore):
-            raise InputNotFoundError(f"not a precomputed volume: {store.location} has no info")
+            raise InputNotFoundError(
+                f"not a precomputed volume: {store.location} has no info; check the URL"
+            )
         if (store.path / WORK_FOLDER).is_dir():
             raise InputError(
                 f"{store.location} holds an unfinished conversion; finish it, or convert again "
                 "with --overwrite"
             )
         what = "has no info file" if store.path.is_dir() else "is no folder"
-        raise InputNotFoundError(f"not a precomputed volume: {store.location} {what}")
+        raise InputNotFoundError(
+            f"not a precomputed volume: {store.location} {what}; pass the folder of a volume"
+        )
     return document
 
 

@@ -97,7 +97,9 @@ def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> Non
     try:
         names = sorted(entry.name for entry in os.scandir(store.path))
     except OSError as error:
-        raise StorageError(f"can't list {store.location}: {error.strerror}") from error
+        raise StorageError(
+            f"can't list {store.location}: {error.strerror}; check its access rights"
+        ) from error
     for name in names:
         if name == WORK_FOLDER:
             findings.warning(

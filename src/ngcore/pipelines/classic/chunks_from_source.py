@@ -68,7 +68,9 @@ def volume_to_raw_chunks(
         info, flat=flat, use_gzip=use_gzip, voxel_offset=info.scales[0].voxel_offset, **options
     )
     if Path(source).resolve() == Path(dest).resolve():
-        raise InputError(f"{os.fspath(source)}: source and destination are the same folder")
+        raise InputError(
+            f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
+        )
     with open_for(source, asked) as opened:
         parameters = {
             "input_min": asked.input_min,

@@ -82,7 +82,9 @@ def convert_chunks(
         If a chunk is damaged. The chunks of DEST are then removed.
     """
     if Path(source).resolve() == Path(dest).resolve():
-        raise InputError(f"{os.fspath(source)}: source and destination are the same folder")
+        raise InputError(
+            f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
+        )
     opened = open_volume(source)
     check_output_folder(Path(dest))
     if copy_info:

@@ -99,7 +99,9 @@ def _read(path: Path) -> bytes:
             f"no file {path}; volume-to-raw-chunks --generate-info writes it"
         ) from error
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}") from error
+        raise InputError(
+            f"{path} can't be read: {error.strerror}; pass the file info_fullres.json"
+        ) from error
 
 
 def _named_folders(store: Store) -> dict[str, Any]:

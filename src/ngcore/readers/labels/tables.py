@@ -59,9 +59,11 @@ def read_label_table(path: str | Path) -> LabelTable:
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"there is no label table {name}") from error
+        raise InputNotFoundError(f"there is no label table {name}; check the path") from error
     except OSError as error:
-        raise InputError(f"{name} can't be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{name} can't be read: {error.strerror or error}; pass a file that you may read"
+        ) from error
     if data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         kind, rows = read_xml(data, name)
     else:

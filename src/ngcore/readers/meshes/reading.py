@@ -122,7 +122,9 @@ def _bytes_of(path: Path) -> bytes:
         raise InputNotFoundError(f"there is no mesh file {str(path)!r}; check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"mesh file {str(path)!r} can't be read: {reason}") from error
+        raise InputError(
+            f"mesh file {str(path)!r} can't be read: {reason}; pass a file that you may read"
+        ) from error
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:

@@ -140,7 +140,7 @@ class SlicesSource(PlanesSource):
     ) -> None:
         orientation = SliceOrientation(input_orientation)
         if not folders:
-            raise InputError("no folder of slices given")
+            raise InputError("no folder of slices given; pass one for each channel")
         self._lists = [list_slices(folder) for folder in folders]
         _check_counts(self._lists)
         notes = [note for slices in self._lists for note in slices.notes]
@@ -204,7 +204,9 @@ def _entries(folder: Path, name: str) -> list[Path]:
     except FileNotFoundError:
         raise InputNotFoundError(f"{name}: no such file or folder; check the path") from None
     except OSError as error:
-        raise InputError(f"{name}: can't be listed: {error.strerror or error}") from error
+        raise InputError(
+            f"{name}: can't be listed: {error.strerror or error}; check its access rights"
+        ) from error
 
 
 def _check_one_format(name: str, slices: Sequence[Path]) -> None:

@@ -130,7 +130,9 @@ def decoding(where: str) -> Iterator[None]:
     except OSError as error:
         # Pillow raises OSError for malformed bytes too, but then without an error number
         if error.errno is not None:
-            raise StorageError(f"{where}: can't be read ({error.strerror})") from error
+            raise StorageError(
+                f"{where}: can't be read ({error.strerror}); check its access rights and the disk"
+            ) from error
         raise FormatError(f"{where}: {_one_line(error)}; the file is damaged") from error
     except DECODE_ERRORS as error:
         raise FormatError(f"{where}: {_one_line(error)}; the file is damaged") from error

@@ -87,7 +87,9 @@ def page_layout(page: Page, where: str) -> PlaneLayout:
             f"{where}: a page that is itself a volume can't be read; save one page per slice"
         )
     if dtype.kind not in "biuf":
-        raise InputError(f"{where}: pixels of type {dtype} can't be read")
+        raise InputError(
+            f"{where}: pixels of type {dtype} can't be read; save them as integers or floats"
+        )
     is_binary = dtype.kind == "b"
     return PlaneLayout(
         columns, rows, separate * together, np.dtype(np.uint8) if is_binary else dtype, is_binary
@@ -183,7 +185,10 @@ class TiffPlane:
         if not is_complete and page.bitspersample not in _BASE_BITS:
             needs.append(f"{page.bitspersample} bits per sample")
         if needs and is_complete:
-            raise InputError(f"{self.where}: TIFF with {' and '.join(needs)} can't be read")
+            raise InputError(
+                f"{self.where}: TIFF with {' and '.join(needs)} can't be read; "
+                "save it uncompressed or with deflate"
+            )
         if needs:
             raise MissingExtraError(
                 f"{self.where}: TIFF with {' and '.join(needs)} needs imagecodecs; {FORMATS_EXTRA}"
