@@ -247,7 +247,10 @@ def binary_stl(triangles=VERTICES[TRIANGLES], header=b"solid but binary"):
     return header.ljust(80) + struct.pack("<I", len(record)) + record.tobytes()
 
 
-@pytest.mark.parametrize("data", [text_stl(), binary_stl(), text_stl().replace(b"\n", b"\r\n")])
+@pytest.mark.parametrize(
+    "data",
+    [text_stl(), binary_stl(), text_stl().replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + text_stl()],
+)
 def test_stl_is_read_and_its_equal_vertices_merged(tmp_path, data):
     mesh = read(tmp_path, "a.STL", data)
     assert mesh.vertices_nm.shape == (8, 3)

@@ -5,6 +5,7 @@ https://www.fabbers.com/tech/STL_Format
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,8 +49,8 @@ def parse_stl(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
     if len(data) >= _HEADER_BYTES and len(data) == needed:
         facets = np.frombuffer(data, _FACET, offset=_HEADER_BYTES)
         corners = facets["corners"].reshape(-1, 3).astype(np.float64)
-    elif data.lstrip()[:5].lower() == b"solid" and b"\0" not in data[:_HEADER_BYTES]:
-        corners = _text_corners(data, name)
+    elif _is_text(data):
+        corners = _text_corners(data.removeprefix(BOM_UTF8), name)
     elif len(data) < _HEADER_BYTES:
         raise FormatError(f"{name!r} is no STL file: it has {len(data)} bytes and no 'solid'")
     else:
@@ -58,6 +59,11 @@ def parse_stl(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
             f"but it has {len(data)} bytes"
         )
     return _merge_equal(corners)
+
+
+def _is_text(data: bytes) -> bool:
+    start = data.removeprefix(BOM_UTF8).lstrip()[:5]
+    return start.lower() == b"solid" and b"\0" not in data[:_HEADER_BYTES]
 
 
 def _text_corners(data: bytes, name: str) -> NDArray[np.float64]:
