@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -67,13 +68,16 @@ def test_bands_write_every_chunk_of_every_scale_once(
     except InputError:
         return
     written = [np.zeros(scale.grid.shape, int) for scale in info.scales]
+    bands = 0
     for step in plan.passes:
         for levels in plan.bands(step):
+            bands += 1
             for level in levels:
                 if level.scale > step.first_scale or step.first_scale == 0:
                     owned = Box(level.first_cell, level.stop_cell)
                     written[level.scale][owned.slices()] += 1
     assert all((count == 1).all() for count in written)
+    assert plan.work_items == bands
 
 
 @settings(max_examples=amount(25, 3000), deadline=None)
@@ -133,6 +137,19 @@ def test_petavoxel_is_planned_without_listing_its_bands():
     plan = plan_within(500 * MEBIBYTE, info, factors)
     assert math.prod(info.scales[0].size) == 10**15
     assert plan.work_items > 1000
+
+
+@pytest.mark.parametrize("size", [(10**12, 1000, 1), (1000, 10**12, 1), (10**9, 1000, 1000)])
+def test_a_long_petavoxel_is_planned_without_listing_its_bands(size):
+    info, factors = info_and_factors(size)
+    tracemalloc.start()
+    plan = plan_within(500 * MEBIBYTE, info, factors)
+    assert plan.work_items > 100_000
+    first = next(iter(plan.bands(plan.passes[0])))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert first[0].first_cell == (0, 0, 0)
+    assert peak < MEBIBYTE
 
 
 def test_a_volume_of_one_scale_is_cut_too():

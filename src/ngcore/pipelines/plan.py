@@ -10,8 +10,8 @@ starts from that scale. What is written never depends on the cuts.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
-from math import ceil, prod
+from itertools import product
+from math import ceil, gcd, lcm, prod
 
 import numpy as np
 
@@ -126,9 +126,12 @@ class Plan:
         and of cells do not line up, that is a little more than the band's own share. A band to
         which no chunk belongs is none.
         """
-        x_cells, y_cells, z_cells = (self._cells(step, axis) for axis in range(3))
-        for z, y, x in product(z_cells, y_cells, x_cells):
-            ranges = list(zip(x, y, z, strict=True))
+        x_bands, y_bands, z_bands = self.band_counts(step)
+        for number in range(x_bands * y_bands * z_bands):
+            y_number, x = divmod(number, x_bands)
+            z, y = divmod(y_number, y_bands)
+            cells = [self._cells(step, axis, band) for axis, band in enumerate((x, y, z))]
+            ranges = list(zip(*cells, strict=True))
             if any(map(all, ranges)):
                 owned = [
                     (_vec3([r.start for r in axes]), _vec3([r.stop for r in axes]))
@@ -138,30 +141,47 @@ class Plan:
 
     def _count(self, step: Pass) -> int:
         """Return how many bands own a chunk, without a look at each: there may be millions."""
-        alike = [
-            Counter(tuple(map(bool, cells)) for cells in self._cells(step, axis))
-            for axis in range(3)
-        ]
+        alike = [self._kinds(step, axis) for axis in range(3)]
         return sum(
             prod(count for _, count in kinds)
             for kinds in product(*(counter.items() for counter in alike))
             if any(map(all, zip(*(has_cells for has_cells, _ in kinds), strict=True)))
         )
 
-    def _cells(self, step: Pass, axis: int) -> list[list[range]]:
-        """Return, per band along an axis, the cells that it owns along it at each scale."""
+    def _kinds(self, step: Pass, axis: int) -> Counter[tuple[bool, ...]]:
+        """Count an axis's bands by whether they own cells of each scale along it.
+
+        Widths and chunks meet again and again, so what some bands are, all but the first and the
+        last are.
+        """
+        bands = self.band_counts(step)[axis]
+        period, factor = 1, 1
+        for index in range(step.first_scale, step.last_scale + 1):
+            chunk = self.info.scales[index].chunk_size[axis] * factor
+            period = lcm(period, chunk // gcd(chunk, step.widths[axis]))
+            factor *= self.factors[index][axis]
+        kinds: Counter[tuple[bool, ...]] = Counter()
+        for band in {0, *range(1, min(1 + period, bands - 1)), bands - 1}:
+            is_inner = 0 < band < bands - 1
+            repeats = 1 + (bands - 2 - band) // period if is_inner else 1
+            kinds[tuple(map(bool, self._cells(step, axis, band)))] += repeats
+        return kinds
+
+    def _cells(self, step: Pass, axis: int, band: int) -> list[range]:
+        """Return the cells that a band owns along an axis at each scale."""
+        width, is_last = step.widths[axis], band == self.band_counts(step)[axis] - 1
         scales = self.info.scales[step.first_scale : step.last_scale + 1]
-        origin, width = scales[0].voxel_offset[axis], step.widths[axis]
-        ends = [origin + band * width for band in range(1, self.band_counts(step)[axis])]
-        per_scale = []
+        start = scales[0].voxel_offset[axis] + band * width
+        cells = []
         factor = 1
         for index, scale in enumerate(scales, step.first_scale):
             count = scale.grid.shape[axis]
             chunk, offset = scale.chunk_size[axis] * factor, scale.voxel_offset[axis] * factor
-            stops = [min(count, -(-(end - offset) // chunk)) for end in ends]
-            per_scale.append([range(*pair) for pair in pairwise((0, *stops, count))])
+            first = min(count, -((offset - start) // chunk)) if band else 0
+            stop = count if is_last else min(count, -((offset - start - width) // chunk))
+            cells.append(range(first, stop))
             factor *= self.factors[index][axis]
-        return [list(cells) for cells in zip(*per_scale, strict=True)]
+        return cells
 
 
 def levels_of(
@@ -289,12 +309,16 @@ def _choose_pass(
             if smallest.memory_bytes > budget:
                 continue
             grown = cut_axes[-1]
-            while widths[grown] < size[grown]:
+            # As wide as fits, found by halves: there may be millions of units.
+            fits, too_wide = 1, -(-size[grown] // unit[grown]) + 1
+            while too_wide - fits > 1:
+                middle = (fits + too_wide) // 2
                 wider = list(widths)
-                wider[grown] = min(size[grown], wider[grown] + unit[grown])
-                if attempt(last, wider, 2).memory_bytes > budget:
-                    break
-                widths = wider
+                wider[grown] = min(size[grown], middle * unit[grown])
+                if attempt(last, wider, 2).memory_bytes <= budget:
+                    fits, widths = middle, wider
+                else:
+                    too_wide = middle
             double = attempt(last, widths, 2)
             return double if double.memory_bytes <= budget else attempt(last, widths, 1)
     return smallest
