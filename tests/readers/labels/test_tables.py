@@ -187,6 +187,10 @@ def test_csv_without_colours_takes_the_rest_for_tags(tmp_path):
     )
 
 
+def test_csv_cell_of_two_lines_keeps_its_words_apart(tmp_path):
+    assert read(tmp_path, '1,"Left\nhippocampus"\r\n').labels == (Label(1, "Left hippocampus"),)
+
+
 def test_csv_with_a_header_finds_its_columns_by_title(tmp_path):
     text = "id,name,hemisphere,r,g,b,description\n17,Hip,left,1,2,3,x y\n18,Amy,right,,,,\n"
     assert read(tmp_path, text).labels == (

@@ -131,7 +131,7 @@ def read_csv(lines: Sequence[str], name: str) -> Iterator[Row]:
     hold tags. Without one, the first row tells whether there are colours.
     """
     columns: _Columns | None = None
-    kept = ("" if line.startswith("#") else line for line in lines)
+    kept = ("\n" if line.startswith("#") else f"{line}\n" for line in lines)
     reader = csv.reader(kept, strict=True, skipinitialspace=True)
     while True:
         try:
@@ -140,7 +140,8 @@ def read_csv(lines: Sequence[str], name: str) -> Iterator[Row]:
             return
         except csv.Error as error:
             raise FormatError(f"{name}, line {reader.line_num}: {error}") from error
-        cells = [cell.strip() for cell in row]
+        # a cell in quotes may go over several lines
+        cells = [cell.strip().replace("\n", " ") for cell in row]
         if not any(cells):
             continue
         with at_line(name, reader.line_num):
