@@ -415,6 +415,15 @@ def test_garbage_is_one_line(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_folder_in_the_place_of_a_file_is_left_out(volume, tmp_path):
+    folder = volume("files")
+    (folder / "provenance").unlink()
+    (folder / "provenance").mkdir()
+    report = repair(folder, tmp_path / "mended", fsync=False)
+    assert [finding.where for finding in report.failures] == ["provenance"]
+    assert report.validation.is_sound
+
+
 def test_volumes_that_are_spread_over_other_folders_are_refused(volume, tmp_path):
     folder = volume("files")
     edit_json(folder / "info", lambda info: info.update(mesh="../meshes"))

@@ -304,6 +304,9 @@ def _copy_side_files(
     for name in sorted(entry.name for entry in os.scandir(store.path)):
         if name.removesuffix(".gz") in SIDE_FILES:
             if name.removesuffix(".gz") != "info":
-                copy_file(store, dest, name)
+                try:
+                    copy_file(store, dest, name)
+                except FormatError as error:
+                    changes.fail(name, f"{error}; left out")
         elif name not in known:
             changes.leave_out()

@@ -15,3 +15,7 @@ def test_wrong_segment_properties_are_named_by_their_json_path(labels):
     inline["ids"] = ["10", "2"]
     (labels / "names/info").write_text(json.dumps(document))
     assert only(found(labels)).startswith("names/info: inline.ids[1]: ")
+    inline["ids"] = ["2", "10"]
+    (labels / "names/info").write_text(json.dumps(document))
+    (labels / "names/colors.json").write_text('{"2": "#00ff00", "10": null}')
+    assert only(found(labels)).startswith("names/colors.json: 10: expected a colour")

@@ -18,6 +18,16 @@ def test_digest_of_an_unknown_kind_is_a_warning(files):
     assert "not one that this version of ngcore knows" in only(found(files, "warning"))
 
 
+@pytest.mark.parametrize("digests", [-1, {}, {"scales": ["a"]}, {"scales": {"8_8_8": 1}}])
+def test_digests_that_are_none_are_a_warning(files, digests):
+    def spoil(provenance):
+        provenance["processing"][-1]["method"]["digests"] = digests
+
+    edit_json(files / "provenance", spoil)
+    assert not found(files)
+    assert "digests can't be compared" in only(found(files, "warning"))
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
+from ngcore.formats.segment_colours import COLOURS_NAME, decode_colours
 from ngcore.formats.segment_properties import SegmentProperties
 from ngcore.pipelines.checks.files import read_limited
 
@@ -16,7 +17,10 @@ _MAX_SIZE = 16 << 20
 
 
 def check_properties(context: Context, folder: str) -> None:
-    """Check the `info` of a folder of segment properties; the first fault is named."""
+    """Check the `info` of a folder of segment properties, and colours beside it.
+
+    Of each the first fault is named.
+    """
     name = f"{folder}/info"
     try:
         document = read_limited(context.store, name, _MAX_SIZE)
@@ -24,5 +28,12 @@ def check_properties(context: Context, folder: str) -> None:
             context.findings.error("properties", name, "is missing, and info names the folder")
         else:
             SegmentProperties.from_json(document)
+    except FormatError as error:
+        context.findings.error_in_json("properties", name, error)
+    name = f"{folder}/{COLOURS_NAME}"
+    try:
+        document = read_limited(context.store, name, _MAX_SIZE)
+        if document is not None:
+            decode_colours(document)
     except FormatError as error:
         context.findings.error_in_json("properties", name, error)

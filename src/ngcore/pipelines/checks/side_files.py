@@ -59,9 +59,16 @@ def read_provenance(store: ReadableStore, findings: Findings) -> Provenance:
     if not isinstance(task, str) or not task.startswith("ngcore "):
         return Provenance()
     downsampling, outside = method.get("downsampling"), method.get("outside_value")
-    digests = method.get("digests")
+    digests = method.get("digests", {"algorithm": ALGORITHM, "scales": {}})
     scales = digests.get("scales") if isinstance(digests, dict) else None
-    if isinstance(digests, dict) and digests.get("algorithm") != ALGORITHM:
+    if not isinstance(scales, dict) or not all(isinstance(v, str) for v in scales.values()):
+        findings.warning(
+            "provenance",
+            "provenance: processing[].method.digests",
+            "an algorithm and a text for each scale expected; digests can't be compared",
+        )
+        scales = None
+    elif digests.get("algorithm") != ALGORITHM:
         findings.warning(
             "provenance",
             "provenance: processing[].method.digests.algorithm",
@@ -73,9 +80,7 @@ def read_provenance(store: ReadableStore, findings: Findings) -> Provenance:
         is_ours=is_ours,
         method=downsampling if is_ours and downsampling in _METHODS else None,
         outside_value=float(outside) if isinstance(outside, int | float) else None,
-        digests={k: v for k, v in scales.items() if isinstance(v, str)}
-        if isinstance(scales, dict)
-        else {},
+        digests=scales or {},
     )
 
 
