@@ -209,7 +209,7 @@ def neuroglancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neuroglan
     folder = tmp_path_factory.mktemp("served")
     with served(folder) as origin, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page = browser.new_page(viewport={"width": 800, "height": 600})
         client = Neuroglancer(page, folder, origin)
         client.start()
         yield client

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from thorough import amount
+
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
@@ -18,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about the machine, and its other users, than the code.
-settings.register_profile("ngcore", deadline=None)
+settings.register_profile("ngcore", deadline=None, max_examples=amount(30, 500))
 settings.load_profile("ngcore")
 
 

@@ -36,7 +36,7 @@ def chunks(draw):
     return arranged(draw, room)[chunk]
 
 
-@settings(max_examples=amount(100, 5000), deadline=None)
+@settings(max_examples=amount(40, 5000), deadline=None)
 @given(voxels=chunks())
 def test_a_copy_equals_its_oracle_and_nothing_around_it_is_written(voxels):
     expected = oracles.copied(voxels)

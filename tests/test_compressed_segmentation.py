@@ -31,7 +31,7 @@ def label_volumes(draw, dtypes=("uint32", "uint64")):
     return arranged(draw, labels)
 
 
-@settings(max_examples=amount(150, 3000), deadline=None)
+@settings(max_examples=amount(50, 3000), deadline=None)
 @given(labels=label_volumes(), block_size=block_sizes)
 def test_encoding_is_read_back_and_equals_the_oracle(labels, block_size):
     encoded = cseg.encode(labels, block_size=block_size)
@@ -44,7 +44,7 @@ def test_encoding_is_read_back_and_equals_the_oracle(labels, block_size):
     )
 
 
-@settings(max_examples=amount(100, 2000), deadline=None)
+@settings(max_examples=amount(40, 2000), deadline=None)
 @given(data=st.data(), labels=label_volumes(), block_size=block_sizes)
 def test_decoding_writes_into_any_out(data, labels, block_size):
     encoded = cseg.encode(labels, block_size=block_size)
@@ -162,7 +162,7 @@ def test_every_truncation_and_extension_is_refused(dtype):
 def test_mutated_and_random_chunks_decode_or_raise_format_error():
     random = np.random.default_rng(2)
     refused = 0
-    count = amount(20_000, 400_000)
+    count = amount(8_000, 400_000)
     for number in range(count):
         if number % 100 == 0:
             dtype = random.choice(["uint32", "uint64"])

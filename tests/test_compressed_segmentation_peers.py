@@ -33,7 +33,7 @@ def test_chunks_are_exchanged_and_never_larger(number, block_size, dtype):
     np.testing.assert_array_equal(decoded, labels)
 
 
-@settings(max_examples=amount(60, 3000), deadline=None)
+@settings(max_examples=amount(30, 3000), deadline=None)
 @given(
     shape=st.tuples(*[st.integers(1, 40)] * 3),
     block_size=st.one_of(st.just((8, 8, 8)), st.tuples(*[st.integers(1, 64)] * 3)),

@@ -170,7 +170,7 @@ def count_in(messages, what):
 
 
 @settings(
-    max_examples=amount(25, 2000),
+    max_examples=amount(16, 2000),
     suppress_health_check=list(HealthCheck),
 )
 @given(cases())

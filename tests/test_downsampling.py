@@ -50,7 +50,7 @@ def arrays(draw):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=amount(50, 3000), deadline=None)
+@settings(max_examples=amount(25, 3000), deadline=None)
 @given(data=st.data(), array=arrays(), factors=factors, offset=offsets)
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # the oracle's inf - inf
 def test_every_method_equals_its_oracle(method, data, array, factors, offset):
@@ -133,7 +133,7 @@ def test_short_rows_that_are_taken_end_to_end_equal_the_oracle(dtype, method):
 
 def test_majority_of_large_cells_with_any_number_of_labels():
     random = np.random.default_rng(5)
-    for number in range(amount(300, 20_000)):
+    for number in range(amount(150, 20_000)):
         factors = random.integers(1, 15, 3).tolist()
         labels = int(random.choice([2, 3, 4, 9, 40, 120]))
         dtype = DTYPES[number % len(DTYPES)]
@@ -154,7 +154,7 @@ def test_average_of_extreme_64_bit_values_does_not_overflow(dtype, factors):
         assert (downsample(array, factors) == value).all()
 
 
-@settings(max_examples=amount(40, 5000), deadline=None)
+@settings(max_examples=amount(20, 5000), deadline=None)
 @given(data=st.data())
 def test_average_of_64_bit_values_next_to_a_tie_rounds_as_exact_arithmetic_does(data):
     """Sums as near to a tie, and to a whole mean, as they come, at the ends of the type too."""

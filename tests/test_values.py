@@ -40,7 +40,7 @@ def oracle(value, output, slope, intercept, input_range):
     return whole, False, whole != meant
 
 
-@settings(max_examples=thorough.amount(150, 3000), deadline=None)
+@settings(max_examples=thorough.amount(50, 3000), deadline=None)
 @given(data=st.data(), stored=st.sampled_from(INTEGERS), output=st.sampled_from(DATA_TYPES[:-1]))
 def test_shifted_integers_are_exact_or_clipped_and_counted(data, stored, output):
     values = data.draw(hnp.arrays(stored, hnp.array_shapes(min_dims=1, max_dims=4, max_side=4)))
@@ -51,7 +51,7 @@ def test_shifted_integers_are_exact_or_clipped_and_counted(data, stored, output)
     assert counts == Counts(clipped=sum(clipped for _, clipped, _ in expected))
 
 
-@settings(max_examples=thorough.amount(150, 3000), deadline=None)
+@settings(max_examples=thorough.amount(50, 3000), deadline=None)
 @given(data=st.data(), stored=st.sampled_from(FLOATS), output=st.sampled_from(DATA_TYPES[:-1]))
 def test_floats_are_rounded_to_even_or_clipped_and_counted(data, stored, output):
     elements = hnp.from_dtype(np.dtype(stored), allow_nan=False) | st.sampled_from(
@@ -67,7 +67,7 @@ def test_floats_are_rounded_to_even_or_clipped_and_counted(data, stored, output)
     assert counts.rounded == sum(rounded for _, _, rounded in expected)
 
 
-@settings(max_examples=thorough.amount(100, 2000), deadline=None)
+@settings(max_examples=thorough.amount(40, 2000), deadline=None)
 @given(
     values=hnp.arrays("int16", 50),
     output=st.sampled_from(["uint8", "int8", "uint16", "int16"]),
@@ -134,7 +134,7 @@ def test_nan_to_an_integer_is_an_error_that_counts_them():
         converted(values, "int16", name="a.nii")
 
 
-@settings(max_examples=thorough.amount(100, 2000), deadline=None)
+@settings(max_examples=thorough.amount(40, 2000), deadline=None)
 @given(data=st.data(), stored=st.sampled_from(INTEGERS))
 def test_integers_that_float32_only_approximates_are_counted(data, stored):
     limits = np.iinfo(stored)
@@ -154,7 +154,7 @@ def test_labels_keep_their_last_bit(stored):
     assert counts == Counts()
 
 
-@settings(max_examples=thorough.amount(100, 2000), deadline=None)
+@settings(max_examples=thorough.amount(40, 2000), deadline=None)
 @given(
     data=st.data(), stored=st.sampled_from(INTEGERS), output=st.sampled_from(["uint32", "uint64"])
 )

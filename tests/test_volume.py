@@ -54,7 +54,7 @@ def volume_indices(draw):
 
 
 class TestIndexing:
-    @settings(max_examples=thorough.amount(100, 3000), deadline=None)
+    @settings(max_examples=thorough.amount(40, 3000), deadline=None)
     @given(index=volume_indices())
     def test_any_index_gives_what_numpy_gives(self, folder, index):
         result = ngcore.open(folder).scales[0][index]

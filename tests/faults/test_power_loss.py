@@ -62,7 +62,7 @@ def test_conversion_goes_on_after_a_loss_of_power(name, old, tmp_path):
     recorded = Recorded(tmp_path, name, old)
     rng = random.Random(f"{name} {old}")
     trusted = 0
-    for _ in range(amount(6, 300)):
+    for _ in range(amount(3, 300)):
         moment = rng.randint(recorded.start, len(recorded.changes))
         out = power_comes_back(recorded, recorded.disk_at(moment), rng, tmp_path / "after")
         found = all_bytes(out) if out.exists() else {}

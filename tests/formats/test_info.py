@@ -343,7 +343,7 @@ def test_byte_order_mark_is_skipped():
     assert VolumeInfo.from_json(b"\xef\xbb\xbf" + json.dumps(DOCUMENT).encode())
 
 
-@settings(max_examples=thorough.amount(200, 10000))
+@settings(max_examples=thorough.amount(60, 10000))
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200)))
 def test_any_bytes_are_an_info_or_a_format_error(document):
     with pytest.raises(FormatError):
@@ -382,7 +382,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=thorough.amount(300, 10000))
+@settings(max_examples=thorough.amount(80, 10000))
 @given(st.sampled_from(PATHS), json_values)
 def test_any_value_anywhere_is_an_info_that_round_trips_or_a_format_error(path, value):
     document = changed(*path, value)
@@ -396,7 +396,7 @@ def test_any_value_anywhere_is_an_info_that_round_trips_or_a_format_error(path, 
     info_warnings(info)
 
 
-@settings(max_examples=thorough.amount(200, 10000))
+@settings(max_examples=thorough.amount(60, 10000))
 @given(st.data())
 def test_flipped_bytes_are_an_info_or_a_format_error(data):
     document = bytearray(json.dumps(DOCUMENT).encode())

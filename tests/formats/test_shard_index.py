@@ -249,7 +249,7 @@ def test_file_shorter_than_its_shard_index_is_refused(parse):
         parse(b"", ShardingSpec(0, "identity", 64, 0), file_size=2**63)
 
 
-@settings(max_examples=thorough.amount(300, 10000))
+@settings(max_examples=thorough.amount(100, 10000))
 @given(
     st.one_of(
         st.binary(max_size=100),

@@ -98,11 +98,11 @@ def test_bands_need_all_that_their_chunks_and_coarser_cells_are_made_of(
                 assert below.intersection(fine.needed) == below
             for level in levels:
                 grid = info.scales[level.scale].grid
-                owned = Box(level.first_cell, level.stop_cell)
-                for x, y, z in np.ndindex(*owned.shape):
-                    cell = tuple(a + b for a, b in zip(owned.start, (x, y, z), strict=True))
-                    bounds = grid.bounds(cell)
-                    assert bounds.intersection(level.needed) == bounds
+                if Box(level.first_cell, level.stop_cell):
+                    last_cell = tuple(stop - 1 for stop in level.stop_cell)
+                    for cell in (level.first_cell, last_cell):  # all others lie between them
+                        bounds = grid.bounds(cell)
+                        assert bounds.intersection(level.needed) == bounds
 
 
 def test_volume_that_fits_is_one_band_in_one_pass():

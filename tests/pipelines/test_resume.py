@@ -19,12 +19,14 @@ from ngcore.pipelines.provenance import record_step
 from ngcore.storage.local import LocalStore
 from thorough import amount
 
+SHAPE = tuple(amount(1, 2) * length for length in (75, 80, 85))
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("source") / "voxels.npy"
     rng = np.random.default_rng(0)
-    np.save(path, rng.integers(0, 255, (150, 160, 170), np.uint8))
+    np.save(path, rng.integers(0, 255, SHAPE, np.uint8))
     return path
 
 
@@ -283,7 +285,7 @@ def test_resume_starts_where_there_is_nothing(source, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("absent", "empty"):
         volume = ngcore.convert(source, tmp_path / name, resume=True, **OPTIONS)
-        assert volume.scales[0].shape == (150, 160, 170, 1)
+        assert volume.scales[0].shape == (*SHAPE, 1)
 
 
 def test_resume_of_a_complete_volume_is_done_at_once(source, tmp_path):

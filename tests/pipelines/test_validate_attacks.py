@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -9,58 +10,81 @@ import attacks
 import peak_memory
 from thorough import amount
 
-VALIDATE = """
-from ngcore.pipelines.validate import validate
-start = time.process_time()
-report = validate(sys.argv[1], workers=2)
-faults = report.errors
-"""
-REPAIR = """
+SCRIPT = (
+    peak_memory.SCRIPT
+    + """
+import sys, time
 from ngcore.errors import FormatError
 from ngcore.pipelines.repair import repair
-start = time.process_time()
-try:
-    report = repair(sys.argv[1], sys.argv[1] + "-mended", fsync=False, workers=2)
-    faults = report.failure_count + report.validation.errors
-except FormatError:
-    faults = 1
+from ngcore.pipelines.validate import validate
+for line in sys.stdin:
+    what, folder = line.rstrip("\\n").split(" ", 1)
+    forget_peak()
+    start = time.process_time()
+    try:
+        if what == "validate":
+            faults = validate(folder, workers=2).errors
+        else:
+            report = repair(folder, folder + "-mended", fsync=False, workers=2)
+            faults = report.failure_count + report.validation.errors
+    except FormatError:
+        if what == "validate":
+            raise
+        faults = 1
+    print(faults, time.process_time() - start, peak_bytes() / 2**20, flush=True)
 """
-REPORT = """
-print(faults, time.process_time() - start, peak_bytes() / 2**20, sep="\\n")
-"""
+)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Return a function that attacks one process after the other, and tells what that took."""
+    process = None
+
+    def measure(what, folder):
+        nonlocal process
+        if process is None or process.poll() is not None:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", SCRIPT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        stop = threading.Timer(120, process.kill)
+        stop.start()
+        process.stdin.write(f"{what} {folder}\n")
+        process.stdin.flush()
+        told = process.stdout.readline()
+        stop.cancel()
+        assert told, f"the process ended with status {process.wait()}"
+        return map(float, told.split())
+
+    yield measure
+    if process is not None:
+        process.communicate()
 
 
 @pytest.mark.parametrize(
     "attack", attacks.ATTACKS[:: amount(2, 1)], ids=lambda attack: attack.__name__
 )
-def test_attack_ends_soon_and_in_little_memory(tmp_path, attack):
-    check(tmp_path / "volume", attack, VALIDATE)
+def test_attack_ends_soon_and_in_little_memory(measured, tmp_path, attack):
+    check(measured, "validate", tmp_path / "volume", attack)
 
 
 @pytest.mark.parametrize(
     "attack", attacks.ATTACKS[amount(3, 0) :: amount(8, 1)], ids=lambda attack: attack.__name__
 )
-def test_attack_on_repair_ends_soon_and_in_little_memory(tmp_path, attack):
-    check(tmp_path / "volume", attack, REPAIR)
+def test_attack_on_repair_ends_soon_and_in_little_memory(measured, tmp_path, attack):
+    check(measured, "repair", tmp_path / "volume", attack)
 
 
-def check(folder, attack, script):
+def check(measured, what, folder, attack):
     folder.mkdir()
     try:
         attack(folder)
     except OSError:
         pytest.skip("this system makes no such files")
-    program = peak_memory.SCRIPT + "\nimport sys, time\n" + script + REPORT
-    # A process of its own, as the peak is that of all its life.
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    faults, seconds, mebibytes = (float(line) for line in run.stdout.split())
+    faults, seconds, mebibytes = measured(what, folder)
     assert (faults > 0) == (attack.__name__ not in attacks.HARMLESS)
     assert seconds < 3
     assert mebibytes < 300

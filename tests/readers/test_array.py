@@ -140,7 +140,7 @@ def test_options_of_other_sources_are_refused(option):
         open_source(voxels(SHAPE), **option)
 
 
-@settings(max_examples=thorough.amount(60, 1000), deadline=None)
+@settings(max_examples=thorough.amount(30, 1000), deadline=None)
 @given(
     shape=st.tuples(*[st.integers(1, 9)] * 3, st.integers(1, 3)),
     axes=st.permutations(range(4)),

@@ -83,7 +83,7 @@ def test_garbage_across_the_edge_of_a_block_is_refused(path):
 def test_flipped_bits_are_found_wherever_they_are(path):
     data = path.read_bytes()
     rng = np.random.default_rng(0)
-    for _ in range(thorough.amount(150, 3000)):
+    for _ in range(thorough.amount(60, 3000)):
         place = int(rng.integers(10, len(data)))
         bad = bytearray(data)
         bad[place] ^= 1 << int(rng.integers(0, 8))

@@ -42,7 +42,7 @@ def test_axes_and_affine_are_those_nibabel_gives(path, code):
     np.testing.assert_array_equal(read_all(source), expected)
 
 
-@settings(max_examples=thorough.amount(60, 1000), deadline=None)
+@settings(max_examples=thorough.amount(30, 1000), deadline=None)
 @given(code=st.sampled_from(CODES), data=st.data())
 def test_a_window_of_reordered_axes_is_read(path, code, data):
     with open_source(path, orient=code) as source:

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("raw")
 
 
-@settings(max_examples=thorough.amount(200, 4000), deadline=None)
+@settings(max_examples=thorough.amount(60, 4000), deadline=None)
 @given(data=st.data())
 def test_any_box_in_any_order_is_what_slicing_gives(folder, data):
     order = data.draw(st.sampled_from(ORDERS))

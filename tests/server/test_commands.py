@@ -17,6 +17,7 @@ pytest.importorskip("starlette", reason="the extra view is not installed")
 pytest.importorskip("uvicorn", reason="the extra view is not installed")
 
 from ngcore.cli import run
+from ngcore.server.view import name_volumes
 from serving import running, served
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -33,6 +34,13 @@ def volumes(tmp_path_factory):
     )
     (folder / "notes").mkdir()
     return folder
+
+
+@pytest.fixture(scope="module")
+def origin(volumes):
+    """Where the folder of volumes is served."""
+    with served(volumes) as origin:
+        yield origin
 
 
 @pytest.fixture
@@ -75,12 +83,17 @@ def state_in(url):
     return json.loads(urllib.parse.unquote(url.partition("#!")[2]))
 
 
-def test_serve_prints_the_source_first(volumes):
+def test_serve_prints_the_source_first_and_the_index_of_one_volume_opens_it(volumes):
     with running("serve", volumes / "atlas", "--port", 0) as (_, line):
         assert re.fullmatch(r"precomputed://http://127\.0\.0\.1:\d+", line)
-        response, body = fetch(line.removeprefix("precomputed://"), "/info")
+        origin = line.removeprefix("precomputed://")
+        response, body = fetch(origin, "/info")
         assert response.status == 200
         assert ngcore.VolumeInfo.from_json(body).type == "segmentation"
+        assert "/v/ngcore/open?volume=" in fetch(origin, "/")[1].decode()
+        response, _ = fetch(origin, "/v/ngcore/open?volume=")
+        (item,) = state_in(response.getheader("Location"))["layers"]
+        assert (item["name"], item["source"]) == ("atlas", line)
 
 
 def test_what_serve_has_to_say_are_warnings_of_one_line(tmp_path):
@@ -95,12 +108,11 @@ def test_what_serve_has_to_say_are_warnings_of_one_line(tmp_path):
     assert second == "ngcore: warning: Invalid HTTP request received."
 
 
-def test_serve_takes_a_folder_of_volumes(volumes):
-    with served(volumes) as origin:
-        for path in ("/atlas/info", "/T1%20%26%20w/info"):
-            response, body = fetch(origin, path)
-            assert response.status == 200
-            ngcore.VolumeInfo.from_json(body)
+def test_serve_takes_a_folder_of_volumes(origin):
+    for path in ("/atlas/info", "/T1%20%26%20w/info"):
+        response, body = fetch(origin, path)
+        assert response.status == 200
+        ngcore.VolumeInfo.from_json(body)
 
 
 def test_serve_takes_an_ipv6_host(volumes):
@@ -174,31 +186,29 @@ def test_view_prints_the_page_with_its_state(volumes):
 
 
 def test_view_gives_equal_names_numbers(volumes):
-    with running("view", volumes / "atlas", volumes / "atlas", "--no-browser") as (_, line):
-        assert [item["name"] for item in state_in(line)["layers"]] == ["atlas", "atlas-2"]
+    assert list(name_volumes([volumes / "atlas", volumes / "atlas"])) == ["atlas", "atlas-2"]
 
 
-def test_index_lists_volumes_and_opens_them(volumes):
-    with served(volumes) as origin:
-        response, body = fetch(origin, "/")
-        page = body.decode()
-        assert response.getheader("Content-Type").startswith("text/html")
-        assert "T1 &amp; w" in page
-        assert "T1 & w" not in page
-        assert "30 &times; 40 &times; 20" in page
-        assert "notes" not in page
-        for volume in ("atlas", "T1+%26+w"):
-            assert f"/v/ngcore/open?volume={volume}" in page
-            response, _ = fetch(origin, f"/v/ngcore/open?volume={volume}")
-            assert response.status == 307
-            assert len(state_in(response.getheader("Location"))["layers"]) == 1
-            response, picture = fetch(origin, f"/v/ngcore/picture?volume={volume}")
-            assert response.status == 200
-            assert picture.startswith(b"\x89PNG")
-        together, _ = fetch(origin, "/v/ngcore/open?volume=atlas&volume=T1+%26+w")
-        assert len(state_in(together.getheader("Location"))["layers"]) == 2
-        for path in ("open", "open?volume=..", "picture?volume=../volumes/atlas", "picture"):
-            assert fetch(origin, f"/v/ngcore/{path}")[0].status == 404
+def test_index_lists_volumes_and_opens_them(origin):
+    response, body = fetch(origin, "/")
+    page = body.decode()
+    assert response.getheader("Content-Type").startswith("text/html")
+    assert "T1 &amp; w" in page
+    assert "T1 & w" not in page
+    assert "30 &times; 40 &times; 20" in page
+    assert "notes" not in page
+    for volume in ("atlas", "T1+%26+w"):
+        assert f"/v/ngcore/open?volume={volume}" in page
+        response, _ = fetch(origin, f"/v/ngcore/open?volume={volume}")
+        assert response.status == 307
+        assert len(state_in(response.getheader("Location"))["layers"]) == 1
+        response, picture = fetch(origin, f"/v/ngcore/picture?volume={volume}")
+        assert response.status == 200
+        assert picture.startswith(b"\x89PNG")
+    together, _ = fetch(origin, "/v/ngcore/open?volume=atlas&volume=T1+%26+w")
+    assert len(state_in(together.getheader("Location"))["layers"]) == 2
+    for path in ("open", "open?volume=..", "picture?volume=../volumes/atlas", "picture"):
+        assert fetch(origin, f"/v/ngcore/{path}")[0].status == 404
 
 
 def sources(state):
@@ -245,14 +255,6 @@ def test_serving_without_its_extra_says_what_to_install(volumes, fails, monkeypa
         line = fails(*command)
         assert f"serving needs {package}" in line
         assert 'pip install "ngcore-neuroglancer[view]"' in line
-
-
-def test_index_of_one_volume_opens_it(volumes):
-    with served(volumes / "atlas") as origin:
-        assert "/v/ngcore/open?volume=" in fetch(origin, "/")[1].decode()
-        response, _ = fetch(origin, "/v/ngcore/open?volume=")
-        (item,) = state_in(response.getheader("Location"))["layers"]
-        assert (item["name"], item["source"]) == ("atlas", f"precomputed://{origin}")
 
 
 @posix

@@ -63,7 +63,7 @@ class TestEverySharding:
     def test_bytes_do_not_depend_on_the_order_of_arrival_or_on_memory(self, tmp_path, spec):
         write_volume(tmp_path / "0", noise(), info_of(spec))
         expected = shard_files(tmp_path / "0")
-        for seed in range(1, thorough.amount(5, 50)):
+        for seed in range(1, thorough.amount(3, 50)):
             folder = tmp_path / str(seed)
             write_volume(folder, noise(), info_of(spec), shuffled=seed, memory=(seed - 1) * 100)
             assert shard_files(folder) == expected
@@ -72,7 +72,7 @@ class TestEverySharding:
         write_volume(tmp_path / "serial", noise(), info_of(spec))
         info = info_of(spec)
         grid = info.scales[0].grid
-        for seed in range(thorough.amount(3, 30)):
+        for seed in range(thorough.amount(2, 30)):
             store = LocalStore(tmp_path / f"threads {seed}")
             writer = create_chunks(store, info, 0, memory=500)
             cells = list(grid.cells())
@@ -133,7 +133,7 @@ class TestEverySharding:
         write_volume(tmp_path, noise(), info_of(spec))
         for path in sorted((tmp_path / "1_1_1").iterdir())[:2]:
             data = path.read_bytes()
-            for mutant in mutants(data, thorough.amount(40, 1000)):
+            for mutant in mutants(data, thorough.amount(20, 1000)):
                 path.write_bytes(mutant)
                 with contextlib.suppress(FormatError):
                     ngcore.open(tmp_path).scales[0][...]

@@ -22,7 +22,7 @@ from volume_files import voxels
 @pytest.mark.parametrize("offset", [(0, 0, 0), (-7, 5, 1)])
 @pytest.mark.parametrize("method", ["average", "majority", "min"])
 def test_scales_follow_each_other_at_any_whole_ratio(tmp_path, method, offset):
-    levels = [((70, 41, 30), (4, 4, 4), offset)]
+    levels = [((50, 31, 25), (4, 4, 4), offset)]
     for factors in ((3, 1, 2), (1, 5, 1), (4, 2, 3)):
         size, resolution, start = levels[-1]
         stop = [-(-(o + n) // f) for o, n, f in zip(start, size, factors, strict=True)]
@@ -35,7 +35,7 @@ def test_scales_follow_each_other_at_any_whole_ratio(tmp_path, method, offset):
             )
         )
     dest = make_info(tmp_path / "out", scales=levels)
-    source = voxels((70, 41, 30), "uint8") % 5
+    source = voxels((50, 31, 25), "uint8") % 5
     np.save(tmp_path / "v.npy", source)
     volume_to_raw_chunks(tmp_path / "v.npy", dest)
     compute_scales(dest, downsampling=method)
@@ -106,8 +106,8 @@ def test_labels_are_downsampled_by_majority_and_images_padded_as_asked(tmp_path)
 
 
 def test_memory_bounds_what_compute_scales_holds_and_changes_no_byte(tmp_path):
-    shape = (900, 800, 70)
-    levels = [(shape, (1, 1, 1), (0, 0, 0)), ((450, 400, 35), (2, 2, 2), (0, 0, 0))]
+    shape = (500, 400, 70)  # a row of chunks is 51 MB
+    levels = [(shape, (1, 1, 1), (0, 0, 0)), ((250, 200, 35), (2, 2, 2), (0, 0, 0))]
     source = np.arange(np.prod(shape), dtype=np.uint32).reshape(shape)
     np.save(tmp_path / "v.npy", source)
     for name, memory in (("wide", "1G"), ("narrow", "136M")):

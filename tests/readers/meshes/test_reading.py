@@ -489,7 +489,7 @@ def test_any_bytes_are_a_mesh_or_an_error_that_names_the_file(tmp_path, kind):
     path = tmp_path / f"fuzz.{kind.removesuffix('.txt')}"
     rng = random.Random(kind)
     complaints = []
-    for _ in range(thorough.amount(400, 20_000)):
+    for _ in range(thorough.amount(150, 20_000)):
         path.write_bytes(mutated(rng.choice(seeds), rng))
         try:
             mesh = read_mesh(path)
