@@ -100,7 +100,42 @@ def test_stats_as_json_hold_the_sums(tmp_path, source, ngcore_runs, capsys):
     }
 
 
-@pytest.mark.parametrize("option", ["--mmap", "--load-full-volume", "--compresslevel=3"])
+def test_steps_write_jpeg_of_the_quality_asked_for(tmp_path, ngcore_runs):
+    source = tmp_path / "a.npy"
+    np.save(source, voxels((90, 60, 50), "uint8"))
+    sizes = []
+    for quality in (30, 90):
+        out = tmp_path / str(quality)
+        ngcore_runs("volume-to-raw-chunks", source, out, "--generate-info", "--resolution=8,8,8")
+        ngcore_runs("generate-scales-info", out / "info_fullres.json", out, "--encoding=jpeg")
+        ngcore_runs("volume-to-raw-chunks", source, out, "--jpeg-quality", quality)
+        ngcore_runs("compute-scales", out, "--jpeg-quality", quality)
+        for step in json.loads((out / "provenance").read_text())["processing"]:
+            assert step["method"]["jpeg_quality"] == quality
+        folders = [out / scale.key for scale in ngcore.open(out).scales]
+        sizes.append(
+            [sum(path.stat().st_size for path in folder.rglob("*.gz")) for folder in folders]
+        )
+    assert len(sizes[0]) == 2
+    assert all(2 * small < large for small, large in zip(*sizes, strict=True))
+
+
+@pytest.mark.parametrize("option", ["--flat", "--no-compression", "--compresslevel=3"])
+@pytest.mark.parametrize("command", ["generate-scales-info", "scale-stats", "link-mesh-fragments"])
+def test_commands_without_chunks_take_the_options_about_them(tmp_path, capsys, command, option):
+    missing = str(tmp_path / "nope")
+    dest = [] if command == "scale-stats" else [str(tmp_path)]
+    assert run([command, missing, *dest, option]) == 2
+    *warnings, error = capsys.readouterr().err.splitlines()
+    is_quiet = (command, option) == ("link-mesh-fragments", "--no-compression")
+    assert [("changes nothing" in line) for line in warnings] == ([] if is_quiet else [True])
+    assert error.startswith("ngcore: error: ")
+    assert "option" not in error
+
+
+@pytest.mark.parametrize(
+    "option", ["--mmap", "--load-full-volume", "--compresslevel=3", "--jpeg-plane=xz"]
+)
 @pytest.mark.parametrize("command", ["volume-to-precomputed", "volume-to-precomputed-pyramid"])
 def test_options_that_change_nothing_say_so(
     tmp_path, source, ngcore_runs, capsys, command, option

@@ -459,7 +459,8 @@ def test_coordinate_transform_of_other_length_is_a_usage_error(volume, surface, 
 
 
 def test_old_options_are_taken(volume, surface, caplog):
-    old = ["--no-compression", "--compresslevel", "9"]
+    old = ["--no-compression", "--compresslevel", "9", "--flat"]
     assert run("mesh-to-precomputed", surface, volume, *old).exit_code == 0
     assert "--compresslevel changes nothing" in caplog.text
+    assert "--flat changes nothing" in caplog.text
     assert (volume / "mesh/ball.surf").is_file()

@@ -27,6 +27,20 @@ def chunk_file_options(command: Command) -> Command:
     return command
 
 
+def jpeg_options(command: Command) -> Command:
+    """Add the options of what writes JPEG where DEST/info says so, and other encodings too."""
+    for option in reversed(_JPEG_OPTIONS):
+        command = option(command)
+    return command
+
+
+def options_about_chunk_files(command: Command) -> Command:
+    """Add, to what writes no chunk, options of neuroglancer-scripts that tell of chunk files."""
+    for option in reversed(_IDLE_CHUNK_FILE_OPTIONS):
+        command = option(command)
+    return command
+
+
 def alias(command: click.Command, name: str) -> click.Command:
     """Return a command under a name of neuroglancer-scripts', which help does not list."""
     twin = copy.copy(command)
@@ -44,6 +58,49 @@ def _warn_of(message: str) -> Callable[[click.Context, click.Parameter, Any], No
     return callback
 
 
+compresslevel_option = click.option(
+    "--compresslevel",
+    type=click.IntRange(0, 9),
+    hidden=True,
+    expose_value=False,
+    callback=_warn_of("--compresslevel changes nothing: ngcore has one level"),
+)
+idle_flat_option = click.option(
+    "--flat",
+    is_flag=True,
+    hidden=True,
+    expose_value=False,
+    callback=_warn_of("--flat changes nothing: it is for chunks, of which this command has none"),
+)
+_IDLE_CHUNK_FILE_OPTIONS = [
+    idle_flat_option,
+    click.option(
+        "--no-gzip",
+        "--no-compression",
+        is_flag=True,
+        hidden=True,
+        expose_value=False,
+        callback=_warn_of("--no-gzip changes nothing: this command compresses no file"),
+    ),
+    compresslevel_option,
+]
+_JPEG_OPTIONS = [
+    click.option(
+        "--jpeg-quality",
+        type=click.IntRange(1, 100),
+        default=95,
+        show_default=True,
+        metavar="N",
+        help="Where the encoding is jpeg.",
+    ),
+    click.option(
+        "--jpeg-plane",
+        type=click.Choice(["xy", "xz"]),
+        hidden=True,
+        expose_value=False,
+        callback=_warn_of("--jpeg-plane changes nothing: planes are xy but in convert-chunks"),
+    ),
+]
 _CHUNK_FILE_OPTIONS = [
     click.option("--flat", is_flag=True, help="Write KEY/X_Y_Z.  [default: nested, KEY/X/Y/Z]"),
     click.option(
@@ -52,13 +109,7 @@ _CHUNK_FILE_OPTIONS = [
         is_flag=True,
         help="Write NAME, not NAME.gz.  [default: gzip]",
     ),
-    click.option(
-        "--compresslevel",
-        type=click.IntRange(0, 9),
-        hidden=True,
-        expose_value=False,
-        callback=_warn_of("--compresslevel changes nothing: ngcore has one level"),
-    ),
+    compresslevel_option,
     click.option(
         "--memory",
         default="1G",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import click
+
+from ngcore.cli._steps import compresslevel_option, idle_flat_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from ngcore.pipelines.meshes import Space
 
     Command = Callable[..., None]
-
-logger = logging.getLogger(__name__)
 
 
 def _numbers(
@@ -68,25 +67,12 @@ def _fragment_options(command: Command) -> Command:
             is_flag=True,
             help="Write NAME, not NAME.gz.  [default: gzip]",
         ),
-        _compresslevel,
+        idle_flat_option,
+        compresslevel_option,
     ]
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def _warn_compresslevel(_ctx: click.Context, _param: click.Parameter, value: int | None) -> None:
-    if value is not None:
-        logger.warning("--compresslevel changes nothing: ngcore has one level")
-
-
-_compresslevel = click.option(
-    "--compresslevel",
-    type=click.IntRange(0, 9),
-    hidden=True,
-    expose_value=False,
-    callback=_warn_compresslevel,
-)
 
 
 @click.command("mesh-to-precomputed")
@@ -196,7 +182,8 @@ def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) 
     help="Name manifests LABEL, not LABEL:0, for file systems without colons.  [default: LABEL:0]",
 )
 @click.option("--no-gzip", "--no-compression", is_flag=True, hidden=True, expose_value=False)
-@_compresslevel
+@idle_flat_option
+@compresslevel_option
 def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool) -> None:
     """Link labels to mesh fragments of the volume DEST.
 

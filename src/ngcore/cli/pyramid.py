@@ -8,7 +8,13 @@ import click
 
 from ngcore.cli._options import ENCODING, downsampling_option, outside_value_option
 from ngcore.cli._progress import progress_bar
-from ngcore.cli._steps import chunk_file_options, input_options, sharding_option, sharding_spec
+from ngcore.cli._steps import (
+    chunk_file_options,
+    input_options,
+    jpeg_options,
+    sharding_option,
+    sharding_spec,
+)
 
 
 @click.command("volume-to-precomputed-pyramid", hidden=True)
@@ -30,6 +36,7 @@ from ngcore.cli._steps import chunk_file_options, input_options, sharding_option
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
 @input_options
 @sharding_option
+@jpeg_options
 @chunk_file_options
 def volume_to_precomputed_pyramid(
     volume: str,

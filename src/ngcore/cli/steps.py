@@ -19,8 +19,10 @@ from ngcore.cli._steps import (
     alias,
     chunk_file_options,
     input_options,
+    jpeg_options,
     load_full_volume_option,
     mmap_option,
+    options_about_chunk_files,
     sharding_option,
     sharding_spec,
 )
@@ -52,6 +54,7 @@ from ngcore.cli._tables import byte_size, print_table
     help="With --generate-info: voxel size in nanometres.  [default: from the source]",
 )
 @sharding_option
+@jpeg_options
 @chunk_file_options
 def volume_to_raw_chunks(
     volume: str,
@@ -123,6 +126,7 @@ def volume_to_raw_chunks(
     metavar="CODE",
     help="Direction of increasing column, row and slice, such as RIA.",
 )
+@jpeg_options
 @chunk_file_options
 @mmap_option
 @load_full_volume_option
@@ -168,6 +172,7 @@ def slices_to_raw_chunks(
     help="Chunk encoding. compressed_segmentation makes narrower integers uint32.  "
     "[default: what FULLRES says, else raw]",
 )
+@options_about_chunk_files
 def generate_scales_info(fullres: str, dest: str, **options: Any) -> None:
     """Write DEST/info, with every scale, from FULLRES; DEST is the current folder.
 
@@ -185,6 +190,7 @@ def generate_scales_info(fullres: str, dest: str, **options: Any) -> None:
 @click.command("scale-stats")
 @click.argument("dest", default=".")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options_about_chunk_files
 def scale_stats(dest: str, *, as_json: bool) -> None:
     """Print how many chunks, folders, files and bytes DEST/info comes to.
 
@@ -213,6 +219,7 @@ def scale_stats(dest: str, *, as_json: bool) -> None:
 @click.argument("dest", default=".")
 @downsampling_option
 @outside_value_option
+@jpeg_options
 @chunk_file_options
 def compute_scales(dest: str, *, flat: bool, no_gzip: bool, **options: Any) -> None:
     """Write every coarser scale of DEST from the one before; DEST is the current folder.

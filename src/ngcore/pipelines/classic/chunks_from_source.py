@@ -53,7 +53,8 @@ def volume_to_raw_chunks(
     progress : callable, optional
         Called now and then with (voxels done, voxels in all).
     **options
-        `ignore_scaling`, `input_min`, `input_max`, `memory` and `workers` of `ConvertOptions`.
+        `ignore_scaling`, `input_min`, `input_max`, `memory`, `workers` and `jpeg_quality` of
+        `ConvertOptions`.
 
     Raises
     ------
@@ -147,6 +148,8 @@ def _write(
 ) -> None:
     conversion = _finest_scale(source, info, options)
     digests = write_chunks(conversion, source, options, dest, progress)
+    if conversion.info.scales[0].encoding == "jpeg":
+        parameters = {**parameters, "jpeg_quality": options.jpeg_quality}
     record_step(LocalStore(dest), task, parameters, digests, sources=names)
 
 

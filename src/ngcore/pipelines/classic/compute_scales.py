@@ -52,7 +52,7 @@ def compute_scales(
     progress : callable, optional
         Called now and then with (voxels done, voxels in all).
     **options
-        `memory` and `workers` of `ConvertOptions`.
+        `memory`, `workers` and `jpeg_quality` of `ConvertOptions`.
 
     Raises
     ------
@@ -105,7 +105,9 @@ def compute_scales(
     )
     with source:
         digests = write_chunks(conversion, source, asked, dest, progress, first_is_written=True)
-    parameters = {"downsampling": method, "outside_value": outside_value}
+    parameters: dict[str, Any] = {"downsampling": method, "outside_value": outside_value}
+    if any(scale.encoding == "jpeg" for scale in info.scales[1:]):
+        parameters["jpeg_quality"] = asked.jpeg_quality
     record_step(LocalStore(dest), "compute-scales", parameters, digests)
 
 
