@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from ngcore.execution.threads import LATER, URGENT, TaskGroup, ThreadPool
+from ngcore.execution.threads import LATER, URGENT, TaskGroup, ThreadPool, for_each
 
 
 def test_wait_returns_when_every_task_of_the_group_has_run():
@@ -72,3 +72,19 @@ def test_error_of_the_caller_drops_the_queue():
     with pytest.raises(KeyboardInterrupt):
         run()
     assert len(ran) < 1000
+
+
+def test_for_each_takes_items_one_by_one_and_does_all():
+    taken, done = [], []
+
+    def items():
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    def work(number):
+        assert len(taken) <= len(done) + 4
+        done.append(number)
+
+    for_each(items(), work, workers=3)
+    assert sorted(done) == list(range(50))

@@ -8,10 +8,13 @@ adds.
 
 import heapq
 import itertools
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+T = TypeVar("T")
 
 URGENT = 0
 LATER = 1
@@ -112,3 +115,46 @@ class ThreadPool:
                     self._has_work.notify_all()
                 if error is not None or not group.unfinished:
                     self._has_finished.notify_all()
+
+
+def for_each(
+    items: Iterable[T],
+    work: Callable[[T], None],
+    *,
+    workers: int | None = None,
+    stop: Callable[[], None] | None = None,
+) -> None:
+    """Call `work` with every item, on several threads; raise the first error of any.
+
+    Parameters
+    ----------
+    items : iterable
+        Taken one by one, when a thread is free.
+    work : callable
+        Called from several threads at once, in no order.
+    workers : int, optional
+        Threads; default all cores.
+    stop : callable, optional
+        Called after an error, Ctrl-C among them, to end the work that still goes on.
+    """
+    iterator, lock, end = iter(items), threading.Lock(), object()
+
+    def run() -> None:
+        while True:
+            with lock:
+                item = next(iterator, end)
+            if item is end:
+                return
+            work(item)  # type: ignore[arg-type]
+
+    count = workers or os.cpu_count() or 1
+    with ThreadPool(count) as pool:
+        group = TaskGroup()
+        for _ in range(count):
+            pool.submit(run, group)
+        try:
+            pool.wait(group)
+        except BaseException:
+            if stop is not None:
+                stop()
+            raise

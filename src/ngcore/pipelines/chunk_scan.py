@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ngcore.execution.threads import TaskGroup, ThreadPool
+from ngcore.execution.threads import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from ngcore.formats.chunks import Vec3
     from ngcore.volume import ScaleArray
 
     Progress = Callable[[int, int], None]
@@ -43,28 +43,17 @@ def scan_chunks(
     FormatError, StorageError
         A chunk is damaged or can't be read.
     """
-    cells = scale.info.grid.cells()
     total = math.prod(scale.info.size)
     lock = threading.Lock()
     done = 0
 
-    def work() -> None:
+    def work(cell: Vec3) -> None:
         nonlocal done
-        while True:
-            with lock:
-                cell = next(cells, None)
-            if cell is None:
-                return
-            chunk = scale.read_chunk(cell)
-            visit(chunk)
-            with lock:
-                done += math.prod(chunk.shape[:3])
-                if progress is not None:
-                    progress(done, total)
+        chunk = scale.read_chunk(cell)
+        visit(chunk)
+        with lock:
+            done += math.prod(chunk.shape[:3])
+            if progress is not None:
+                progress(done, total)
 
-    count = workers or os.cpu_count() or 1
-    with ThreadPool(count) as pool:
-        group = TaskGroup()
-        for _ in range(count):
-            pool.submit(work, group)
-        pool.wait(group)
+    for_each(scale.info.grid.cells(), work, workers=workers)
