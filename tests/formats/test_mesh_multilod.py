@@ -1,5 +1,7 @@
 """Rules of multi-resolution meshes: of their `info`, and of the manifest of a segment."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,11 @@ def test_manifest_has_positions_axis_by_axis_and_one_size_per_fragment():
 def test_broken_rule_of_a_manifest_is_named(data, message):
     with pytest.raises(FormatError, match=message):
         MultilodManifest.from_bytes(data)
+
+
+def test_info_and_manifest_are_written_as_they_are_read():
+    for members in (INFO, {**INFO, "sharding": SHARDING}):
+        info = MultilodInfo.from_json(members)
+        assert MultilodInfo.from_json(json.loads(info.to_json())) == info
+    data = manifest([FINE, [((0, 0, 0), 9)]], chunk_shape=(1.5, 64, 3))
+    assert MultilodManifest.from_bytes(data).to_bytes() == data

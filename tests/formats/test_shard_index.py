@@ -1,5 +1,6 @@
 """The indexes of shards: built, parsed, read by tensorstore, and broken in every way."""
 
+import dataclasses
 import gzip
 
 import numpy as np
@@ -294,3 +295,14 @@ def test_minishard_index_round_trips(ids, data):
     assert again.ids.tolist() == index.ids.tolist()
     assert again.starts.tolist() == index.starts.tolist()
     assert again.stops.tolist() == index.stops.tolist()
+
+
+@given(spec=specs, chunks=chunks_of_a_shard)
+def test_what_leads_a_chunk_lies_right_before_it(spec, chunks):
+    leads = {chunk_id: bytes([chunk_id % 251]) * (chunk_id % 7) for chunk_id in chunks}
+    sizes = {chunk_id: len(data) for chunk_id, data in chunks.items()}
+    layout = layout_shard(spec, sizes, {chunk_id: len(lead) for chunk_id, lead in leads.items()})
+    file = b"".join([layout.header, *(leads[i] + chunks[i] for i in layout.ids), layout.trailer])
+    raw = dataclasses.replace(spec, data_encoding="raw")
+    assert taken_apart(raw, file) == chunks
+    assert all(leads[i] + chunks[i] in file for i in chunks)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.formats.json_members import check_integer, check_object, fail, inside, take
+from ngcore.formats.json_members import check_integer, check_object, dump, fail, inside, take
 from ngcore.formats.sharding import ShardingSpec
 
 if TYPE_CHECKING:
@@ -76,6 +76,18 @@ class MultilodInfo:
             sharding,
         )
 
+    def to_json(self) -> str:
+        """Return the text of the file."""
+        members: dict[str, Any] = {
+            "@type": MULTILOD_MESH_TYPE,
+            "vertex_quantization_bits": self.vertex_quantization_bits,
+            "transform": list(self.transform),
+            "lod_scale_multiplier": self.lod_scale_multiplier,
+        }
+        if self.sharding is not None:
+            members["sharding"] = self.sharding.to_json()
+        return dump(members)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultilodManifest:
@@ -104,6 +116,20 @@ class MultilodManifest:
     def data_size(self) -> int:
         """Bytes of all fragments together."""
         return sum(int(sizes.sum(dtype=np.uint64)) for sizes in self.sizes)
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the manifest; `from_bytes` takes them back."""
+        parts: list[NDArray[Any]] = [
+            np.asarray(self.chunk_shape, "<f4"),
+            np.asarray(self.grid_origin, "<f4"),
+            np.asarray([len(self.lod_scales)], "<u4"),
+            np.asarray(self.lod_scales, "<f4"),
+            np.asarray(self.vertex_offsets, "<f4"),
+            np.asarray([len(sizes) for sizes in self.sizes], "<u4"),
+        ]
+        for positions, sizes in zip(self.positions, self.sizes, strict=True):
+            parts += [np.asarray(positions.T, "<u4"), np.asarray(sizes, "<u4")]
+        return b"".join(part.tobytes() for part in parts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> MultilodManifest:

@@ -185,6 +185,8 @@ def build_minishard_index(index: MinishardIndex, spec: ShardingSpec) -> bytes:
 class ShardLayout:
     """A shard file before its chunks are put in: `header`, the data of `ids` in turn, `trailer`.
 
+    What leads an id goes right before its data.
+
     Attributes
     ----------
     header : bytes
@@ -200,7 +202,9 @@ class ShardLayout:
     trailer: bytes
 
 
-def layout_shard(spec: ShardingSpec, sizes: Mapping[int, int]) -> ShardLayout:
+def layout_shard(
+    spec: ShardingSpec, sizes: Mapping[int, int], leads: Mapping[int, int] | None = None
+) -> ShardLayout:
     """Lay out a shard, so that a writer can stream it without holding it.
 
     The result depends on ids and sizes alone, not on their order.
@@ -211,6 +215,9 @@ def layout_shard(spec: ShardingSpec, sizes: Mapping[int, int]) -> ShardLayout:
     sizes : mapping of int to int
         Bytes of each chunk as it is stored (compressed, where `data_encoding` is gzip), by id.
         None at all make the shard of an empty grid: a zeroed index.
+    leads : mapping of int to int, optional
+        Bytes of what lies right before the data of each id and is in no index, such as the
+        fragments of a mesh before their manifest.
 
     Raises
     ------
@@ -233,7 +240,10 @@ def layout_shard(spec: ShardingSpec, sizes: Mapping[int, int]) -> ShardLayout:
         )
     order = np.lexsort((ids, minishards))
     ids, lengths, minishards = ids[order], lengths[order], minishards[order]
-    stops = np.cumsum(lengths, dtype=np.uint64) + np.uint64(spec.shard_index_size)
+    taken = lengths
+    if leads is not None:
+        taken = lengths + np.array([leads[number] for number in ids.tolist()], np.uint64)
+    stops = np.cumsum(taken, dtype=np.uint64) + np.uint64(spec.shard_index_size)
     starts = stops - lengths
 
     ranges = np.zeros((1 << spec.minishard_bits, 2), np.uint64)
