@@ -11,7 +11,7 @@ from ngcore.cli._steps import compresslevel_option, idle_flat_option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ngcore.pipelines.meshes import Space
+    from ngcore.pipelines.world import Space
 
     Command = Callable[..., None]
 

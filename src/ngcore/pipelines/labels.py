@@ -18,7 +18,6 @@ import numpy as np
 from ngcore import volume
 from ngcore.affines import NM_PER_MM
 from ngcore.errors import FormatError, InputError
-from ngcore.formats.json_members import dump, parse_object
 from ngcore.formats.segment_colours import (
     COLOURS_NAME,
     Colour,
@@ -34,6 +33,7 @@ from ngcore.formats.segment_properties import (
     TextProperty,
 )
 from ngcore.pipelines.chunk_scan import scan_chunks
+from ngcore.pipelines.label_names import announce_properties, properties_folder
 from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.world import world_transform
 from ngcore.readers.labels.tables import read_label_table
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FOLDER = "segment_properties"
 _SHOWN_IDS = 5
 
 
@@ -104,7 +103,7 @@ def write_labels(
             f"{where} is an image, and only labels have names; "
             "convert it with --type segmentation if it holds labels"
         )
-    folder = _properties_folder(opened)
+    folder = properties_folder(opened.info.segment_properties, where)
     check_output_folder(Path(dest))
     found = read_label_table(table)
     logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
@@ -168,17 +167,6 @@ def segment_colours(store: ReadableStore, info: VolumeInfo) -> dict[int, Colour]
         raise FormatError(
             f"{store.location}/{name}: {error}; run `ngcore labels` again, or remove the file"
         ) from error
-
-
-def _properties_folder(opened: volume.Volume) -> str:
-    """Return the folder of segment properties, which lies in the volume's own folder."""
-    folder = opened.info.segment_properties or DEFAULT_FOLDER
-    if "\\" in folder or any(part in ("", ".", "..") for part in folder.split("/")):
-        raise InputError(
-            f"{opened.store.location}/info keeps its segment properties in {folder!r}, outside of "
-            "the volume; take the member segment_properties out of it first"
-        )
-    return folder
 
 
 def _count(chunk: NDArray[Any]) -> dict[int, int]:
@@ -256,9 +244,4 @@ def _write(
         store.put(f"{folder}/{COLOURS_NAME}", encode_colours(colours))
     else:
         store.delete(f"{folder}/{COLOURS_NAME}")  # those of an older table
-    document = store.get("info")
-    assert document is not None
-    # Member by member, so that all that others wrote stays as it is.
-    members = parse_object(document)
-    if members.get("segment_properties") != folder:
-        store.put("info", dump({**members, "segment_properties": folder}).encode())
+    announce_properties(store, folder)

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,22 +29,21 @@ from ngcore.formats.mesh_legacy import (
     manifest_name,
     mesh_info_type,
 )
-from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.formats.vtk import encode_vtk
 from ngcore.pipelines.output_file import check_output_folder
+from ngcore.pipelines.world import world_to_native
 from ngcore.readers.meshes.reading import mesh_stem, read_mesh
 from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from ngcore.pipelines.world import Space
     from ngcore.storage.base import Store
 
 logger = logging.getLogger(__name__)
-
-Space = Literal["native", "world"]
 
 _DEFAULT_FOLDER = "mesh"
 _LABEL = re.compile(r"[0-9]{1,20}")
@@ -252,7 +251,7 @@ def _add_fragment(
     folder = _mesh_folder(info, mesh_dir, store)
     name = mesh_stem(path) if mesh_name is None else mesh_name
     check_fragment_name(name)
-    to_native = _world_to_native(store, space)
+    to_native = world_to_native(store, space)
     mesh = read_mesh(path, kind=kind)
     if unit_mm != 1:
         mesh = mesh.transformed(np.diag([unit_mm, unit_mm, unit_mm, 1.0]))
@@ -278,21 +277,6 @@ def _add_fragment(
 
 def _moved(mesh: Mesh, coord_transform: ArrayLike | None) -> Mesh:
     return mesh if coord_transform is None else mesh.transformed(affine_mm_to_nm(coord_transform))
-
-
-def _world_to_native(store: Store, space: str) -> NDArray[np.float64] | None:
-    if space == "native":
-        return None
-    if space != "world":
-        raise InputError(f"space must be native or world, got {space!r}")
-    data = store.get(TRANSFORM_NAME)
-    if data is None:
-        raise InputNotFoundError(
-            f"{store.location} holds no {TRANSFORM_NAME}, which --space world needs; "
-            "pass --space native or --coord-transform"
-        )
-    world_nm = parse_transform(data, f"{store.location}/{TRANSFORM_NAME}")
-    return np.asarray(np.linalg.inv(world_nm))
 
 
 def _read_info(store: Store) -> dict[str, Any]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ngcore.affines import Affine, world_nm_to_affine
+from ngcore.errors import InputError, InputNotFoundError
 from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ngcore.storage import ReadableStore
     from ngcore.volume import ScaleArray, Volume
+
+Space = Literal["native", "world"]
 
 
 def world_transform(volume: Volume) -> Affine | None:
@@ -40,3 +46,34 @@ def scale_affine(scale: ScaleArray, transform: Affine | None) -> Affine:
     """
     matrix = np.eye(4) if transform is None else transform
     return world_nm_to_affine(matrix, scale.resolution, scale.voxel_offset)
+
+
+def world_to_native(store: ReadableStore, space: str) -> NDArray[np.float64] | None:
+    """Return what moves a surface to a volume's own nanometres; None for those that are there.
+
+    Parameters
+    ----------
+    store : ReadableStore
+        Of the volume.
+    space : {"native", "world"}
+        Where the coordinates of the surface are.
+
+    Raises
+    ------
+    InputError
+        The volume has no `transform.json`, so no world.
+    FormatError
+        It holds no 4x4 affine matrix that can be inverted.
+    """
+    if space == "native":
+        return None
+    if space != "world":
+        raise InputError(f"space must be native or world, got {space!r}")
+    data = store.get(TRANSFORM_NAME)
+    if data is None:
+        raise InputNotFoundError(
+            f"{store.location} holds no {TRANSFORM_NAME}, which --space world needs; "
+            "pass --space native or --coord-transform"
+        )
+    world_nm = parse_transform(data, f"{store.location}/{TRANSFORM_NAME}")
+    return np.asarray(np.linalg.inv(world_nm))
