@@ -67,7 +67,9 @@ def is_command(line: str) -> bool:
 
 
 def values() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8) * 17
+    """Return boxes of three labels; single voxels would be mostly surface."""
+    boxes = np.random.default_rng(0).integers(0, 3, [side // 4 for side in SHAPE])
+    return np.kron(boxes, np.ones((4, 4, 4))).astype(np.uint8) * 17
 
 
 def affine() -> np.ndarray:
@@ -116,6 +118,10 @@ def arguments_of(words: list[str]) -> Iterator[str]:
     """Yield what may be a file among the words after a command's name."""
     for before, word in zip(["", *words], words, strict=False):
         is_value = before.startswith("--") and re.fullmatch(r"[\d.,-]+|[A-Z]{3}|\w+", word)
+        if before == "--surface":
+            word = word.partition("=")[2]
+        elif before == "--label":
+            continue
         if not word.startswith("-") and "://" not in word and not is_value:
             yield word
 

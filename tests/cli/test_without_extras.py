@@ -14,7 +14,7 @@ EXTRAS = (
     *("dask", "distributed"),
     *("fsspec", "s3fs", "gcsfs", "aiohttp", "requests"),
     *("imagecodecs", "h5py", "zarr"),
-    *("DracoPy", "zmesh", "fast_simplification", "pyfqmr"),
+    *("DracoPy", "zmesh", "pyfqmr"),
     *("scipy", "pandas", "tensorstore", "cloudvolume"),
 )
 
@@ -39,9 +39,10 @@ convert t1.nii.gz t1-png --encoding png --no-sharding --layout nested --gzip
 convert t1.nii.gz t1-jpeg --encoding jpeg
 convert t1 again --downsampling max --resume
 convert aseg.nii aseg
-convert aseg.nii aseg2 --dry-run --json
+convert aseg.nii aseg3 --dry-run --json
 info aseg --json
 validate aseg
+convert aseg.nii aseg2
 labels aseg lut.txt
 preview aseg aseg.png
 export aseg back.nii.gz
@@ -63,6 +64,7 @@ LACKING = {
     "view t1 --no-browser": "view",
     "info https://example.org/volume": "cloud",
     "convert minc2.mnc out": "formats",
+    "mesh aseg2 --labels 1": "mesh",
 }
 
 

@@ -57,6 +57,12 @@ window.ngcoreMeshes = {
     }
     return meshes;
   },
+  // The fragments of multi-resolution meshes that were loaded.
+  fragments(name) {
+    const {renderLayers} = viewer.layerManager.getLayerByName(name).layer;
+    const sources = renderLayers.map(drawn => drawn.source?.fragmentSource?.chunks);
+    return sources.flatMap(chunks => [...(chunks?.keys() ?? [])]).sort();
+  },
   // The point of the surface under a pixel of the canvas, from the depth that was drawn.
   async pointUnder(x, y) {
     viewer.display.draw();
@@ -176,12 +182,49 @@ def test_a_cube_of_labels_and_its_surfaces_coincide(
             assert outermost.max() == pytest.approx(1, abs=0.1 / edges.max())
 
 
-def points_under(neuroglancer: Neuroglancer) -> list[np.ndarray]:
+@pytest.mark.parametrize("sharding", [True, False][: thorough.amount(1, 2)])
+def test_levels_of_detail_lie_on_their_label(neuroglancer: Neuroglancer, sharding: bool) -> None:
+    """A ball of some thousand triangles, near by and from far away, where coarser levels do."""
+    radius, middle = 50, np.array([52.5, 54.5, 53.5])
+    away = np.add.outer(
+        np.add.outer((np.arange(105) + 0.5 - middle[0]) ** 2, (np.arange(109) + 0.5 - 54.5) ** 2),
+        (np.arange(107) + 0.5 - middle[2]) ** 2,
+    )
+    name = f"ball-{sharding}"
+    dest = neuroglancer.folder / name
+    ngcore.convert(
+        (away < radius**2).astype(np.uint32) * 7,
+        dest,
+        type="segmentation",
+        resolution=(8, 8, 8),
+        voxel_offset=tuple(OFFSET.tolist()),
+        fsync=False,
+    )
+    assert run(["mesh", str(dest), *([] if sharding else ["--no-sharding"])]) == 0
+    state = state_of(name_volumes([dest]), {name: neuroglancer.source(name)}, space="native")
+    units_nm = np.array([scale[0] * 1e9 for scale in state["dimensions"].values()])
+    place = (middle + OFFSET) * 8 / units_nm
+    state |= {"layout": "3d", "position": place.tolist(), "showSlices": False}
+    state |= {"showAxisLines": False}
+    fragments = []
+    for voxels_in_view in (4000, 150):
+        neuroglancer.load(state | {"projectionScale": voxels_in_view * 8 / units_nm[0]})
+        neuroglancer.page.evaluate(_SCRIPT)
+        for point in points_under(neuroglancer, reach=3):
+            distance = np.linalg.norm((point - place) * units_nm / 8)
+            assert distance == pytest.approx(radius, abs=1.5)
+        fragments.append(neuroglancer.page.evaluate("name => ngcoreMeshes.fragments(name)", name))
+    # A number of the level and one of the octree's node: from far away the coarsest will do.
+    assert fragments[0] == ["7/1:8"]
+    assert fragments[1] == [*(f"7/0:{node}" for node in range(8)), "7/1:8"]
+
+
+def points_under(neuroglancer: Neuroglancer, reach: int = 40) -> list[np.ndarray]:
     """Return points of surfaces under five pixels around the middle of the view."""
-    bounds = neuroglancer.page.locator("canvas").first.bounding_box()
+    bounds = neuroglancer.page.locator(".neuroglancer-rendered-data-panel").bounding_box()
     assert bounds is not None
     found = []
-    for right, down in [(0, 0), (40, 0), (-40, 0), (0, 40), (0, -40)]:
+    for right, down in reach * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]):
         x = bounds["x"] + bounds["width"] / 2 + right
         y = bounds["y"] + bounds["height"] / 2 + down
         neuroglancer.page.mouse.move(x, y)

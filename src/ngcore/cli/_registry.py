@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Labels and meshes": {
         "labels": Entry("labels", "Names and colours for a segmentation's labels."),
+        "mesh": Entry("mesh", "Meshes of a segmentation's labels, in levels of detail."),
         "mesh-to-precomputed": Entry("meshes", "A surface, as a mesh of a volume."),
         "stl-to-precomputed": Entry("meshes", "An STL file, as a mesh of a volume."),
         "mesh-to-vtk": Entry("meshes", "A surface, as a VTK file for Neuroglancer."),

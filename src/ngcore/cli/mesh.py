@@ -1,0 +1,126 @@
+"""`ngcore mesh`: multi-resolution meshes of labels."""
+
+import click
+
+from ngcore.cli._progress import progress_bar
+
+
+def _labels(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(word) for word in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"expected numbers such as 1,2,17, got {value!r}") from None
+
+
+def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[int, str]:
+    pairs: dict[int, str] = {}
+    for value in values:
+        label, equals, text = value.partition("=")
+        try:
+            number = int(label)
+        except ValueError:
+            number = -1
+        if not equals or not text or number < 0:
+            raise click.BadParameter(f"expected {param.metavar}, got {value!r}")
+        if number in pairs:
+            raise click.BadParameter(f"label {number} is there twice")
+        pairs[number] = text
+    return pairs
+
+
+@click.command("mesh")
+@click.argument("dest")
+@click.option(
+    "--labels",
+    callback=_labels,
+    metavar="1,2,...",
+    help="Labels to mesh.  [default: all but 0; with --surface, none]",
+)
+@click.option(
+    "--surface",
+    "surfaces",
+    multiple=True,
+    callback=_pairs,
+    metavar="LABEL=FILE",
+    help="A surface (GIfTI, FreeSurfer, STL, PLY, OBJ or OFF, in mm) as the mesh of a label. "
+    "May be given several times.  [default: none]",
+)
+@click.option(
+    "--label",
+    "names",
+    multiple=True,
+    callback=_pairs,
+    metavar="LABEL=NAME",
+    help="The name of a label, for DEST's segment properties. May be given several times.  "
+    "[default: none]",
+)
+@click.option(
+    "--space",
+    type=click.Choice(["native", "world"]),
+    default="native",
+    show_default=True,
+    help="Where surfaces lie. native: in the volume's own coordinates. world: in those that "
+    "DEST/transform.json leads to.",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="The scale whose voxels are meshed; 0 is full resolution.",
+)
+@click.option(
+    "--sharding/--no-sharding",
+    default=True,
+    show_default=True,
+    help="Pack meshes into shard files, or write two files for each.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: all cores]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace the meshes of DEST.  [default: refuse]")
+def mesh(
+    dest: str,
+    *,
+    labels: tuple[int, ...] | None,
+    surfaces: dict[int, str],
+    names: dict[int, str],
+    space: str,
+    scale: int,
+    sharding: bool,
+    workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Give the labels of the segmentation DEST meshes, in levels of detail that stream.
+
+    Without --labels and --surface every label but 0 is meshed, in one reading of the voxels.
+    Writes Draco meshes and sets "mesh" in DEST/info when all of them are there. Needs the extra
+    mesh.
+
+    \b
+    Example:
+      ngcore mesh aseg --label 3=Left-Cerebral-Cortex
+    """
+    from ngcore.pipelines.meshing.mesh import write_meshes
+
+    with progress_bar("meshing") as progress:
+        write_meshes(
+            dest,
+            labels=labels,
+            surfaces=surfaces,
+            names=names,
+            space="world" if space == "world" else "native",
+            scale=scale,
+            sharding=sharding,
+            overwrite=overwrite,
+            workers=workers,
+            progress=progress,
+        )
+
+
+commands = [mesh]

@@ -1,0 +1,65 @@
+"""Surfaces with fewer triangles, close to what they were.
+
+Edges are collapsed by quadric error (Garland and Heckbert, 1997), the smallest error first. The
+error of a vertex is the sum of its squared distances from the planes of the triangles it stands
+for, so it bounds its distance from each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.pipelines.meshing.libraries import load_library
+from ngcore.surfaces import Surface
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+_ROUNDS = 16
+_GROWTH = 4
+"""The error that is allowed grows to its bound over so many rounds, as this power."""
+_SHARE = 1 / 40
+"""Of its own size, how far a surface may change."""
+_FEWEST = 4
+"""Triangles of a closed surface."""
+
+
+def simplified(
+    surface: Surface, max_error: float, *, units: ArrayLike = 1.0, fewest: int = _FEWEST
+) -> Surface:
+    """Return a surface with fewer triangles; vertices on open edges stay exactly where they are.
+
+    Parameters
+    ----------
+    surface : Surface
+    max_error : float, in units
+        How far vertices may move. It is less for a surface that is small itself.
+    units : float or array of 3 floats
+        What one unit of the vertices' coordinates is worth along x, y and z.
+    fewest : int
+        How many triangles to keep at the least.
+    """
+    if len(surface.triangles) <= max(fewest, _FEWEST):
+        return surface
+    units = np.broadcast_to(np.asarray(units, np.float64), 3)
+    vertices = surface.vertices * units
+    # Corners that are cut off take a quarter of something small away, and nothing of the large.
+    max_error = min(max_error, _SHARE * float(np.linalg.norm(np.ptp(vertices, axis=0))))
+    worker = load_library("pyfqmr").Simplify()
+    worker.setMesh(vertices, surface.triangles.astype(np.int32))
+    worker.simplify_mesh(
+        target_count=max(fewest, _FEWEST),
+        max_iterations=_ROUNDS,
+        # The threshold of round i is alpha * (i + K) ** aggressiveness.
+        alpha=max_error**2 / _ROUNDS**_GROWTH,
+        K=1,
+        aggressiveness=_GROWTH,
+        preserve_border=True,
+        verbose=False,
+    )
+    fewer, triangles, _ = worker.getMesh()
+    if len(triangles) < _FEWEST:
+        return surface
+    return Surface(fewer / units, triangles.astype(np.int64))
