@@ -140,7 +140,10 @@ def serve() -> None:
             answer = (True, function(*args))
         except Exception as error:  # whatever it is, it is raised where the call was made
             answer = (False, error)
-        _send(results, answer)
+        try:
+            _send(results, answer)
+        except BrokenPipeError:  # nobody waits for it any more
+            os._exit(1)
 
 
 def _send(pipe: IO[bytes], value: object) -> None:

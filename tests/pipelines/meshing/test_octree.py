@@ -6,6 +6,7 @@ import DracoPy
 import numpy as np
 import pytest
 
+from ngcore.errors import InputError
 from ngcore.formats.mesh_multilod import MultilodManifest
 from ngcore.pipelines.meshing.octree import encode_levels
 from ngcore.surfaces import Surface, joined
@@ -124,3 +125,16 @@ def test_open_surfaces_keep_their_edge():
         assert whole.vertices[:, 2].min() == pytest.approx(0, abs=0.05)
         rim = whole.vertices[np.abs(whole.vertices[:, 2]) < 0.05]
         assert np.linalg.norm(rim, axis=1).max() == pytest.approx(500, abs=0.1)
+
+
+def test_given_surfaces_can_keep_every_triangle():
+    surface = ball(100.0, rounds=5)
+    manifest, fragments = encode_levels(surface, 8.0, max_error=0)
+    parsed = MultilodManifest.from_bytes(manifest)
+    whole = placed(parsed, 0, levels_of(parsed, fragments)[0])
+    assert len(whole.triangles) == len(surface.triangles)
+
+
+def test_surface_that_is_too_far_away_is_refused():
+    with pytest.raises(InputError, match="too far for float32 nanometres"):
+        encode_levels(ball(1.0, (1e39, 0, 0)), 4.0)

@@ -142,7 +142,7 @@ def write_meshes(
         files = MeshFiles(LocalStore(folder), waiting if sharding else None)
 
         def add(label: int) -> None:
-            files.add(label, *processes.call(encode_levels, given[label], voxel_nm))
+            files.add(label, *processes.call(_encode_given, given[label], voxel_nm))
 
         for_each(given, add, workers=processes.workers, stop=processes.kill)
         if voxels is not None:
@@ -238,6 +238,11 @@ def _mesh_voxels(
         present = found.labels()
         _check_found(present, labels, str(voxels.path))
         for_each(present, add, workers=processes.workers, stop=processes.kill)
+
+
+def _encode_given(surface: Surface, voxel_nm: float) -> tuple[bytes, bytes]:
+    """Encode a surface as it was given, with coarser levels."""
+    return encode_levels(surface, voxel_nm, max_error=0)
 
 
 def _encode_pieces(

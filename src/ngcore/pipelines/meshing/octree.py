@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ngcore.errors import InputError
 from ngcore.formats.mesh_multilod import MultilodManifest
 from ngcore.pipelines.meshing.libraries import load_library
 from ngcore.pipelines.meshing.simplify import simplified
@@ -30,13 +31,15 @@ _MIDDLE = 2 ** (QUANTIZATION_BITS - 1)
 _COARSEST_TRIANGLES = 8192
 """A surface of so many needs no coarser level: they take some 30 KiB."""
 _MOST_LEVELS = 12
-_FINEST_ERROR = 1.0
-"""In voxels, of quadric error: see `simplify`. Few vertices move by half as much."""
 _ERROR_GROWTH = 4
+"""In voxels, what level 1 may lose; that to this power, what the levels above may."""
+_FURTHEST_NM = float(np.finfo(np.float32).max) / 4
 _COMPRESSION = 7
 
 
-def encode_levels(surface: Surface, voxel_nm: float) -> tuple[bytes, bytes]:
+def encode_levels(
+    surface: Surface, voxel_nm: float, *, max_error: float = 1.0
+) -> tuple[bytes, bytes]:
     """Return the manifest and the fragments of a segment.
 
     Parameters
@@ -44,14 +47,16 @@ def encode_levels(surface: Surface, voxel_nm: float) -> tuple[bytes, bytes]:
     surface : Surface
         In nanometres, with triangles.
     voxel_nm : float
-        The shortest side of a voxel: what a surface has of finer detail is not kept.
+        The shortest side of a voxel: how much detail level 0 stands for.
+    max_error : float, in voxels
+        How much detail level 0 may lose; see `simplify`. Few vertices move by half as much.
 
     Raises
     ------
     InputError
         It is too far away for float32 nanometres.
     """
-    levels = levels_of_detail(surface, voxel_nm)
+    levels = levels_of_detail(surface, voxel_nm, max_error)
     origin, side = _octree(levels)
     fragments = [
         _fragments(level, number, len(levels), origin, side) for number, level in enumerate(levels)
@@ -73,15 +78,18 @@ def encode_levels(surface: Surface, voxel_nm: float) -> tuple[bytes, bytes]:
     return manifest.to_bytes(), b"".join(data)
 
 
-def levels_of_detail(surface: Surface, voxel_nm: float) -> list[Surface]:
-    """Return a surface in more and more voxels' detail, the finest first."""
+def levels_of_detail(surface: Surface, voxel_nm: float, max_error: float) -> list[Surface]:
+    """Return a surface with less and less detail, each level of a quarter of the triangles.
+
+    Parameters are those of `encode_levels`.
+    """
     units = 1 / voxel_nm
-    levels = [simplified(surface, _FINEST_ERROR, units=units)]
+    levels = [simplified(surface, max_error, units=units) if max_error else surface]
     while len(levels) < _MOST_LEVELS and len(levels[-1].triangles) > _COARSEST_TRIANGLES:
         last = levels[-1]
         next_level = simplified(
             last,
-            _FINEST_ERROR * _ERROR_GROWTH ** len(levels),
+            _ERROR_GROWTH ** len(levels),
             units=units,
             fewest=len(last.triangles) // 4,
         )
@@ -93,6 +101,12 @@ def levels_of_detail(surface: Surface, voxel_nm: float) -> list[Surface]:
 
 def _octree(levels: list[Surface]) -> tuple[NDArray[np.float64], float]:
     """Return where the octree starts and the side of its finest nodes, both exact in float32."""
+    furthest = max(float(np.abs(level.vertices).max()) for level in levels)
+    if not furthest < _FURTHEST_NM:
+        raise InputError(
+            f"a surface reaches {furthest:g} nm away, too far for float32 nanometres; "
+            "check its units, or the volume's resolution"
+        )
     low = np.min([level.vertices.min(axis=0) for level in levels], axis=0)
     high = np.max([level.vertices.max(axis=0) for level in levels], axis=0)
     origin = _float32_below(low)
