@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -100,6 +101,11 @@ def cases(folder: Path) -> list[Case]:
         return [[sys.executable, script, source, "OUT", kind, layout, str(SCALES)]]
 
     as_labels = ["--type", "segmentation"]
+
+    def alone(suffix: str) -> list[str]:
+        (words,) = ours(labels, *as_labels, "--workers", "1")
+        return [word.replace("OUT", f"OUT{suffix}") for word in words]
+
     found = [
         Case(
             "uint8 .nii to raw, unsharded",
@@ -135,6 +141,14 @@ def cases(folder: Path) -> list[Case]:
             ours(labels, *as_labels, "--workers", "2"),
             ours(labels, *as_labels, "--workers", "1"),
             1.7,
+            is_conversion=False,
+        ),
+        Case(
+            "the same twice at once, --workers 1: what the machine gives",
+            "one after the other",
+            at_once(alone("-a"), alone("-b")),
+            [alone("-a"), alone("-b")],
+            1,
             is_conversion=False,
         ),
         Case(
@@ -194,6 +208,17 @@ def cases(folder: Path) -> list[Case]:
             )
         )
     return found
+
+
+def at_once(*commands: list[str]) -> list[list[str]]:
+    """Return one command that runs several at once, and fails if any does."""
+    script = "; ".join(
+        [
+            *(f"{shlex.join(words)} & p{number}=$!" for number, words in enumerate(commands)),
+            *(f"wait $p{number} || exit 1" for number in range(len(commands))),
+        ]
+    )
+    return [["sh", "-c", script]]
 
 
 def program(name: str) -> str | None:
