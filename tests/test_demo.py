@@ -15,7 +15,7 @@ import pytest
 import ngcore
 import thorough
 from ngcore.formats.mesh_legacy import decode_fragment
-from ngcore.pipelines.meshes import mesh_to_precomputed
+from ngcore.pipelines.meshing.fragments import mesh_to_precomputed
 from real_data import nilearn_data
 from serving import running
 

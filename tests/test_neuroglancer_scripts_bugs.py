@@ -18,7 +18,7 @@ from ngcore.pipelines.classic.chunks_from_source import slices_to_raw_chunks, vo
 from ngcore.pipelines.classic.compute_scales import compute_scales
 from ngcore.pipelines.classic.fullres_info import generate_fullres_info
 from ngcore.pipelines.classic.scales_info import generate_scales_info
-from ngcore.pipelines.meshes import mesh_to_precomputed
+from ngcore.pipelines.meshing.fragments import mesh_to_precomputed
 from ngcore.storage import LocalStore
 from peers import read_with_tensorstore
 from slice_stacks import slices_of, write_png_slices

@@ -98,9 +98,9 @@ def mesh_to_precomputed(
     Example:
       ngcore mesh-to-precomputed lh.pial.gii brain --mesh-name pial_left
     """
-    from ngcore.pipelines import meshes
+    from ngcore.pipelines.meshing import fragments
 
-    meshes.mesh_to_precomputed(
+    fragments.mesh_to_precomputed(
         mesh,
         dest,
         mesh_dir=mesh_dir,
@@ -141,9 +141,9 @@ def stl_to_precomputed(
     Example:
       ngcore stl-to-precomputed skull.stl brain --voxel-size 0.5
     """
-    from ngcore.pipelines import meshes
+    from ngcore.pipelines.meshing import fragments
 
-    meshes.stl_to_precomputed(
+    fragments.stl_to_precomputed(
         stl,
         dest,
         voxel_size=voxel_size,
@@ -168,9 +168,9 @@ def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) 
     Example:
       ngcore mesh-to-vtk lh.pial.gii lh.pial.vtk
     """
-    from ngcore.pipelines import meshes
+    from ngcore.pipelines.meshing import fragments
 
-    meshes.mesh_to_vtk(mesh, out, coord_transform=coord_transform)
+    fragments.mesh_to_vtk(mesh, out, coord_transform=coord_transform)
 
 
 @click.command("link-mesh-fragments")
@@ -194,9 +194,9 @@ def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool) -> None:
     Example:
       ngcore link-mesh-fragments fragments.csv brain
     """
-    from ngcore.pipelines import meshes
+    from ngcore.pipelines.meshing import fragments
 
-    meshes.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix)
+    fragments.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix)
 
 
 commands: list[click.Command] = [

@@ -1,1 +1,1 @@
-"""Multi-resolution meshes of labels: from voxels or surfaces to files that the client streams."""
+"""Meshes of a volume: `fragments` of surfaces, and `mesh`: labels in levels of detail."""

@@ -19,7 +19,7 @@ from ngcore.errors import (
     InputNotFoundError,
 )
 from ngcore.formats.mesh_legacy import decode_fragment
-from ngcore.pipelines.meshes import (
+from ngcore.pipelines.meshing.fragments import (
     link_mesh_fragments,
     mesh_to_precomputed,
     mesh_to_vtk,
