@@ -1,8 +1,12 @@
 """Arguments that every command takes alike."""
 
+import shutil
+
 import click
+import numpy as np
 import pytest
 
+import ngcore
 from ngcore.cli import cli, run
 from ngcore.cli._registry import COMMANDS
 
@@ -33,3 +37,26 @@ def test_empty_path_is_a_usage_error_and_not_this_folder(
     assert "the path is empty; pass one, such as `.` for the current folder" in err
     assert len(err.splitlines()) == 1
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["convert volume gs://b/x", "convert --dry-run volume gs://b/x", "repair volume gs://b/x",
+     "export volume gs://o.nii", "preview volume gs://b/o.png", "mesh-to-vtk box.stl gs://o.vtk",
+     "convert-chunks volume gs://b/x --copy-info", "stl-to-precomputed box.stl http://[::1]:9/x",
+     "link-mesh-fragments t.csv gs://b/x", "generate-scales-info info_fullres.json gs://b/x",
+     "volume-to-raw-chunks volume gs://b/x --generate-info", "view http://[::1]:9/x",
+     "link http://[::1]:9/x --url http://e.org"],
+)  # fmt: skip
+def test_url_where_a_folder_is_written_or_shown_is_refused_and_makes_no_folder(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    ngcore.convert(np.ones((4, 4, 4), np.uint8), "volume", resolution=(1, 1, 1), fsync=False)
+    shutil.copy("volume/info", "info_fullres.json")
+    before = sorted(tmp_path.iterdir())
+    assert run(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is a URL" in line
+    assert "://" in line
+    assert sorted(tmp_path.iterdir()) == before

@@ -22,6 +22,7 @@ from ngcore.errors import DestinationError, FormatError, InputError, StorageErro
 from ngcore.formats.info import VolumeInfo
 from ngcore.pipelines.complete import check_is_same
 from ngcore.pipelines.journal import JOURNAL, PLAN, WORK_FOLDER, Journal, read_plan
+from ngcore.pipelines.output_file import refuse_url
 from ngcore.pipelines.removal import (
     remove_named_folders,
     remove_temporary_files,
@@ -77,6 +78,7 @@ class Destination:
         self._with_folders = with_folders
         self._overwrite = overwrite
         self._resume = resume
+        refuse_url(path)
         try:
             self._existed = path.exists()
         except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it

@@ -6,9 +6,25 @@ import os
 from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError
+from ngcore.storage import url_of_path
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def refuse_url(path: Path) -> None:
+    """Refuse a URL, from which a folder of that name would be made here.
+
+    Raises
+    ------
+    DestinationError
+        It is one.
+    """
+    url = url_of_path(path)
+    if url is not None:
+        raise DestinationError(
+            f"{url!r} is a URL, and only folders here can be written; write to one, and upload it"
+        )
 
 
 def check_output_folder(folder: Path) -> None:
@@ -17,8 +33,9 @@ def check_output_folder(folder: Path) -> None:
     Raises
     ------
     DestinationError
-        They can't; a part of its path may be a file.
+        They can't; a part of its path may be a file, or it is a URL.
     """
+    refuse_url(folder)
     try:
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     except OSError as error:  # a folder above may not be entered, a name is too long
@@ -39,6 +56,7 @@ def check_output_file(out: Path, *, overwrite: bool) -> None:
     DestinationError
         The file is a folder, is there already and not to be replaced, or can't be written.
     """
+    refuse_url(out)
     check_output_folder(out.parent)
     if out.is_dir():
         raise DestinationError(f"{str(out)!r} is a folder; name the file to write")

@@ -156,11 +156,10 @@ def repair(
     """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers}")
-    for path in (source, dest):
-        if "://" in os.fspath(path):
-            raise InputError(
-                f"only local folders can be repaired, got {os.fspath(path)!r}; download it first"
-            )
+    if "://" in os.fspath(source):
+        raise InputError(
+            f"{os.fspath(source)!r} is a URL, and only folders here can be repaired; download it"
+        )
     changes = Changes()
     store = LocalStore(source)
     document = _read_info(store)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ngcore.errors import InputError
 from ngcore.server.states import viewer_state
 from ngcore.server.survey import find_volumes, survey
+from ngcore.storage import url_of_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,10 @@ def name_volumes(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def _volumes_of(folder: Path) -> list[Path]:
+    if (url := url_of_path(folder)) is not None:
+        raise InputError(
+            f"{url!r} is a URL; pass a folder here, or open precomputed://{url} in a Neuroglancer"
+        )
     found = list(find_volumes(folder).values()) if folder.is_dir() else []
     if not found:
         raise InputError(

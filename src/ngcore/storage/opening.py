@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import MissingExtraError
@@ -11,6 +13,7 @@ from ngcore.storage.local import LocalStore
 if TYPE_CHECKING:
     from ngcore.storage.base import ReadableStore
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PREFIX = "precomputed://"
 _WEB = ("http://", "https://")
 
@@ -18,6 +21,17 @@ _WEB = ("http://", "https://")
 def is_url(path: object) -> bool:
     """Whether `path` is a URL and no path."""
     return isinstance(path, str) and "://" in path
+
+
+def url_of_path(path: Path) -> str | None:
+    """Return the URL that was taken for a path: ``gs:/bucket`` is what is left of it, and no path.
+
+    None where it is a path, if only because a folder here is called so.
+    """
+    scheme = _SCHEME.match(path.as_posix())
+    if scheme is None or Path(scheme[0]).exists():
+        return None
+    return f"{scheme[0]}/{path.as_posix()[scheme.end() :]}"
 
 
 def is_http(path: object) -> bool:

@@ -30,7 +30,7 @@ from ngcore.formats.mesh_legacy import (
     mesh_info_type,
 )
 from ngcore.formats.vtk import encode_vtk
-from ngcore.pipelines.output_file import check_output_folder
+from ngcore.pipelines.output_file import check_output_folder, refuse_url
 from ngcore.pipelines.world import world_to_native
 from ngcore.readers.meshes.reading import mesh_stem, read_mesh
 from ngcore.storage.local import LocalStore
@@ -165,6 +165,7 @@ def mesh_to_vtk(
     out = Path(out)
     if out.is_dir():
         raise DestinationError(f"{str(out)!r} is a folder; name the VTK file to write")
+    refuse_url(out)
     check_output_folder(out.parent)
     moved = _moved(read_mesh(mesh), coord_transform)
     LocalStore(out.parent).put(out.name, encode_vtk(moved))
@@ -191,6 +192,7 @@ def link_mesh_fragments(table: str | Path, dest: str | Path, *, colon_suffix: bo
         If DEST has no `info` or no meshes, or a row has a bad label, a label that came before, or
         a fragment that is not there; the message names the line.
     """
+    refuse_url(Path(dest))
     store = LocalStore(dest)
     info = _read_info(store)
     check_output_folder(Path(dest))
@@ -245,6 +247,7 @@ def _add_fragment(
     space: Space,
     use_gzip: bool,
 ) -> str:
+    refuse_url(Path(dest))
     store = LocalStore(dest)
     info = _read_info(store)
     check_output_folder(Path(dest))
