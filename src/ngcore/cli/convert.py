@@ -73,7 +73,8 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 @click.option(
     "--resolution",
     type=RESOLUTION,
-    help="Voxel size in nanometres.  [default: from the source]",
+    help="Voxel size in nanometres, along the axes of the volume written: after "
+    "--input-orientation and --orient.  [default: from the source]",
 )
 @click.option(
     "--voxel-offset",
