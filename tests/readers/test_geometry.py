@@ -130,6 +130,13 @@ def test_a_singular_affine_is_refused_unless_a_resolution_stands_in(tmp_path):
         assert "axes are taken as right, anterior, superior" in source.notes[0]
 
 
+@pytest.mark.parametrize("part", [np.inf, -np.inf, np.nan])
+def test_an_affine_that_is_not_finite_is_refused_without_a_warning_of_numpys(tmp_path, part):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), srow_y=[0, 3, part, 1])
+    with pytest.raises(FormatError, match="not finite"):
+        open_source(path)
+
+
 def test_a_quaternion_that_is_no_rotation_is_refused_where_it_is_used(tmp_path):
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), qform_code=1, quatern_b=2)
     open_source(path).close()

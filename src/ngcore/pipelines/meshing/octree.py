@@ -27,6 +27,8 @@ QUANTIZATION_BITS = 16
 _LARGEST = 2**QUANTIZATION_BITS - 1
 _MIDDLE = 2 ** (QUANTIZATION_BITS - 1)
 """Where the client divides a node into the halves of its children."""
+_UPWARDS = 2**-8
+"""In steps: more than arithmetic errs, so that what lies between two steps goes to the upper."""
 
 _COARSEST_TRIANGLES = 8192
 """A surface of so many needs no coarser level: they take some 30 KiB."""
@@ -137,7 +139,8 @@ def _fragments(
                 cell = np.array([x, y, z])
                 place = cell // 2 if level else cell
                 start = origin + place * node
-                steps = np.rint((part.vertices - start) * (_LARGEST / node))
+                # The plane between children is half a step below _MIDDLE, on either side of it.
+                steps = np.rint((part.vertices - start) * (_LARGEST / node) + _UPWARDS)
                 # Rounding may not take a vertex over to another child either.
                 low = np.where(cell % 2, _MIDDLE, 0) if level else np.zeros(3)
                 high = np.where(cell % 2, _LARGEST, _MIDDLE) if level else np.full(3, _LARGEST)
