@@ -65,7 +65,7 @@ def affine_of_header(
     elif codes[form] <= 0:
         raise InputError(f"{name}: has no {form} (its code is {codes[form]}); pass --form auto")
     unit = int(fields["xyzt_units"]) & 7
-    scale = np.diag([MM_PER_UNIT.get(unit, 1.0)] * 3 + [1.0])
+    mm = MM_PER_UNIT.get(unit, 1.0)
     notes: tuple[str, ...] = ()
     if unit in UNIT_NAMES:
         notes = (f"{name}: its affine is in {UNIT_NAMES[unit]}; taken as such, not as mm",)
@@ -79,10 +79,16 @@ def affine_of_header(
         except FormatError:
             if used == "qform":
                 raise
-            return scale @ sform, notes  # a qform that is not used may be wrong
+            return _in_mm(sform, mm), notes  # a qform that is not used may be wrong
     if codes["sform"] > 0 and codes["qform"] > 0:
         notes += _compare(sform, qform, shape, used, name)
-    return scale @ (sform if used == "sform" else qform), notes
+    return _in_mm(sform if used == "sform" else qform, mm), notes
+
+
+def _in_mm(affine: Affine, mm_per_unit: float) -> Affine:
+    """Return the affine in millimetres; what is not finite is refused where it is placed."""
+    with np.errstate(over="ignore"):
+        return np.vstack([affine[:3] * mm_per_unit, affine[3:]])
 
 
 def _qform(fields: Fields, code: int, asked: AskedGeometry, name: str) -> Affine:
