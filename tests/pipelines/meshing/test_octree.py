@@ -6,8 +6,10 @@ import DracoPy
 import numpy as np
 import pytest
 
+import thorough
 from ngcore.errors import InputError
 from ngcore.formats.mesh_multilod import MultilodManifest
+from ngcore.pipelines.meshing import octree
 from ngcore.pipelines.meshing.octree import encode_levels
 from ngcore.surfaces import Surface, joined
 from surfaces import ball, enclosed_volume, open_edges
@@ -138,3 +140,21 @@ def test_given_surfaces_can_keep_every_triangle():
 def test_surface_that_is_too_far_away_is_refused():
     with pytest.raises(InputError, match="too far for float32 nanometres"):
         encode_levels(ball(1.0, (1e39, 0, 0)), 4.0)
+
+
+def test_points_between_children_are_the_same_from_both_sides(monkeypatch):
+    """The plane is between two steps of the grid, where arithmetic rounds down or up."""
+    monkeypatch.setattr(octree, "_COARSEST_TRIANGLES", 500)
+    rng = np.random.default_rng(0)
+    for _ in range(thorough.amount(4, 100)):
+        surface = ball(rng.uniform(30, 90), rng.uniform(-1e5, 1e5, 3), rounds=4)
+        manifest, fragments = encode_levels(surface, VOXEL)
+        parsed = MultilodManifest.from_bytes(manifest)
+        assert len(parsed.positions) > 1
+        for level in levels_of(parsed, fragments):
+            steps = (
+                Surface((np.array(place) * LARGEST + node[0]).astype(np.float64), node[1])
+                for place, node in level.items()
+                if node is not None
+            )
+            assert open_edges(joined([*steps])) == 0
