@@ -1,10 +1,10 @@
 import math
 import tracemalloc
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ngcore.errors import InputError
@@ -161,15 +161,44 @@ def test_a_volume_of_one_scale_is_cut_too():
     assert only.widths[2] == 2000
 
 
-def test_bands_to_which_no_chunk_belongs_are_none():
-    scales = [
-        ScaleInfo("1", (4, 35, 1), (1, 1, 1), (0, 3, 0), ((4, 5, 1),), "raw"),
-        ScaleInfo("2", (2, 18, 1), (2, 2, 1), (0, 1, 0), ((7, 8, 1),), "raw"),
-    ]
-    info = VolumeInfo(type="image", data_type="uint8", num_channels=1, scales=tuple(scales))
-    plan = plan_within(119, info, ((2, 2, 1), (1, 1, 1)))
-    # Of 35 rows the last three begin no chunk, neither of 5 rows nor of 8 coarser ones.
-    assert plan.band_counts(plan.passes[0]) == (1, 3, 1)
-    bands = [levels for step in plan.passes for levels in plan.bands(step)]
-    assert all(bands)
-    assert plan.work_items == len(bands) == 2
+def test_bands_of_an_offset_volume_read_little_beyond_their_own():
+    info, factors = info_and_factors((3000, 3000, 70), (3, 5, 7))
+    plan = plan_within(32 * MEBIBYTE, info, factors)
+    step = plan.passes[0]
+    assert step.last_scale >= 2
+    for levels in plan.bands(step):
+        for axis in (0, 1):
+            assert levels[0].needed.shape[axis] < step.widths[axis] + 2**step.last_scale
+        assert levels[-1].scale == step.last_scale
+
+
+@settings(max_examples=amount(25, 3000), deadline=None)
+@given(
+    sizes,
+    offsets,
+    st.one_of(st.none(), chunk_sizes),
+    st.sampled_from([(8, 8, 8), (4, 4, 40), (5, 20, 7), (8, 32, 64)]),
+    st.sampled_from([0, 1, 2]),
+    st.integers(10, 24),
+)
+@example((300, 300, 7), (3, 5, 7), None, (8, 8, 8), 2, 25)
+def test_no_band_takes_more_rows_than_was_planned(
+    size, offset, chunk_size, resolution, stream_axis, log_bytes
+):
+    if chunk_size is None:
+        size = tuple(10 * n for n in size)
+    info, factors = info_and_factors(size, offset, chunk_size, resolution)
+    try:
+        plan = plan_within(1 << log_bytes, info, factors, stream_axis)
+    except InputError:
+        return
+    for step in plan.passes:
+        for levels in islice(plan.bands(step), 500):
+            taken = 0
+            for level in levels:
+                planes = list(level.needed.shape)
+                thickness = info.scales[level.scale].chunk_size[stream_axis]
+                planes[stream_axis] = min(thickness, planes[stream_axis])
+                planes[stream_axis] += level.factors[stream_axis] - 1
+                taken += math.prod(planes)
+            assert step.row_buffers * taken <= step.memory_bytes

@@ -274,7 +274,7 @@ def test_a_worker_that_does_not_see_the_folders_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("sharding", [True, False])
-@pytest.mark.parametrize("offset", [(0, 0, 0), (1, -3, 5)])
+@pytest.mark.parametrize("offset", [(0, 0, 0), (1, -3, 5), (7, -7, 15)])
 @pytest.mark.parametrize("size", [(70, 36, 41), (300, 3, 1), (33, 64, 129)])
 def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, sharding):
     info, factors = make_info(
@@ -289,11 +289,15 @@ def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, shardi
     writers = {}
     for grid in item_grids(info, factors, 2):
         for place in grid:
+            taken = 0
             for level in grid.levels(place):
+                x, y, z = level.needed.shape
+                taken += x * y * (min(2, z) + level.factors[2] - 1)
                 ends = zip(level.first_cell, level.stop_cell, strict=True)
                 for cell in product(*(range(first, stop) for first, stop in ends)):
                     assert (level.scale, cell) not in writers
                     writers[level.scale, cell] = (grid.step.first_scale, place)
+            assert taken <= grid.step.memory_bytes
     assert len(writers) == sum(scale.grid.count for scale in info.scales)
     rng = np.random.default_rng(0)
     for grid in item_grids(info, factors, 2):

@@ -15,7 +15,7 @@ import numpy as np
 from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.info import VolumeInfo
 from ngcore.formats.shard_grid import ShardGrid
-from ngcore.pipelines.plan import Level, Pass, levels_of, row_bytes
+from ngcore.pipelines.plan import Level, Pass, factor_between, levels_of, row_bytes
 
 _SCALES_PER_PASS = 4
 """The shards of four scales fit in one box of 8 x 8 x 8 chunks (see `choose_sharding`)."""
@@ -105,7 +105,7 @@ class ItemGrid:
     def _cells_per_item(self, scale: int) -> Vec3:
         """Return how many cells of a scale an item has along each axis."""
         chunk = self.info.scales[scale].grid.chunk_size
-        factor = _factor(self.factors, self.step.first_scale, scale)
+        factor = factor_between(self.factors, self.step.first_scale, scale)
         return _vec3([self.step.widths[axis] // (chunk[axis] * factor[axis]) for axis in range(3)])
 
     def levels(self, place: Vec3) -> tuple[Level, ...]:
@@ -169,16 +169,11 @@ def _widths(
         if scale.sharding is not None:
             box = ShardGrid(scale.sharding, scale.grid.shape).box_shape
             cells = box if box is not None else scale.grid.shape
-        factor = _factor(factors, first, index)
+        factor = factor_between(factors, first, index)
         for axis in range(3):
             width = cells[axis] * scale.chunk_size[axis] * factor[axis]
             widths[axis] = lcm(widths[axis], width)
     return _vec3(widths)
-
-
-def _factor(factors: Sequence[Vec3], first: int, scale: int) -> Vec3:
-    """Return how many voxels of the scale `first` make one of a coarser scale, per axis."""
-    return _vec3([prod(step[axis] for step in factors[first:scale]) for axis in range(3)])
 
 
 def _vec3(values: Sequence[int]) -> Vec3:

@@ -7,11 +7,9 @@ to the coarsest scale of which it still completes whole chunks; a second, much s
 starts from that scale. What is written never depends on the cuts.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
-from math import ceil, gcd, lcm, prod
+from math import ceil, prod
 
 import numpy as np
 
@@ -62,7 +60,7 @@ class Pass:
     row_buffers : int
         Rows of chunks that each scale keeps: 2 let a row fill while the one before is encoded.
     memory_bytes : int
-        What the row buffers take.
+        What the row buffers take, and what the source keeps of the rows it is read by.
     """
 
     first_scale: int
@@ -88,6 +86,8 @@ class Plan:
         In the order in which they run.
     scratch_bytes : int
         Memory beside the row buffers and the interpreter.
+    threads : int
+        How many work at once.
     """
 
     info: VolumeInfo
@@ -95,6 +95,7 @@ class Plan:
     stream_axis: int
     passes: tuple[Pass, ...]
     scratch_bytes: int
+    threads: int = 1
 
     @property
     def memory_bytes(self) -> int:
@@ -110,68 +111,56 @@ class Plan:
     @property
     def work_items(self) -> int:
         """How many bands there are in all passes."""
-        return sum(map(self._count, self.passes))
+        return sum(prod(self.band_counts(step)) for step in self.passes)
 
     def band_counts(self, step: Pass) -> Vec3:
         """Return into how many bands a pass cuts each axis."""
         size = self.info.scales[step.first_scale].size
-        x, y, z = (-(-extent // width) for extent, width in zip(size, step.widths, strict=True))
+        shifts = self._shifts(step)
+        x, y, z = (
+            1 if width >= n else -(-(n + shift) // width)
+            for n, width, shift in zip(size, step.widths, shifts, strict=True)
+        )
         return x, y, z
+
+    def _shifts(self, step: Pass) -> Vec3:
+        """Return how far before the first voxel the first band starts, per axis.
+
+        Bands start where chunks of the coarsest scale do: one that began a little later would own
+        two of them, and need twice its width of each finer scale.
+        """
+        scales = self.info.scales[step.first_scale : step.last_scale + 1]
+        factor = factor_between(self.factors, step.first_scale, step.last_scale)
+        return _vec3(
+            [
+                scales[0].voxel_offset[axis] - scales[-1].voxel_offset[axis] * factor[axis]
+                for axis in range(3)
+            ]
+        )
 
     def bands(self, step: Pass) -> Iterator[tuple[Level, ...]]:
         """Yield the levels of each band of a pass, finest first; bands come x fastest.
 
         A chunk belongs to the band that holds its first voxel. The voxels needed are those of the
         band's own chunks, and those that the coarser scale is made of: where the grids of chunks
-        and of cells do not line up, that is a little more than the band's own share. A band to
-        which no chunk belongs is none.
+        and of cells do not line up, that is a little more than the band's own share.
         """
         x_bands, y_bands, z_bands = self.band_counts(step)
         for number in range(x_bands * y_bands * z_bands):
             y_number, x = divmod(number, x_bands)
             z, y = divmod(y_number, y_bands)
             cells = [self._cells(step, axis, band) for axis, band in enumerate((x, y, z))]
-            ranges = list(zip(*cells, strict=True))
-            if any(map(all, ranges)):
-                owned = [
-                    (_vec3([r.start for r in axes]), _vec3([r.stop for r in axes]))
-                    for axes in ranges
-                ]
-                yield levels_of(self.info, self.factors, step.first_scale, owned)
-
-    def _count(self, step: Pass) -> int:
-        """Return how many bands own a chunk, without a look at each: there may be millions."""
-        alike = [self._kinds(step, axis) for axis in range(3)]
-        return sum(
-            prod(count for _, count in kinds)
-            for kinds in product(*(counter.items() for counter in alike))
-            if any(map(all, zip(*(has_cells for has_cells, _ in kinds), strict=True)))
-        )
-
-    def _kinds(self, step: Pass, axis: int) -> Counter[tuple[bool, ...]]:
-        """Count an axis's bands by whether they own cells of each scale along it.
-
-        Widths and chunks meet again and again, so what some bands are, all but the first and the
-        last are.
-        """
-        bands = self.band_counts(step)[axis]
-        period, factor = 1, 1
-        for index in range(step.first_scale, step.last_scale + 1):
-            chunk = self.info.scales[index].chunk_size[axis] * factor
-            period = lcm(period, chunk // gcd(chunk, step.widths[axis]))
-            factor *= self.factors[index][axis]
-        kinds: Counter[tuple[bool, ...]] = Counter()
-        for band in {0, *range(1, min(1 + period, bands - 1)), bands - 1}:
-            is_inner = 0 < band < bands - 1
-            repeats = 1 + (bands - 2 - band) // period if is_inner else 1
-            kinds[tuple(map(bool, self._cells(step, axis, band)))] += repeats
-        return kinds
+            owned = [
+                (_vec3([r.start for r in axes]), _vec3([r.stop for r in axes]))
+                for axes in zip(*cells, strict=True)
+            ]
+            yield levels_of(self.info, self.factors, step.first_scale, owned)
 
     def _cells(self, step: Pass, axis: int, band: int) -> list[range]:
         """Return the cells that a band owns along an axis at each scale."""
         width, is_last = step.widths[axis], band == self.band_counts(step)[axis] - 1
         scales = self.info.scales[step.first_scale : step.last_scale + 1]
-        start = scales[0].voxel_offset[axis] + band * width
+        start = scales[0].voxel_offset[axis] - self._shifts(step)[axis] + band * width
         cells = []
         factor = 1
         for index, scale in enumerate(scales, step.first_scale):
@@ -238,6 +227,8 @@ def make_plan(
     memory_bytes: int,
     scratch_bytes: int,
     scratch_share: float = 0,
+    column_bytes: int = 0,
+    threads: int = 1,
 ) -> Plan:
     """Choose the passes and bands with which a conversion stays within its memory.
 
@@ -255,6 +246,10 @@ def make_plan(
         Memory that is needed beside the row buffers.
     scratch_share : float
         How much of each further byte of memory would be needed for that too, 0 to 1.
+    column_bytes : int
+        Memory that the source takes for each column of a band, along the stream axis.
+    threads : int
+        How many work at once.
 
     Raises
     ------
@@ -265,21 +260,28 @@ def make_plan(
     passes: list[Pass] = []
     first = 0
     while not passes or passes[-1].last_scale < len(info.scales) - 1:
-        step = _choose_pass(info, factors, stream_axis, first, budget)
+        column = 0 if passes else column_bytes
+        step = _choose_pass(info, factors, stream_axis, first, budget, column)
         if step.memory_bytes > budget:
             needed = memory_bytes + (step.memory_bytes - budget) / (1 - scratch_share)
             raise InputError(
                 f"rows of chunks of {'x'.join(map(str, info.scales[first].chunk_size))} voxels do "
                 f"not fit in --memory {memory_bytes // MEBIBYTE}M; pass at least "
                 f"--memory {ceil(needed / MEBIBYTE)}M, or smaller --chunk-size"
+                + (" or fewer --workers" if threads > 1 else "")
             )
         passes.append(step)
         first = step.last_scale
-    return Plan(info, factors, stream_axis, tuple(passes), scratch_bytes)
+    return Plan(info, factors, stream_axis, tuple(passes), scratch_bytes, threads)
 
 
 def _choose_pass(
-    info: VolumeInfo, factors: Sequence[Vec3], stream_axis: int, first: int, budget: int
+    info: VolumeInfo,
+    factors: Sequence[Vec3],
+    stream_axis: int,
+    first: int,
+    budget: int,
+    column_bytes: int,
 ) -> Pass:
     """Return the pass with the fewest bands that fits, or else the smallest there is."""
     size = info.scales[first].size
@@ -288,6 +290,8 @@ def _choose_pass(
 
     def attempt(last: int, widths: Sequence[int], row_buffers: int) -> Pass:
         memory = row_bytes(info, factors, stream_axis, first, last, widths) * row_buffers
+        sides = band_sides(info, factors, first, last, widths)[0]
+        memory += column_bytes * prod(sides) // sides[stream_axis]
         return Pass(first, last, _vec3(widths), row_buffers, memory)
 
     for row_buffers in (2, 1):
@@ -334,23 +338,44 @@ def row_bytes(
 ) -> int:
     """Return the bytes of a row of chunks of every scale of a pass, for its widest band."""
     voxel_bytes = np.dtype(info.data_type).itemsize * info.num_channels
-    origin = info.scales[first].voxel_offset
-    factor = [1, 1, 1]
     total = 0
-    for index in range(first, last + 1):
-        scale = info.scales[index]
-        voxels = 1
-        for axis in range(3):
-            if axis == stream_axis:
-                voxels *= min(scale.chunk_size[axis], scale.size[axis]) + factors[index][axis] - 1
-                continue
-            width = -(-widths[axis] // factor[axis])
-            if origin[axis] or width % scale.chunk_size[axis]:
-                width += scale.chunk_size[axis]  # the grids need not line up: see Plan._levels
-            voxels *= min(width, scale.size[axis])
-        total += voxels * voxel_bytes
-        factor = [f * g for f, g in zip(factor, factors[index], strict=True)]
+    for index, sides in enumerate(band_sides(info, factors, first, last, widths), first):
+        scale, planes = info.scales[index], list(sides)
+        thickness = min(scale.chunk_size[stream_axis], scale.size[stream_axis])
+        planes[stream_axis] = thickness + factors[index][stream_axis] - 1
+        total += prod(planes) * voxel_bytes
     return total
+
+
+def band_sides(
+    info: VolumeInfo,
+    factors: Sequence[Vec3],
+    first: int,
+    last: int,
+    widths: Sequence[int],
+) -> list[Vec3]:
+    """Return how many voxels of each scale of a pass its widest band needs per axis, at most.
+
+    Bands start with chunks of the coarsest scale, but with an odd offset not with those of the
+    others. The last chunk of each of them then goes beyond the band's end.
+    """
+    scales = info.scales[first : last + 1]
+    factor = [factor_between(factors, first, index) for index in range(first, last + 1)]
+    sides = [[0, 0, 0] for _ in scales]
+    for axis, width in enumerate(widths):
+        start = scales[-1].voxel_offset[axis] * factor[-1][axis]
+        beyond = scales[0].voxel_offset[axis] - start
+        for index in reversed(range(len(scales))):
+            scale, ratio = scales[index], factor[index][axis]
+            chunk = scale.chunk_size[axis] * ratio
+            beyond = max(beyond, chunk if width % chunk else 0)
+            sides[index][axis] = min(scale.size[axis], -(-(width + beyond) // ratio))
+    return [_vec3(side) for side in sides]
+
+
+def factor_between(factors: Sequence[Vec3], first: int, scale: int) -> Vec3:
+    """Return how many voxels of the scale `first` make one of a coarser scale, per axis."""
+    return _vec3([prod(step[axis] for step in factors[first:scale]) for axis in range(3)])
 
 
 def _vec3(values: Sequence[int]) -> Vec3:

@@ -110,7 +110,7 @@ class Run:
                 written=None if journal is None else journal.add,
             )
             try:
-                with ThreadPool(self._options.thread_count) as pool:
+                with ThreadPool(self._plan.threads) as pool:
                     self._run_passes(pool, sink)
                 sink.finish(whole=not is_resumed)
             except BaseException:

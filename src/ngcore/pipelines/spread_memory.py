@@ -56,6 +56,8 @@ def processes_here(
 ) -> Processes:
     """Return as many processes as fit in `--memory`, up to one for each of `--workers`.
 
+    Between them they use as many threads, unless nobody asked for so many and they don't fit.
+
     Raises
     ------
     InputError
@@ -63,13 +65,16 @@ def processes_here(
     """
     workers = options.thread_count
     useful = min(workers, max(grid.count for grid in grids))
-    for count in range(useful, 0, -1):
-        threads = max(1, workers // count)
-        need = WORKER_BYTES + bytes_of_item(grids, source, threads) + _SMALLEST_SHARD_MEMORY
-        if COORDINATOR_BYTES + count * need <= options.memory_bytes:
-            return Processes(count, threads)
-    need = WORKER_BYTES + bytes_of_item(grids, source, 1) + _SMALLEST_SHARD_MEMORY
-    raise _too_little(options, COORDINATOR_BYTES + need, "one worker process and its scheduler")
+    choices = [Processes(count, max(1, workers // count)) for count in range(useful, 0, -1)]
+    if options.workers is None:
+        choices.append(Processes(1, 1))
+    needs = []
+    for choice in choices:
+        each = WORKER_BYTES + bytes_of_item(grids, source, choice.threads) + _SMALLEST_SHARD_MEMORY
+        needs.append(COORDINATOR_BYTES + choice.count * each)
+        if needs[-1] <= options.memory_bytes:
+            return choice
+    raise _too_little(options, min(needs), "one worker process and its scheduler")
 
 
 def bytes_per_process(options: ConvertOptions, processes: int) -> int:

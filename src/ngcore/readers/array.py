@@ -156,9 +156,9 @@ class SlicedSource(ReadableSource):
         self._step = self._chunk_planes()
 
     @property
-    def scratch_bytes(self) -> int:
-        """Bytes of the planes that one row of the array's chunks holds."""
-        return self._step * self._plane_bytes
+    def column_bytes(self) -> int:
+        """Bytes of what one row of the array's chunks holds of a column."""
+        return self._step * self.shape[3] * self.dtype.itemsize
 
     @property
     def _plane_bytes(self) -> int:

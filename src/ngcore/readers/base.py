@@ -224,9 +224,17 @@ class Source(ABC):
         return 0
 
     @property
+    def column_bytes(self) -> int:
+        """Bytes that `read` holds for each column, along the stream axis, of the window."""
+        return 0
+
+    @property
     def spool_bytes(self) -> int:
         """Bytes that `spooled` holds, where that is more than a few MiB."""
         return 0
+
+    def use_threads(self, count: int) -> None:  # noqa: B027 - most sources have no threads
+        """Decode no more than so many pieces at a time; call it before the first read."""
 
     @abstractmethod
     def read(

@@ -115,9 +115,18 @@ class OrientedSource(Source):
         return self._source.scratch_bytes
 
     @property
+    def column_bytes(self) -> int:
+        """Bytes that the source holds for each column."""
+        return self._source.column_bytes
+
+    @property
     def spool_bytes(self) -> int:
         """Bytes that the source holds while it is unpacked."""
         return self._source.spool_bytes
+
+    def use_threads(self, count: int) -> None:
+        """Let the source use so many threads."""
+        self._source.use_threads(count)
 
     def read(
         self,

@@ -127,16 +127,20 @@ class PrecomputedSource(ReadableSource):
         return min(self._depth, self.shape[2])
 
     @property
-    def scratch_bytes(self) -> int:
-        """Bytes of one row of chunks, which is kept, and of the chunks that are decoded."""
-        return self.row_planes * self.header.byte_count // self.shape[2] + self.decoding_bytes
+    def column_bytes(self) -> int:
+        """Bytes of a column of the row of chunks that is kept."""
+        return self.row_planes * self.shape[3] * self.dtype.itemsize
 
     @property
-    def decoding_bytes(self) -> int:
-        """Bytes of what `read` holds of whole rows: a chunk for each thread, encoded and not."""
+    def scratch_bytes(self) -> int:
+        """Bytes of the chunks that are decoded: one for each thread, encoded and not."""
         sides = zip(self._scale.chunk_size, self.shape, strict=False)
         voxels = math.prod(min(chunk, size) for chunk, size in sides)
         return 2 * self._workers * voxels * self.shape[3] * self.dtype.itemsize
+
+    def use_threads(self, count: int) -> None:
+        """Decode so many chunks at a time; see `Source.use_threads`."""
+        self._workers = count
 
     def read(
         self,

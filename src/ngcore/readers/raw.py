@@ -55,7 +55,9 @@ class ReadableSource(Source):
     @property
     def spool_bytes(self) -> int:
         """Bytes of a plane, and of what it is read by; see `Source.spool_bytes`."""
-        return self.header.byte_count // self.shape[self.stream_axis] + self.scratch_bytes
+        plane_bytes = self.header.byte_count // self.shape[self.stream_axis]
+        columns = math.prod(self.shape[:3]) // self.shape[self.stream_axis]
+        return plane_bytes + self.scratch_bytes + columns * self.column_bytes
 
     def spooled(self, path: Path) -> RawSource:
         """Read every plane once into a raw file at `path`; see `Source.spooled`."""

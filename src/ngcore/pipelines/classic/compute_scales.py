@@ -101,7 +101,7 @@ def compute_scales(
         ValueMapping(info.dtype, info.dtype),
         Downsampling(method, outside_value),
         # Rows of the finest scale are those of its chunks, so no row is ever kept aside.
-        plan_for(info, factors, _Z, asked, source_bytes=source.decoding_bytes),
+        plan_for(info, factors, _Z, asked, source=source),
     )
     with source:
         digests = write_chunks(conversion, source, asked, dest, progress, first_is_written=True)

@@ -105,6 +105,10 @@ class PlanesSource(ReadableSource):
         """Memory that `read` takes, beside `out`."""
         return min(self.workers, self._plane_count) * self.plane_scratch_bytes
 
+    def use_threads(self, count: int) -> None:
+        """Decode so many planes at a time; see `Source.use_threads`."""
+        self.workers = count
+
     @abstractmethod
     def _read_plane(
         self, index: int, into: np.ndarray[Any, Any], rows: slice, columns: slice
