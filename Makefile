@@ -16,6 +16,10 @@ endif
 
 SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src -type f -not -name '*.pyc')
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Modules are compiled when they are first imported, and kept. pip would compile all of every package,
+# which takes longer than the rest of an installation, and most of them are never imported.
+INSTALL := $(PIP) install --quiet --no-compile
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-thorough lint format bench bench-convert wheel checked sanitize fuzz clean
 
@@ -33,7 +37,7 @@ help:
 
 $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --upgrade pip
+	$(INSTALL) --upgrade pip
 	touch $@
 
 # One wheel serves every Python: its tag must say abi3.
@@ -44,30 +48,30 @@ dist/made: $(SOURCES) | $(VENV)/made
 	touch $@
 
 $(VENV)/installed: $(VENV)/made dist/made
-	$(PIP) install --quiet "$$(ls dist/*.whl)[all]"
-	$(PIP) install --quiet --force-reinstall --no-deps dist/*.whl
+	$(INSTALL) "$$(ls dist/*.whl)[all]"
+	$(INSTALL) --force-reinstall --no-deps dist/*.whl
 	touch $@
 
 $(VENV)/test-installed: $(VENV)/installed
-	$(PIP) install --quiet --group test
-	$(PIP) install --quiet --no-deps --group demo
+	$(INSTALL) --group test
+	$(INSTALL) --no-deps --group demo
 	touch $@
 
 wheel: dist/made
 
 demo: $(VENV)/installed
-	$(PIP) install --quiet --no-deps --group demo
+	$(INSTALL) --no-deps --group demo
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/test-installed
 	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-thorough: $(VENV)/test-installed
-	$(PIP) install --quiet --group thorough
+	$(INSTALL) --group thorough
 	NGCORE_THOROUGH=1 $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/installed
-	$(PIP) install --quiet --group lint
+	$(INSTALL) --group lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src
@@ -75,16 +79,16 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 
 format: $(VENV)/made
-	$(PIP) install --quiet --group lint
+	$(INSTALL) --group lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 bench: $(VENV)/installed
-	$(PIP) install --quiet --group bench
+	$(INSTALL) --group bench
 	$(BIN)/python -m benchmarks
 
 bench-convert: $(VENV)/installed
-	$(PIP) install --quiet --group bench
+	$(INSTALL) --group bench
 	$(BIN)/python -m benchmarks.report_convert
 	$(BIN)/python -m benchmarks.report_stages
 	$(BIN)/python -m benchmarks.report_memory
@@ -102,7 +106,7 @@ build/checked/made: $(SOURCES) | $(VENV)/made
 # The same suite on them.
 checked: $(VENV)/test-installed build/checked/made
 	rm -f $(VENV)/installed $(VENV)/test-installed
-	$(PIP) install --quiet --force-reinstall --no-deps build/checked/dist/*.whl
+	$(INSTALL) --force-reinstall --no-deps build/checked/dist/*.whl
 	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 sanitize: $(VENV)/test-installed
@@ -111,7 +115,7 @@ sanitize: $(VENV)/test-installed
 # Atheris for what is Python, libFuzzer for the decoders in C.
 SECONDS ?= 600
 fuzz: $(VENV)/test-installed
-	$(PIP) install --quiet --group fuzz
+	$(INSTALL) --group fuzz
 	PYTHON="$(abspath $(BIN))/python" sh scripts/fuzz_readers.sh $(SECONDS)
 	PYTHON="$(abspath $(BIN))/python" sh scripts/fuzz.sh $(SECONDS)
 

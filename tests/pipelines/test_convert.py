@@ -73,6 +73,7 @@ def test_peers_read_every_data_type_and_scale_voxel_for_voxel(tmp_path, data_typ
         resolution=(8, 8, 40),
         chunk_size=8,
         sharding=sharding,
+        fsync=False,
     )
     assert volume.info.data_type == data_type
     assert len(volume.scales) == 4
@@ -100,6 +101,7 @@ def test_peers_read_every_encoding_and_shape(tmp_path, shape, encoding, sharding
         encoding=encoding,
         chunk_size=(8, 5, 4),
         sharding=sharding,
+        fsync=False,
     )
     assert_scales_follow(volume, voxels[..., np.newaxis], method)
     for index, scale in enumerate(volume.scales):
@@ -121,7 +123,13 @@ def test_peers_read_several_channels(tmp_path, encoding, data_type, channels, sh
     voxels = random_voxels((21, 17, 10, channels), data_type)
     out = tmp_path / "out"
     volume = ngcore.convert(
-        voxels, out, resolution=(8, 8, 8), encoding=encoding, chunk_size=8, sharding=sharding
+        voxels,
+        out,
+        resolution=(8, 8, 8),
+        encoding=encoding,
+        chunk_size=8,
+        sharding=sharding,
+        fsync=False,
     )
     assert_scales_follow(volume, voxels, "average")
     for index, scale in enumerate(volume.scales):
