@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from ngcore.readers.slices.folder import SlicesSource
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -62,3 +64,19 @@ def read_all(source: Source, step: int | None = None) -> np.ndarray[Any, Any]:
         box[axis] = slice(start, stop)
         source.read(start, stop, volume[tuple(box)])
     return volume
+
+
+def write_picture(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, **options)
+    return path
+
+
+def read_slices(*folders, **options):
+    with SlicesSource(folders, **options) as source:
+        return read_all(source)
+
+
+def as_pixels(volume):
+    """Turn what a source of one slice gives back into rows and columns."""
+    return np.swapaxes(volume[:, :, 0], 0, 1)
