@@ -296,6 +296,15 @@ def test_volume_within_a_page_is_refused(tmp_path):
         TiffStackSource(path)
 
 
+def test_planes_that_lie_as_samples_within_a_page_are_refused(tmp_path):
+    # what tifffile makes of three or four planes whose meaning it is not told
+    path = tmp_path / "a.tif"
+    planes = random_volume((4, 6, 8), np.uint16)
+    tifffile.imwrite(path, planes, photometric="rgb", metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match=r"ZYX .* in 1 page; save the file with one plane per"):
+        TiffStackSource(path)
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputNotFoundError, match=r"nowhere\.tif"):
         TiffStackSource(tmp_path / "nowhere.tif")

@@ -152,6 +152,9 @@ def _page_places(
     """
     first = series.keyframe
     if series.is_truncated or len(tiff.pages) < count:
+        depth = first.shaped[1]
+        if depth == 1 and series.size != count * first.size:
+            raise _planes_within_a_page(series, len(tiff.pages), name)
         if series.dataoffset is None:
             raise FormatError(
                 f"{name}: {len(tiff.pages)} pages where {count} are promised; get a whole copy"
@@ -160,10 +163,7 @@ def _page_places(
         return tuple(PagePlace(first.offset, shift * number) for number in range(count))
     pages = list(series)
     if len(pages) != count:
-        raise InputError(
-            f"{name}: axes {series.axes} of lengths {series.shape} in {len(pages)} pages; save "
-            f"the file with one plane per page"
-        )
+        raise _planes_within_a_page(series, len(pages), name)
     places = []
     for number, page in enumerate(pages):
         if page is None:
@@ -178,3 +178,11 @@ def _page_places(
             shift = page.dataoffsets[0] - first.dataoffsets[0]
             places.append(PagePlace(first.offset, shift))
     return tuple(places)
+
+
+def _planes_within_a_page(series: TiffSeries, pages: int, name: str) -> InputError:
+    return InputError(
+        f"{name}: axes {series.axes} of lengths {series.shape} in {pages} page"
+        f"{'s' if pages != 1 else ''}; save the file with one plane per page (tifffile: "
+        f"photometric='minisblack')"
+    )
