@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import thorough
-from ngcore.surfaces import Surface, joined, slabs
+from ngcore.surfaces import Surface, connected_parts, joined, slabs
 from surfaces import area, ball, enclosed_volume, open_edges
 
 
@@ -90,3 +90,16 @@ def test_joined_surfaces_share_equal_vertices_and_lose_flat_triangles():
     assert [sorted(triangle) for triangle in result.triangles.tolist()] == [[0, 1, 2]] * 2
     assert result.vertices[result.triangles[0]].tolist() == corners[[0, 1, 2]].tolist()
     assert result.vertices[result.triangles[1]].tolist() == corners[[1, 2, 0]].tolist()
+
+
+@given(surfaces())
+@settings(max_examples=thorough.amount(20, 1000), deadline=None)
+def test_parts_are_what_triangles_connect(surface):
+    part, count = connected_parts(surface)
+    known = [{number} for number in range(len(surface.vertices))]
+    for triangle in surface.triangles.tolist():
+        together = set().union(*(found for found in known if found & {*triangle}))
+        known = [found for found in known if not found & {*triangle}] + [together]
+    assert count == len(known)
+    assert len({*part.tolist()}) == count
+    assert all(len({*part[[*found]].tolist()}) == 1 for found in known)

@@ -70,7 +70,7 @@ def _halves(surface: Surface, axis: int, plane: float) -> tuple[Surface, Surface
         parts.append(pieces)
         parts_below.append(pieces_below)
     whole, below = np.concatenate(parts), np.concatenate(parts_below)
-    return _of_used(vertices, whole[below]), _of_used(vertices, whole[~below])
+    return of_used(vertices, whole[below]), of_used(vertices, whole[~below])
 
 
 def _pieces(
@@ -133,7 +133,8 @@ def _crossings(
     return points, where.reshape(-1)
 
 
-def _of_used(vertices: NDArray[np.float64], triangles: NDArray[np.int64]) -> Surface:
+def of_used(vertices: NDArray[np.float64], triangles: NDArray[np.int64]) -> Surface:
+    """Return a surface of the vertices that triangles name, and of no others."""
     used, indices = np.unique(triangles, return_inverse=True)
     return Surface(vertices[used], indices.reshape(-1, 3))
 
@@ -156,4 +157,26 @@ def joined(parts: Sequence[Surface]) -> Surface:
     numbers[order] = np.cumsum(is_new) - 1
     named = numbers[triangles]
     a, b, c = named.T
-    return _of_used(ordered[is_new], named[(a != b) & (b != c) & (c != a)])
+    return of_used(ordered[is_new], named[(a != b) & (b != c) & (c != a)])
+
+
+def connected_parts(surface: Surface) -> tuple[NDArray[np.int64], int]:
+    """Return the number of the part that each vertex is in, from 0, and how many parts there are.
+
+    Vertices of one triangle are in one part. Those that no triangle names are parts of their own.
+    """
+    a, b, c = surface.triangles.T
+    first, second = np.concatenate([a, b]), np.concatenate([b, c])
+    root = np.arange(len(surface.vertices))
+    while True:
+        ends = root[first], root[second]
+        high, low = np.maximum(*ends), np.minimum(*ends)
+        is_apart = high != low
+        if not is_apart.any():
+            break
+        first, second = first[is_apart], second[is_apart]
+        np.minimum.at(root, high[is_apart], low[is_apart])
+        while not np.array_equal(further := root[root], root):
+            root = further
+    roots, part = np.unique(root, return_inverse=True)
+    return part.reshape(-1), len(roots)

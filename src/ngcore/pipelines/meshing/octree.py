@@ -15,7 +15,7 @@ import numpy as np
 from ngcore.errors import InputError
 from ngcore.formats.mesh_multilod import MultilodManifest
 from ngcore.pipelines.meshing.libraries import load_library
-from ngcore.pipelines.meshing.simplify import simplified
+from ngcore.pipelines.meshing.simplify import simplified, simplified_parts
 from ngcore.surfaces import Surface, joined, slabs
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def levels_of_detail(surface: Surface, voxel_nm: float, max_error: float) -> lis
     Parameters are those of `encode_levels`.
     """
     units = 1 / voxel_nm
-    levels = [simplified(surface, max_error, units=units) if max_error else surface]
+    levels = [simplified_parts(surface, max_error, units=units) if max_error else surface]
     while len(levels) < _MOST_LEVELS and len(levels[-1].triangles) > _COARSEST_TRIANGLES:
         last = levels[-1]
         next_level = simplified(

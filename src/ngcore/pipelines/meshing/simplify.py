@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.pipelines.meshing.libraries import load_library
-from ngcore.surfaces import Surface
+from ngcore.surfaces import Surface, connected_parts, joined, of_used
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -63,3 +63,26 @@ def simplified(
     if len(triangles) < _FEWEST:
         return surface
     return Surface(fewer / units, triangles.astype(np.int64))
+
+
+def simplified_parts(surface: Surface, max_error: float, *, units: ArrayLike = 1.0) -> Surface:
+    """Return a surface with fewer triangles, in which each connected part keeps its own shape.
+
+    `simplified` would flatten specks beside something large. Parameters are those of it.
+    """
+    part, count = connected_parts(surface)
+    if count == 1:
+        return simplified(surface, max_error, units=units)
+    low = np.full((count, 3), np.inf)
+    high = -low
+    np.minimum.at(low, part, surface.vertices)
+    np.maximum.at(high, part, surface.vertices)
+    bounds = _SHARE * np.linalg.norm((high - low) * units, axis=1)
+    # Those of about one size are simplified at once: there may be thousands.
+    halvings = np.ceil(np.log2(max_error / np.clip(bounds, max_error * 2.0**-40, max_error)))
+    of_triangles = halvings[part[surface.triangles[:, 0]]]
+    found = []
+    for number in np.unique(of_triangles):
+        some = of_used(surface.vertices, surface.triangles[of_triangles == number])
+        found.append(simplified(some, max_error / 2**number, units=units))
+    return joined(found)
