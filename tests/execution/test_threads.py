@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 
@@ -88,3 +90,27 @@ def test_for_each_takes_items_one_by_one_and_does_all():
 
     for_each(items(), work, workers=3)
     assert sorted(done) == list(range(50))
+
+
+FEW_THREADS = """
+import resource
+from ngcore.execution.threads import TaskGroup, ThreadPool
+with open("/proc/self/status") as status:
+    kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmSize:"))
+resource.setrlimit(resource.RLIMIT_AS, ((kilobytes + (256 << 10)) << 10,) * 2)
+with ThreadPool(2000) as pool:
+    done, group = [], TaskGroup()
+    for number in range(3000):
+        pool.submit(lambda: done.append(1), group)
+    pool.wait(group)
+    print(len(done), len(pool._threads))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory for stacks")
+def test_threads_that_the_system_does_not_allow_are_done_without():
+    code = [sys.executable, "-c", FEW_THREADS]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    count, threads = map(int, done.stdout.split())
+    assert count == 3000
+    assert 0 < threads < 2000

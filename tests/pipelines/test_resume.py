@@ -157,6 +157,22 @@ def test_clearing_that_is_interrupted_leaves_nothing_of_the_old_volume(
         assert all_bytes(out) == all_bytes(tmp_path / "whole")
 
 
+def test_file_that_is_gone_when_it_is_to_be_removed_is_removed(monkeypatch, source, tmp_path):
+    walk = os.walk
+
+    def walk_beside_a_worker(*arguments, **options):
+        for parent, folders, names in walk(*arguments, **options):
+            yield parent, folders, [*names, ".put-in-place-meanwhile.ngcore-tmp"]
+
+    out = tmp_path / "out"
+    ngcore.convert(source, out, **OPTIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "walk", walk_beside_a_worker)
+        ngcore.convert(source, out, overwrite=True, downsampling="min", **OPTIONS)
+    ngcore.convert(source, tmp_path / "whole", downsampling="min", **OPTIONS)
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
+
+
 def test_full_disk_at_the_start_of_a_resumed_run_costs_nothing(monkeypatch, source, tmp_path):
     out = tmp_path / "out"
     interrupt(monkeypatch, source, out)

@@ -1,5 +1,6 @@
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.prepare import make_info
 from ngcore.pipelines.work_item import check_worker
 from ngcore.readers import open_source
+from ngcore.storage.local import LocalStore
 from thorough import IS_THOROUGH, amount
 
 distributed = pytest.importorskip("distributed")
@@ -216,6 +218,37 @@ def test_a_full_disk_on_one_worker_can_be_resumed(client, voxels, tmp_path, agai
     executor = client if again == "dask" else None
     ngcore.convert(source, tmp_path / "out", executor=executor, resume=True, **OPTIONS)
     assert all_bytes(tmp_path / "out") == all_bytes(tmp_path / "whole")
+
+
+def test_items_look_for_stale_copies_only_where_files_were_before_the_run(
+    voxels, tmp_path, monkeypatch
+):
+    source, out = npy(voxels[:40, :20, :8], tmp_path), tmp_path / "out"
+    options = {**OPTIONS, "sharding": False, "executor": SerialExecutor()}
+    deleted = []
+    delete = LocalStore.delete
+    monkeypatch.setattr(
+        LocalStore, "delete", lambda store, name: (deleted.append(name), delete(store, name))
+    )
+    ngcore.convert(source, out, **options)
+    assert deleted == []
+    (out / "info").rename(tmp_path / "info")
+    shutil.copytree(out, tmp_path / "whole")
+    shutil.rmtree(out)
+
+    def stop(_done, _total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ngcore.convert(source, out, progress=stop, **options)
+    stale = out / "8_8_8/4-8_0-4_0-4.gz"
+    stale.write_bytes(b"another layout")
+    for path in out.glob("8_8_8/*-*"):
+        if path != stale:
+            path.unlink()
+    ngcore.convert(source, out, resume=True, **options)
+    (out / "info").unlink()
+    assert all_bytes(out) == all_bytes(tmp_path / "whole")
 
 
 class KillsOnce(SerialExecutor):

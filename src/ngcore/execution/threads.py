@@ -39,7 +39,7 @@ class ThreadPool:
     Parameters
     ----------
     workers : int
-        How many threads, at least 1.
+        How many threads, at least 1; fewer are started where the system allows no more.
     """
 
     def __init__(self, workers: int) -> None:
@@ -73,8 +73,14 @@ class ThreadPool:
             self._raise_error()
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        for started, thread in enumerate(self._threads):
+            try:
+                thread.start()
+            except RuntimeError:  # the system allows no more: a batch job's share, a container's
+                if not started:
+                    raise
+                del self._threads[started:]
+                break
         return self
 
     def __exit__(

@@ -72,7 +72,8 @@ def _remove_chunk_files(path: Path, info: VolumeInfo) -> None:
             for name in names:
                 full = name if prefix == "." else f"{prefix}/{name}"
                 if _is_chunk_file(scale, full):
-                    (Path(parent) / name).unlink()
+                    # A worker that was taken for lost may be putting its files in place.
+                    (Path(parent) / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 Path(parent).rmdir()
         _remove_empty_parents(path, folder)

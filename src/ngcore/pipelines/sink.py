@@ -1,7 +1,7 @@
 """Where the voxels of chunks go: encoded, digested, and put into files unless they are there."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,8 @@ class ChunkSink:
         Whether the file of a name is there already, whole, and need not be made again.
     written : callable or None
         Called with the name of each file that is complete, from any thread.
+    stale_scales : collection of int, optional
+        Those whose folders held files before this run; default look.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ChunkSink:
         shard_memory: int,
         is_written: Callable[[str], bool] | None = None,
         written: Callable[[str], None] | None = None,
+        stale_scales: Collection[int] | None = None,
     ) -> None:
         self._info = info
         self._is_written = is_written
@@ -70,6 +73,7 @@ class ChunkSink:
                 gzip=options.is_gzipped,
                 memory=shard_memory >> (index + 1 - scales[0]),
                 spool_dir=tmp,
+                may_be_stale=None if stale_scales is None else index in stale_scales,
                 written=written,
             )
 

@@ -30,6 +30,7 @@ from ngcore.pipelines.spread_memory import (
 from ngcore.pipelines.temporary import choose_temporary_folder, make_temporary_folder
 from ngcore.pipelines.work_item import Assignment, carry_out_item, check_worker
 from ngcore.readers.base import Source
+from ngcore.storage import LocalStore
 from ngcore.values import Counts
 
 
@@ -114,6 +115,12 @@ class SpreadRun:
         if self._syncs:
             journal.trust_journal_only()
         trust = journal.trust
+        store = LocalStore(self._dest)
+        stale_scales = frozenset(
+            index
+            for index, scale in enumerate(self._conversion.info.scales)
+            if scale.sharding is None and store.has_any(scale.key)
+        )
         source = self._source
         if not source.can_be_shared:
             source = source.spooled(self._tmp / "source")
@@ -144,6 +151,7 @@ class SpreadRun:
                 memory.shard_memory,
                 trust,
                 self._syncs,
+                stale_scales,
             )
             items = ((work, place) for place in grid)
             with closing(self._executor.results(carry_out_item, items)) as results:

@@ -65,6 +65,8 @@ class Assignment:
         Which files of an earlier run need not be made again.
     syncs : bool
         Make each file durable before it is told of.
+    stale_scales : frozenset of int
+        Those whose folders held files before the run. What other items write there is not stale.
     """
 
     conversion: Conversion
@@ -79,6 +81,7 @@ class Assignment:
     shard_memory: int
     trust: Trust
     syncs: bool
+    stale_scales: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         # Asked once for each file: another attempt at this very item may write it meanwhile.
         is_written=is_whole and (lambda name: known.setdefault(name, is_whole(name))),
         written=files.append,
+        stale_scales=work.stale_scales,
     )
     keeper = None if work.kept is None else KeptBoxWriter(work.kept, place, scratch)
 

@@ -98,6 +98,8 @@ class ChunkFileWriter(ChunkWriter):
     scale : ScaleInfo
     layout : "flat" or "nested"
     gzipped : bool
+    may_be_stale : bool, optional
+        Whether there may be such copies, where that was looked at before; default look here.
     written : callable, optional
         Called with the name of each file that is complete.
     """
@@ -110,6 +112,7 @@ class ChunkFileWriter(ChunkWriter):
         layout: Layout,
         *,
         gzipped: bool,
+        may_be_stale: bool | None = None,
         written: Callable[[str], None] | None = None,
     ) -> None:
         if layout not in ("flat", "nested"):
@@ -119,7 +122,7 @@ class ChunkFileWriter(ChunkWriter):
         self._kind = (layout, gzipped)
         self._written = written
         self._others = [kind for kind in _KINDS if kind != self._kind]
-        self._may_be_stale = store.has_any(scale.key)
+        self._may_be_stale = store.has_any(scale.key) if may_be_stale is None else may_be_stale
         encoding = make_encoding(info, scale)
         channels = info.num_channels
 

@@ -51,6 +51,7 @@ def create_chunks(
     gzip: bool = False,
     memory: int = 64 << 20,
     spool_dir: str | os.PathLike[str] | None = None,
+    may_be_stale: bool | None = None,
     written: Callable[[str], None] | None = None,
 ) -> ChunkWriter:
     """Return what puts the chunks of a scale where they belong.
@@ -70,6 +71,9 @@ def create_chunks(
     spool_dir : path, optional
         Sharded: where the temporary file for the others is; by default in a local store's folder,
         else in the system's folder for temporary files.
+    may_be_stale : bool, optional
+        Not sharded: whether there may be copies of chunks in another layout, to be removed;
+        default look.
     written : callable, optional
         Called with the name of each file that is complete, from any thread.
 
@@ -80,7 +84,9 @@ def create_chunks(
     """
     scale = info.scales[scale_index]
     if scale.sharding is None:
-        return ChunkFileWriter(store, info, scale, layout, gzipped=gzip, written=written)
+        return ChunkFileWriter(
+            store, info, scale, layout, gzipped=gzip, may_be_stale=may_be_stale, written=written
+        )
     if spool_dir is None and isinstance(store, LocalStore) and store.path.is_dir():
         spool_dir = store.path
     folder = Path(spool_dir) if spool_dir is not None else None
