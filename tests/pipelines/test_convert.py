@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 import ngcore
 import oracles
 from ngcore.errors import InputError
+from ngcore.execution.serial import SerialExecutor
 from ngcore.pipelines.convert import carry_out
 from ngcore.pipelines.destination import Destination
 from ngcore.pipelines.identity import source_identity
@@ -421,6 +423,39 @@ def test_progress_ends_at_the_number_of_voxels(tmp_path):
     )
     assert calls[-1] == (40 * 50 * 60, 40 * 50 * 60)
     assert calls == sorted(calls)
+
+
+@pytest.mark.parametrize("executor", [None, SerialExecutor()], ids=["threads", "items"])
+def test_source_that_is_changed_while_it_is_read_is_told_of(tmp_path, caplog, executor):
+    path, out = tmp_path / "a.npy", tmp_path / "out"
+    voxels = np.arange(20 * 20 * 20, dtype=np.uint16).reshape(20, 20, 20)
+
+    def convert(change):
+        np.save(path, voxels)
+        ngcore.convert(
+            path,
+            out,
+            resolution=(1, 1, 1),
+            chunk_size=4,
+            executor=executor,
+            overwrite=True,
+            progress=lambda _done, _total: change(),
+        )
+
+    def overwrite():
+        with path.open("r+b") as file:  # never shorter than it was
+            np.save(file, voxels + 1)
+
+    convert(lambda: None)
+    assert not caplog.records
+    if executor is None and os.name != "nt":  # items open it again, Windows removes no open file
+        convert(lambda: path.unlink(missing_ok=True))
+        assert not caplog.records
+    convert(lambda: os.utime(path, (1, 1)))
+    assert ["was written to while it was read" in record.message for record in caplog.records]
+    with pytest.raises(InputError, match=r"a\.npy was changed while it was read"):
+        convert(overwrite)
+    assert not any(out.iterdir())
 
 
 def test_what_is_clipped_and_rounded_is_counted_in_a_warning(tmp_path, caplog):

@@ -2,15 +2,16 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 from ngcore import volume
 from ngcore.errors import InputError, StorageError
 from ngcore.pipelines.destination import Destination
-from ngcore.pipelines.identity import source_identity
+from ngcore.pipelines.identity import check_unchanged, source_identity
 from ngcore.pipelines.journal import Journal
 from ngcore.pipelines.options import ConvertOptions, OptionValues
 from ngcore.pipelines.prepare import Conversion, open_for, prepare
@@ -63,7 +64,8 @@ def convert(
     Raises
     ------
     InputError, FormatError
-        If the source or an option can't be used. Nothing is left in `dest`.
+        If the source or an option can't be used, or the source has changed meanwhile. Nothing is
+        left in `dest`.
     DestinationError
         If `dest` holds something already, can't be written or is in use.
     StorageError
@@ -90,7 +92,15 @@ def convert(
         changed = int(identity.get("time", 0))
         if destination.holds(conversion.info, conversion.side_files, source_changed=changed):
             return volume.open(dest)
-        carry_out(conversion, opened, asked, destination, progress, executor=executor)
+        carry_out(
+            conversion,
+            opened,
+            asked,
+            destination,
+            progress,
+            executor=executor,
+            before_info=partial(check_unchanged, source, opened, identity),
+        )
     return volume.open(dest)
 
 
@@ -124,6 +134,7 @@ def carry_out(
     progress: Progress | None = None,
     *,
     executor: object | None = None,
+    before_info: Callable[[], None] = lambda: None,
 ) -> None:
     """Write what was decided, from the first chunk to `info`.
 
@@ -139,9 +150,11 @@ def carry_out(
         Called now and then with (voxels done, voxels in all).
     executor : optional
         See `convert`.
+    before_info : callable
+        Called when all is written but `info` and its side files.
     """
     if executor is not None:
-        _spread(conversion, source, options, destination, progress, executor)
+        _spread(conversion, source, options, destination, progress, executor, before_info)
         return
     with destination:
         journal = _begin(conversion, options, destination)
@@ -156,6 +169,7 @@ def carry_out(
         )
         with _resumable():
             outcome = run.run()
+        before_info()
         _finish(conversion, source, options, destination, outcome)
 
 
@@ -166,6 +180,7 @@ def _spread(
     destination: Destination,
     progress: Progress | None,
     executor: object,
+    before_info: Callable[[], None],
 ) -> None:
     """Do as `carry_out`, with work items on an executor's workers."""
     # Only now, for the sake of the start-up time of everybody else.
@@ -187,6 +202,7 @@ def _spread(
                 outcome = run.run(journal)
         # Workers that were lost leave files half-written.
         destination.remove_temporary_files()
+        before_info()
         _finish(conversion, source, options, destination, outcome)
 
 

@@ -1,12 +1,16 @@
 """By what a resumed conversion knows that its source is still the same."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from ngcore.errors import StorageError
+from ngcore.errors import InputError, StorageError
+from ngcore.readers.base import Source
 from ngcore.storage import is_url, open_store
+
+logger = logging.getLogger(__name__)
 
 _HEADER_BYTES = 1 << 16
 _MOST_OPENED = 16
@@ -66,6 +70,42 @@ def source_identity(source: object, files: Sequence[Path]) -> dict[str, str]:
     if len(files) > 1:
         identity["files"] = listing.hexdigest()
     return identity
+
+
+def check_unchanged(source: object, opened: Source, before: Mapping[str, str]) -> None:
+    """Check, when a source was read to its end, that it is what it was.
+
+    Parameters
+    ----------
+    source : path or array
+        What was given.
+    opened : Source
+        The same, opened.
+    before : mapping of str to str
+        What `source_identity` returned when it was opened. Where times alone differ, that is a
+        warning: what was read may be sound.
+
+    Raises
+    ------
+    InputError
+        If its size or its first bytes are others.
+    """
+    try:
+        now = source_identity(source, opened.files)
+    except StorageError:
+        return  # removed, after all of it was read
+    if now == before:
+        return
+    if lasting_identity(now) != lasting_identity(before):
+        raise InputError(
+            f"{opened.name} was changed while it was read; convert it again when nobody writes "
+            "to it"
+        )
+    logger.warning(
+        "%s was written to while it was read: if voxels were changed, convert it again with "
+        "--overwrite",
+        opened.name,
+    )
 
 
 def lasting_identity(identity: Mapping[str, str]) -> dict[str, str]:
