@@ -203,6 +203,33 @@ def test_meshes_are_replaced_only_when_asked(tmp_path):
     assert not validate(dest).findings
 
 
+def meanwhile(dest, **options):
+    """Return a progress callback that lets another run begin and end in the middle of one."""
+    runs = [options]
+
+    def progress(_done, _total):
+        while runs:
+            write_meshes(dest, **runs.pop())
+
+    return progress
+
+
+def test_of_two_runs_at_once_the_last_to_end_replaces_the_other(tmp_path):
+    dest = tmp_path / "volume"
+    make(dest, scene(np.uint32))
+    write_meshes(dest, labels=[3])
+    other = meanwhile(dest, labels=[9], overwrite=True)
+    write_meshes(dest, labels=[10], overwrite=True, progress=other)
+    assert mesh_of(dest, 10).triangles.size
+    assert not validate(dest).findings
+    again = tmp_path / "again"
+    make(again, scene(np.uint32))
+    with pytest.raises(DestinationError, match="has meshes already"):
+        write_meshes(again, labels=[10], progress=meanwhile(again, labels=[9]))
+    assert mesh_of(again, 9).triangles.size
+    assert not validate(again).findings
+
+
 def test_failure_leaves_the_old_meshes_and_nothing_else(tmp_path):
     dest = tmp_path / "volume"
     make(dest, scene(np.uint32))

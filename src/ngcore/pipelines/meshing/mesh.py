@@ -23,6 +23,7 @@ from ngcore import volume
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.execution.processes import WorkerProcesses
 from ngcore.execution.threads import for_each
+from ngcore.formats.info import VolumeInfo
 from ngcore.formats.json_members import dump, parse_object
 from ngcore.formats.mesh_multilod import MultilodInfo
 from ngcore.pipelines.label_names import LabelNames
@@ -150,7 +151,7 @@ def write_meshes(
         info = MultilodInfo(QUANTIZATION_BITS, _IDENTITY, 1.0, files.finish())
         LocalStore(folder).put("info", info.to_json().encode())
         sync_folder(folder)
-        _announce(opened, folder)
+        _announce(opened.store, folder, overwrite=overwrite)
     if naming is not None:
         naming.write()
     return files.labels
@@ -171,10 +172,13 @@ def _check_volume(opened: Volume, *, overwrite: bool) -> None:
             f"{where} is an image, and only labels have meshes; "
             "convert it with --type segmentation if it holds labels"
         )
-    if opened.info.mesh is not None and not overwrite:
+    _check_free(opened.info.mesh, where, overwrite=overwrite)
+
+
+def _check_free(mesh: str | None, where: str, *, overwrite: bool) -> None:
+    if mesh is not None and not overwrite:
         raise DestinationError(
-            f"{where} has meshes already, in {opened.info.mesh!r}; "
-            "pass --overwrite to replace them"
+            f"{where} has meshes already, in {mesh!r}; pass --overwrite to replace them"
         )
 
 
@@ -265,10 +269,15 @@ def _check_found(present: Sequence[int], wanted: Collection[int] | None, where: 
         logger.warning("%s: %d %s no voxel, so no mesh (%s)", where, len(missing), has, shown)
 
 
-def _announce(opened: Volume, folder: Path) -> None:
-    """Give the folder of meshes its name, say it in `info`, and remove the meshes before them."""
-    store = opened.store
-    assert isinstance(store, LocalStore)
+def _announce(store: LocalStore, folder: Path, *, overwrite: bool) -> None:
+    """Give the folder of meshes its name, say it in `info`, and remove the meshes before them.
+
+    Those are the ones of now: another run may have ended since this one began.
+    """
+    document = store.get("info")
+    assert document is not None
+    old = VolumeInfo.from_json(document).mesh
+    _check_free(old, store.location, overwrite=overwrite)
     try:
         name = _move(folder, store.path)
     except OSError as error:
@@ -276,11 +285,8 @@ def _announce(opened: Volume, folder: Path) -> None:
             f"{store.location} can't be written: {error.strerror}; mend that and run this again"
         ) from error
     sync_path(store.path)
-    document = store.get("info")
-    assert document is not None
     # Member by member, so that all that others wrote stays as it is.
     store.put_durably("info", dump({**parse_object(document), "mesh": name}).encode())
-    old = opened.info.mesh
     # One that lies elsewhere is another volume's too.
     if old is not None and store.path.resolve() in (store.path / old).resolve().parents:
         shutil.rmtree(store.path / old, ignore_errors=True)
@@ -291,6 +297,11 @@ def _move(folder: Path, dest: Path) -> str:
     for number in itertools.count(1):
         name = _FOLDER if number == 1 else f"{_FOLDER}-{number}"
         if not (dest / name).exists():
-            folder.rename(dest / name)
+            try:
+                folder.rename(dest / name)
+            except OSError:
+                if (dest / name).exists():
+                    continue  # another run took it just now
+                raise
             return name
     raise AssertionError
