@@ -137,6 +137,16 @@ def test_an_affine_that_is_not_finite_is_refused_without_a_warning_of_numpys(tmp
         open_source(path)
 
 
+@pytest.mark.parametrize(("offset", "form"), [(280, "sform"), (80, "qform")])
+def test_a_signalling_nan_is_refused_without_a_warning_of_numpys(tmp_path, offset, form):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), qform_code=1)
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 4] = (0x7FA00000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=r"not finite|voxel sizes"):
+        open_source(path, form=form)
+
+
 def test_a_quaternion_that_is_no_rotation_is_refused_where_it_is_used(tmp_path):
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), qform_code=1, quatern_b=2)
     open_source(path).close()

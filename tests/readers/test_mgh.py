@@ -82,6 +82,7 @@ def test_unsigned_short_is_read(tmp_path):
         ({"type": 6}, "type 6"),
         ({"delta": 0}, "voxels of 0 x 0 x 0 mm"),
         ({"directions": np.nan}, "not finite"),
+        ({"directions": 0, "delta": np.inf}, "not finite"),
         ({"dims": 2**30}, "truncated: its header says"),
     ],
 )

@@ -92,12 +92,12 @@ def _affine(fields: np.void) -> Affine:
     """Return the scanner's affine: `centre` is where half of each length, as an index, lies."""
     affine = np.eye(4)
     lengths = fields["dims"][:3].astype(np.float64)
-    if int(fields["good_ras"]) > 0:
-        columns = fields["directions"].astype(np.float64).T * fields["delta"].astype(np.float64)
-        centre = fields["centre"].astype(np.float64)
-    else:
-        columns, centre = CORONAL.T, np.zeros(3)
-    affine[:3, :3] = columns
+    columns, centre = CORONAL.T, np.zeros(3)
     with np.errstate(all="ignore"):  # what is not finite is refused where it is placed
+        if int(fields["good_ras"]) > 0:
+            directions = fields["directions"].astype(np.float64)
+            columns = directions.T * fields["delta"].astype(np.float64)
+            centre = fields["centre"].astype(np.float64)
+        affine[:3, :3] = columns
         affine[:3, 3] = centre - columns @ (lengths / 2)
     return affine

@@ -135,7 +135,8 @@ def open_nifti(
     stored = np.dtype(np.uint8 if colors > 1 else DATATYPES[code]).newbyteorder(byte_order)
     slope, intercept = (1.0, 0.0) if ignore_scaling or colors > 1 else _scaling(fields)
     shape = shape_with_channels(lengths, name, colors)
-    affine, form_notes = affine_of_header(fields, shape, form, asked, name)
+    with np.errstate(all="ignore"):  # NumPy warns of a signalling NaN, which is refused below
+        affine, form_notes = affine_of_header(fields, shape, form, asked, name)
     placement = place(affine, asked, name)
     header = SourceHeader(
         name=name,
