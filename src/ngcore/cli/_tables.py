@@ -98,4 +98,6 @@ def byte_size(count: int) -> str:
         if size < 1024:
             break
         size, unit = size / 1024, larger
-    return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
+    if unit == "B":
+        return f"{count} B"
+    return f"{size:.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
