@@ -14,6 +14,7 @@ import thorough
 pytest.importorskip("starlette", reason="the extra view is not installed")
 pytest.importorskip("uvicorn", reason="the extra view is not installed")
 
+from ngcore.formats.mesh_multilod import MultilodManifest
 from serving import served
 
 CHUNK = bytes(range(256)) * 300
@@ -277,6 +278,16 @@ def test_label_without_a_mesh_has_an_empty_manifest_as_a_404_is_a_failure_to_the
     assert (response.status, json.loads(body)) == (200, {"fragments": []})
     assert response.headers["Content-Type"] == "application/json"
     for path in ("/mesh/8", "/mesh/8:1", "/mesh/x:0", "/multilod/8:0", "/s/8:0", "/8:0"):
+        assert ask(address, path)[0].status == 404, path
+
+
+def test_label_without_a_multiresolution_mesh_has_an_empty_manifest_too(address):
+    response, body = ask(address, "/multilod/8.index")
+    assert response.status == 200
+    manifest = MultilodManifest.from_bytes(body)
+    assert manifest.data_size == 0
+    assert [len(places) for places in manifest.positions] == [1]
+    for path in ("/multilod/8", "/multilod/x.index", "/mesh/8.index", "/s/8.index", "/8.index"):
         assert ask(address, path)[0].status == 404, path
 
 

@@ -173,6 +173,18 @@ class MultilodManifest:
         return cls(header[:3], header[3:], scales, offsets, tuple(positions), tuple(sizes))
 
 
+def empty_manifest() -> bytes:
+    """Return the manifest of a segment that has no mesh: one node without bytes."""
+    return MultilodManifest(
+        chunk_shape=np.ones(3, np.float32),
+        grid_origin=np.zeros(3, np.float32),
+        lod_scales=np.ones(1, np.float32),
+        vertex_offsets=np.zeros((1, 3), np.float32),
+        positions=(np.zeros((1, 3), np.uint32),),
+        sizes=(np.zeros(1, np.uint32),),
+    ).to_bytes()
+
+
 def _check_z_order(positions: NDArray[np.uint32], lod: int, offset: int) -> None:
     """Compare each position with the next: the highest bit that differs decides, z before y."""
     first, second = positions[:-1].astype(np.int64), positions[1:].astype(np.int64)

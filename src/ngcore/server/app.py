@@ -15,7 +15,6 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount
 
 from ngcore.errors import FormatError
-from ngcore.formats.mesh_legacy import encode_manifest
 from ngcore.server.client import REPORT_PATHS
 from ngcore.server.content import BLOCK, Content, open_content
 from ngcore.server.locate import FileTree, LocatedFile
@@ -101,11 +100,14 @@ class _Files:
     async def _response(self, path: str, method: str, request: Headers) -> ASGIApp:
         located = await to_thread.run_sync(self._tree.find, path)
         if located is None:
-            if await to_thread.run_sync(self._tree.is_label_without_mesh, path):
+            empty = await to_thread.run_sync(self._tree.empty_manifest, path)
+            if empty is not None:
                 # The client would take the 404 for a failure, and never call itself ready.
-                empty = encode_manifest(())
                 headers = {"Cache-Control": "no-cache"}
-                return Response(empty, headers=headers, media_type="application/json")
+                kind = (
+                    "application/octet-stream" if path.endswith(".index") else "application/json"
+                )
+                return Response(empty, headers=headers, media_type=kind)
             return PlainTextResponse("not found\n", 404)
         sends_gzip = located.is_gzipped and accepts_gzip(
             ",".join(request.getlist("accept-encoding")) or None

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
-from ngcore.formats.mesh_legacy import LEGACY_MESH_TYPE, mesh_info_type
+from ngcore.formats.json_members import parse_object
+from ngcore.formats.mesh_legacy import LEGACY_MESH_TYPE, encode_manifest, mesh_info_type
+from ngcore.formats.mesh_multilod import MULTILOD_MESH_TYPE, empty_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CHUNK = re.compile(r"(-?\d+--?\d+)_(-?\d+--?\d+)_(-?\d+--?\d+)", re.ASCII)
 _MANIFEST = re.compile(r"(\d+):0", re.ASCII)
+_MULTILOD_MANIFEST = re.compile(r"\d+\.index", re.ASCII)
 _MOST_MESH_INFO = 1 << 16
 _DRIVE = re.compile(r"[A-Za-z]:")
 _JSON_NAMES = frozenset({"info", "provenance"})
@@ -72,18 +75,28 @@ class FileTree:
                 return LocatedFile(real, True, _media_type(parts[-1]))
         return None
 
-    def is_label_without_mesh(self, url_path: str) -> bool:
-        """Whether a URL asks for the manifest of a label in a folder of legacy meshes."""
+    def empty_manifest(self, url_path: str) -> bytes | None:
+        """Return the manifest of no mesh, if a URL asks for that of a label that has none.
+
+        None for all else, and for meshes in shards: the client finds in them what there is.
+        """
         folder, _, name = url_path.rpartition("/")
-        if _MANIFEST.fullmatch(name) is None or self.find(url_path) is not None:
-            return False
-        info = self.find(f"{folder}/info")
+        is_legacy = _MANIFEST.fullmatch(name) is not None
+        if not is_legacy and _MULTILOD_MANIFEST.fullmatch(name) is None:
+            return None
+        info = None if self.find(url_path) is not None else self.find(f"{folder}/info")
         if info is None or info.is_gzipped or info.path.stat().st_size > _MOST_MESH_INFO:
-            return False
+            return None
+        document = info.path.read_bytes()
         try:
-            return mesh_info_type(info.path.read_bytes()) == LEGACY_MESH_TYPE
+            kind = mesh_info_type(document)
+            if is_legacy:
+                return encode_manifest(()) if kind == LEGACY_MESH_TYPE else None
+            if kind == MULTILOD_MESH_TYPE and "sharding" not in parse_object(document):
+                return empty_manifest()
         except FormatError:
-            return False
+            pass
+        return None
 
 
 def _is_servable_name(name: str) -> bool:
