@@ -212,7 +212,8 @@ def test_levels_of_detail_lie_on_their_label(neuroglancer: Neuroglancer, shardin
         neuroglancer.page.evaluate(_SCRIPT)
         for point in points_under(neuroglancer, reach=3):
             distance = np.linalg.norm((point - place) * units_nm / 8)
-            assert distance == pytest.approx(radius, abs=1.5)
+            # Far away a pixel is some voxels wide, and the surface is steep within it.
+            assert distance == pytest.approx(radius, abs=1.5 + voxels_in_view / 2000)
         fragments.append(neuroglancer.page.evaluate("name => ngcoreMeshes.fragments(name)", name))
     # A number of the level and one of the octree's node: from far away the coarsest will do.
     assert fragments[0] == ["7/1:8"]
