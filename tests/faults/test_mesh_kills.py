@@ -108,8 +108,12 @@ def until_gone(pid: int) -> None:
     raise AssertionError(f"process {pid} goes on")
 
 
-def test_ctrl_c_ends_it_soon_and_leaves_nothing(
-    volumes: tuple[Path, dict[str, bytes]], tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_signal_ends_it_soon_and_leaves_nothing(
+    volumes: tuple[Path, dict[str, bytes]], tmp_path: Path, number: int, status: int, word: str
 ) -> None:
     old, _ = volumes
     shutil.copytree(old, tmp_path / "volume")
@@ -119,9 +123,8 @@ def test_ctrl_c_ends_it_soon_and_leaves_nothing(
     ) as process:
         while not workers_of(process):
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=15)
-    assert process.returncode == 130
-    assert err.startswith("ngcore: error: interrupted")
-    assert err.count("\n") == 1
+    assert process.returncode == status
+    assert err == f"ngcore: error: {word}\n"
     assert set((tmp_path / "volume").rglob("*")) == before

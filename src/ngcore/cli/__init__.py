@@ -26,6 +26,7 @@ from ngcore.cli._report import (
     open_streams,
     print_line,
     report_error,
+    terminable,
 )
 
 
@@ -71,7 +72,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _InterruptedError(error) from None
         except BrokenPipeError:

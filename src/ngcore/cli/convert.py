@@ -15,7 +15,6 @@ from ngcore.cli._options import (
     outside_value_option,
 )
 from ngcore.cli._progress import progress_bar
-from ngcore.cli._report import terminable
 from ngcore.cli._tables import print_plan
 
 _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]
@@ -193,7 +192,7 @@ def convert(
     if source is None or dest is None:
         raise click.UsageError("SOURCE and DEST are needed")
     try:
-        with terminable(), progress_bar("converting") as progress:
+        with progress_bar("converting") as progress:
             convert_volume(source, dest, progress=progress, executor=dask, **options)
     except KeyboardInterrupt as error:
         how = "pass --resume instead of --overwrite" if options["overwrite"] else "add --resume"
