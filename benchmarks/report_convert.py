@@ -204,7 +204,6 @@ def cases(folder: Path) -> list[Case]:
                     f"{igneous} execute QUEUE --exit-on-empty -q".split(),
                 ],
                 15,
-                rounds=1,
             )
         )
     return found
