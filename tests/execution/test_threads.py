@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import itertools
 import threading
 import time
 
@@ -114,3 +115,12 @@ def test_threads_that_the_system_does_not_allow_are_done_without():
     count, threads = map(int, done.stdout.split())
     assert count == 3000
     assert 0 < threads < 2000
+
+
+def test_for_each_takes_no_item_after_an_error():
+    def work(number):
+        if number == 5:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="5"):
+        for_each(itertools.count(), work, workers=3)  # it would never end

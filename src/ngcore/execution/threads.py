@@ -132,6 +132,8 @@ def for_each(
 ) -> None:
     """Call `work` with every item, on several threads; raise the first error of any.
 
+    After an error no thread takes another item.
+
     Parameters
     ----------
     items : iterable
@@ -144,9 +146,10 @@ def for_each(
         Called after an error, Ctrl-C among them, to end the work that still goes on.
     """
     iterator, lock, end = iter(items), threading.Lock(), object()
+    is_over = threading.Event()
 
     def run() -> None:
-        while True:
+        while not is_over.is_set():
             with lock:
                 item = next(iterator, end)
             if item is end:
@@ -161,6 +164,7 @@ def for_each(
         try:
             pool.wait(group)
         except BaseException:
+            is_over.set()
             if stop is not None:
                 stop()
             raise
