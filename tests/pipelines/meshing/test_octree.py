@@ -145,8 +145,8 @@ def test_surface_that_is_too_far_away_is_refused():
 def test_points_between_children_are_the_same_from_both_sides(monkeypatch):
     """The plane is between two steps of the grid, where arithmetic rounds down or up."""
     monkeypatch.setattr(octree, "_COARSEST_TRIANGLES", 500)
-    rng = np.random.default_rng(0)
-    for _ in range(thorough.amount(4, 100)):
+    for seed in (20, 38, *range(thorough.amount(0, 100))):  # the first two had cracks
+        rng = np.random.default_rng(seed)
         surface = ball(rng.uniform(30, 90), rng.uniform(-1e5, 1e5, 3), rounds=4)
         manifest, fragments = encode_levels(surface, VOXEL)
         parsed = MultilodManifest.from_bytes(manifest)
