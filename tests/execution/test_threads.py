@@ -1,6 +1,6 @@
+import itertools
 import subprocess
 import sys
-import itertools
 import threading
 import time
 
