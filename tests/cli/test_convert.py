@@ -139,6 +139,8 @@ def test_unknown_format_is_one_line(tmp_path, capsys):
         (["--jpeg-quality", "101"], "--jpeg-quality"),
         (["--resolution", "1,1"], "--resolution"),
         (["--resolution", "1,0,1"], "--resolution"),
+        (["--resolution", "1e300,1,1"], "from 1e-30 to 1e+30"),
+        (["--resolution", "1,1e-300,1"], "from 1e-30 to 1e+30"),
         (["--voxel-offset", "a,b,c"], "--voxel-offset"),
         (["--input-min", "3"], "--input-max"),
         (["--input-min", "3", "--input-max", "2"], "--input-max"),
@@ -155,6 +157,7 @@ def test_unknown_format_is_one_line(tmp_path, capsys):
         (["--tmp", "/nowhere/at/all"], "/nowhere/at/all"),
         (["--frobnicate"], "--frobnicate"),
         (["--shape", "1,2,3"], "--dry-run"),
+        (["--shape", "1,2,3", "--dry-run"], "pass DEST alone"),
         (["--json"], "--dry-run"),
     ],
 )
@@ -235,6 +238,37 @@ def test_volume_that_can_not_be_removed_is_one_line(tmp_path, capsys):
     assert "can't be removed" in one_error_line(capsys)
     assert not (out / "info").exists()
     (out / "1_1_1").chmod(0o755)
+
+
+def test_a_pattern_that_the_shell_expanded_is_told_to_be_quoted(tmp_path, capsys):
+    slices = [str(tmp_path / f"{number}.png") for number in range(3)]
+    assert run(["convert", *slices, str(tmp_path / "out")]) == 2
+    assert "quote a pattern" in one_error_line(capsys)
+
+
+def test_a_quality_that_changes_nothing_is_told_of(brain, tmp_path, capsys):
+    command = ["convert", str(brain), "--jpeg-quality", "50"]
+    assert run([*command, str(tmp_path / "raw")]) == 0
+    assert "--jpeg-quality changes nothing" in capsys.readouterr().err
+    jpeg = ["--encoding", "jpeg", "--data-type", "uint8", "--input-max", "1000"]
+    assert run([*command, *jpeg, str(tmp_path / "jpeg")]) == 0
+    assert "--jpeg-quality" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["convert", "repair"])
+def test_an_unfinished_destination_that_is_in_use_is_said_to_be(command, brain, tmp_path, capsys):
+    from ngcore.pipelines.destination import Destination
+
+    source, out = tmp_path / "volume", tmp_path / "out"
+    assert run(["convert", str(brain), str(source)]) == 0
+    info = ngcore.open(source).info
+    with Destination(out) as destination:
+        destination.begin(info, {"source": {}, "options": {}}, fsync=False)
+        assert run([command, str(source), str(out)]) == 2
+        assert "in use" in one_error_line(capsys)
+        assert run(["convert", str(source), str(out), "--dry-run"]) == 2
+        assert "in use" in one_error_line(capsys)
+        destination.finish({}, fsync=False)
 
 
 def test_destination_in_use_is_refused(brain, tmp_path, capsys):

@@ -246,6 +246,8 @@ BROKEN = [
     ((*SCALE, "resolution", ["16", 16, 40]), "scales[1].resolution[0]: expected a positive"),
     ((*SCALE, "resolution", [True, 16, 40]), "scales[1].resolution[0]: expected a positive"),
     ((*SCALE, "resolution", [10**400, 16, 40]), "scales[1].resolution[0]: expected a positive"),
+    ((*SCALE, "resolution", [16, 1e200, 40]), "scales[1].resolution[1]: expected a length from"),
+    ((*SCALE, "resolution", [1e-200, 16, 40]), "scales[1].resolution[0]: expected a length from"),
     ((*SCALE, "resolution", [4, 16, 40]), "scales[1].resolution[0]: 4 is less than 8"),
     ((*SCALE, "voxel_offset", None), "scales[1].voxel_offset: expected an array"),
     ((*SCALE, "voxel_offset", [0, 0.5, 0]), "scales[1].voxel_offset[1]: expected an integer"),

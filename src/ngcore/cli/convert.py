@@ -23,6 +23,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 @click.command("convert")
 @click.argument("source", required=False)
 @click.argument("dest", required=False)
+@click.argument("rest", nargs=-1, metavar="")
 @click.option(
     "--type",
     type=click.Choice(["image", "segmentation", "auto"]),
@@ -157,6 +158,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 def convert(
     source: str | None,
     dest: str | None,
+    rest: tuple[str, ...],
     *,
     dry_run: bool,
     dask: str | None,
@@ -175,13 +177,20 @@ def convert(
     """
     from ngcore.pipelines.convert import convert as convert_volume
 
+    if rest:
+        raise click.UsageError(
+            f"convert takes one SOURCE and one DEST, got {len(rest) + 2} arguments; quote a "
+            "pattern such as 'slices/*.png', or pass the folder"
+        )
     if options["chunk_size"] is not None and len(options["chunk_size"]) == 1:
         options["chunk_size"] = options["chunk_size"][0]
     if dry_run:
         from ngcore.pipelines.estimate import estimate
 
         if shape is not None:  # there is no SOURCE, so what comes first is DEST
-            source, dest = None, dest or source
+            if dest is not None:
+                raise click.UsageError("--shape stands in for SOURCE; pass DEST alone")
+            source, dest = None, source
         found = estimate(source, dest=dest, shape=shape, executor=dask, **options)
         print_plan(found, as_json=as_json)
         return

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """JSON numbers are doubles to most readers, as to Neuroglancer: larger ones lose bits."""
+SMALLEST_LENGTH, LARGEST_LENGTH = 1e-30, 1e30
+"""Of voxels, in nanometres: squares and inverses are numbers, in NIfTI's float32 too, and the
+names of folders stay short."""
 
 _MAX_DEPTH = 64
 
@@ -170,7 +173,7 @@ def check_integers(
 
 
 def check_lengths(value: object, path: str) -> tuple[float, float, float]:
-    """Return `value` as (x, y, z) if it is an array of three positive finite numbers."""
+    """Return `value` as (x, y, z) if it is an array of three lengths that can be squared."""
     x, y, z = _three(value, path)
     return (
         _check_length(x, f"{path}[0]"),
@@ -221,6 +224,8 @@ def _check_length(value: Any, path: str) -> float:
         fail(path, expected, value)
     if not (math.isfinite(number) and number > 0):
         fail(path, expected, value)
+    if not SMALLEST_LENGTH <= number <= LARGEST_LENGTH:
+        fail(path, f"a length from {SMALLEST_LENGTH:g} to {LARGEST_LENGTH:g} nm", value)
     return plain_number(number)
 
 

@@ -28,7 +28,7 @@ from ngcore.pipelines.removal import (
     remove_temporary_files,
     remove_volume_files,
 )
-from ngcore.storage.file_lock import is_at, lock_file
+from ngcore.storage.file_lock import is_at, is_locked, lock_file
 from ngcore.storage.local import WRONG_FOLDER, LocalStore
 from ngcore.storage.sync import sync_folder, sync_path
 
@@ -122,6 +122,8 @@ class Destination:
         if not names or ((self._overwrite or self._resume) and names & {"info", WORK_FOLDER}):
             return
         if WORK_FOLDER in names and "info" not in names:
+            if self._lock is None:
+                refuse_in_use(self.path)
             raise DestinationError(
                 f"{self.path} holds an unfinished conversion; pass --resume to continue it, or "
                 "--overwrite to start again"
@@ -171,10 +173,7 @@ class Destination:
                 is_locked = True
             if not is_locked:
                 lock.close()
-                raise DestinationError(
-                    f"{self.path} is in use by another ngcore; wait for it, or choose another "
-                    "folder"
-                )
+                raise _in_use(self.path)
             if is_at(lock, path):
                 self._lock = lock
                 return
@@ -376,6 +375,24 @@ class Destination:
         if not self._existed and (is_hopeless or self._info is None):
             with contextlib.suppress(OSError):
                 self.path.rmdir()
+
+
+def refuse_in_use(path: Path) -> None:
+    """Refuse a folder that another process writes a volume to.
+
+    Raises
+    ------
+    DestinationError
+        One does.
+    """
+    if is_locked(path / _LOCK):
+        raise _in_use(path)
+
+
+def _in_use(path: Path) -> DestinationError:
+    return DestinationError(
+        f"{path} is in use by another ngcore; wait for it, or choose another folder"
+    )
 
 
 def refuse_overlap(dest: Path, source: Path, what: str) -> None:

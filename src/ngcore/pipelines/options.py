@@ -11,9 +11,12 @@ from typing import Any, Literal, TypedDict
 
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
+from ngcore.formats.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
 from ngcore.formats.scale_info import ENCODINGS
 
 DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
+JPEG_QUALITY = 95
+"""Unless another one is asked for."""
 METHODS = ("average", "majority", "stride", "min", "max")
 
 VolumeKind = Literal["image", "segmentation"]
@@ -91,7 +94,7 @@ class ConvertOptions:
     type: Literal["image", "segmentation", "auto"] = "auto"
     data_type: str | None = None
     encoding: str | None = None
-    jpeg_quality: int = 95
+    jpeg_quality: int = JPEG_QUALITY
     chunk_size: int | Sequence[int] | None = None
     downsampling: str = "auto"
     max_scales: int | None = None
@@ -168,6 +171,13 @@ class ConvertOptions:
         ):
             raise InputError(
                 f"--resolution must be three positive sizes in nm, got {self.resolution}"
+            )
+        if self.resolution is not None and not all(
+            SMALLEST_LENGTH <= length <= LARGEST_LENGTH for length in self.resolution
+        ):
+            raise InputError(
+                f"--resolution must be in nm, from {SMALLEST_LENGTH:g} to {LARGEST_LENGTH:g}, got "
+                f"{self.resolution}"
             )
 
     def _check_values(self) -> None:

@@ -1,6 +1,7 @@
 """What a conversion will be, decided before a voxel is read or a byte is written."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from ngcore.formats.pyramid import pyramid_scales
 from ngcore.formats.sharding import choose_sharding
 from ngcore.output_type import choose_output_type
 from ngcore.pipelines.identity import lasting_identity
-from ngcore.pipelines.options import ConvertOptions, VolumeKind
+from ngcore.pipelines.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.pipelines.plan import INTERPRETER_BYTES, MEBIBYTE, Plan, make_plan
 from ngcore.pipelines.provenance import provenance_json
 from ngcore.pipelines.walk import Downsampling
@@ -32,6 +33,8 @@ from ngcore.values import ValueMapping
 # Small enough that a stored block and its values share the cache, large enough to read well.
 BLOCK_BYTES = 4 * MEBIBYTE
 _SHARD_SHARE = 1 / 8
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,11 @@ def prepare(
     )
     for scale in info.scales:
         make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
+    if options.jpeg_quality != JPEG_QUALITY and info.scales[0].encoding != "jpeg":
+        logger.warning(
+            "--jpeg-quality changes nothing, as chunks are %s; pass --encoding jpeg too",
+            info.scales[0].encoding,
+        )
     method = options.method_for(kind)
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")

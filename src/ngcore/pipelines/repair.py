@@ -26,7 +26,7 @@ from ngcore.pipelines.checks.findings import Findings
 from ngcore.pipelines.checks.scale import Context
 from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
-from ngcore.pipelines.destination import Destination, refuse_overlap
+from ngcore.pipelines.destination import Destination, refuse_in_use, refuse_overlap
 from ngcore.pipelines.journal import PLAN
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
@@ -186,6 +186,7 @@ def _destination(dest: Path, source: Path, *, overwrite: bool) -> Destination:
     refuse_overlap(dest, source, "repair to")
     is_unfinished = (dest / PLAN).exists() and not (dest / "info").exists()
     if is_unfinished and not overwrite:
+        refuse_in_use(dest)
         raise DestinationError(
             f"{dest} holds something unfinished; pass --overwrite to start again, or choose "
             "another folder"

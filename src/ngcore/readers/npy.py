@@ -74,11 +74,14 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
         readers = {
             (1, 0): npy_format.read_array_header_1_0,
             (2, 0): npy_format.read_array_header_2_0,
+            # 2.0 but for the names of fields, which are UTF-8. No field that is read has such a
+            # name, and of the others `stored_type` says that they can't be converted.
+            (3, 0): npy_format.read_array_header_2_0,
         }
         if version not in readers:
             raise InputError(
-                f"{name}: .npy version {version[0]}.{version[1]} is for structured values, which "
-                f"can't be converted; save a plain array"
+                f"{name}: .npy version {version[0]}.{version[1]} is not known; save the array "
+                f"with numpy.save"
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote

@@ -1,5 +1,6 @@
 """A lock on an open file that ends with the process, however that ends."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -36,3 +37,13 @@ else:
         except BlockingIOError:
             return False
         return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process has the lock of a file; False if there is no file.
+
+    A process that asks for the lock in the very moment of this look is refused.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return not lock_file(file)
+    return False
