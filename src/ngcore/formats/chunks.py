@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.errors import InputError
 from ngcore.formats.morton import cell_of_morton_code, compressed_morton_code
@@ -36,8 +36,7 @@ _NAME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A box of voxels, from `start` up to and without `stop`.
 
     It is empty, and false, where `stop` is not above `start` on every axis.

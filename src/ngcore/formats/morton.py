@@ -9,11 +9,14 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/vo
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ngcore.errors import FormatError, InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _Cell = tuple[int, int, int]
 _MAX_BITS = 64
@@ -106,9 +109,7 @@ def cell_of_morton_code(code: int, grid_shape: _Cell) -> _Cell:
     return (x, y, z)
 
 
-def compressed_morton_codes(
-    cells: npt.NDArray[np.uint64], grid_shape: _Cell
-) -> npt.NDArray[np.uint64]:
+def compressed_morton_codes(cells: NDArray[np.uint64], grid_shape: _Cell) -> NDArray[np.uint64]:
     """Return the ids of many cells at once, without checking that the grid holds them.
 
     Parameters
@@ -128,8 +129,8 @@ def compressed_morton_codes(
 
 
 def cells_of_morton_codes(
-    codes: npt.NDArray[np.uint64], grid_shape: _Cell
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    codes: NDArray[np.uint64], grid_shape: _Cell
+) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Return the cells of many ids at once, and which of them the grid holds.
 
     Parameters

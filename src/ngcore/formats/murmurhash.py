@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import numpy.typing as npt
+import numpy as np
 
-_Word = TypeVar("_Word", int, npt.NDArray[Any])
+_Word = TypeVar("_Word", int, np.ndarray[Any, Any])
 
 _C1, _C2, _C3 = 0x239B961B, 0xAB0E9789, 0x38B34AE5
 _MASK = 0xFFFFFFFF

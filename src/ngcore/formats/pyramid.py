@@ -10,8 +10,7 @@ scales go on until every axis fits in one chunk.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.errors import FormatError, InputError
 from ngcore.formats.json_members import check_integers, check_lengths, plain_number
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 _Resolution = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class PyramidLevel:
+class PyramidLevel(NamedTuple):
     """One scale to be made.
 
     Attributes
@@ -110,7 +108,7 @@ def pyramid_scales(
         chosen = chunk_size or _classic_chunk_size(delays, step, target)
         # Where only axes of one voxel are due, a step halves nothing and makes no scale.
         if not levels or 2 in level.factors_from_previous:
-            levels.append(replace(level, chunk_size=chosen))
+            levels.append(level._replace(chunk_size=chosen))
             if len(levels) == max_scales or _is_last(levels[-1]):
                 return levels
         step += 1
@@ -168,8 +166,7 @@ def _halved(level: PyramidLevel, is_due: tuple[bool, ...]) -> PyramidLevel:
         sizes.append(-(-(start + size) // factor) - coarse_start)
         lengths.append(plain_number(level.resolution[axis] * factor))
     resolution = (lengths[0], lengths[1], lengths[2])
-    return replace(
-        level,
+    return level._replace(
         size=(sizes[0], sizes[1], sizes[2]),
         resolution=resolution,
         voxel_offset=(starts[0], starts[1], starts[2]),

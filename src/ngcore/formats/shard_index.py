@@ -14,10 +14,9 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ngcore.errors import FormatError, InputError
 from ngcore.formats.gzip import compress
@@ -34,7 +33,7 @@ MINISHARD_INDEX_ENTRY = 24
 
 _MOST_MINISHARD_BITS = 24
 
-_Offsets = npt.NDArray[np.uint64]
+_Offsets = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,8 +180,7 @@ def build_minishard_index(index: MinishardIndex, spec: ShardingSpec) -> bytes:
     return table.astype("<u8").tobytes()
 
 
-@dataclass(frozen=True, slots=True)
-class ShardLayout:
+class ShardLayout(NamedTuple):
     """A shard file before its chunks are put in: `header`, the data of `ids` in turn, `trailer`.
 
     What leads an id goes right before its data.

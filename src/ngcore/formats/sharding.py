@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ngcore.errors import InputError
 from ngcore.formats.json_members import (
@@ -26,6 +25,8 @@ from ngcore.formats.morton import morton_bits
 from ngcore.formats.murmurhash import murmurhash3_x86_128
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ngcore.formats.chunks import Vec3
 
 _TYPE = "neuroglancer_uint64_sharded_v1"
@@ -145,8 +146,8 @@ class ShardingSpec:
         return shard, minishard
 
     def locate_many(
-        self, ids: npt.NDArray[np.uint64]
-    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        self, ids: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """Return the shards and the minishards of many ids.
 
         Parameters
@@ -214,6 +215,6 @@ def choose_sharding(grid_shape: Vec3, *, gzip: bool, side: int = 8) -> ShardingS
     )
 
 
-def _shifted_right(values: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
+def _shifted_right(values: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
     """Shift, by 64 bits too: C leaves that undefined, and so does NumPy."""
     return values >> np.uint64(bits) if bits < _ID_BITS else np.zeros_like(values)

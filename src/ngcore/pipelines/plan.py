@@ -8,8 +8,8 @@ starts from that scale. What is written never depends on the cuts.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil, prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ MEBIBYTE = 1 << 20
 INTERPRETER_BYTES = 96 * MEBIBYTE
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """One scale within one band.
 
     Attributes
@@ -46,8 +45,7 @@ class Level:
     factors: Vec3
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(NamedTuple):
     """The bands that start from one scale: the source for the first pass, then the last one's end.
 
     Attributes
@@ -70,8 +68,7 @@ class Pass:
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Every pass of a conversion.
 
     Attributes

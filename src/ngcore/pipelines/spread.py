@@ -126,7 +126,7 @@ class SpreadRun:
             source = source.spooled(self._tmp / "source")
         info, axis = self._conversion.info, source.stream_axis
         conversion = replace(
-            self._conversion, plan=replace(self._conversion.plan, stream_axis=axis), side_files={}
+            self._conversion, plan=self._conversion.plan._replace(stream_axis=axis), side_files={}
         )
         grids = item_grids(info, conversion.plan.factors, axis)
         total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
@@ -137,7 +137,7 @@ class SpreadRun:
             kept = None
             if grid.step.last_scale < len(info.scales) - 1:
                 kept = KeptBoxes(grid, self._tmp, axis, source.memory_order)
-            step = replace(grid.step, row_buffers=memory.row_buffers)
+            step = grid.step._replace(row_buffers=memory.row_buffers)
             work = Assignment(
                 conversion,
                 self._options,

@@ -16,9 +16,8 @@ memory that is used again and again and is small enough for the processor's cach
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +34,7 @@ STICK_BYTES = 4 << 20
 """How large sticks should be at least: shorter runs of a file cost more to read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Downsampling:
+class Downsampling(NamedTuple):
     """How voxels of one scale become one voxel of the next."""
 
     method: str

@@ -7,13 +7,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ngcore.execution.threads import TaskGroup, ThreadPool
 from ngcore.formats.chunks import Box, ChunkGrid, Vec3
 from ngcore.pipelines.plan import Level
 
-Voxels = NDArray[np.generic]
+Voxels = np.ndarray[Any, np.dtype[np.generic]]
 
 
 class Window:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from ngcore.readers.base import Shape4, Vec3
 
 
-@dataclass(frozen=True, slots=True)
-class AskedGeometry:
+class AskedGeometry(NamedTuple):
     """What the caller wants instead of what a source says; None: as the source says.
 
     Attributes
@@ -39,8 +37,7 @@ class AskedGeometry:
     voxel_offset: Vec3 | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Placement:
+class Placement(NamedTuple):
     """Where voxels lie; the fields of `SourceHeader` of the same names."""
 
     affine_voxel_to_mm: Affine | None

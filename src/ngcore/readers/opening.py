@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import operator
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.affines import parse_orientation
 from ngcore.errors import InputError
@@ -94,8 +93,7 @@ def open_source(
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(NamedTuple):
     """Options that only some readers have; the others refuse them where they are set."""
 
     form: Form
