@@ -7,6 +7,17 @@ from ngcore.errors import InputError
 from ngcore.pipelines.options import ConvertOptions, parse_memory
 
 
+@pytest.mark.parametrize("data_type", [np.uint16, np.dtype(">u2"), np.zeros(1, "u2").dtype])
+def test_types_of_numpy_become_their_names(data_type):
+    assert ConvertOptions(data_type=data_type).data_type == "uint16"
+
+
+@pytest.mark.parametrize("data_type", [np.complex64, float, 5, object])
+def test_other_types_are_refused(data_type):
+    with pytest.raises(InputError, match="--data-type must be"):
+        ConvertOptions(data_type=data_type)
+
+
 @pytest.mark.parametrize(
     ("given", "plain"),
     [

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -94,3 +95,11 @@ def test_a_source_names_the_files_by_which_it_is_known(tmp_path):
             assert list(opened.files) == [tmp_path / file for file in files]
     with open_source(voxels((4, 5, 6))) as opened:
         assert opened.files == ()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npy", "a.tif", "a.mgz", "a.png", "a"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is a pipe"):
+        open_source(tmp_path / name)

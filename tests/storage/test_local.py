@@ -147,3 +147,11 @@ class TestLocalStore(StoreContract):
     def test_colons_are_refused_on_windows(self, store):
         with pytest.raises(Exception, match="colon"):
             store.put("mesh/1:0", b"")
+
+
+@needs_posix
+def test_a_pipe_is_no_file_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "info")
+    store = LocalStore(tmp_path)
+    assert store.get("info") is None
+    assert store.size("info") is None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+import numpy as np
+
 from ngcore.errors import InputError
 from ngcore.formats.chunks import Vec3
 from ngcore.formats.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
@@ -150,6 +152,11 @@ class ConvertOptions:
             plain[name] = _plain(name, getattr(self, name), _whole, "a whole number")
         for name in ("input_min", "input_max", "outside_value"):
             plain[name] = _plain(name, getattr(self, name), _number, "a number")
+        if self.data_type is not None and not isinstance(self.data_type, str):
+            # NumPy's own, such as np.uint16 or array.dtype.
+            plain["data_type"] = _plain(
+                "data_type", self.data_type, lambda t: np.dtype(t).name, "the name of a type"
+            )
         plain["resolution"] = _plain(
             "resolution", self.resolution, lambda r: _three(r, _number), "three numbers"
         )

@@ -7,6 +7,7 @@ the system has none (Windows), a lock guards seek and read.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,27 @@ def open_binary(path: str | Path, name: str) -> PositionalFile:
         raise InputError(
             f"{name}: can't be opened: {error.strerror or error}; check the path and the disk"
         ) from error
+
+
+def refuse_pipe(path: Path, name: str) -> None:
+    """Refuse what hands out its bytes once, or never: pipes, sockets, terminals.
+
+    Volumes are read at any place, and by some readers more than once.
+
+    Raises
+    ------
+    InputError
+        If `path` is neither a file nor a folder.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # whoever opens it says why it can't be
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode)):
+        raise InputError(
+            f"{name}: is a pipe or a device, which can't be read at any place; save what it gives "
+            "as a file, and pass that"
+        )
 
 
 def missing_file(path: str | Path, name: str) -> InputNotFoundError:

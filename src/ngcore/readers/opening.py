@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.affines import parse_orientation
 from ngcore.errors import InputError
+from ngcore.readers.files import refuse_pipe
 from ngcore.readers.geometry import AskedGeometry
 from ngcore.readers.slices.names import is_slice_pattern
 from ngcore.storage import is_url
@@ -146,6 +147,7 @@ def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
         return open_precomputed(name, name, asked, workers=choices.workers)
     path = Path(name)
     lower = path.name.lower()
+    refuse_pipe(path, name)
     is_folder = path.is_dir()
     is_volume = is_folder and (path / "info").is_file()
     if (is_folder and not is_volume) or is_slice_pattern(name) or lower.endswith(PICTURE_ENDINGS):

@@ -52,6 +52,8 @@ threads that wait for it there may keep their processors busy. Those that wait h
 others."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+"""A pipe that lies among the files of a volume would be waited for until somebody writes to it."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -77,8 +79,10 @@ class LocalStore(Store):
         """Return the bytes of a file; see `Store.get`."""
         path = self._path(name)
         try:
-            with io.FileIO(path) as file:
+            with io.FileIO(path, opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    return None  # as `size` says
                 end = status.st_size if stop is None else min(stop, status.st_size)
                 if start:
                     file.seek(start)
@@ -223,6 +227,10 @@ class LocalStore(Store):
             if writing and (name == "." or name.split("/", 1)[0] == ".."):
                 raise InputError(f"{name!r} is no file in {self.location}, so can't be written")
         return f"{self._root}/{name}"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | _AT_ONCE)
 
 
 def _open_new(path: str, folder: str) -> int:
