@@ -162,6 +162,8 @@ def test_bad_arguments_are_one_line(volumes, tmp_path, fails):
     assert "no volume in" in fails("view", volumes / "notes", "--no-browser")
     assert "no volume in" in fails("link", tmp_path / "absent", "--url", "https://a.b")
     assert "has no scheme" in fails("link", volumes, "--url", "a.b/c")
+    viewer = ("--viewer", "example.org")
+    assert "has no scheme" in fails("link", volumes, "--url", "http://a.b/c", *viewer)
     assert "--port" in fails("serve", volumes, "--port", 65536)
 
 

@@ -236,6 +236,12 @@ def test_command_prints_the_configuration(tmp_path, capsys):
     assert "http://:9001 {" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("host", ["", "a b", "a;", "0.0.0.0:80 {", "a\nb"])
+def test_hosts_that_servers_misread_are_refused(tmp_path, host):
+    with pytest.raises(InputError, match="--host must be"):
+        web_server_config("nginx", tmp_path, host=host)
+
+
 def test_folders_that_servers_misread_are_refused(tmp_path):
     (tmp_path / "50%").mkdir()
     with pytest.raises(InputError, match="has '%' in it"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ngcore.cli._viewing import space_option
+from ngcore.errors import InputError
 from ngcore.server.client import PUBLIC_VIEWER
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def link(dests: tuple[str, ...], base: str, viewer: str, space: Space, as_json: 
     from ngcore.server.states import viewer_url
     from ngcore.server.view import name_volumes, published_urls, state_of
 
+    if "://" not in viewer:
+        raise InputError(f"--viewer {viewer!r} has no scheme; pass a URL such as {PUBLIC_VIEWER}")
     folders = [Path(dest) for dest in dests]
     volumes = name_volumes(folders)
     state = state_of(volumes, published_urls(folders, volumes, base), space=space)

@@ -7,6 +7,7 @@ a manifest without its suffix. Pages of other origins must be allowed to ask, wi
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +25,7 @@ _RANGE = "-?[0-9]+--?[0-9]+"
 
 _CHUNK = f"({_RANGE})_({_RANGE})_({_RANGE})"
 
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _UNQUOTABLE = set("\"'`\\$%{}<>#*?[]\n\r")
 """Characters that mean something to one of the servers even between quotes."""
 
@@ -234,8 +236,12 @@ def web_server_config(
     InputNotFoundError
         If there is no such folder.
     InputError
-        If its path has characters that the server would take for something else.
+        If its path, or `host`, has characters that the server would take for something else.
     """
+    if not _HOST.fullmatch(host):
+        raise InputError(
+            f"--host must be an address or a name such as 0.0.0.0 or example.org, got {host!r}"
+        )
     root = Path(dest).absolute()
     if not root.is_dir():
         raise InputNotFoundError(f"no folder {str(root)!r}; pass one that ngcore has written")
