@@ -1,7 +1,8 @@
 """`python -m benchmarks.report_stages`: where a conversion's time goes, and the machine's bound.
 
 Each stage of `ngcore.convert` is timed where it is called, on every thread: the time that passed,
-and the processor time. What no stage claims is the threads' waiting, and Python between stages.
+and the processor time. Threads wait while there is nothing for them to do. What no stage claims is
+Python between stages.
 Beside it stands what no program can beat: writing files of the same bytes to the page cache, and
 decompressing the same source with ISA-L.
 """
@@ -23,9 +24,11 @@ from benchmarks.report_convert import SCALES, write_sources
 from isal import igzip_lib
 
 import ngcore
+from ngcore.execution.threads import ThreadPool
 from ngcore.formats import gzip
 from ngcore.formats.digest import ScaleDigest
-from ngcore.formats.encodings import CompressedSegmentationEncoding, RawEncoding
+from ngcore.formats.encodings.compressed_segmentation import CompressedSegmentationEncoding
+from ngcore.formats.encodings.raw import RawEncoding
 from ngcore.pipelines import sink, walk
 from ngcore.readers.gzip_stream import GzipSource
 from ngcore.readers.raw import RawSource
@@ -42,6 +45,7 @@ STAGES: list[tuple[str, list[tuple[Any, str]]]] = [
     ("digesting", [(ScaleDigest, "add")]),
     ("compressing", [(gzip, "compress")]),
     ("writing", [(LocalStore, "put_parts")]),
+    ("waiting for work", [(ThreadPool, "_wait_for_work")]),
 ]
 """Names of stages, and the functions that are theirs."""
 
@@ -123,9 +127,8 @@ def report(title: str, source: Path, options: dict[str, Any], folder: Path) -> N
     for stage, _ in STAGES:
         if clock.wall[stage]:
             print(f"| {stage} | {clock.wall[stage]:.2f} | {clock.processor[stage]:.2f} |")
-    waited = max(0.0, threads * wall - sum(clock.wall.values()))
     rest = used - sum(clock.processor.values())
-    print(f"| waiting, and Python between stages | {waited:.2f} | {rest:.2f} |")
+    print(f"| Python between stages | | {rest:.2f} |")
     print(f"| *bound: page-cache write of the same files* | {written_again(out, folder):.2f} | |")
     if source.suffix == ".gz":
         print(f"| *bound: gunzip alone* | {gunzipped(source):.2f} | |")
