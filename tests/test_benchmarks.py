@@ -4,7 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from thorough import IS_THOROUGH
+
+pytest.importorskip("resource", reason="the benchmarks ask Unix for what processes took")
+pytest.importorskip("scipy", reason="the benchmarks make supervoxels with SciPy")
 
 ROOT = Path(__file__).parents[1]
 REPORTS = sorted(path.stem for path in ROOT.glob("benchmarks/report_*.py"))
