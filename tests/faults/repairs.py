@@ -36,7 +36,7 @@ class SmallRepair:
 
     volume: str
     options: list[str] = field(default_factory=list)
-    again: str = "--overwrite"
+    again: str = "--resume"
 
     def command(self, folder: Path) -> list[str]:
         """Return the arguments of the command line, without DEST."""
@@ -57,7 +57,9 @@ class SmallRepair:
 
 REPAIRS = {
     "repair, sharded": SmallRepair("sharded"),
-    "repair, plain": SmallRepair("files, nested, gzip", ["--flat", "--no-gzip"]),
+    "repair, plain": SmallRepair(
+        "files, nested, gzip", ["--flat", "--no-gzip"], again="--overwrite"
+    ),
     "repair, files": SmallRepair("files, nested, gzip"),
 }
 

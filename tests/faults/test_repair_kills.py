@@ -1,4 +1,4 @@
-"""Repairs that are killed at any moment leave nothing that looks whole, and can be begun again."""
+"""Repairs killed at any moment leave nothing that looks whole; they go on or start anew."""
 
 import os
 import random
@@ -68,6 +68,8 @@ def test_killed_repairs_are_never_taken_for_whole_and_end_with_the_same_bytes(na
             if is_unfinished and number == 1:
                 assert run([*command, str(out)]) == 2  # refused: it must be asked for
             option = ["--overwrite"] if is_unfinished or before is not None else []
+            if is_unfinished and number % 3:
+                option = ["--resume"]
             child = processes.start([*command, *option, out])
             if number % 4 != 3:
                 wait_for_writing(out, before)
@@ -84,7 +86,8 @@ def test_killed_repairs_are_never_taken_for_whole_and_end_with_the_same_bytes(na
                 assert found in (whole, before)
             if found == whole:
                 start_anew()
-        processes.start([*command, "--overwrite", out])
+        is_unfinished = (out / PLAN).exists()
+        processes.start([*command, "--resume" if is_unfinished else "--overwrite", out])
         assert processes.wait() == 0
     assert all_bytes(out) == whole
     assert all_bytes(tmp_path / "source") == source

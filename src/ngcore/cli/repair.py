@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Decompress .gz files, for hosts that can't send Content-Encoding.",
 )
+@click.option(
+    "--resume", is_flag=True, help="Continue an interrupted repair; start one where there is none."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
 @fsync_option
 @click.option(
@@ -42,8 +45,12 @@ def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any)
     """
     from ngcore.pipelines.repair import repair as repair_volume
 
-    with progress_bar("repairing") as progress:
-        report = repair_volume(src, dest, gzip=not no_gzip, progress=progress, **options)
+    try:
+        with progress_bar("repairing") as progress:
+            report = repair_volume(src, dest, gzip=not no_gzip, progress=progress, **options)
+    except KeyboardInterrupt as error:
+        how = "pass --resume instead of --overwrite" if options["overwrite"] else "add --resume"
+        raise type(error)(f"{how} to the same command to continue") from None
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:

@@ -61,6 +61,11 @@ class Journal:
         return self._trusted is None or bool(self._trusted)
 
     @property
+    def run(self) -> str:
+        """What tells this conversion, resumed ones included, from others in the same folder."""
+        return self._run
+
+    @property
     def trust(self) -> Trust:
         """Which files of an earlier run are whole."""
         if self._trusted is None:

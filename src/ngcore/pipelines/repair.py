@@ -27,19 +27,21 @@ from ngcore.pipelines.checks.scale import Context
 from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
 from ngcore.pipelines.destination import Destination, refuse_in_use, refuse_overlap
-from ngcore.pipelines.journal import PLAN
+from ngcore.pipelines.journal import PLAN, read_plan
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
 from ngcore.pipelines.mending.files import copy_file
 from ngcore.pipelines.mending.info import mend_info
+from ngcore.pipelines.mending.ledger import Ledger, state_of
 from ngcore.pipelines.mending.meshes import mend_mesh_info
 from ngcore.pipelines.mending.properties import mend_properties
 from ngcore.pipelines.mending.shards import mend_shards
+from ngcore.pipelines.removal import remove_named_folders
 from ngcore.pipelines.validate import Meter, validate
 from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ngcore.formats.info import VolumeInfo
     from ngcore.pipelines.checks.findings import Finding, Report
@@ -108,6 +110,7 @@ def repair(
     flat: bool = False,
     gzip: bool = True,
     overwrite: bool = False,
+    resume: bool = False,
     fsync: bool = True,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -126,6 +129,8 @@ def repair(
         False: decompress chunk and mesh files, for hosts that can't send Content-Encoding.
     overwrite : bool
         Replace the volume in `dest`.
+    resume : bool
+        Go on with a repair that was interrupted; start one where there is none.
     fsync : bool
         Survive losses of power.
     workers : int, optional
@@ -165,16 +170,26 @@ def repair(
     document = _read_info(store)
     info, content = mend_info(document, f"{store.location}/info", changes)
     _check_places(info)
-    destination = _destination(Path(dest), Path(source), overwrite=overwrite)
+    destination = _destination(Path(dest), Path(source), overwrite=overwrite, resume=resume)
     options = FileOptions(flat=flat, plain=not gzip)
+    plan = {
+        "source": state_of(store, info, document),
+        "options": {"task": "repair", "flat": flat, "gzip": gzip},
+    }
     meter = Meter(info, progress, rounds=2)
     with destination:
-        destination.begin(info, {"source": {}, "options": {"task": "repair"}}, fsync=fsync)
+        if resume:
+            _take_up(destination, plan)
+        journal = destination.begin(info, plan, fsync=fsync)
         try:
-            _copy(store, info, destination, options, changes, workers, meter)
+            remove_named_folders(
+                destination.path, info
+            )  # written anew: nobody noted what is whole
+            ledger = Ledger(destination.store, journal, meter.add)
+            _copy(store, info, destination, options, changes, workers, meter, ledger)
             destination.finish({}, fsync=fsync, document=content)
         except StorageError as error:
-            raise StorageError(f"{error}; mend that and repeat with --overwrite") from error
+            raise StorageError(f"{error}; mend that and continue with --resume") from error
     report = validate(dest, workers=workers, progress=meter.second)
     failures, count = changes.failures
     return RepairReport(
@@ -182,16 +197,39 @@ def repair(
     )
 
 
-def _destination(dest: Path, source: Path, *, overwrite: bool) -> Destination:
+def _destination(dest: Path, source: Path, *, overwrite: bool, resume: bool) -> Destination:
     refuse_overlap(dest, source, "repair to")
     is_unfinished = (dest / PLAN).exists() and not (dest / "info").exists()
-    if is_unfinished and not overwrite:
+    if is_unfinished and not (overwrite or resume):
         refuse_in_use(dest)
         raise DestinationError(
-            f"{dest} holds something unfinished; pass --overwrite to start again, or choose "
-            "another folder"
+            f"{dest} holds something unfinished; pass --resume to continue a repair, --overwrite "
+            "to start again, or choose another folder"
         )
-    return Destination(dest, overwrite=overwrite, source_path=source, with_folders=True)
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite contradict each other; pass one of them")
+    return Destination(
+        dest, overwrite=overwrite, resume=resume, source_path=source, with_folders=True
+    )
+
+
+def _take_up(destination: Destination, plan: Mapping[str, Any]) -> None:
+    """Remove the `info` of a volume that this very repair was to replace, or could not leave.
+
+    Raises
+    ------
+    DestinationError
+        There is another volume.
+    """
+    if not (destination.path / "info").exists():
+        return
+    recorded = read_plan(destination.store)
+    if recorded is None or any(recorded[part] != plan[part] for part in plan):
+        raise DestinationError(
+            f"{destination.path} holds a volume already, so there is nothing to resume; see what "
+            "`ngcore validate` says of it, or pass --overwrite to replace it"
+        )
+    destination.store.delete("info")
 
 
 def _read_info(store: LocalStore) -> bytes:
@@ -232,6 +270,7 @@ def _copy(
     changes: Changes,
     workers: int | None,
     meter: Meter,
+    ledger: Ledger,
 ) -> None:
     dest = destination.store
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
@@ -240,9 +279,9 @@ def _copy(
         )
         for index, scale in enumerate(info.scales):
             if scale.sharding is None:
-                mend_chunk_files(context, index, dest, options, changes)
+                mend_chunk_files(context, index, dest, options, changes, ledger)
             else:
-                mend_shards(context, index, dest, destination.work_folder, changes)
+                mend_shards(context, index, dest, destination.work_folder, changes, ledger)
     _copy_folders(store, info, dest, options, changes)
     _copy_side_files(store, info, dest, changes)
 

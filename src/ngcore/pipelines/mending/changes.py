@@ -37,9 +37,24 @@ KINDS = {
 
 
 class Changes:
-    """Counts changes, from several threads, and collects what can't be mended."""
+    """Counts changes, from several threads, and collects what can't be mended.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    whole : Changes, optional
+        Of which these are a part: it is told of all that these are told of.
+
+    Attributes
+    ----------
+    left_out : int
+        Files that belong to nothing that `info` names.
+    is_clean : bool
+        Whether everything could be mended, and nothing was left out.
+    """
+
+    def __init__(self, whole: Changes | None = None) -> None:
+        self._whole = whole
+        self.is_clean = True
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._findings = Findings()
@@ -51,15 +66,23 @@ class Changes:
         if count:
             with self._lock:
                 self._counts[kind] += count
+            if self._whole is not None:
+                self._whole.add(kind, count)
 
     def leave_out(self) -> None:
         """Count a file that belongs to nothing that `info` names."""
         with self._lock:
             self.left_out += 1
+            self.is_clean = False
+        if self._whole is not None:
+            self._whole.leave_out()
 
     def fail(self, where: str, message: str | Exception) -> None:
         """Note something that can't be mended."""
         self._findings.error("not mended", where, message)
+        self.is_clean = False
+        if self._whole is not None:
+            self._whole.fail(where, message)
 
     @property
     def counts(self) -> dict[str, int]:

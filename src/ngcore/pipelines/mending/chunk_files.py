@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from ngcore.pipelines.checks.chunk_files import CHUNK_LIKE, FOREIGN_COMPRESSIONS
 from ngcore.pipelines.checks.files import walk_files
 from ngcore.pipelines.checks.scale import ScaleCheck
 from ngcore.pipelines.mending.files import copy_file, source_of
+from ngcore.pipelines.mending.ledger import Written
 from ngcore.pipelines.mending.stored import mend_stored
 from ngcore.storage.base import max_stored_size
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ngcore.formats.chunks import ChunkGrid, Vec3
     from ngcore.pipelines.checks.scale import Context
     from ngcore.pipelines.mending.changes import Changes
+    from ngcore.pipelines.mending.ledger import Ledger
     from ngcore.storage import Store
 
 _BATCH = 16
@@ -54,7 +57,12 @@ class _File:
 
 
 def mend_chunk_files(
-    context: Context, index: int, dest: Store, options: FileOptions, changes: Changes
+    context: Context,
+    index: int,
+    dest: Store,
+    options: FileOptions,
+    changes: Changes,
+    ledger: Ledger,
 ) -> None:
     """Copy every chunk of a scale to `dest`, mended where that is needed."""
     scale = context.info.scales[index]
@@ -63,14 +71,23 @@ def mend_chunk_files(
         for size in scale.chunk_sizes
     ]
     batch: list[_File] = []
+
+    def submit() -> None:
+        # What a batch holds goes by the order that the system has the files in.
+        names = hashlib.blake2b("\0".join(file.name for file in batch).encode("utf-8", "replace"))
+        piece = f"{batch[0].where} {names.hexdigest()[:32]}"
+        mend = partial(_mend_batch, batch, dest, options)
+        context.work.submit(partial(ledger.do, piece, changes, mend))
+
     for name in walk_files(source_of(context), scale.key, depth=NESTED_DEPTH):
         file = _file(context, checks, name, dest, changes)
         if file is not None:
             batch.append(file)
         if len(batch) == _BATCH:
-            context.work.submit(partial(_mend_batch, batch, dest, options, changes))
+            submit()
             batch = []
-    context.work.submit(partial(_mend_batch, batch, dest, options, changes))
+    if batch:
+        submit()
     context.work.drain()
 
 
@@ -116,15 +133,21 @@ def _cell_of_padded_name(grid: ChunkGrid, name: str) -> Vec3 | None:
     return (x, y, z) if (x, y, z) in grid else None
 
 
-def _mend_batch(files: list[_File], dest: Store, options: FileOptions, changes: Changes) -> None:
+def _mend_batch(
+    files: list[_File], dest: Store, options: FileOptions, changes: Changes
+) -> Written:
+    names: list[str] = []
+    voxels = 0
     for file in files:
         try:
-            _mend(file, dest, options, changes)
+            names += _mend(file, dest, options, changes)
         except FormatError as error:
             changes.fail(file.where, error)
             if not file.is_second:
                 _copy(file, dest, changes)
+        voxels += file.check.voxels(file.cell)
         file.check.context.done(file.check.voxels(file.cell))
+    return Written(names, voxels)
 
 
 def _copy(file: _File, dest: Store, changes: Changes) -> None:
@@ -135,7 +158,8 @@ def _copy(file: _File, dest: Store, changes: Changes) -> None:
         changes.fail(file.where, f"{error}, so it is left out")
 
 
-def _mend(file: _File, dest: Store, options: FileOptions, changes: Changes) -> None:
+def _mend(file: _File, dest: Store, options: FileOptions, changes: Changes) -> list[str]:
+    """Write a chunk as it should be; return the names of what was written."""
     check = file.check
     most = max_stored_size(check.max_encoded_size)
     size = check.context.store.size(file.where)
@@ -153,15 +177,17 @@ def _mend(file: _File, dest: Store, options: FileOptions, changes: Changes) -> N
             data, kinds, is_gzipped = gzip_free(check, data), (*kinds, "plain"), False
         if file.is_second:
             _compare(file, data, is_gzipped=is_gzipped, changes=changes)
-            return
+            return []
         grid = check.grid
         is_nested = "/" in file.name and not options.flat
-        name = grid.nested_name(file.cell) if is_nested else grid.name(file.cell)
-        dest.put(f"{check.scale.key}/{name}{'.gz' if is_gzipped else ''}", data)
+        chunk = grid.nested_name(file.cell) if is_nested else grid.name(file.cell)
+        name = f"{check.scale.key}/{chunk}{'.gz' if is_gzipped else ''}"
+        dest.put(name, data)
     for kind in kinds:
         changes.add(kind)
     changes.add("flat", int(options.flat and "/" in file.name))
     changes.add("renamed", int(file.is_misnamed))
+    return [name]
 
 
 def gzip_free(check: ScaleCheck, data: bytes) -> bytes:

@@ -22,6 +22,7 @@ from ngcore.pipelines.checks.scale import ScaleCheck
 from ngcore.pipelines.checks.shard_file import ShardFile
 from ngcore.pipelines.checks.shards import MOST_HASHED_CELLS, SHARD_NAME
 from ngcore.pipelines.mending.files import copy_file, pieces, source_of
+from ngcore.pipelines.mending.ledger import Written
 from ngcore.pipelines.mending.shard_entries import Entry, read_entries
 from ngcore.pipelines.mending.stored import mend_stored
 from ngcore.storage.base import max_stored_size
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ngcore.formats.sharding import ShardingSpec
     from ngcore.pipelines.checks.scale import Context
     from ngcore.pipelines.mending.changes import Changes
+    from ngcore.pipelines.mending.ledger import Ledger
     from ngcore.storage import LocalStore, Store
     from ngcore.storage.spool import Place
 
@@ -57,7 +59,12 @@ class _Shard:
 
 
 def mend_shards(
-    context: Context, index: int, dest: Store, work_folder: Path, changes: Changes
+    context: Context,
+    index: int,
+    dest: Store,
+    work_folder: Path,
+    changes: Changes,
+    ledger: Ledger,
 ) -> None:
     """Copy every shard of a scale to `dest`, mended where that is needed."""
     scale = context.info.scales[index]
@@ -82,19 +89,22 @@ def mend_shards(
                 continue
             changes.add("renamed")
         shard = _Shard(check, spec, number, where)
-        context.work.submit(partial(_mend, shard, dest, work_folder, changes))
+        mend = partial(_mend, shard, dest, work_folder)
+        context.work.submit(partial(ledger.do, where, changes, mend))
     context.work.drain()
 
 
-def _mend(shard: _Shard, dest: Store, work_folder: Path, changes: Changes) -> None:
+def _mend(shard: _Shard, dest: Store, work_folder: Path, changes: Changes) -> Written:
     try:
         entries = _sound_entries(shard)
         is_sound = entries is not None
         if entries is None:
             entries = read_entries(shard.store, shard.name, shard.number, shard.spec, changes)
-        _mend_entries(shard, entries, dest, work_folder, changes, is_sound=is_sound)
+        voxels = _mend_entries(shard, entries, dest, work_folder, changes, is_sound=is_sound)
     except FormatError as error:
         changes.fail(shard.name, f"{error}; it is left out")
+        return Written([], 0)
+    return Written([shard.new_name], voxels)
 
 
 def _sound_entries(shard: _Shard) -> list[Entry] | None:
@@ -120,11 +130,12 @@ def _mend_entries(
     changes: Changes,
     *,
     is_sound: bool,
-) -> None:
-    """Write a shard with all of its chunks; as it was, if it needs no change."""
+) -> int:
+    """Write a shard with all of its chunks, as it was if it needs no change; return its voxels."""
     spool = Spool(work_folder)
     mended: dict[int, Place] = {}
     kept: dict[int, Entry] = {}
+    voxels = 0
     try:
         cells, exist = _cells(shard, entries)
         for entry, cell, exists in zip(entries, cells, exist, strict=True):
@@ -137,6 +148,7 @@ def _mend_entries(
             data = _mended_data(shard, entry, cell, where, changes)
             if data is not None:
                 mended[entry.chunk_id] = spool.put(data)
+            voxels += shard.check.voxels(cell)
             shard.check.context.done(shard.check.voxels(cell))
         if is_sound and not mended:
             copy_file(shard.store, dest, shard.name, shard.new_name)
@@ -144,6 +156,7 @@ def _mend_entries(
             _lay_down(shard, kept, mended, spool, dest)
     finally:
         spool.close()
+    return voxels
 
 
 def _cells(shard: _Shard, entries: list[Entry]) -> tuple[list[tuple[int, int, int]], list[bool]]:
