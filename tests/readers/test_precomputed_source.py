@@ -157,3 +157,15 @@ def test_a_damaged_info_is_refused(tmp_path):
 def test_a_folder_that_is_not_there_is_not_found(tmp_path):
     with pytest.raises(InputNotFoundError):
         open_source(tmp_path / "nothing")
+
+
+def test_what_is_no_voxels_is_told_of(tmp_path):
+    write_volume(tmp_path, voxels((20, 20, 20, 1), "u4"), volume_type="segmentation")
+    with open_source(tmp_path) as source:
+        assert not source.notes
+    info = json.loads((tmp_path / "info").read_text())
+    info |= {"mesh": "surfaces", "segment_properties": "names"}
+    (tmp_path / "info").write_text(json.dumps(info))
+    with open_source(tmp_path) as source:
+        (note,) = source.notes
+    assert "its mesh ('surfaces'), segment_properties ('names') are not converted" in note

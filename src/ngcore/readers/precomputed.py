@@ -24,6 +24,7 @@ from ngcore.readers.raw import ReadableSource
 from ngcore.storage import is_url
 
 if TYPE_CHECKING:
+    from ngcore.formats.info import VolumeInfo
     from ngcore.readers.base import Vec3, VolumeType, Window
 
 
@@ -61,10 +62,26 @@ def open_precomputed(
         resolution_nm=asked.resolution or scale.resolution,
         voxel_offset=placement.voxel_offset,
         suggested_type=SuggestedType(kind, "the volume's info says so"),
-        notes=placement.notes,
+        notes=(*placement.notes, *_left_behind(opened.info, name)),
         files=_files_beside_chunks(path),
     )
     return PrecomputedSource(header, scale, workers=workers)
+
+
+def _left_behind(info: VolumeInfo, name: str) -> list[str]:
+    """Return a line about what of a volume is no voxels, and stays where it is."""
+    members = {
+        "mesh": info.mesh,
+        "skeletons": info.skeletons,
+        "segment_properties": info.segment_properties,
+    }
+    found = [f"{member} ({folder!r})" for member, folder in members.items() if folder is not None]
+    if not found:
+        return []
+    return [
+        f"{name}: its {', '.join(found)} are not converted; copy what still holds, and name it in "
+        "info, or make it anew with `ngcore mesh` and `ngcore labels`"
+    ]
 
 
 def _files_beside_chunks(path: str | Path) -> tuple[Path, ...]:
