@@ -11,16 +11,15 @@ interrupted, its `info` is kept in ``plan.json`` from before it is removed until
 import contextlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from ngcore.errors import DestinationError, FormatError, InputError, StorageError
+from ngcore.errors import DestinationError, FormatError, InputError
 from ngcore.formats.info import VolumeInfo
 from ngcore.pipelines.complete import check_is_same
+from ngcore.pipelines.folder_lock import lock_folder, refuse_in_use, unlock_folder
 from ngcore.pipelines.journal import JOURNAL, PLAN, WORK_FOLDER, Journal, read_plan
 from ngcore.pipelines.output_file import refuse_url
 from ngcore.pipelines.removal import (
@@ -28,11 +27,9 @@ from ngcore.pipelines.removal import (
     remove_temporary_files,
     remove_volume_files,
 )
-from ngcore.storage.file_lock import is_at, is_locked, lock_file
-from ngcore.storage.local import WRONG_FOLDER, LocalStore
+from ngcore.storage.local import LocalStore
 from ngcore.storage.sync import sync_folder, sync_path
 
-_LOCK = f"{WORK_FOLDER}/lock"
 _SIDE_FILES = ("transform.json", "provenance")
 
 logger = logging.getLogger(__name__)
@@ -123,7 +120,7 @@ class Destination:
             return
         if WORK_FOLDER in names and "info" not in names:
             if self._lock is None:
-                refuse_in_use(self.path)
+                refuse_in_use(self.work_folder, self.path)
             raise DestinationError(
                 f"{self.path} holds an unfinished conversion; pass --resume to continue it, or "
                 "--overwrite to start again"
@@ -136,15 +133,7 @@ class Destination:
         raise DestinationError(f"{self.path} is not empty; choose an empty or a new folder")
 
     def __enter__(self) -> Self:
-        try:
-            self._take()
-        except OSError as error:
-            if isinstance(error, DestinationError):
-                raise
-            what = f"{self.path} can't be written: {error.strerror}"
-            if error.errno in WRONG_FOLDER:
-                raise DestinationError(f"{what}; choose another folder") from error
-            raise StorageError(f"{what}; mend that, or choose another folder") from error
+        self._lock = lock_folder(self.work_folder, self.path)
         try:
             # Since it was looked at first, another process may have finished a volume here.
             self._check_content()
@@ -153,54 +142,11 @@ class Destination:
             raise
         return self
 
-    def _take(self) -> None:
-        """Lock the folder."""
-        path = self.path / _LOCK
-        while True:
-            self.work_folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock = path.open("ab")
-            except FileNotFoundError:
-                continue  # a process that finished has just removed the folder
-            try:
-                is_locked = lock_file(lock)
-            except OSError as error:
-                logger.warning(
-                    "%s can't be locked (%s): see to it that nobody else writes to it",
-                    self.path,
-                    error.strerror,
-                )
-                is_locked = True
-            if not is_locked:
-                lock.close()
-                raise _in_use(self.path)
-            if is_at(lock, path):
-                self._lock = lock
-                return
-            lock.close()
-
     def _let_go(self) -> None:
         """Unlock the folder, and remove what marks it as unfinished if it isn't."""
         is_done = self._is_finished or not (self.path / PLAN).exists()
-        lock = self.path / _LOCK
-        # The lock goes last: whoever comes then finds nothing of ours, and keeps what is its own.
-        if is_done:
-            with contextlib.suppress(OSError):
-                for entry in self.work_folder.iterdir():
-                    if entry.is_dir():
-                        shutil.rmtree(entry, ignore_errors=True)
-                    elif entry != lock:
-                        entry.unlink(missing_ok=True)
-            if os.name != "nt":
-                with contextlib.suppress(OSError):
-                    lock.unlink()
         if self._lock is not None:
-            self._lock.close()
-        if is_done:
-            with contextlib.suppress(OSError):
-                if os.name == "nt":  # where a file that is open can't be removed
-                    lock.unlink()
-                self.work_folder.rmdir()
+            unlock_folder(self.work_folder, self._lock, remove=is_done)
 
     def holds(
         self, info: VolumeInfo, side_files: Mapping[str, bytes], *, source_changed: int
@@ -375,24 +321,6 @@ class Destination:
         if not self._existed and (is_hopeless or self._info is None):
             with contextlib.suppress(OSError):
                 self.path.rmdir()
-
-
-def refuse_in_use(path: Path) -> None:
-    """Refuse a folder that another process writes a volume to.
-
-    Raises
-    ------
-    DestinationError
-        One does.
-    """
-    if is_locked(path / _LOCK):
-        raise _in_use(path)
-
-
-def _in_use(path: Path) -> DestinationError:
-    return DestinationError(
-        f"{path} is in use by another ngcore; wait for it, or choose another folder"
-    )
 
 
 def refuse_overlap(dest: Path, source: Path, what: str) -> None:

@@ -26,8 +26,9 @@ from ngcore.pipelines.checks.findings import Findings
 from ngcore.pipelines.checks.scale import Context
 from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
-from ngcore.pipelines.destination import Destination, refuse_in_use, refuse_overlap
-from ngcore.pipelines.journal import PLAN, read_plan
+from ngcore.pipelines.destination import Destination, refuse_overlap
+from ngcore.pipelines.folder_lock import refuse_in_use
+from ngcore.pipelines.journal import PLAN, WORK_FOLDER, read_plan
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
 from ngcore.pipelines.mending.files import copy_file
@@ -201,7 +202,7 @@ def _destination(dest: Path, source: Path, *, overwrite: bool, resume: bool) -> 
     refuse_overlap(dest, source, "repair to")
     is_unfinished = (dest / PLAN).exists() and not (dest / "info").exists()
     if is_unfinished and not (overwrite or resume):
-        refuse_in_use(dest)
+        refuse_in_use(dest / WORK_FOLDER, dest)
         raise DestinationError(
             f"{dest} holds something unfinished; pass --resume to continue a repair, --overwrite "
             "to start again, or choose another folder"
