@@ -1,4 +1,4 @@
-"""`ngcore mesh` that is interrupted leaves the old meshes, or all of the new ones."""
+"""`ngcore mesh` that is interrupted leaves the old meshes or the new ones, and can go on."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def command(dest: Path) -> list[str]:
-    return [sys.executable, "-m", "ngcore", "mesh", str(dest), "--overwrite", "--workers", "2"]
+def command(dest: Path, how: str = "--overwrite", sharding: str = "--sharding") -> list[str]:
+    options = [how, sharding, "--workers", "2"]
+    return [sys.executable, "-m", "ngcore", "mesh", str(dest), *options]
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
@@ -44,7 +45,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def volumes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, bytes]]]:
     """A volume with the mesh of one label, and what it is when all of them have one."""
     folder = tmp_path_factory.mktemp("kills")
     x, y, z = np.indices((70, 60, 50)) // 11
@@ -58,45 +59,53 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, b
         fsync=False,
     )
     write_meshes(folder / "old", labels=[5], workers=1)
-    shutil.copytree(folder / "old", folder / "new")
-    write_meshes(folder / "new", overwrite=True, workers=1)
-    return folder / "old", tree(folder / "new")
+    new = {}
+    for sharding in ("--sharding", "--no-sharding"):
+        dest = folder / sharding
+        shutil.copytree(folder / "old", dest)
+        write_meshes(dest, overwrite=True, sharding=sharding == "--sharding", workers=1)
+        new[sharding] = tree(dest)
+    return folder / "old", new
 
 
-def test_killed_runs_leave_the_old_meshes_or_the_new_ones(
-    volumes: tuple[Path, dict[str, bytes]], tmp_path: Path
+def test_killed_runs_go_on_to_the_same_bytes(
+    volumes: tuple[Path, dict[str, dict[str, bytes]]], tmp_path: Path
 ) -> None:
     old, new = volumes
     begin, dest = time.monotonic(), tmp_path / "whole"
     shutil.copytree(old, dest)
     subprocess.run(command(dest), check=True)
     seconds = time.monotonic() - begin
-    assert tree(dest) == new
+    assert tree(dest) == new["--sharding"]
     rng = random.Random(0)
     for number in range(amount(1, 60)):
         dest = tmp_path / str(number)
         shutil.copytree(old, dest)
-        with subprocess.Popen(command(dest), text=True) as process:
-            time.sleep(rng.uniform(0.3, 1) * seconds)
-            workers = workers_of(process)
-            process.kill()
+        sharding = ("--sharding", "--no-sharding")[number % 2]
+        how = "--overwrite"
+        for _ in range(amount(1, 1 + number % 3)):
+            kill(command(dest, how, sharding), rng.uniform(0.3, 1) * seconds)
+            assert validate(dest).is_sound
+            assert json.loads((dest / "info").read_text())["mesh"] in ("mesh", "mesh-2")
+            # Killed before there was anything to go on with, the old meshes are untouched.
+            is_begun = (dest / ".ngcore-mesh" / ".ngcore" / "plan.json").exists()
+            is_done = json.loads((dest / "info").read_text())["mesh"] == "mesh-2"
+            how = "--resume" if is_begun or is_done else "--overwrite"
+        subprocess.run(command(dest, how, sharding), check=True)
         assert validate(dest).is_sound
-        assert json.loads((dest / "info").read_text())["mesh"] in ("mesh", "mesh-2")
-        for worker in workers:
-            until_gone(worker)
-        subprocess.run(command(dest), check=True)
-        assert validate(dest).is_sound
-        meshes = json.loads((dest / "info").read_text())["mesh"]
-        assert tree(dest / meshes) == tree_of_meshes(new)
+        assert tree(dest) == new[sharding]
+        assert not [path for path in dest.iterdir() if path.name.startswith(".")]
         shutil.rmtree(dest)
 
 
-def tree_of_meshes(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {
-        name.removeprefix("/mesh-2"): data
-        for name, data in files.items()
-        if name.startswith("/mesh-2/")
-    }
+def kill(words: list[str], seconds: float) -> None:
+    """Start a command, kill it some time later, and wait until its workers have ended too."""
+    with subprocess.Popen(words, text=True) as process:
+        time.sleep(seconds)
+        workers = workers_of(process)
+        process.kill()
+    for worker in workers:
+        until_gone(worker)
 
 
 def until_gone(pid: int) -> None:
@@ -112,19 +121,25 @@ def until_gone(pid: int) -> None:
     ("number", "status", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
-def test_signal_ends_it_soon_and_leaves_nothing(
-    volumes: tuple[Path, dict[str, bytes]], tmp_path: Path, number: int, status: int, word: str
+def test_signal_ends_it_soon_and_it_can_go_on(
+    volumes: tuple[Path, dict[str, dict[str, bytes]]],
+    tmp_path: Path,
+    number: int,
+    status: int,
+    word: str,
 ) -> None:
-    old, _ = volumes
-    shutil.copytree(old, tmp_path / "volume")
-    before = set((tmp_path / "volume").rglob("*"))
-    with subprocess.Popen(
-        command(tmp_path / "volume"), stderr=subprocess.PIPE, text=True
-    ) as process:
+    old, new = volumes
+    dest = tmp_path / "volume"
+    shutil.copytree(old, dest)
+    before = tree(dest)
+    with subprocess.Popen(command(dest), stderr=subprocess.PIPE, text=True) as process:
         while not workers_of(process):
             time.sleep(0.01)
         process.send_signal(number)
         _, err = process.communicate(timeout=15)
     assert process.returncode == status
-    assert err == f"ngcore: error: {word}\n"
-    assert set((tmp_path / "volume").rglob("*")) == before
+    how = "pass --resume instead of --overwrite to the same command to continue"
+    assert err == f"ngcore: error: {word}; {how}\n"
+    assert tree(dest) == before
+    write_meshes(dest, resume=True, workers=1)
+    assert tree(dest) == new["--sharding"]

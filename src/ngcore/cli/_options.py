@@ -74,3 +74,16 @@ fsync_option = click.option(
     show_default=True,
     help="Survive power loss: sync the data before `info` is written.",
 )
+scale_option = click.option(
+    "--scale",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Which scale to read; 0 is full resolution.",
+)
+resume_option = click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted run; start one where there is none.",
+)

@@ -12,9 +12,21 @@ Progress = Callable[[int, int], None]
 @contextmanager
 def progress_bar(description: str) -> Iterator[Progress | None]:
     """Yield a function of (voxels done, voxels in all) that draws, or None where nobody looks."""
+    with progress_bars(description) as (progress, _):
+        yield progress
+
+
+@contextmanager
+def progress_bars(
+    description: str, afterwards: str | None = None
+) -> Iterator[tuple[Progress | None, Progress | None]]:
+    """Yield two functions such as that of `progress_bar`, for work that has two parts.
+
+    The bar of the second part, which counts no voxels, appears when it begins.
+    """
     is_quiet = click.get_current_context().find_root().meta.get("ngcore.quiet", False)
     if is_quiet or not sys.stderr.isatty():
-        yield None
+        yield None, None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,11 +41,17 @@ def progress_bar(description: str) -> Iterator[Progress | None]:
     # Warnings pass through this console while the bar is there, and stay lines as they are.
     console = Console(stderr=True, soft_wrap=True)
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(description, total=None, rate="")
+        first = bar.add_task(description, total=None, rate="")
+        second = bar.add_task(afterwards or "", total=None, rate="", visible=False)
 
         def update(done: int, total: int) -> None:
-            speed = bar.tasks[task].speed
+            speed = bar.tasks[first].speed
             rate = f"{speed / 1e6:,.0f} Mvoxel/s" if speed else ""
-            bar.update(task, completed=done, total=total, rate=rate)
+            bar.update(first, completed=done, total=total, rate=rate)
 
-        yield update
+        def update_second(done: int, total: int) -> None:
+            if not bar.tasks[second].visible:
+                bar.reset(second, visible=True)
+            bar.update(second, completed=done, total=total)
+
+        yield update, update_second

@@ -27,6 +27,22 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
+def resumable_by_hand(*, overwrite: bool) -> Iterator[None]:
+    """Say after Ctrl-C and SIGTERM how to continue.
+
+    Parameters
+    ----------
+    overwrite : bool
+        The command was given `--overwrite`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        how = "pass --resume instead of --overwrite" if overwrite else "add --resume"
+        raise type(error)(f"{how} to the same command to continue") from None
+
+
+@contextlib.contextmanager
 def terminable() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does: temporary files go, and one line is printed."""
 

@@ -13,8 +13,10 @@ from ngcore.cli._options import (
     fsync_option,
     max_scales_option,
     outside_value_option,
+    resume_option,
 )
 from ngcore.cli._progress import progress_bar
+from ngcore.cli._report import resumable_by_hand
 from ngcore.cli._tables import print_plan
 
 _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]
@@ -137,11 +139,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     help="Do the work on the Dask scheduler at ADDRESS; `local` starts worker processes here. "
     "SOURCE, DEST and --tmp must lie where all workers see them.  [default: threads here]",
 )
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Continue an interrupted conversion; start one where there is none.",
-)
+@resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
 @click.option(
     "--dry-run",
@@ -175,8 +173,6 @@ def convert(
     Example:
       ngcore convert sub-01_T1w.nii.gz sub-01_T1w
     """
-    from ngcore.pipelines.convert import convert as convert_volume
-
     if rest:
         raise click.UsageError(
             f"convert takes one SOURCE and one DEST, got {len(rest) + 2} arguments; quote a "
@@ -200,12 +196,14 @@ def convert(
         raise click.UsageError("--json is for --dry-run")
     if source is None or dest is None:
         raise click.UsageError("SOURCE and DEST are needed")
-    try:
-        with progress_bar("converting") as progress:
-            convert_volume(source, dest, progress=progress, executor=dask, **options)
-    except KeyboardInterrupt as error:
-        how = "pass --resume instead of --overwrite" if options["overwrite"] else "add --resume"
-        raise type(error)(f"{how} to the same command to continue") from None
+
+    from ngcore.pipelines.convert import convert as convert_volume
+
+    with (
+        resumable_by_hand(overwrite=options["overwrite"]),
+        progress_bar("converting") as progress,
+    ):
+        convert_volume(source, dest, progress=progress, executor=dask, **options)
 
 
 commands = [convert]

@@ -2,20 +2,14 @@
 
 import click
 
+from ngcore.cli._options import scale_option
 from ngcore.cli._progress import progress_bar
 
 
 @click.command("export")
 @click.argument("dest")
 @click.argument("out", metavar="OUT.nii.gz")
-@click.option(
-    "--scale",
-    type=click.IntRange(0),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Which scale to export; 0 is full resolution.",
-)
+@scale_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT.  [default: refuse]")
 def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
     """Write the volume DEST as NIfTI (.nii or .nii.gz), with its affine, data type and values.

@@ -2,7 +2,9 @@
 
 import click
 
-from ngcore.cli._progress import progress_bar
+from ngcore.cli._options import resume_option, scale_option
+from ngcore.cli._progress import progress_bars
+from ngcore.cli._report import resumable_by_hand
 
 
 def _labels(
@@ -66,14 +68,7 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     help="Where surfaces lie. native: in the volume's own coordinates. world: in those that "
     "DEST/transform.json leads to.",
 )
-@click.option(
-    "--scale",
-    type=click.IntRange(0),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="The scale whose voxels are meshed; 0 is full resolution.",
-)
+@scale_option
 @click.option(
     "--sharding/--no-sharding",
     default=True,
@@ -83,6 +78,7 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: all cores]"
 )
+@resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the meshes of DEST.  [default: refuse]")
 def mesh(
     dest: str,
@@ -94,6 +90,7 @@ def mesh(
     scale: int,
     sharding: bool,
     workers: int | None,
+    resume: bool,
     overwrite: bool,
 ) -> None:
     """Give the labels of the segmentation DEST meshes, in levels of detail that stream.
@@ -108,7 +105,10 @@ def mesh(
     """
     from ngcore.pipelines.meshing.mesh import write_meshes
 
-    with progress_bar("meshing") as progress:
+    with (
+        resumable_by_hand(overwrite=overwrite),
+        progress_bars("finding surfaces", "making meshes") as (progress, mesh_progress),
+    ):
         write_meshes(
             dest,
             labels=labels,
@@ -117,9 +117,11 @@ def mesh(
             space="world" if space == "world" else "native",
             scale=scale,
             sharding=sharding,
+            resume=resume,
             overwrite=overwrite,
             workers=workers,
             progress=progress,
+            mesh_progress=mesh_progress,
         )
 
 

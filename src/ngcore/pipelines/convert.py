@@ -2,17 +2,16 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 from ngcore import volume
-from ngcore.errors import InputError, StorageError
+from ngcore.errors import InputError
 from ngcore.pipelines.destination import Destination
 from ngcore.pipelines.identity import check_unchanged, source_identity
-from ngcore.pipelines.journal import Journal
+from ngcore.pipelines.journal import Journal, resumable
 from ngcore.pipelines.options import ConvertOptions, OptionValues
 from ngcore.pipelines.prepare import Conversion, open_for, prepare
 from ngcore.pipelines.provenance import with_digests
@@ -167,7 +166,7 @@ def carry_out(
             progress,
             journal=journal,
         )
-        with _resumable():
+        with resumable():
             outcome = run.run()
         before_info()
         _finish(conversion, source, options, destination, outcome)
@@ -198,7 +197,7 @@ def _spread(
         ) as run:
             run.check_workers()
             journal = _begin(conversion, options, destination)
-            with _resumable():
+            with resumable():
                 outcome = run.run(journal)
         # Workers that were lost leave files half-written.
         destination.remove_temporary_files()
@@ -226,14 +225,6 @@ def _finish(
     side_files = dict(conversion.side_files)
     side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
     destination.finish(side_files, fsync=options.fsync)
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except StorageError as error:
-        raise StorageError(f"{error}; mend that and continue with --resume") from error
 
 
 def _path_of(source: object) -> Path | None:

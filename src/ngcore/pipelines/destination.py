@@ -11,6 +11,7 @@ interrupted, its `info` is kept in ``plan.json`` from before it is removed until
 import contextlib
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,14 @@ from ngcore.errors import DestinationError, FormatError, InputError
 from ngcore.formats.info import VolumeInfo
 from ngcore.pipelines.complete import check_is_same
 from ngcore.pipelines.folder_lock import lock_folder, refuse_in_use, unlock_folder
-from ngcore.pipelines.journal import JOURNAL, PLAN, WORK_FOLDER, Journal, read_plan
+from ngcore.pipelines.journal import (
+    JOURNAL,
+    MESH_WORK_FOLDER,
+    PLAN,
+    WORK_FOLDER,
+    Journal,
+    read_plan,
+)
 from ngcore.pipelines.output_file import refuse_url
 from ngcore.pipelines.removal import (
     remove_named_folders,
@@ -228,6 +236,8 @@ class Destination:
         old = self._old_infos(store)
         if not old:
             return
+        meshes = self.path / MESH_WORK_FOLDER
+        refuse_in_use(meshes, self.path)
         with_folders = self._with_folders or (read_plan(store) or {}).get("with_folders", False)
         if with_folders:
             plan = {**plan, "with_folders": True}  # if this run is killed, the next one must know
@@ -243,6 +253,7 @@ class Destination:
                 remove_named_folders(self.path, info)
         for name in (*_SIDE_FILES, JOURNAL):
             store.delete(name)
+        shutil.rmtree(meshes, ignore_errors=True)  # unfinished ones, of what is gone
         if fsync:
             sync_folder(self.path)  # before the plan forgets what had to go
 

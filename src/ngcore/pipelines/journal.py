@@ -13,17 +13,20 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ngcore.errors import DestinationError
+from ngcore.errors import DestinationError, StorageError
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
 from ngcore.storage.sync import sync_files, sync_folder, sync_path
 
 WORK_FOLDER = ".ngcore"
+MESH_WORK_FOLDER = ".ngcore-mesh"
+"""That of a run that makes meshes for a volume which is there."""
 PLAN = f"{WORK_FOLDER}/plan.json"
 JOURNAL = f"{WORK_FOLDER}/journal"
 
@@ -161,6 +164,15 @@ class Journal:
     def _note(self, names: Iterable[str]) -> None:
         lines = "".join(f"{self._run} {name}\n" for name in names)
         self._store.append_durably(JOURNAL, lines.encode())
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say of a failure of I/O that the run can be continued."""
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{error}; mend that and continue with --resume") from error
 
 
 def trusted_files(folder: Path, trust: Trust, run: str) -> Callable[[str], bool] | None:

@@ -1,6 +1,7 @@
 """Meshes of labels, read back by CloudVolume."""
 
 import json
+import os
 import shutil
 
 import cloudvolume
@@ -10,9 +11,18 @@ import trimesh
 
 import ngcore
 import thorough
-from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
+from ngcore.errors import (
+    DestinationError,
+    FormatError,
+    InputError,
+    InputNotFoundError,
+    StorageError,
+)
+from ngcore.pipelines.meshing import blocks
 from ngcore.pipelines.meshing import mesh as meshing
+from ngcore.pipelines.meshing.fragments import mesh_to_precomputed
 from ngcore.pipelines.validate import validate
+from ngcore.storage import LocalStore
 from ngcore.surfaces import Surface, joined
 from surfaces import enclosed_volume, open_edges
 
@@ -109,7 +119,7 @@ def test_files_of_their_own_hold_the_same_meshes(meshed, tmp_path):
     write_meshes(dest, sharding=False, block_side=16)
     files = tree(dest / "mesh")
     names = {f"{label}{ending}" for label in (3, 8, 9, 10, HUGE) for ending in ("", ".index")}
-    assert set(files) == {"info", *names}
+    assert set(files) == {"info", "provenance", *names}
     assert "sharding" not in json.loads(files["info"])
     shard = (meshed / "mesh" / "0.shard").read_bytes()
     assert all(files[f"{label}"] + files[f"{label}.index"] in shard for label in (3, 8, HUGE))
@@ -203,31 +213,235 @@ def test_meshes_are_replaced_only_when_asked(tmp_path):
     assert not validate(dest).findings
 
 
-def meanwhile(dest, **options):
-    """Return a progress callback that lets another run begin and end in the middle of one."""
-    runs = [options]
+def stopped_at(dest, calls, error, monkeypatch, **options):
+    """Let a run fail when it is about to write its n-th file; say whether it did."""
+    count = 0
+    put = LocalStore._put
+
+    def failing_put(self, *arguments, **named):
+        nonlocal count
+        count += 1
+        if count > calls:
+            raise error
+        put(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "_put", failing_put)
+        try:
+            write_meshes(dest, block_side=16, **options)
+        except type(error):
+            return True
+    return False
+
+
+def hidden(dest):
+    return {path.name for path in dest.iterdir() if path.name.startswith(".")}
+
+
+@pytest.mark.parametrize("sharding", [True, False])
+def test_interrupted_anywhere_a_resumed_run_gives_the_same_bytes(tmp_path, monkeypatch, sharding):
+    options = {"sharding": sharding, "names": {3: "Ball"}}
+    make(tmp_path / "volume", scene())
+    write_meshes(tmp_path / "volume", labels=[8])
+    whole = tmp_path / "whole"
+    shutil.copytree(tmp_path / "volume", whole)
+    write_meshes(whole, block_side=16, overwrite=True, **options)
+    error = StorageError("the disk is full")
+    for calls in range(thorough.amount(20, 0), 200, thorough.amount(31, 1)):
+        dest = tmp_path / "interrupted"
+        shutil.copytree(tmp_path / "volume", dest)
+        was_stopped = stopped_at(dest, calls, error, monkeypatch, overwrite=True, **options)
+        assert validate(dest).is_sound
+        if was_stopped and calls:
+            stopped_at(dest, 2, error, monkeypatch, resume=True, **options)
+            shutil.move(dest, dest := tmp_path / "moved")
+            labels = write_meshes(dest, block_side=16, resume=True, **options)
+            assert labels == (3, 8, 9, 10, HUGE)
+        if calls:
+            assert tree(dest) == tree(whole)
+        shutil.rmtree(dest)
+        if not was_stopped:
+            return
+    raise AssertionError("no run got to its end")
+
+
+def test_resumed_run_makes_nothing_twice(tmp_path, monkeypatch):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+    assert stopped_at(dest, 30, StorageError("the disk is full"), monkeypatch)
+    assert hidden(dest) == {".ngcore-mesh"}
+    before = {path: path.stat().st_mtime_ns for path in dest.rglob("blocks/*")}
+    assert before
+    found = []
+    find = blocks.find_surfaces
+    monkeypatch.setattr(blocks, "find_surfaces", lambda *where: found.append(0) or find(*where))
+    write_meshes(dest, block_side=16, resume=True)
+    assert len(found) == 27 - len(before)
+    assert not hidden(dest)
+
+
+def test_unfinished_meshes_are_continued_by_the_same_run_alone(tmp_path, monkeypatch):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+    assert stopped_at(dest, 9, KeyboardInterrupt(), monkeypatch)
+    before = tree(dest)
+    for options, message in (
+        ({}, "holds unfinished meshes; pass --resume to continue"),
+        ({"resume": True, "labels": [3]}, "begun with another options: labels was None"),
+        ({"resume": True, "sharding": False}, "another options: sharding was True"),
+        ({"resume": True, "scale": 1}, "another source: .* of the voxels of"),
+        ({"resume": True, "names": {3: "x"}}, "another options: names was"),
+    ):
+        with pytest.raises(DestinationError, match=message):
+            write_meshes(dest, block_side=16, **options)
+    assert tree(dest) == before
+    write_meshes(dest, block_side=16, overwrite=True, labels=[3])
+    assert not hidden(dest)
+
+
+def test_resume_is_refused_where_the_voxels_were_changed(tmp_path, monkeypatch):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+    assert stopped_at(dest, 9, KeyboardInterrupt(), monkeypatch)
+    shard = next((dest / "4_6_10").glob("*.shard"))
+    os.utime(shard, (1, 2**31))
+    with pytest.raises(DestinationError, match="another source: time of the voxels of 4_6_10 was"):
+        write_meshes(dest, block_side=16, resume=True)
+
+
+def test_complete_meshes_are_left_by_a_resumed_run_of_the_same_kind(tmp_path):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+    made = write_meshes(dest, labels=[3, HUGE], resume=True)
+    before = {path: path.stat().st_mtime_ns for path in dest.rglob("*")}
+    assert write_meshes(dest, labels=[3, HUGE], resume=True) == made == (3, HUGE)
+    assert {path: path.stat().st_mtime_ns for path in dest.rglob("*")} == before
+    with pytest.raises(DestinationError, match="meshes of another source or other options"):
+        write_meshes(dest, labels=[3], resume=True)
+    shard = next((dest / "4_6_10").glob("*.shard"))
+    os.utime(shard, (1, 2**31))
+    with pytest.raises(DestinationError, match="the source has changed since the meshes"):
+        write_meshes(dest, labels=[3, HUGE], resume=True)
+
+
+def test_file_that_is_cut_short_is_made_again(tmp_path, monkeypatch):
+    make(tmp_path / "whole", scene())
+    shutil.copytree(tmp_path / "whole", tmp_path / "volume")
+    write_meshes(tmp_path / "whole", block_side=16)
+    dest = tmp_path / "volume"
+    assert stopped_at(dest, 34, KeyboardInterrupt(), monkeypatch)
+    for number, path in enumerate(sorted(dest.rglob("blocks/*")) + sorted(dest.rglob("labels/*"))):
+        os.truncate(path, (0, 5, 20, path.stat().st_size - 1)[number % 4] if number % 5 else 8)
+    write_meshes(dest, block_side=16, resume=True)
+    assert tree(dest) == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("way", ["overwrite", "resume"])
+def test_folder_that_has_its_name_but_is_not_in_info_goes_with_the_next_run(
+    tmp_path, monkeypatch, way
+):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+
+    def no_info(self, name, data):
+        if name == "info":
+            raise KeyboardInterrupt
+        self._put(name, (data,), durably=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "put_durably", no_info)
+        with pytest.raises(KeyboardInterrupt):
+            write_meshes(dest)
+    assert (dest / "mesh" / "info").exists()
+    assert "mesh" not in json.loads((dest / "info").read_text())
+    write_meshes(dest, **{way: True})
+    assert not validate(dest).findings
+    assert json.loads((dest / "info").read_text())["mesh"] == "mesh"
+    assert not (dest / "mesh-2").exists()
+
+
+def test_folder_of_somebody_else_keeps_its_name(tmp_path):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+    (dest / "mesh").mkdir()
+    (dest / "mesh" / "mine").write_bytes(b"mine")
+    write_meshes(dest, labels=[3])
+    assert json.loads((dest / "info").read_text())["mesh"] == "mesh-2"
+    assert (dest / "mesh" / "mine").read_bytes() == b"mine"
+
+
+def meanwhile(what):
+    """Return a progress callback that does something once in the middle of a run."""
+    todo = [what]
 
     def progress(_done, _total):
-        while runs:
-            write_meshes(dest, **runs.pop())
+        while todo:
+            todo.pop()()
 
     return progress
 
 
-def test_of_two_runs_at_once_the_last_to_end_replaces_the_other(tmp_path):
+def test_second_run_at_once_is_refused_and_so_is_replacing_the_volume(tmp_path):
     dest = tmp_path / "volume"
     make(dest, scene(np.uint32))
-    write_meshes(dest, labels=[3])
-    other = meanwhile(dest, labels=[9], overwrite=True)
-    write_meshes(dest, labels=[10], overwrite=True, progress=other)
+
+    def others():
+        for start in (
+            lambda: write_meshes(dest, labels=[9], overwrite=True),
+            lambda: write_meshes(dest, labels=[10], resume=True),
+            lambda: make(dest, scene(np.uint32), overwrite=True),
+        ):
+            with pytest.raises(DestinationError, match="is in use by another ngcore"):
+                start()
+
+    write_meshes(dest, labels=[10], progress=meanwhile(others))
     assert mesh_of(dest, 10).triangles.size
     assert not validate(dest).findings
-    again = tmp_path / "again"
-    make(again, scene(np.uint32))
-    with pytest.raises(DestinationError, match="has meshes already"):
-        write_meshes(again, labels=[10], progress=meanwhile(again, labels=[9]))
-    assert mesh_of(again, 9).triangles.size
-    assert not validate(again).findings
+
+
+def test_meshes_that_came_meanwhile_are_not_replaced(tmp_path):
+    dest = tmp_path / "volume"
+    make(dest, scene(np.uint32))
+    trimesh.creation.box().export(tmp_path / "box.stl")
+    other = meanwhile(lambda: mesh_to_precomputed(tmp_path / "box.stl", dest, mesh_dir="theirs"))
+    with pytest.raises(DestinationError, match="has meshes already, in 'theirs'"):
+        write_meshes(dest, labels=[10], progress=other)
+    assert not hidden(dest)
+    assert json.loads((dest / "info").read_text())["mesh"] == "theirs"
+
+
+def test_voxels_that_change_while_they_are_read_are_told_of(tmp_path):
+    dest = tmp_path / "volume"
+    make(dest, scene(np.uint32))
+    shard = next((dest / "4_6_10").glob("*.shard"))
+    with pytest.raises(InputError, match="was changed while it was read"):
+        write_meshes(dest, progress=meanwhile(lambda: os.utime(shard, (1, 1))))
+    assert not hidden(dest)
+
+
+def test_unfinished_meshes_go_with_the_volume_that_is_replaced(tmp_path, monkeypatch):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+    assert stopped_at(dest, 9, KeyboardInterrupt(), monkeypatch)
+    assert "left by a run of `ngcore mesh`" in str(validate(dest).findings)
+    make(dest, scene(), overwrite=True)
+    assert not hidden(dest)
+
+
+def test_both_parts_of_the_work_tell_how_far_they_are(tmp_path):
+    make(tmp_path / "volume", scene())
+    first, second = [], []
+    write_meshes(
+        tmp_path / "volume",
+        block_side=16,
+        progress=lambda *done: first.append(done),
+        mesh_progress=lambda *done: second.append(done),
+    )
+    for told in (first, second):
+        assert len(told) > 3
+        assert told == sorted(told)
+        assert told[-1][0] == told[-1][1] > 0
+    assert first[-1][1] == np.prod(SHAPE)
 
 
 def test_failure_leaves_the_old_meshes_and_nothing_else(tmp_path):

@@ -107,7 +107,7 @@ def find_shards(
         return
     for name in walk_files(store, folder):
         where = f"{folder}/{name}"
-        if name in ("info", "info.gz"):
+        if name in ("info", "info.gz", "provenance"):
             continue  # of a folder of meshes
         if not SHARD_NAME.fullmatch(name):
             findings.warning("stray", where, "is no shard")

@@ -12,7 +12,7 @@ from ngcore.errors import FormatError, StorageError
 from ngcore.formats.digest import ALGORITHM
 from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.pipelines.checks.files import read_limited
-from ngcore.pipelines.journal import WORK_FOLDER
+from ngcore.pipelines.journal import MESH_WORK_FOLDER, WORK_FOLDER
 from ngcore.pipelines.provenance import TASK, last_method
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_SIZE = 4 << 20
 SIDE_FILES = ("info", "info_fullres.json", "transform.json", "provenance")
+_RUNS = {WORK_FOLDER: "a conversion", MESH_WORK_FOLDER: "a run of `ngcore mesh`"}
 _METHODS = ("average", "majority", "stride", "min", "max")
 
 
@@ -106,9 +107,9 @@ def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> Non
             f"can't list {store.location}: {error.strerror}; check its access rights"
         ) from error
     for name in names:
-        if name == WORK_FOLDER:
+        if name in _RUNS:
             findings.warning(
-                "stray", name, "left by a conversion that did not end, or is still running"
+                "stray", name, f"left by {_RUNS[name]} that did not end, or is still running"
             )
         elif name.removesuffix(".gz") not in SIDE_FILES and name not in first_parts:
             findings.warning("stray", name, "belongs to nothing that info names")

@@ -26,34 +26,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.execution.processes import WorkerProcesses
-    from ngcore.storage.spool import Place, Spool
+    from ngcore.pipelines.meshing.parcels import Parcels, Place
     from ngcore.volume import ScaleArray
 
 BLOCK_SIDE = 192
+_FOLDER = "blocks"
 _FLAT = 0.1
 """In voxels: what lies in a plane is simplified before it is kept, and nothing else."""
 
 
-class FoundSurface(NamedTuple):
+class Piece(NamedTuple):
     """A label's surface in one block; picklable.
 
     Attributes
     ----------
     label : int
+    first : tuple of int, (x, y, z)
+        The voxel from whose centre coordinates count.
     vertices : bytes
-        3 float32 each: voxels, counted from the centre of the first one of the block.
+        3 float32 each, in voxels.
     triangles : bytes
         3 uint32 each.
     """
 
     label: int
-    vertices: bytes
-    triangles: bytes
-
-
-class Piece(NamedTuple):
-    """A label's surface in one block: its bytes, and the voxel that coordinates count from."""
-
     first: Vec3
     vertices: bytes
     triangles: bytes
@@ -62,7 +58,6 @@ class Piece(NamedTuple):
 class _Kept(NamedTuple):
     first: Vec3
     place: Place
-    vertices_size: int
 
 
 class LabelSurfaces:
@@ -72,8 +67,8 @@ class LabelSurfaces:
     ----------
     scale : ScaleArray
         Of one channel, in a local folder.
-    spool : Spool
-        Keeps the pieces of surfaces until their label's turn comes.
+    parcels : Parcels
+        Keep the pieces of surfaces, block by block.
     processes : WorkerProcesses
         Find them.
     wanted : collection of int or None
@@ -85,14 +80,14 @@ class LabelSurfaces:
     def __init__(
         self,
         scale: ScaleArray,
-        spool: Spool,
+        parcels: Parcels,
         processes: WorkerProcesses,
         *,
         wanted: Collection[int] | None = None,
         block_side: int = BLOCK_SIDE,
     ) -> None:
         self._scale = scale
-        self._spool = spool
+        self._parcels = parcels
         self._processes = processes
         self._wanted = None if wanted is None else frozenset(wanted)
         x, y, z = (max(1, block_side // side) * side for side in scale.chunk_size)
@@ -103,11 +98,11 @@ class LabelSurfaces:
 
     def labels(self) -> list[int]:
         """Return the labels that were found, those with the largest surfaces first."""
-        sizes = {
-            label: -sum(piece.vertices_size for piece in pieces)
-            for label, pieces in self._kept.items()
-        }
-        return sorted(sizes, key=lambda label: (sizes[label], label))
+        return sorted(self._kept, key=lambda label: (-self.size(label), label))
+
+    def size(self, label: int) -> int:
+        """Return how many bytes the surface of a label takes."""
+        return sum(place.stop - place.start for _, place in self._kept[label])
 
     def add_block(self, cell: Vec3) -> None:
         """Find the surfaces in one of `blocks`; safe to call from several threads.
@@ -119,24 +114,24 @@ class LabelSurfaces:
         """
         scale = self._scale
         box = _with_neighbours(self.blocks.bounds(cell), scale.info.bounds)
-        found = self._processes.call(
-            find_surfaces, self._run, str(scale.path), scale.index, box, self._wanted
-        )
-        for label, vertices, triangles in found:
-            kept = _Kept(box.start, self._spool.put(vertices + triangles), len(vertices))
-            with self._lock:
-                self._kept.setdefault(label, []).append(kept)
-
-    def take(self, label: int) -> list[Piece]:
-        """Return the pieces of a label's surface, in the order of blocks, and free their room."""
+        file = f"{_FOLDER}/{'_'.join(map(str, cell))}"
+        places = self._parcels.find(file)
+        if places is None:
+            found = self._processes.call(
+                find_surfaces, self._run, str(scale.path), scale.index, box, self._wanted
+            )
+            pieces = [(piece.label, piece.vertices, piece.triangles) for piece in found]
+            places = self._parcels.put(file, pieces)
         with self._lock:
-            kept = self._kept.pop(label)
-        pieces = []
-        for first, place, size in sorted(kept):
-            data = self._spool.get(place)
-            self._spool.free(place)
-            pieces.append(Piece(first, data[:size], data[size:]))
-        return pieces
+            for label, place in places:
+                self._kept.setdefault(label, []).append(_Kept(box.start, place))
+
+    def pieces(self, label: int) -> list[Piece]:
+        """Return the pieces of a label's surface, in the order of blocks."""
+        return [
+            Piece(label, first, *self._parcels.get(place))
+            for first, place in sorted(self._kept[label])
+        ]
 
 
 def join_pieces(pieces: Iterable[Piece]) -> Surface:
@@ -145,7 +140,7 @@ def join_pieces(pieces: Iterable[Piece]) -> Surface:
     Voxel 0 spans 0 to 1, in global coordinates, as in Neuroglancer.
     """
     parts = []
-    for first, vertices, triangles in pieces:
+    for _, first, vertices, triangles in pieces:
         # Marching cubes counts from the centre of the first voxel.
         placed = _rows(vertices, np.float32).astype(np.float64) + np.add(first, 0.5)
         parts.append(Surface(placed, _rows(triangles, np.uint32).astype(np.int64)))
@@ -154,7 +149,7 @@ def join_pieces(pieces: Iterable[Piece]) -> Surface:
 
 def find_surfaces(
     run: bytes, folder: str, scale: int, box: Box, wanted: frozenset[int] | None
-) -> list[FoundSurface]:
+) -> list[Piece]:
     """Return the surface of every label in a box, which may reach a voxel beyond the volume.
 
     Parameters
@@ -178,7 +173,8 @@ def find_surfaces(
         fewer = simplified(surface, _FLAT, units=units)
         # Half voxels, which the vertices between blocks have, are exact in float32.
         vertices = fewer.vertices.astype(np.float32).tobytes()
-        found.append(FoundSurface(label, vertices, fewer.triangles.astype(np.uint32).tobytes()))
+        triangles = fewer.triangles.astype(np.uint32).tobytes()
+        found.append(Piece(label, box.start, vertices, triangles))
     return found
 
 

@@ -5,103 +5,168 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/me
 
 from __future__ import annotations
 
+import re
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ngcore.formats.shard_index import layout_shard
+from ngcore.formats import gzip
+from ngcore.formats.json_members import parse_object
+from ngcore.formats.mesh_multilod import MultilodInfo
+from ngcore.formats.shard_index import layout_shard, parse_minishard_index, parse_shard_index
 from ngcore.formats.sharding import ShardingSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ngcore.formats.shard_index import ShardLayout
+    from ngcore.pipelines.journal import Journal
+    from ngcore.pipelines.meshing.parcels import Parcels, Place
     from ngcore.storage import LocalStore
-    from ngcore.storage.spool import Place, Spool
 
 _SHARD_BYTES = 64 << 20
 _MINISHARD_ENTRIES = 256
 """The client reads the index of a minishard as a whole: with so many, 6 KiB that compress well."""
 
 
-class _Kept(NamedTuple):
-    place: Place
-    manifest_size: int
+_MAX_INDEX = 1 << 30
+_INDEX = re.compile(r"([0-9]+)\.index")
 
 
 class MeshFiles:
-    """Takes the meshes of segments in any order, from any thread, and writes their files.
+    """Makes the meshes of segments, in any order, from any thread, and writes their files.
+
+    What an earlier run has made is not made again.
 
     Parameters
     ----------
     store : LocalStore
-        The folder of meshes.
-    spool : Spool or None
+        The folder of unfinished work.
+    folder : str
+        The one in it for the files.
+    journal : Journal
+        Of what is whole in it.
+    parcels : Parcels or None
         Where meshes wait for their shards; None for files of their own.
     """
 
-    def __init__(self, store: LocalStore, spool: Spool | None) -> None:
+    def __init__(
+        self, store: LocalStore, folder: str, journal: Journal, parcels: Parcels | None
+    ) -> None:
         self._store = store
-        self._spool = spool
-        self._kept: dict[int, _Kept] = {}
-        self._labels: set[int] = set()
+        self._folder = folder
+        self._journal = journal
+        self._parcels = parcels
+        self._kept: dict[int, Place] = {}
         self._lock = threading.Lock()
 
-    @property
-    def labels(self) -> tuple[int, ...]:
-        """The segments whose meshes were taken, ascending."""
-        return tuple(sorted(self._labels))
+    def make(
+        self, labels: Sequence[int], encode: Callable[[int], tuple[bytes, bytes] | None]
+    ) -> None:
+        """Make the meshes of some segments, which are the same together in every run.
 
-    def add(self, label: int, manifest: bytes, fragments: bytes) -> None:
-        """Take a segment's mesh.
+        Parameters
+        ----------
+        labels : sequence of int
+        encode : callable
+            Returns the manifest and the fragments of a segment; None if nothing is left of it.
 
         Raises
         ------
         StorageError
             The disk is full, or failed.
         """
-        if self._spool is None:
-            self._store.put(str(label), fragments)
-            self._store.put(f"{label}.index", manifest)
-        else:
-            kept = _Kept(self._spool.put(fragments + manifest), len(manifest))
-            with self._lock:
-                self._kept[label] = kept
+        if self._parcels is None:
+            for label in labels:
+                self._make_files(label, encode)
+            return
+        file = f"labels/{labels[0]}"
+        places = self._parcels.find(file)
+        if places is None:
+            meshes = [(label, mesh) for label in labels if (mesh := encode(label)) is not None]
+            places = self._parcels.put(
+                file, [(label, fragments, manifest) for label, (manifest, fragments) in meshes]
+            )
         with self._lock:
-            self._labels.add(label)
+            self._kept.update(places)
+
+    def _make_files(self, label: int, encode: Callable[[int], tuple[bytes, bytes] | None]) -> None:
+        names = f"{self._folder}/{label}", f"{self._folder}/{label}.index"
+        if all(map(self._journal.is_written, names)):
+            return
+        mesh = encode(label)
+        if mesh is None:
+            return
+        for name, data in zip(names, reversed(mesh), strict=True):
+            self._store.put(name, data)
+            self._journal.add(name)
+        self._journal.checkpoint_if_due()
 
     def finish(self) -> ShardingSpec | None:
         """Write the shards, if meshes go into any, and return how they are laid out."""
-        if self._spool is None:
+        if self._parcels is None:
             return None
         spec = _choose_sharding(self._kept)
         labels = np.sort(np.fromiter(self._kept, np.uint64, len(self._kept)))
         shards, _ = spec.locate_many(labels)
         for shard in range(1 << spec.shard_bits):
-            self._write_shard(spec, shard, labels[shards == shard].tolist())
+            name = f"{self._folder}/{spec.file_name(shard)}"
+            if not self._journal.is_written(name):
+                self._write_shard(spec, name, labels[shards == shard].tolist())
+                self._journal.add(name)
+                self._journal.checkpoint_if_due()
         return spec
 
-    def _write_shard(self, spec: ShardingSpec, shard: int, labels: list[int]) -> None:
-        sizes = {label: self._kept[label].manifest_size for label in labels}
-        leads = {label: self._kept[label].place[0] - sizes[label] for label in labels}
-        layout = layout_shard(spec, sizes, leads)
-        self._store.put_parts(spec.file_name(shard), self._parts(layout))
+    def _write_shard(self, spec: ShardingSpec, name: str, labels: list[int]) -> None:
+        places = [self._kept[label] for label in labels]
+        sizes = {label: at.stop - at.middle for label, at in zip(labels, places, strict=True)}
+        leads = {label: at.middle - at.start for label, at in zip(labels, places, strict=True)}
+        self._store.put_parts(name, self._parts(layout_shard(spec, sizes, leads)))
 
     def _parts(self, layout: ShardLayout) -> Iterator[bytes]:
-        assert self._spool is not None
+        assert self._parcels is not None
         yield layout.header
         for label in layout.ids:
-            yield self._spool.get(self._kept[label].place)
+            yield from self._parcels.get(self._kept[label])
         yield layout.trailer
 
 
-def _choose_sharding(kept: dict[int, _Kept]) -> ShardingSpec:
+def meshed_labels(store: LocalStore) -> tuple[int, ...]:
+    """Return the segments that have a mesh in a folder of multi-resolution ones, ascending.
+
+    Raises
+    ------
+    FormatError, StorageError
+        It is damaged, or can't be read.
+    """
+    info = MultilodInfo.from_json(parse_object(store.get("info") or b""))
+    if info.sharding is not None:
+        return tuple(sorted(_ids_in_shards(store, info.sharding)))
+    found = (_INDEX.fullmatch(name) for name in store.list())
+    return tuple(sorted(int(match[1]) for match in found if match is not None))
+
+
+def _ids_in_shards(store: LocalStore, spec: ShardingSpec) -> Iterator[int]:
+    for shard in range(1 << spec.shard_bits):
+        name = spec.file_name(shard)
+        size = store.size(name)
+        if size is None:
+            continue
+        header = store.get(name, 0, spec.shard_index_size) or b""
+        for start, stop in parse_shard_index(header, spec, file_size=size).tolist():
+            data = store.get(name, start, stop) or b""
+            if data and spec.minishard_index_encoding == "gzip":
+                data = gzip.decompress(data, max_size=_MAX_INDEX)
+            yield from parse_minishard_index(data, spec, file_size=size).ids.tolist()
+
+
+def _choose_sharding(kept: dict[int, Place]) -> ShardingSpec:
     """Choose shards of some 64 MiB, and small minishards.
 
     Labels are hashed: neighbouring ones are often a few of many, or all that there are.
     """
-    size = sum(one.place[0] for one in kept.values())
+    size = sum(place.stop - place.start for place in kept.values())
     shard_bits = max(0, -(-size // _SHARD_BYTES) - 1).bit_length()
     minishards = -(-len(kept) // (_MINISHARD_ENTRIES << shard_bits))
     return ShardingSpec(

@@ -1,47 +1,45 @@
 """Meshes for the labels of a volume: found in its voxels, or given as surfaces.
 
-The files are made in a hidden folder of the volume. When all of them are there, and on the disk,
-the folder gets its name, then `info` says it, and then the meshes that it replaces go. Whatever
-interrupts that leaves the volume with its old meshes, or with all of the new ones.
+All is made in a hidden folder of the volume (`workplace.py`), in steps that are whole or not
+there: blocks of voxels, then some labels at a time, then shards. A run that was interrupted goes
+on after the last of them. Until all is made the volume keeps its old meshes.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import os
-import shutil
 import threading
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ngcore import volume
-from ngcore.errors import DestinationError, InputError, StorageError
+from ngcore.errors import InputError
 from ngcore.execution.processes import WorkerProcesses
 from ngcore.execution.threads import for_each
-from ngcore.formats.info import VolumeInfo
-from ngcore.formats.json_members import dump, parse_object
 from ngcore.formats.mesh_multilod import MultilodInfo
+from ngcore.pipelines.journal import read_plan, resumable
 from ngcore.pipelines.label_names import LabelNames
 from ngcore.pipelines.meshing.blocks import BLOCK_SIDE, LabelSurfaces, join_pieces
-from ngcore.pipelines.meshing.files import MeshFiles
+from ngcore.pipelines.meshing.files import MeshFiles, meshed_labels
 from ngcore.pipelines.meshing.libraries import check_libraries
 from ngcore.pipelines.meshing.octree import QUANTIZATION_BITS, encode_levels
+from ngcore.pipelines.meshing.parcels import Parcels
+from ngcore.pipelines.meshing.sources import PROVENANCE, MeshSources
+from ngcore.pipelines.meshing.workplace import MESHES, Workplace, work_store
 from ngcore.pipelines.output_file import check_output_folder
-from ngcore.pipelines.temporary import owned_folder
 from ngcore.pipelines.world import world_to_native
 from ngcore.readers.meshes.reading import read_mesh
 from ngcore.storage import LocalStore
-from ngcore.storage.spool import Spool
-from ngcore.storage.sync import sync_folder, sync_path
 from ngcore.surfaces import Surface, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from ngcore.formats.chunks import Vec3
     from ngcore.pipelines.chunk_scan import Progress
@@ -51,7 +49,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FOLDER = "mesh"
+_STEP_LABELS = 128
+_STEP_BYTES = 8 << 20
+_FEWEST_STEPS = 64
+"""What an interruption loses is at the most a step for each worker: so many labels, or so large
+surfaces, and less where there are few in all."""
+
 _MAX_LABEL = 2**64 - 1
 _SHOWN = 5
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -67,9 +70,11 @@ def write_meshes(
     scale: int = 0,
     sharding: bool = True,
     overwrite: bool = False,
+    resume: bool = False,
     workers: int | None = None,
     block_side: int = BLOCK_SIDE,
     progress: Progress | None = None,
+    mesh_progress: Progress | None = None,
 ) -> tuple[int, ...]:
     """Give labels of a segmentation multi-resolution meshes; return the labels that have one.
 
@@ -96,12 +101,17 @@ def write_meshes(
         Pack meshes into shard files; else two files each.
     overwrite : bool
         Replace the meshes that DEST has.
+    resume : bool
+        Continue an interrupted run; start one where there is none. Meshes that are complete, of
+        the same source and options, are left as they are.
     workers : int, optional
         Processes; default all cores.
     block_side : int, in voxels
         About how large blocks are.
     progress : callable, optional
         Called now and then with (voxels done, voxels in all).
+    mesh_progress : callable, optional
+        Called afterwards, now and then, with (bytes of surfaces done, bytes in all).
 
     Returns
     -------
@@ -115,7 +125,9 @@ def write_meshes(
     FormatError
         The volume or a surface is damaged.
     DestinationError
-        DEST has meshes, or can't be written.
+        DEST has meshes, or unfinished ones, or can't be written.
+    StorageError
+        The disk is full, or failed; `resume` can continue.
     MissingExtraError
         A library of the extra `mesh` is not installed.
     """
@@ -124,7 +136,9 @@ def write_meshes(
         raise InputError(f"{dest} is a URL; meshes go into a volume in a local folder")
     surfaces, names = surfaces or {}, names or {}
     _check_labels((*(labels or ()), *surfaces, *names))
-    _check_volume(opened, overwrite=overwrite)
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite contradict each other; pass one of them")
+    _check_volume(opened)
     voxels = _scale(opened, scale) if labels is not None or not surfaces else None
     both = surfaces.keys() & {*(labels or ())}
     if both:
@@ -132,29 +146,48 @@ def write_meshes(
     check_output_folder(Path(dest))
     check_libraries()
     naming = LabelNames(opened.store, opened.info.segment_properties, names) if names else None
-    given = _given(opened, surfaces, space)
-    voxel_nm = min(opened.scales[0].resolution)
+    to_native = world_to_native(opened.store, space) if surfaces else None
+    given = {label: _given(path, to_native) for label, path in surfaces.items()}
+    options = {
+        "labels": None if labels is None else sorted({*labels}),
+        "names": {str(label): name for label, name in sorted(names.items())},
+        "to_native": None if to_native is None else to_native.tolist(),
+        "scale": scale,
+        "sharding": sharding,
+        "block_side": block_side,
+    }
+    sources = MeshSources(opened, voxels, surfaces, options)
+    is_made = opened.info.mesh is not None and read_plan(work_store(opened.store)) is None
+    if resume and is_made:
+        folder = opened.store.path / str(opened.info.mesh)
+        sources.check_made(folder)
+        return meshed_labels(LocalStore(folder))
     with (
-        owned_folder(Path(dest)) as tmp,
-        closing(Spool(tmp)) as waiting,
-        WorkerProcesses(workers) as processes,
+        resumable(),
+        Workplace(opened.store, sources.plan, overwrite=overwrite, resume=resume) as work,
     ):
-        folder = tmp / _FOLDER
-        files = MeshFiles(LocalStore(folder), waiting if sharding else None)
-
-        def add(label: int) -> None:
-            files.add(label, *processes.call(_encode_given, given[label], voxel_nm))
-
-        for_each(given, add, workers=processes.workers, stop=processes.kill)
-        if voxels is not None:
-            _mesh_voxels(voxels, labels, files, tmp, processes, block_side, progress)
-        info = MultilodInfo(QUANTIZATION_BITS, _IDENTITY, 1.0, files.finish())
-        LocalStore(folder).put("info", info.to_json().encode())
-        sync_folder(folder)
-        _announce(opened.store, folder, overwrite=overwrite)
-    if naming is not None:
-        naming.write()
-    return files.labels
+        if not work.is_announced:
+            parcels = Parcels(work.store, work.journal)
+            files = MeshFiles(work.store, MESHES, work.journal, parcels if sharding else None)
+            with WorkerProcesses(workers) as processes:
+                _mesh_surfaces(given, min(opened.scales[0].resolution), files, processes)
+                if voxels is not None:
+                    surface = LabelSurfaces(
+                        voxels, parcels, processes, wanted=labels, block_side=block_side
+                    )
+                    _find_surfaces(surface, processes, progress)
+                    _check_found(surface.labels(), labels, str(voxels.path))
+                    _check_unchanged(sources, str(voxels.path))
+                    _mesh_labels(surface, voxels.resolution, files, processes, mesh_progress)
+            info = MultilodInfo(QUANTIZATION_BITS, _IDENTITY, 1.0, files.finish())
+            work.store.put(f"{MESHES}/{PROVENANCE}", sources.provenance)
+            work.store.put(f"{MESHES}/info", info.to_json().encode())
+            work.announce()
+        if naming is not None:
+            naming.write()
+        made = meshed_labels(work.meshes)
+        work.finish()
+    return made
 
 
 def _check_labels(labels: Iterable[int]) -> None:
@@ -165,20 +198,11 @@ def _check_labels(labels: Iterable[int]) -> None:
             )
 
 
-def _check_volume(opened: Volume, *, overwrite: bool) -> None:
-    where = opened.store.location
+def _check_volume(opened: Volume) -> None:
     if opened.info.type != "segmentation":
         raise InputError(
-            f"{where} is an image, and only labels have meshes; "
+            f"{opened.store.location} is an image, and only labels have meshes; "
             "convert it with --type segmentation if it holds labels"
-        )
-    _check_free(opened.info.mesh, where, overwrite=overwrite)
-
-
-def _check_free(mesh: str | None, where: str, *, overwrite: bool) -> None:
-    if mesh is not None and not overwrite:
-        raise DestinationError(
-            f"{where} has meshes already, in {mesh!r}; pass --overwrite to replace them"
         )
 
 
@@ -191,57 +215,90 @@ def _scale(opened: Volume, number: int) -> ScaleArray:
     return scales[number]
 
 
-def _given(
-    opened: Volume, surfaces: Mapping[int, str | os.PathLike[str]], space: Space
-) -> dict[int, Surface]:
-    """Read the surfaces, and move them to the volume's own nanometres."""
-    if not surfaces:
-        return {}
-    to_native = world_to_native(opened.store, space)
-    found = {}
-    for label, path in surfaces.items():
-        mesh = read_mesh(os.fspath(path))
-        if to_native is not None:
-            mesh = mesh.transformed(to_native)
-        found[label] = joined([Surface(mesh.vertices_nm, mesh.triangles.astype(np.int64))])
-        if not len(found[label].triangles):
-            raise InputError(f"{path} has no triangle with an area; export the surface again")
-    return found
+def _given(path: str | os.PathLike[str], to_native: NDArray[np.float64] | None) -> Surface:
+    """Read a surface, and move it to the volume's own nanometres."""
+    mesh = read_mesh(os.fspath(path))
+    if to_native is not None:
+        mesh = mesh.transformed(to_native)
+    surface = joined([Surface(mesh.vertices_nm, mesh.triangles.astype(np.int64))])
+    if not len(surface.triangles):
+        raise InputError(f"{path} has no triangle with an area; export the surface again")
+    return surface
 
 
-def _mesh_voxels(
-    voxels: ScaleArray,
-    labels: Collection[int] | None,
-    files: MeshFiles,
-    tmp: Path,
-    processes: WorkerProcesses,
-    block_side: int,
-    progress: Progress | None,
+def _mesh_surfaces(
+    given: Mapping[int, Surface], voxel_nm: float, files: MeshFiles, processes: WorkerProcesses
 ) -> None:
-    """Find the surfaces of all blocks, then make a mesh of each label's."""
-    total = math.prod(voxels.info.size)
+    """Make a mesh of each surface that was given."""
+
+    def encode(label: int) -> tuple[bytes, bytes]:
+        return processes.call(_encode_given, given[label], voxel_nm)
+
+    def make(label: int) -> None:
+        files.make([label], encode)
+
+    for_each(given, make, workers=processes.workers, stop=processes.kill)
+
+
+def _find_surfaces(
+    surfaces: LabelSurfaces, processes: WorkerProcesses, progress: Progress | None
+) -> None:
+    """Find the surfaces of all labels, block by block."""
+    total = math.prod(surfaces.blocks.size)
     lock = threading.Lock()
     done = 0
 
     def find(cell: Vec3) -> None:
         nonlocal done
-        found.add_block(cell)
+        surfaces.add_block(cell)
         with lock:
-            done += math.prod(found.blocks.bounds(cell).shape)
+            done += math.prod(surfaces.blocks.bounds(cell).shape)
             if progress is not None:
                 progress(done, total)
 
-    def add(label: int) -> None:
-        mesh = processes.call(_encode_pieces, found.take(label), voxels.resolution)
-        if mesh is not None:
-            files.add(label, *mesh)
+    for_each(surfaces.blocks.cells(), find, workers=processes.workers, stop=processes.kill)
 
-    with closing(Spool(tmp)) as spool:
-        found = LabelSurfaces(voxels, spool, processes, wanted=labels, block_side=block_side)
-        for_each(found.blocks.cells(), find, workers=processes.workers, stop=processes.kill)
-        present = found.labels()
-        _check_found(present, labels, str(voxels.path))
-        for_each(present, add, workers=processes.workers, stop=processes.kill)
+
+def _mesh_labels(
+    surfaces: LabelSurfaces,
+    resolution: Sequence[float],
+    files: MeshFiles,
+    processes: WorkerProcesses,
+    progress: Progress | None,
+) -> None:
+    """Make a mesh of each label's surface, some labels at a time."""
+    labels = surfaces.labels()
+    total = sum(map(surfaces.size, labels))
+    lock = threading.Lock()
+    done = 0
+
+    def encode(label: int) -> tuple[bytes, bytes] | None:
+        return processes.call(_encode_pieces, surfaces.pieces(label), resolution)
+
+    def make(some: list[int]) -> None:
+        nonlocal done
+        files.make(some, encode)
+        with lock:
+            done += sum(map(surfaces.size, some))
+            if progress is not None:
+                progress(done, total)
+
+    steps = _steps(labels, surfaces.size, min(_STEP_BYTES, total // _FEWEST_STEPS))
+    for_each(steps, make, workers=processes.workers, stop=processes.kill)
+
+
+def _steps(labels: Iterable[int], size: Callable[[int], int], most: int) -> Iterator[list[int]]:
+    """Yield some labels at a time, the same in every run, whoever does the work."""
+    step: list[int] = []
+    bytes_in_step = 0
+    for label in labels:
+        step.append(label)
+        bytes_in_step += size(label)
+        if len(step) == _STEP_LABELS or bytes_in_step >= most:
+            yield step
+            step, bytes_in_step = [], 0
+    if step:
+        yield step
 
 
 def _encode_given(surface: Surface, voxel_nm: float) -> tuple[bytes, bytes]:
@@ -269,39 +326,8 @@ def _check_found(present: Sequence[int], wanted: Collection[int] | None, where: 
         logger.warning("%s: %d %s no voxel, so no mesh (%s)", where, len(missing), has, shown)
 
 
-def _announce(store: LocalStore, folder: Path, *, overwrite: bool) -> None:
-    """Give the folder of meshes its name, say it in `info`, and remove the meshes before them.
-
-    Those are the ones of now: another run may have ended since this one began.
-    """
-    document = store.get("info")
-    assert document is not None
-    old = VolumeInfo.from_json(document).mesh
-    _check_free(old, store.location, overwrite=overwrite)
-    try:
-        name = _move(folder, store.path)
-    except OSError as error:
-        raise StorageError(
-            f"{store.location} can't be written: {error.strerror}; mend that and run this again"
-        ) from error
-    sync_path(store.path)
-    # Member by member, so that all that others wrote stays as it is.
-    store.put_durably("info", dump({**parse_object(document), "mesh": name}).encode())
-    # One that lies elsewhere is another volume's too.
-    if old is not None and store.path.resolve() in (store.path / old).resolve().parents:
-        shutil.rmtree(store.path / old, ignore_errors=True)
-
-
-def _move(folder: Path, dest: Path) -> str:
-    """Move a folder to the first name that is free."""
-    for number in itertools.count(1):
-        name = _FOLDER if number == 1 else f"{_FOLDER}-{number}"
-        if not (dest / name).exists():
-            try:
-                folder.rename(dest / name)
-            except OSError:
-                if (dest / name).exists():
-                    continue  # another run took it just now
-                raise
-            return name
-    raise AssertionError
+def _check_unchanged(sources: MeshSources, where: str) -> None:
+    if not sources.is_unchanged():
+        raise InputError(
+            f"{where} was changed while it was read; run this again when nobody writes to it"
+        )
