@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ngcore.cli._options import fsync_option
+from ngcore.cli._options import fsync_option, resume_option
 from ngcore.cli._progress import progress_bar
-from ngcore.cli._report import FAULTS_FOUND, OK
+from ngcore.cli._report import FAULTS_FOUND, OK, resumable_by_hand
 
 if TYPE_CHECKING:
     from ngcore.pipelines.repair import RepairReport
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Decompress .gz files, for hosts that can't send Content-Encoding.",
 )
-@click.option(
-    "--resume", is_flag=True, help="Continue an interrupted repair; start one where there is none."
-)
+@resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
 @fsync_option
 @click.option(
@@ -45,12 +43,11 @@ def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any)
     """
     from ngcore.pipelines.repair import repair as repair_volume
 
-    try:
-        with progress_bar("repairing") as progress:
-            report = repair_volume(src, dest, gzip=not no_gzip, progress=progress, **options)
-    except KeyboardInterrupt as error:
-        how = "pass --resume instead of --overwrite" if options["overwrite"] else "add --resume"
-        raise type(error)(f"{how} to the same command to continue") from None
+    with (
+        resumable_by_hand(overwrite=options["overwrite"]),
+        progress_bar("repairing") as progress,
+    ):
+        report = repair_volume(src, dest, gzip=not no_gzip, progress=progress, **options)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
