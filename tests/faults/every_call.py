@@ -73,10 +73,14 @@ def main() -> None:
             shim.disarm()
             tried += 1
             failed += status != 0
-            problem = verdict(status, lines, all_bytes(out), whole, before)
+            found = all_bytes(out)
+            problem = verdict(status, lines, found, whole, before)
             if problem is None and status != 0:
                 is_begun = (out / PLAN).exists() or all_bytes(out) != before
-                status, lines = call(again if is_begun else command)
+                # Where only the validation of a repair failed, there is nothing to resume.
+                is_done = name in REPAIRS and found == whole and not (out / PLAN).exists()
+                redo = [*again[:-1], "--overwrite"] if is_done else again
+                status, lines = call(redo if is_begun else command)
                 found = all_bytes(out)
                 if status or found != whole:
                     problem = f"again: {status}, {lines}, {differences(found, whole)}"

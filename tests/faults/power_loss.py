@@ -69,7 +69,10 @@ class Disk:
                 else:
                     self._sync_entries(change.path)
             case "write":
-                data = self._now[change.path].data  # type: ignore[union-attr]
+                file = self._now.get(change.path)
+                if file is None:
+                    return  # a temporary file without a name, which no loss of power leaves
+                data = file.data
                 data.extend(bytes(max(0, change.offset - len(data))))
                 data[change.offset : change.offset + len(change.data)] = change.data
             case "truncate":

@@ -1,9 +1,9 @@
-"""Run under the shim: convert, and record every change to the disk.
+"""Run under the shim: convert or repair, and record every change to the disk.
 
 record_conversions.py FOLDER LOG NAME [OLD_NAME]
 
-Converts to FOLDER/disk/out with the options of NAME, a checkpoint after every row of chunks. With
-OLD_NAME the folder holds that conversion already, which is replaced.
+Converts, or repairs FOLDER/source, to FOLDER/disk/out with the options of NAME, a checkpoint after
+every row of chunks. With OLD_NAME the folder holds that conversion already, which is replaced.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from faults import shim
 from faults.conversions import CONVERSIONS, all_bytes
+from faults.repairs import REPAIRS
 from ngcore.cli import run
 from ngcore.pipelines import journal
 
@@ -27,7 +28,8 @@ def main() -> None:
     start = sum(1 for _ in read_lengths(Path(log)))
     journal._SECONDS_BETWEEN_CHECKPOINTS = 0
     extra = ["--overwrite"] if old else []
-    assert run([*CONVERSIONS[name].command(Path(folder)), *extra, str(out)]) == 0
+    job = {**CONVERSIONS, **REPAIRS}[name]
+    assert run([*job.command(Path(folder)), *extra, str(out)]) == 0
     shim.record(None)
     assert all_bytes(out)
     print(json.dumps({"start": start}))

@@ -8,6 +8,7 @@ import pytest
 
 from faults.conversions import CONVERSIONS, all_bytes, make_sources
 from faults.power_loss import Disk, lay_out, read_log
+from faults.repairs import REPAIRS
 from faults.shim import needs_shim, run_under_shim
 from ngcore.cli import run
 from ngcore.pipelines.journal import JOURNAL, PLAN
@@ -23,14 +24,17 @@ class Recorded:
     """A conversion that was recorded, and the trees that may be seen."""
 
     def __init__(self, folder, name, old):
-        make_sources(folder, (40, 20, 34))
+        if name in REPAIRS:
+            REPAIRS[name].make_source(folder)
+        else:
+            make_sources(folder, (40, 20, 34))
         arguments = [name] if old is None else [name, old]
         self.log = folder / "log"
         self.start = run_under_shim(folder, SCRIPT, folder, self.log, *arguments)["start"]
         self.changes = list(read_log(self.log))
         self.root = str(folder / "disk")
         self.whole = all_bytes(folder / "disk" / "out")
-        self.command = CONVERSIONS[name].command(folder)
+        self.command = {**CONVERSIONS, **REPAIRS}[name].command(folder)
         self.old = None
         if old is not None:
             assert run([*CONVERSIONS[old].command(folder), str(folder / "old")]) == 0
@@ -77,6 +81,26 @@ def test_conversion_goes_on_after_a_loss_of_power(name, old, tmp_path):
         assert all_bytes(out) == recorded.whole, f"after {moment} changes"
     # A small volume is one shard, which comes last; else the journal must have helped.
     assert trusted or name == "sharded"
+
+
+@needs_shim
+@pytest.mark.parametrize("name", REPAIRS if IS_THOROUGH else ["repair, files"])
+def test_repair_goes_on_after_a_loss_of_power(name, tmp_path):
+    recorded = Recorded(tmp_path, name, None)
+    rng = random.Random(name)
+    trusted = 0
+    for _ in range(amount(2, 200)):
+        moment = rng.randint(recorded.start, len(recorded.changes))
+        out = power_comes_back(recorded, recorded.disk_at(moment), rng, tmp_path / "after")
+        found = all_bytes(out) if out.exists() else {}
+        if "info" in found:
+            assert found == recorded.whole, f"a lie, after {moment} changes"
+        trusted += (out / JOURNAL).exists() and b"\n" in (out / JOURNAL).read_bytes()
+        is_done = "info" in found and not (out / PLAN).exists()
+        option = "--overwrite" if is_done else "--resume"
+        assert run([*recorded.command, "--no-fsync", option, str(out)]) == 0, moment
+        assert all_bytes(out) == recorded.whole, f"after {moment} changes"
+    assert trusted
 
 
 @needs_shim
