@@ -100,7 +100,7 @@ def test_repair_goes_on_after_a_loss_of_power(name, tmp_path):
         option = "--overwrite" if is_done else "--resume"
         assert run([*recorded.command, "--no-fsync", option, str(out)]) == 0, moment
         assert all_bytes(out) == recorded.whole, f"after {moment} changes"
-    assert trusted
+    assert trusted or not IS_THOROUGH  # of two losses, both may be before the first checkpoint
 
 
 @needs_shim
