@@ -84,7 +84,7 @@ def test_conversion_goes_on_after_a_loss_of_power(name, old, tmp_path):
 
 
 @needs_shim
-@pytest.mark.parametrize("name", REPAIRS if IS_THOROUGH else ["repair, files"])
+@pytest.mark.parametrize("name", REPAIRS if IS_THOROUGH else ["repair, sharded"])
 def test_repair_goes_on_after_a_loss_of_power(name, tmp_path):
     recorded = Recorded(tmp_path, name, None)
     rng = random.Random(name)
