@@ -24,7 +24,17 @@ def test_labels_surfaces_and_names_go_into_the_volume(folder, capsys):
     assert run(["mesh", "aseg", *words.split(), "--no-sharding"]) == 0
     assert capsys.readouterr() == ("", "")
     names = {path.name for path in (folder / "aseg" / "mesh").iterdir()}
-    assert names == {"info", "provenance", "17", "17.index", "53", "53.index", "80", "80.index"}
+    assert names == {
+        "info",
+        "provenance",
+        "empty.index",
+        "17",
+        "17.index",
+        "53",
+        "53.index",
+        "80",
+        "80.index",
+    }
     properties = json.loads((folder / "aseg/segment_properties/info").read_text())["inline"]
     assert properties["ids"] == ["17"]
     assert run(["validate", "aseg"]) == 0

@@ -19,6 +19,7 @@ import pytest
 import ngcore
 from ngcore.cli import run
 from ngcore.errors import InputError, InputNotFoundError
+from ngcore.formats.mesh_multilod import EMPTY_MANIFEST_NAME, MultilodInfo, empty_manifest
 from ngcore.pipelines.validate import validate
 from ngcore.server.web_servers import web_server_config
 
@@ -42,6 +43,13 @@ def published():
     (mesh / "info").write_bytes(b'{"@type": "neuroglancer_legacy_mesh"}')
     (mesh / "7").write_bytes(b'{"fragments": []}')
     (mesh / "8.gz").write_bytes(gzip.compress(b'{"fragments": ["a"]}'))
+    multilod = folder / "nested" / "multilod"
+    multilod.mkdir()
+    (multilod / "info").write_text(MultilodInfo(16, (1.0, 0, 0, 0) * 3, 1.0).to_json())
+    (multilod / "7.index").write_bytes(b"of 7")
+    (multilod / EMPTY_MANIFEST_NAME).write_bytes(empty_manifest())
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "7.index").write_bytes(b"hidden")
     (folder / ".secret").write_bytes(b"hidden")
     yield folder
     shutil.rmtree(folder)
@@ -222,8 +230,30 @@ def test_a_label_without_a_mesh_has_an_empty_manifest_in_a_folder_of_meshes(serv
     assert response.getheader("Access-Control-Allow-Origin") == "*"
 
 
+def test_a_label_without_a_multiresolution_mesh_has_an_empty_one_too(server):
+    response, body = ask(server[1], "/nested/multilod/7.index", Accept_Encoding="gzip")
+    assert (response.status, body) == (200, b"of 7")
+    for headers in ({"Accept_Encoding": "gzip"}, {}):
+        response, body = ask(server[1], "/nested/multilod/9.index", **headers)
+        assert (response.status, body) == (200, empty_manifest())
+        assert response.getheader("Content-Encoding") is None
+        assert response.getheader("Access-Control-Allow-Origin") == "*"
+    response, _ = ask(server[1], "/nested/multilod/9.index", "HEAD")
+    assert (response.status, response.getheader("Content-Length")) == (200, "64")
+
+
 @pytest.mark.parametrize(
-    "path", ["/nested/8_8_8/0-9_0-9_0-9", "/nope", "/.secret", "/nested/8_8_8/9:0"]
+    "path",
+    [
+        "/nested/8_8_8/0-9_0-9_0-9",
+        "/nope",
+        "/.secret",
+        "/.hidden/7.index",
+        "/nested/8_8_8/9:0",
+        "/nested/mesh/9.index",
+        "/nested/multilod/9",
+        "/nested/multilod/x.index",
+    ],
 )
 def test_what_is_not_there_or_hidden_is_not_found(server, path):
     response, _ = ask(server[1], path, Accept_Encoding="gzip")

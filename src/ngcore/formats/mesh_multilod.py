@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MULTILOD_MESH_TYPE = "neuroglancer_multilod_draco"
+EMPTY_MANIFEST_NAME = "empty.index"
+"""A file with `empty_manifest()`, which web servers may send for a segment that has no mesh."""
 
 _HEADER = 28
 _PER_LOD = 20

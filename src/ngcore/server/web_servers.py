@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ngcore.errors import InputError, InputNotFoundError
 from ngcore.formats.mesh_legacy import encode_manifest
+from ngcore.formats.mesh_multilod import EMPTY_MANIFEST_NAME
 
 if TYPE_CHECKING:
     import os
@@ -56,6 +57,8 @@ server {
     add_header Vary "Accept-Encoding" always;
     if ($$request_method = OPTIONS) { return 204; }
 
+    location ~ "/\\." { return 404; }
+
     # Flat names of chunks, and the nested files behind them.
     location ~ "/$chunk$$" {
         error_page 404 = @nested;
@@ -82,7 +85,13 @@ server {
         return 404;
     }
 
-    location ~ "/\\." { return 404; }
+    # So has one in a folder of multi-resolution meshes, where `ngcore mesh` wrote it.
+    location ~ "/[0-9]+\\.index$$" {
+        error_page 404 = @no_index;
+    }
+    location @no_index {
+        rewrite "^(.*)/[0-9]+\\.index$$" "$$1/$empty_index" break;
+    }
 }
 """
 )
@@ -132,6 +141,12 @@ Listen $address
     RewriteCond "$root$$1/info" -f
     RewriteRule "^(.*)/[0-9]+$$" "-" [R=200,L]
     ErrorDocument 200 '$empty'
+
+    # So has one in a folder of multi-resolution meshes, where `ngcore mesh` wrote it.
+    RewriteCond "$root$$0" !-f
+    RewriteCond "$root$$0.gz" !-f
+    RewriteCond "$root$$1/$empty_index" -f
+    RewriteRule "^(.*)/[0-9]+\\.index$$" "$$1/$empty_index"
 
     RewriteCond "$root$$0" !-f
     RewriteCond "$root$$0.gz" -f
@@ -189,6 +204,13 @@ http://$site {
         }
         header @no_mesh Content-Type application/json
         respond @no_mesh `$empty`
+
+        # So has one in a folder of multi-resolution meshes, where `ngcore mesh` wrote it.
+        @no_index {
+            path_regexp index ^(.*)/[0-9]+\\.index$$
+            not file {path} {path}.gz
+        }
+        rewrite @no_index {re.index.1}/$empty_index
 
         # Manifests of meshes on file systems without colons.
         @manifest {
@@ -254,16 +276,17 @@ def web_server_config(
         )
     in_url = f"[{host}]" if ":" in host else host
     address = f"{in_url}:{port}"
-    empty = encode_manifest(()).decode()
+    common = {
+        "root": path,
+        "chunk": _CHUNK,
+        "empty": encode_manifest(()).decode(),
+        "empty_index": EMPTY_MANIFEST_NAME,
+    }
     match server:
         case "nginx":
-            return _NGINX.substitute(root=path, address=address, chunk=_CHUNK, empty=empty)
+            return _NGINX.substitute(common, address=address)
         case "apache":
-            return _APACHE.substitute(
-                root=path, address=address, virtual_host=address, chunk=_CHUNK, empty=empty
-            )
+            return _APACHE.substitute(common, address=address, virtual_host=address)
         case "caddy":
             # A site is matched by the Host header too: only its port is named, and any host fits.
-            return _CADDY.substitute(
-                root=path, site=f":{port}", bind=f"bind {host}", chunk=_CHUNK, empty=empty
-            )
+            return _CADDY.substitute(common, site=f":{port}", bind=f"bind {host}")

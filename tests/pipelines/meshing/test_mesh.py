@@ -18,6 +18,7 @@ from ngcore.errors import (
     InputNotFoundError,
     StorageError,
 )
+from ngcore.formats.mesh_multilod import MultilodManifest
 from ngcore.pipelines.meshing import blocks
 from ngcore.pipelines.meshing import mesh as meshing
 from ngcore.pipelines.meshing.fragments import mesh_to_precomputed
@@ -119,7 +120,8 @@ def test_files_of_their_own_hold_the_same_meshes(meshed, tmp_path):
     write_meshes(dest, sharding=False, block_side=16)
     files = tree(dest / "mesh")
     names = {f"{label}{ending}" for label in (3, 8, 9, 10, HUGE) for ending in ("", ".index")}
-    assert set(files) == {"info", "provenance", *names}
+    assert set(files) == {"info", "provenance", "empty.index", *names}
+    assert MultilodManifest.from_bytes(files["empty.index"]).data_size == 0
     assert "sharding" not in json.loads(files["info"])
     shard = (meshed / "mesh" / "0.shard").read_bytes()
     assert all(files[f"{label}"] + files[f"{label}.index"] in shard for label in (3, 8, HUGE))

@@ -13,7 +13,7 @@ import numpy as np
 
 from ngcore.formats import gzip
 from ngcore.formats.json_members import parse_object
-from ngcore.formats.mesh_multilod import MultilodInfo
+from ngcore.formats.mesh_multilod import EMPTY_MANIFEST_NAME, MultilodInfo, empty_manifest
 from ngcore.formats.shard_index import layout_shard, parse_minishard_index, parse_shard_index
 from ngcore.formats.sharding import ShardingSpec
 
@@ -104,8 +104,12 @@ class MeshFiles:
         self._journal.checkpoint_if_due()
 
     def finish(self) -> ShardingSpec | None:
-        """Write the shards, if meshes go into any, and return how they are laid out."""
+        """Write the shards, if meshes go into any, and return how they are laid out.
+
+        Files of their own get one more, for web servers: the manifest of a segment without a mesh.
+        """
         if self._parcels is None:
+            self._store.put(f"{self._folder}/{EMPTY_MANIFEST_NAME}", empty_manifest())
             return None
         spec = _choose_sharding(self._kept)
         labels = np.sort(np.fromiter(self._kept, np.uint64, len(self._kept)))
