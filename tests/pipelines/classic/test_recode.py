@@ -6,7 +6,7 @@ import pytest
 import ngcore
 from classic_peer import decompressed_chunks
 from classic_steps import AFFINE, SPEC, chain, make_info
-from ngcore.errors import InputError
+from ngcore.errors import FormatError, InputError
 from ngcore.pipelines.classic.chunks_from_source import volume_to_raw_chunks
 from ngcore.pipelines.classic.compute_scales import compute_scales
 from ngcore.pipelines.classic.fullres_info import generate_fullres_info
@@ -54,6 +54,35 @@ def test_copied_info_copies_jpeg_bytes(tmp_path):
     compute_scales(tmp_path / "a")
     convert_chunks(tmp_path / "a", tmp_path / "b", copy_info=True, use_gzip=False)
     assert decompressed_chunks(tmp_path / "a") == decompressed_chunks(tmp_path / "b")
+
+
+def test_copied_info_that_names_what_is_not_copied_is_told_of(tmp_path, caplog):
+    labels = np.zeros((20, 20, 20), np.uint32)
+    ngcore.convert(labels, tmp_path / "a", type="segmentation", resolution=(8, 8, 8))
+    info = json.loads((tmp_path / "a" / "info").read_text())
+    (tmp_path / "a" / "info").write_text(json.dumps({**info, "mesh": "surfaces"}))
+    convert_chunks(tmp_path / "a", tmp_path / "b", copy_info=True)
+    (record,) = caplog.records
+    assert "names mesh 'surfaces'" in record.getMessage()
+    (tmp_path / "b" / "surfaces").mkdir()
+    convert_chunks(tmp_path / "a", tmp_path / "b", copy_info=True)
+    assert len(caplog.records) == 1
+
+
+def test_copied_info_goes_with_the_chunks_where_one_is_damaged(tmp_path):
+    labels = np.arange(8000, dtype=np.uint32).reshape(20, 20, 20)
+    options = {"type": "segmentation", "resolution": (8, 8, 8), "sharding": False}
+    ngcore.convert(labels, tmp_path / "a", **options)
+    (chunk,) = (tmp_path / "a" / "8_8_8").iterdir()
+    chunk.write_bytes(chunk.read_bytes()[:-100])
+    info = json.loads((tmp_path / "a" / "info").read_text())
+    with pytest.raises(FormatError):
+        convert_chunks(tmp_path / "a", tmp_path / "b", copy_info=True)
+    assert not (tmp_path / "b" / "info").exists()
+    (tmp_path / "b" / "info").write_text(json.dumps(info))
+    with pytest.raises(FormatError):
+        convert_chunks(tmp_path / "a", tmp_path / "b", copy_info=True)
+    assert (tmp_path / "b" / "info").exists()
 
 
 def test_recoding_between_volumes_that_differ_is_refused(tmp_path, image):

@@ -3,6 +3,7 @@
 What the chunks become is what DEST/info says. Memory is a few chunks per thread.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from ngcore.pipelines.temporary import owned_folder
 from ngcore.storage import ChunkWriter, LocalStore, create_chunks, open_chunks
 from ngcore.values import Counts, ValueMapping
 from ngcore.volume import ScaleArray, Volume
+
+logger = logging.getLogger(__name__)
 
 
 def convert_chunks(
@@ -87,8 +90,11 @@ def convert_chunks(
         )
     opened = open_volume(source)
     check_output_folder(Path(dest))
+    target = LocalStore(dest)
+    info_before = target.get("info")
     if copy_info:
-        LocalStore(dest).put("info", opened.info.to_json().encode())
+        target.put("info", opened.info.to_json().encode())
+        _warn_of_folders(opened.info, target)
     info = open_volume(dest).info
     if encoding is not None:
         _check_encoding(info, encoding, dest)
@@ -111,17 +117,36 @@ def convert_chunks(
             digests[info.scales[index].key] = recoding.run(folder)
     except (InputError, FormatError):
         remove_volume_files(folder, info)
+        if copy_info and info_before is None:
+            target.delete("info")  # or the folder would look like a volume of zeros
         raise
     warn_of(counter.counts, os.fspath(source), info.data_type)
     parameters: dict[str, Any] = {"encoding": info.scales[0].encoding}
     if parameters["encoding"] == "jpeg":
         parameters |= {"jpeg_quality": jpeg_quality, "jpeg_plane": jpeg_plane}
-    target = LocalStore(folder)
     transform = opened.store.get(TRANSFORM_NAME)
     if transform is not None and target.get(TRANSFORM_NAME) is None:
         target.put(TRANSFORM_NAME, transform)
     names = [Path(source).resolve().name]
     record_step(target, "convert-chunks", parameters, digests, sources=names)
+
+
+def _warn_of_folders(info: VolumeInfo, dest: LocalStore) -> None:
+    """Tell of meshes and the like that a copied info names, and that are not there."""
+    named = {
+        "mesh": info.mesh,
+        "skeletons": info.skeletons,
+        "segment_properties": info.segment_properties,
+    }
+    for member, folder in named.items():
+        if folder is not None and not (dest.path / folder).is_dir():
+            logger.warning(
+                "%s/info names %s %r, and chunks alone are converted; copy that folder too, or "
+                "remove the member from info",
+                dest.location,
+                member,
+                folder,
+            )
 
 
 class _Counter:
