@@ -158,3 +158,17 @@ def test_points_between_children_are_the_same_from_both_sides(monkeypatch):
                 if node is not None
             )
             assert open_edges(joined([*steps])) == 0
+
+
+def test_specks_beside_something_large_keep_a_volume_at_every_level(monkeypatch):
+    monkeypatch.setattr(octree, "_COARSEST_TRIANGLES", 256)
+    specks = [ball(radius, (1000.0 + 40 * radius, 0, 0), rounds=2) for radius in (1.0, 2.0, 5.0)]
+    levels = octree.levels_of_detail(joined([ball(700.0, rounds=5), *specks]), VOXEL, 1.0)
+    assert len(levels) > 3
+    for level in levels:
+        assert open_edges(level) == 0
+        for speck in specks:
+            middle = speck.vertices.mean(axis=0)
+            near = np.linalg.norm(level.vertices - middle, axis=1) < 15
+            part = Surface(level.vertices, level.triangles[near[level.triangles].all(axis=1)])
+            assert enclosed_volume(part) > 0.3 * enclosed_volume(speck)

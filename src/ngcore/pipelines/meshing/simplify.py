@@ -24,6 +24,8 @@ _SHARE = 1 / 40
 """Of its own size, how far a surface may change."""
 _FEWEST = 4
 """Triangles of a closed surface."""
+_SPECK = 12
+"""Triangles of a box: parts of so many are as simple as their shape allows."""
 
 
 def simplified(
@@ -86,3 +88,23 @@ def simplified_parts(surface: Surface, max_error: float, *, units: ArrayLike = 1
         some = of_used(surface.vertices, surface.triangles[of_triangles == number])
         found.append(simplified(some, max_error / 2**number, units=units))
     return joined(found)
+
+
+def simplified_but_specks(
+    surface: Surface, max_error: float, *, units: ArrayLike = 1.0
+) -> Surface:
+    """Return a surface with a quarter of the triangles, or more where that errs by too much.
+
+    Connected parts of no more than 12 triangles stay as they are: they would be made flat.
+    Parameters are those of `simplified`.
+    """
+    part, count = connected_parts(surface)
+    of_triangles = part[surface.triangles[:, 0]]
+    is_speck = (np.bincount(of_triangles, minlength=count) <= _SPECK)[of_triangles]
+    specks, rest = (
+        of_used(surface.vertices, surface.triangles[which]) for which in (is_speck, ~is_speck)
+    )
+    if not len(rest.triangles):
+        return surface
+    fewer = simplified(rest, max_error, units=units, fewest=len(rest.triangles) // 4)
+    return joined([specks, fewer]) if len(specks.triangles) else fewer
