@@ -20,6 +20,7 @@ from ngcore.errors import (
 from ngcore.formats.encodings import ChunkEncoding, Shape4, make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks, open_store
+from ngcore.storage.local import WORK_FOLDER
 from ngcore.volume_index import Selection, parse_index
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
     except FormatError as error:
         raise FormatError(f"{text}/info: {error}") from error
     if document is None:
+        if isinstance(store, LocalStore) and (store.path / WORK_FOLDER / "plan.json").is_file():
+            raise InputNotFoundError(
+                f"not a precomputed volume yet: {text} is unfinished; continue what writes it "
+                "with --resume, or start it again with --overwrite"
+            )
         is_folder = not isinstance(store, LocalStore) or store.path.is_dir()
         what = "has no info file" if is_folder else "is no folder"
         raise InputNotFoundError(

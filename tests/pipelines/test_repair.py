@@ -401,6 +401,8 @@ def test_an_interrupted_repair_goes_on_and_tells_of_all_that_was_mended(
         repair(source, dest, resume=True, flat=True)
     with pytest.raises(DestinationError, match="begun with another"):
         ngcore.convert(source, dest, resume=True)
+    with pytest.raises(InputError, match="mended is unfinished"):
+        repair(dest, tmp_path / "another")
     report = repair(source, dest, resume=True)
     assert files_of(dest) == files_of(tmp_path / "whole")
     assert report.changes == whole.changes

@@ -25,7 +25,6 @@ from ngcore.pipelines.journal import (
     JOURNAL,
     MESH_WORK_FOLDER,
     PLAN,
-    WORK_FOLDER,
     Journal,
     read_plan,
 )
@@ -35,7 +34,7 @@ from ngcore.pipelines.removal import (
     remove_temporary_files,
     remove_volume_files,
 )
-from ngcore.storage.local import LocalStore
+from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.sync import sync_folder, sync_path
 
 _SIDE_FILES = ("transform.json", "provenance")

@@ -21,10 +21,9 @@ from typing import Any, Literal
 
 from ngcore.errors import DestinationError, StorageError
 from ngcore.storage.base import Store
-from ngcore.storage.local import LocalStore
+from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.sync import sync_files, sync_folder, sync_path
 
-WORK_FOLDER = ".ngcore"
 MESH_WORK_FOLDER = ".ngcore-mesh"
 """That of a run that makes meshes for a volume which is there."""
 PLAN = f"{WORK_FOLDER}/plan.json"
@@ -118,14 +117,20 @@ class Journal:
         if recorded is None:
             return False
         for part in ("source", "options", "info"):
-            for name in sorted(plan[part].keys() | recorded[part].keys()):
-                before, now = recorded[part].get(name), plan[part].get(name)
-                if before != now:
-                    raise DestinationError(
-                        f"{self._folder} was begun with another {part}: {name} was {before}, and "
-                        f"is {now} now; resume with the same source and options, or pass "
-                        "--overwrite to start again"
-                    )
+            before, now = recorded[part], plan[part]
+            # One option may be the default of another.
+            differences = [
+                f"{name} was {before.get(name)}, and is {now.get(name)} now"
+                for name in sorted(before.keys() | now.keys())
+                if before.get(name) != now.get(name)
+            ]
+            if differences:
+                # Of `info`, a member may be as long as all scales.
+                told = differences[:1] if part == "info" else differences
+                raise DestinationError(
+                    f"{self._folder} was begun with another {part}: {', '.join(told)}; resume "
+                    "with the same source and options, or pass --overwrite to start again"
+                )
         if "replaces" in recorded:
             return False
         self._run = str(recorded.get("run", ""))

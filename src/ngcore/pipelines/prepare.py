@@ -206,6 +206,7 @@ def prepare(
             "options": {
                 **parameters,
                 "version": __version__,
+                "sharding": options.sharding,
                 "layout": options.layout,
                 "gzip": options.is_gzipped,
             },

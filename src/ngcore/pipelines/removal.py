@@ -9,10 +9,9 @@ from pathlib import Path
 
 from ngcore.errors import DestinationError, StorageError
 from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.pipelines.journal import WORK_FOLDER
 from ngcore.pipelines.temporary import remove_left_behind
 from ngcore.storage.base import TEMPORARY_SUFFIX
-from ngcore.storage.local import WRONG_FOLDER
+from ngcore.storage.local import WORK_FOLDER, WRONG_FOLDER
 
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 

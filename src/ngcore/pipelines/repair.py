@@ -28,7 +28,7 @@ from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
 from ngcore.pipelines.destination import Destination, refuse_overlap
 from ngcore.pipelines.folder_lock import refuse_in_use
-from ngcore.pipelines.journal import PLAN, WORK_FOLDER, read_plan
+from ngcore.pipelines.journal import PLAN, read_plan
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
 from ngcore.pipelines.mending.files import copy_file
@@ -40,6 +40,7 @@ from ngcore.pipelines.mending.shards import mend_shards
 from ngcore.pipelines.removal import remove_named_folders
 from ngcore.pipelines.validate import Meter, validate
 from ngcore.storage import LocalStore
+from ngcore.storage.local import WORK_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -239,6 +240,11 @@ def _read_info(store: LocalStore) -> bytes:
     except FormatError as error:
         raise FormatError(f"{store.location}/info: {error}; mend that by hand first") from error
     if document is None:
+        if (store.path / PLAN).is_file():
+            raise InputError(
+                f"{store.location} is unfinished; continue what writes it with --resume, and then "
+                "see whether it needs mending"
+            )
         what = "has no info file" if store.path.is_dir() else "is no folder"
         raise InputNotFoundError(
             f"not a precomputed volume: {store.location} {what}; pass the folder of a volume"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+WORK_FOLDER = ".ngcore"
+"""Where a run keeps its notes, in the folder of the volume that it writes, until that is whole."""
+
 WRONG_FOLDER = {
     errno.EACCES,
     errno.EPERM,

@@ -8,8 +8,8 @@ from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.formats.info import ScaleInfo, VolumeInfo, info_warnings
 from ngcore.formats.json_members import dump, parse_object
 from ngcore.pipelines.checks.files import read_limited
-from ngcore.pipelines.journal import WORK_FOLDER
 from ngcore.storage import LocalStore
+from ngcore.storage.local import WORK_FOLDER
 
 if TYPE_CHECKING:
     from ngcore.formats.chunks import Vec3
@@ -107,8 +107,8 @@ def _read(store: ReadableStore, findings: Findings) -> bytes | None:
             )
         if (store.path / WORK_FOLDER).is_dir():
             raise InputError(
-                f"{store.location} holds an unfinished conversion; finish it, or convert again "
-                "with --overwrite"
+                f"{store.location} holds an unfinished conversion; continue it with --resume, "
+                "or start it again with --overwrite"
             )
         what = "has no info file" if store.path.is_dir() else "is no folder"
         raise InputNotFoundError(

@@ -12,8 +12,9 @@ from ngcore.errors import FormatError, StorageError
 from ngcore.formats.digest import ALGORITHM
 from ngcore.formats.transform import TRANSFORM_NAME, parse_transform
 from ngcore.pipelines.checks.files import read_limited
-from ngcore.pipelines.journal import MESH_WORK_FOLDER, WORK_FOLDER
+from ngcore.pipelines.journal import MESH_WORK_FOLDER
 from ngcore.pipelines.provenance import TASK, last_method
+from ngcore.storage.local import WORK_FOLDER
 
 if TYPE_CHECKING:
     from ngcore.formats.info import VolumeInfo

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ngcore.errors import StorageError
 from ngcore.pipelines.checks.chunk_files import NESTED_DEPTH
 from ngcore.pipelines.checks.files import walk_files
-from ngcore.pipelines.journal import WORK_FOLDER
 from ngcore.pipelines.mending.changes import KINDS, Changes
+from ngcore.storage.local import WORK_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
