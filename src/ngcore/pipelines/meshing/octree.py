@@ -15,7 +15,7 @@ import numpy as np
 from ngcore.errors import InputError
 from ngcore.formats.mesh_multilod import MultilodManifest
 from ngcore.pipelines.meshing.libraries import load_library
-from ngcore.pipelines.meshing.simplify import simplified_but_specks, simplified_parts
+from ngcore.pipelines.meshing.simplify import coarser, simplified_parts
 from ngcore.surfaces import Surface, joined, slabs
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def levels_of_detail(surface: Surface, voxel_nm: float, max_error: float) -> lis
     levels = [simplified_parts(surface, max_error, units=units) if max_error else surface]
     while len(levels) < _MOST_LEVELS and len(levels[-1].triangles) > _COARSEST_TRIANGLES:
         last = levels[-1]
-        next_level = simplified_but_specks(last, _ERROR_GROWTH ** len(levels), units=units)
+        next_level = coarser(last, _ERROR_GROWTH ** len(levels), units=units)
         if len(next_level.triangles) > 3 * len(last.triangles) // 4:
             break  # what is left are open edges, which stay
         levels.append(next_level)
