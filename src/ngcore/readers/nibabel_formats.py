@@ -34,6 +34,7 @@ from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.readers.array import stored_type
 from ngcore.readers.base import Source, SourceHeader
 from ngcore.readers.files import missing_file, open_binary
+from ngcore.readers.foreign import way_from
 from ngcore.readers.geometry import AskedGeometry, Placement, place, shape_with_channels
 from ngcore.readers.gzip_stream import GzipSource, is_gzip
 from ngcore.readers.raw import (
@@ -202,6 +203,8 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
             finally:
                 logger.removeHandler(collector)
     except ImageFileError as error:
+        if (way := way_from(path)) is not None:
+            raise InputError(f"{name}: {way}") from error
         raise InputError(
             f"{name}: no format that can be read: {_one_line(error)}; readable are NIfTI, MGH, "
             f"MINC, Analyze, PAR/REC, AFNI, .npy, TIFF, folders of slices and precomputed volumes"

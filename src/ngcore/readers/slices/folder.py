@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import InputError, InputNotFoundError
+from ngcore.readers.foreign import way_from
 from ngcore.readers.slices.names import is_slice_pattern
 from ngcore.readers.slices.natural_order import describe_numbering_faults, natural_key
 from ngcore.readers.slices.orientation import SliceOrientation
@@ -90,6 +91,8 @@ def list_slices(source: str | Path) -> SliceList:
     slices = [path for path in visible if path.suffix.lower() in _OPENERS and path.is_file()]
     others = sorted({*visible}.difference(slices), key=natural_key)
     if not slices:
+        if not is_slice_pattern(source) and (way := way_from(Path(source))) is not None:
+            raise InputError(f"{name}: {way}")
         raise InputError(
             f"{name}: no slices (PNG, JPEG or TIFF){_listing(', only', others)}; "
             f"give the folder that holds them"
