@@ -4,8 +4,9 @@ import pytest
 
 import ngcore
 from ngcore.pipelines import band
+from ngcore.pipelines.memory import mapped_bytes
 from ngcore.pipelines.options import ConvertOptions
-from ngcore.pipelines.prepare import mapped_bytes, open_for, prepare
+from ngcore.pipelines.prepare import open_for, prepare
 from ngcore.readers.raw import RawSource
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from ngcore.execution.threads import ThreadPool
 from ngcore.formats.chunks import Box, ChunkGrid
+from ngcore.pipelines.memory import BLOCK_BYTES
 from ngcore.pipelines.plan import Level, Pass
-from ngcore.pipelines.prepare import BLOCK_BYTES, Conversion
+from ngcore.pipelines.prepare import Conversion
 from ngcore.pipelines.sink import ChunkSink
 from ngcore.pipelines.walk import BandWalk
 from ngcore.pipelines.window import Voxels, empty_planes, slow_axis_of_planes

@@ -14,10 +14,11 @@ from ngcore.formats.json_members import MAX_SAFE_INTEGER
 from ngcore.formats.shard_grid import ShardGrid
 from ngcore.pipelines.convert import destination_of
 from ngcore.pipelines.items import item_grids
+from ngcore.pipelines.memory import plan_for
 from ngcore.pipelines.options import ConvertOptions, OptionValues, VolumeKind
 from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.plan import Plan
-from ngcore.pipelines.prepare import make_info, open_for, plan_for, prepare
+from ngcore.pipelines.prepare import make_info, open_for, prepare
 from ngcore.pipelines.spread_memory import WORKER_BYTES, bytes_of_item
 from ngcore.readers.base import Source
 

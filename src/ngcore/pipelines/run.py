@@ -13,9 +13,10 @@ from ngcore.execution.threads import ThreadPool
 from ngcore.pipelines.band import walk_band
 from ngcore.pipelines.journal import Journal
 from ngcore.pipelines.kept import KeptScale
+from ngcore.pipelines.memory import shard_memory
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.plan import Pass
-from ngcore.pipelines.prepare import Conversion, shard_memory
+from ngcore.pipelines.prepare import Conversion
 from ngcore.pipelines.sink import ChunkSink
 from ngcore.pipelines.temporary import temporary_folder
 from ngcore.readers.base import Source

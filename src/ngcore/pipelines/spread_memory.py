@@ -8,9 +8,9 @@ import numpy as np
 
 from ngcore.errors import InputError
 from ngcore.pipelines.items import ItemGrid
+from ngcore.pipelines.memory import BLOCK_BYTES
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.plan import MEBIBYTE
-from ngcore.pipelines.prepare import BLOCK_BYTES
 from ngcore.readers.base import Source
 
 WORKER_BYTES = 160 * MEBIBYTE

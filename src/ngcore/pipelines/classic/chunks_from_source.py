@@ -14,8 +14,9 @@ from ngcore.formats.encodings import make_encoding
 from ngcore.formats.info import VolumeInfo
 from ngcore.formats.sharding import ShardingSpec
 from ngcore.pipelines.classic.folder import open_volume, write_chunks, writing_options
+from ngcore.pipelines.memory import plan_for_source
 from ngcore.pipelines.options import ConvertOptions
-from ngcore.pipelines.prepare import Conversion, open_for, plan_for_source
+from ngcore.pipelines.prepare import Conversion, open_for
 from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.run import Progress
 from ngcore.pipelines.walk import Downsampling

@@ -12,7 +12,8 @@ from ngcore.formats.chunks import Box, Vec3
 from ngcore.formats.encodings import make_encoding
 from ngcore.formats.info import ScaleInfo, VolumeInfo
 from ngcore.pipelines.classic.folder import has_chunks, open_volume, write_chunks, writing_options
-from ngcore.pipelines.prepare import Conversion, plan_for
+from ngcore.pipelines.memory import plan_for
+from ngcore.pipelines.prepare import Conversion
 from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.run import Progress
 from ngcore.pipelines.walk import Downsampling

@@ -25,9 +25,9 @@ from ngcore.pipelines.classic.folder import (
     writing_options,
 )
 from ngcore.pipelines.convert import warn_of
+from ngcore.pipelines.memory import shard_memory
 from ngcore.pipelines.options import ConvertOptions
 from ngcore.pipelines.output_file import check_output_folder
-from ngcore.pipelines.prepare import shard_memory
 from ngcore.pipelines.provenance import record_step
 from ngcore.pipelines.removal import remove_volume_files
 from ngcore.pipelines.run import Progress
