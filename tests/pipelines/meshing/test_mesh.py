@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from contextlib import nullcontext
 
 import cloudvolume
 import numpy as np
@@ -324,6 +325,19 @@ def test_complete_meshes_are_left_by_a_resumed_run_of_the_same_kind(tmp_path):
     os.utime(shard, (1, 2**31))
     with pytest.raises(DestinationError, match="the source has changed since the meshes"):
         write_meshes(dest, labels=[3, HUGE], resume=True)
+
+
+def test_what_was_left_by_a_run_that_was_being_removed_goes_with_the_next(tmp_path):
+    dest = tmp_path / "volume"
+    make(dest, scene())
+    write_meshes(dest, labels=[3])
+    before = tree(dest)
+    for options, is_refused in (({}, True), ({"resume": True}, False)):
+        (dest / ".ngcore-mesh" / "blocks").mkdir(parents=True)
+        (dest / ".ngcore-mesh" / "blocks" / "0_0_0").write_bytes(b"left")
+        with pytest.raises(DestinationError) if is_refused else nullcontext():
+            write_meshes(dest, labels=[3], **options)
+        assert tree(dest) == before
 
 
 def test_file_that_is_cut_short_is_made_again(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ from ngcore.pipelines.meshing.libraries import check_libraries
 from ngcore.pipelines.meshing.octree import QUANTIZATION_BITS, encode_levels
 from ngcore.pipelines.meshing.parcels import Parcels
 from ngcore.pipelines.meshing.sources import PROVENANCE, MeshSources
-from ngcore.pipelines.meshing.workplace import MESHES, Workplace, work_store
+from ngcore.pipelines.meshing.workplace import MESHES, Workplace, remove_leftovers, work_store
 from ngcore.pipelines.output_file import check_output_folder
 from ngcore.pipelines.world import world_to_native
 from ngcore.readers.meshes.reading import read_mesh
@@ -157,6 +157,7 @@ def write_meshes(
         "block_side": block_side,
     }
     sources = MeshSources(opened, voxels, surfaces, options)
+    remove_leftovers(opened.store)
     is_made = opened.info.mesh is not None and read_plan(work_store(opened.store)) is None
     if resume and is_made:
         folder = opened.store.path / str(opened.info.mesh)

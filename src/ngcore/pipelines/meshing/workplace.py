@@ -41,6 +41,18 @@ def work_store(volume: LocalStore) -> LocalStore:
     return LocalStore(volume.path / MESH_WORK_FOLDER)
 
 
+def remove_leftovers(volume: LocalStore) -> None:
+    """Remove what a run left that was killed while it removed its hidden folder."""
+    store = work_store(volume)
+    if not store.path.is_dir() or read_plan(store) is not None:
+        return
+    try:
+        lock = lock_folder(store.path, volume.path)
+    except (DestinationError, StorageError):
+        return  # another run has it, or nothing can be removed there
+    unlock_folder(store.path, lock, remove=read_plan(store) is None)
+
+
 class _Note(NamedTuple):
     """The name that the folder of meshes gets, and that of the meshes it replaces."""
 
