@@ -187,6 +187,18 @@ def test_csv_without_colours_takes_the_rest_for_tags(tmp_path):
     )
 
 
+@pytest.mark.parametrize("header", ["", "id;name;r;g;b;tags\n"])
+def test_csv_with_semicolons_is_read(tmp_path, header):
+    text = header + '17;Left-Hippocampus;220;216;20\n18;"Left; other, Amygdala";;;;limbic\n'
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    if not header:
+        path.write_text(text.replace(";;;;limbic", ";1;2;3;limbic"))
+    first, second = read_label_table(path).labels
+    assert first == HIPPOCAMPUS
+    assert (second.name, second.tags) == ("Left; other, Amygdala", ("limbic",))
+
+
 def test_csv_cell_of_two_lines_keeps_its_words_apart(tmp_path):
     assert read(tmp_path, '1,"Left\nhippocampus"\r\n').labels == (Label(1, "Left hippocampus"),)
 

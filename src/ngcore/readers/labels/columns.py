@@ -42,7 +42,7 @@ _MEANINGS = {
 
 _CHANNELS = ("red", "green", "blue")
 _TAGS = ("tag", "tags")
-_CSV = re.compile(r"\s*(\"?[+-]?[0-9]+\"?|\"?(id|index)\"?)\s*,.*", re.IGNORECASE)
+_CSV = re.compile(r"\s*(\"?[+-]?[0-9]+\"?|\"?(id|index)\"?)\s*([,;]).*", re.IGNORECASE)
 _DIGITS = re.compile(r"[0-9]{1,3}")
 
 
@@ -128,11 +128,14 @@ def read_csv(lines: Sequence[str], name: str) -> Iterator[Row]:
     """Yield the labels of a CSV table: id, name, perhaps red, green and blue, and tags.
 
     A first row that holds no id titles the columns; those of other titles than a BIDS table has
-    hold tags. Without one, the first row tells whether there are colours.
+    hold tags. Without one, the first row tells whether there are colours. Semicolons part the
+    cells where they do in the first row, as spreadsheets write CSV in much of Europe.
     """
     columns: _Columns | None = None
     kept = ("\n" if line.startswith("#") else f"{line}\n" for line in lines)
-    reader = csv.reader(kept, strict=True, skipinitialspace=True)
+    first = next(filter(None, map(_CSV.fullmatch, lines)), None)
+    delimiter = first[3] if first is not None else ","
+    reader = csv.reader(kept, delimiter=delimiter, strict=True, skipinitialspace=True)
     while True:
         try:
             row = next(reader)
