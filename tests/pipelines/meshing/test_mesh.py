@@ -241,7 +241,7 @@ def hidden(dest):
     return {path.name for path in dest.iterdir() if path.name.startswith(".")}
 
 
-@pytest.mark.parametrize("sharding", [True, False])
+@pytest.mark.parametrize("sharding", [True, False][: thorough.amount(1, 2)])
 def test_interrupted_anywhere_a_resumed_run_gives_the_same_bytes(tmp_path, monkeypatch, sharding):
     options = {"sharding": sharding, "names": {3: "Ball"}}
     make(tmp_path / "volume", scene())
@@ -340,16 +340,14 @@ def test_what_was_left_by_a_run_that_was_being_removed_goes_with_the_next(tmp_pa
         assert tree(dest) == before
 
 
-def test_file_that_is_cut_short_is_made_again(tmp_path, monkeypatch):
-    make(tmp_path / "whole", scene())
-    shutil.copytree(tmp_path / "whole", tmp_path / "volume")
-    write_meshes(tmp_path / "whole", block_side=16)
+def test_file_that_is_cut_short_is_made_again(meshed, tmp_path, monkeypatch):
     dest = tmp_path / "volume"
+    make(dest, scene())
     assert stopped_at(dest, 34, KeyboardInterrupt(), monkeypatch)
     for number, path in enumerate(sorted(dest.rglob("blocks/*")) + sorted(dest.rglob("labels/*"))):
         os.truncate(path, (0, 5, 20, path.stat().st_size - 1)[number % 4] if number % 5 else 8)
     write_meshes(dest, block_side=16, resume=True)
-    assert tree(dest) == tree(tmp_path / "whole")
+    assert tree(dest) == tree(meshed)
 
 
 @pytest.mark.parametrize("way", ["overwrite", "resume"])
