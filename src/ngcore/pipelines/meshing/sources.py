@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ngcore.errors import DestinationError
+from ngcore.errors import DestinationError, StorageError
 from ngcore.formats.json_members import parse_object
 from ngcore.pipelines.identity import lasting_identity, source_identity
 from ngcore.pipelines.provenance import provenance_json
 from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from ngcore.volume import ScaleArray, Volume
@@ -106,10 +107,33 @@ class MeshSources:
         """Return the identity of each source, by what it is called."""
         found = {}
         if self._voxels is not None:
-            files = [self._store.path / name for name in self._store.list(f"{self._voxels.key}/")]
-            identity = source_identity(self._store.path, files)
-            del identity["name"]  # the volume may be moved
-            found[f"the voxels of {self._voxels.key}"] = identity
+            found[f"the voxels of {self._voxels.key}"] = _identity(self._store, self._voxels.key)
         for label, path in self._surfaces.items():
             found[f"the surface of {label}"] = source_identity(path, [path])
         return found
+
+
+def _identity(store: LocalStore, key: str) -> dict[str, str]:
+    """Return what `source_identity` does, but no names, for there may be millions of chunk files.
+
+    The first bytes of few of them would tell little, so `header` is of the sizes of all.
+    """
+    header, listing = blake2b(digest_size=16), blake2b(digest_size=16)
+    size, newest = 0, 0
+    for name in store.list(f"{key}/"):
+        try:
+            status = (store.path / name).stat()
+        except OSError as error:
+            raise StorageError(
+                f"{store.location}/{name}: reading failed: {error.strerror}; check the disk"
+            ) from error
+        size += status.st_size
+        newest = max(newest, status.st_mtime_ns)
+        header.update(b"%b\0%d\0" % (os.fsencode(name), status.st_size))
+        listing.update(b"%b\0%d\0" % (os.fsencode(name), status.st_mtime_ns))
+    return {
+        "size": str(size),
+        "time": str(newest),
+        "header": header.hexdigest(),
+        "times": listing.hexdigest(),
+    }
