@@ -236,8 +236,8 @@ class Seconds(NamedTuple):
 def seconds(commands: list[list[str]], folder: Path) -> Seconds:
     """Run commands in a destination that is not there yet; return the time they took.
 
-    Outputs stay until all is measured: ext4 takes up to a millisecond to make a file while it
-    passes over those that were deleted in the last five seconds.
+    Outputs stay until all is measured: ext4 without a journal takes up to a millisecond to make a
+    file while it passes over those that were deleted in the last minutes.
     """
     number = sum(1 for _ in folder.iterdir())
     out, queue = folder / f"out-{number}", folder / f"queue-{number}"

@@ -17,7 +17,6 @@ from ngcore.errors import (
     FormatError,
     InputError,
     InputNotFoundError,
-    StorageError,
 )
 from ngcore.execution.threads import ThreadPool
 from ngcore.formats import gzip
@@ -28,7 +27,7 @@ from ngcore.pipelines.checks.side_files import SIDE_FILES
 from ngcore.pipelines.checks.work import Work
 from ngcore.pipelines.destination import Destination, refuse_overlap
 from ngcore.pipelines.folder_lock import refuse_in_use
-from ngcore.pipelines.journal import PLAN, read_plan
+from ngcore.pipelines.journal import PLAN, read_plan, resumable
 from ngcore.pipelines.mending.changes import KINDS, Changes
 from ngcore.pipelines.mending.chunk_files import FileOptions, mend_chunk_files
 from ngcore.pipelines.mending.files import copy_file
@@ -183,15 +182,12 @@ def repair(
         if resume:
             _take_up(destination, plan)
         journal = destination.begin(info, plan, fsync=fsync)
-        try:
-            remove_named_folders(
-                destination.path, info
-            )  # written anew: nobody noted what is whole
+        with resumable():
+            # Written anew: nobody noted what is whole.
+            remove_named_folders(destination.path, info)
             ledger = Ledger(destination.store, journal, meter.add)
             _copy(store, info, destination, options, changes, workers, meter, ledger)
             destination.finish({}, fsync=fsync, document=content)
-        except StorageError as error:
-            raise StorageError(f"{error}; mend that and continue with --resume") from error
     report = validate(dest, workers=workers, progress=meter.second)
     failures, count = changes.failures
     return RepairReport(
