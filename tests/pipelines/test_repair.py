@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import os
+import sys
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -351,6 +353,13 @@ def test_what_is_damaged_stays_as_it_is_and_is_named(volume, tmp_path, capsys):
     assert run(["repair", str(folder), str(tmp_path / "mended")]) == 1
     assert f"not mended: 8_8_8/{shard.name}: byte" in capsys.readouterr().out
     assert files_of(tmp_path / "mended") == files_of(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always UTF-8")
+def test_file_whose_name_is_no_text_is_left_out_too(volume):
+    folder = volume("files")
+    (folder / "8_8_8" / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"")
+    assert mend(folder).left_out == 1
 
 
 def test_files_that_belong_to_nothing_are_left_out_and_counted(volume):

@@ -10,7 +10,6 @@ interrupted, its `info` is kept in ``plan.json`` from before it is removed until
 
 import contextlib
 import json
-import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,8 +37,6 @@ from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.sync import sync_folder, sync_path
 
 _SIDE_FILES = ("transform.json", "provenance")
-
-logger = logging.getLogger(__name__)
 
 
 class Destination:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,7 +75,7 @@ def mend_chunk_files(
 
     def submit() -> None:
         # What a batch holds goes by the order that the system has the files in.
-        names = hashlib.blake2b("\0".join(file.name for file in batch).encode("utf-8", "replace"))
+        names = hashlib.blake2b(os.fsencode("\0".join(file.name for file in batch)))
         piece = f"{batch[0].where} {names.hexdigest()[:32]}"
         mend = partial(_mend_batch, batch, dest, options)
         context.work.submit(partial(ledger.do, piece, changes, mend))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -148,7 +149,7 @@ def state_of(source: LocalStore, info: VolumeInfo, document: bytes) -> dict[str,
             except OSError:
                 continue  # who reads it says what is wrong
             text = f"{where}\0{status.st_size}\0{status.st_mtime_ns}"
-            total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
+            total += int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=16).digest())
     return {
         "path": str(source.path.resolve()),
         "info": hashlib.sha256(document).hexdigest(),

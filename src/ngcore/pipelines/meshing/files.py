@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _SHARD_BYTES = 64 << 20
 _MINISHARD_ENTRIES = 256
 """The client reads the index of a minishard as a whole: with so many, 6 KiB that compress well."""
-
-
 _MAX_INDEX = 1 << 30
 _INDEX = re.compile(r"([0-9]+)\.index")
 

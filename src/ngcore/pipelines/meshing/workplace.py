@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
-
-logger = logging.getLogger(__name__)
 
 MESHES = "mesh"
 _NOTE = "note.json"
