@@ -23,8 +23,8 @@ IMPORTS = """
 import gc, os
 gc.disable()
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-from ngcore.formats.digest import ScaleDigest
-from ngcore.pipelines.journal import Journal
+from ngcore.volume.digest import ScaleDigest
+from ngcore.transaction.journal import Journal
 """
 WITHOUT = """
 ScaleDigest.add = lambda self, cell, content: None

@@ -24,15 +24,15 @@ from benchmarks.report_convert import SCALES, write_sources
 from isal import igzip_lib
 
 import ngcore
-from ngcore.execution.threads import ThreadPool
-from ngcore.formats import gzip
-from ngcore.formats.digest import ScaleDigest
-from ngcore.formats.encodings.compressed_segmentation import CompressedSegmentationEncoding
-from ngcore.formats.encodings.raw import RawEncoding
-from ngcore.pipelines import sink, walk
-from ngcore.readers.gzip_stream import GzipSource
-from ngcore.readers.raw import RawSource
+from ngcore.codecs import gzip
+from ngcore.conversion import sink, walk
+from ngcore.precomputed.encodings.compressed_segmentation import CompressedSegmentationEncoding
+from ngcore.precomputed.encodings.raw import RawEncoding
+from ngcore.sources.volumes.gzip_stream import GzipSource
+from ngcore.sources.volumes.raw import RawSource
 from ngcore.storage import LocalStore
+from ngcore.volume.digest import ScaleDigest
+from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

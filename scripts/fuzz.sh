@@ -14,7 +14,7 @@ python=${PYTHON:-python3}
 "$python" "$here/tests/fuzz/make_corpus.py" "$work/corpus"
 ${CLANG:-clang} -g -O1 -std=c11 -DNGCORE_CHECKED=1 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    -I "$here/src/ngcore" "$here/tests/fuzz/fuzz_decode.c" -o "$work/fuzz_decode"
+    -I "$here/src/ngcore/csrc" "$here/tests/fuzz/fuzz_decode.c" -o "$work/fuzz_decode"
 cd "$work"
 exec ./fuzz_decode -max_total_time="$seconds" -max_len=65536 -print_final_stats=1 \
     -timeout=5 corpus

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
-
 from thorough import amount
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "made_volumes"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs deaf to Ctrl-C, and processes that tests start inherit that.

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from thorough import IS_THOROUGH
 
 pytest.importorskip("resource", reason="the benchmarks ask Unix for what processes took")

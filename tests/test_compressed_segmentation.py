@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import arranged
+from thorough import amount
 
 import oracles
-from layouts import arranged
 from ngcore import compressed_segmentation as cseg
 from ngcore.errors import FormatError, InputError
-from thorough import amount
 
 shapes = st.tuples(*[st.integers(1, 21)] * 3, st.integers(1, 3))
 block_sizes = st.one_of(

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import amount
 
 from ngcore import compressed_segmentation
-from thorough import amount
 
 
 def labels_of(number, dtype):

@@ -9,14 +9,14 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from contract import RefusalError, expected_data_type, expected_scales, expected_values
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-import ngcore
-from contract import RefusalError, expected_data_type, expected_scales, expected_values
 from peers import read_with_tensorstore
 from thorough import amount
+
+import ngcore
 
 STORED = ["?", "u1", "i1", "<u2", ">i2", "<u4", ">i4", "<u8", ">i8", "<f2", ">f4", "<f8"]
 ASKED = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]

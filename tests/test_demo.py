@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import nibabel
 import numpy as np
 import pytest
-
-import ngcore
 import thorough
-from ngcore.formats.mesh_legacy import decode_fragment
-from ngcore.pipelines.meshing.fragments import mesh_to_precomputed
 from real_data import nilearn_data
 from serving import running
+
+import ngcore
+from ngcore.meshing.fragments import mesh_to_precomputed
+from ngcore.precomputed.mesh_legacy import decode_fragment
 
 if TYPE_CHECKING:
     from browser import Neuroglancer

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import nibabel
 import numpy as np
 import pytest
+import thorough
 import trimesh
 from PIL import Image
+from serving import running
 
 import ngcore
-import thorough
 from ngcore.cli import run
-from serving import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

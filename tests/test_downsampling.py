@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import arranged
+from thorough import amount
 
 import oracles
-from layouts import arranged
 from ngcore.downsampling import METHODS, downsample
 from ngcore.errors import InputError
-from thorough import amount
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32"]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import peers
 import pytest
+from volumes import labels, make_info, write_volume
 
 import ngcore
-import peers
-from ngcore.formats.info import DATA_TYPES
-from ngcore.formats.sharding import ShardingSpec, choose_sharding
-from volumes import labels, make_info, write_volume
+from ngcore.precomputed.info import DATA_TYPES
+from ngcore.precomputed.sharding import ShardingSpec, choose_sharding
 
 OFFSET = (-37, 5, -1)
 SIZE = (75, 40, 21)

@@ -11,6 +11,8 @@ import numpy as np
 from ngcore import _downsample, _encode, compressed_segmentation
 from ngcore.downsampling import METHODS, downsample
 
+HERE = Path(__file__).parent
+
 DIGEST_IN_BASELINE = """
 import test_kernel_instructions as tests
 print(tests._encode.INSTRUCTIONS, tests._downsample.INSTRUCTIONS, tests.digest_of_everything())
@@ -43,7 +45,7 @@ def test_baseline_gives_the_same_bytes():
     environment = {
         **os.environ,
         "NGCORE_SIMD": "baseline",
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "support")]),
     }
     run = subprocess.run(
         [sys.executable, "-c", DIGEST_IN_BASELINE],

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-
 from peak_memory import SCRIPT
 
 MEASURE = """

@@ -9,20 +9,20 @@ import json
 import nibabel
 import numpy as np
 import pytest
-
-import ngcore
-import oracles
-from ngcore.errors import FormatError, InputError
-from ngcore.formats.sharding import ShardingSpec
-from ngcore.pipelines.classic.chunks_from_source import slices_to_raw_chunks, volume_to_raw_chunks
-from ngcore.pipelines.classic.compute_scales import compute_scales
-from ngcore.pipelines.classic.fullres_info import generate_fullres_info
-from ngcore.pipelines.classic.scales_info import generate_scales_info
-from ngcore.pipelines.meshing.fragments import mesh_to_precomputed
-from ngcore.storage import LocalStore
 from peers import read_with_tensorstore
 from slice_stacks import slices_of, write_png_slices
 from volume_files import save_nifti, voxels
+
+import ngcore
+import oracles
+from ngcore.classic.chunks_from_source import slices_to_raw_chunks, volume_to_raw_chunks
+from ngcore.classic.compute_scales import compute_scales
+from ngcore.classic.fullres_info import generate_fullres_info
+from ngcore.classic.scales_info import generate_scales_info
+from ngcore.errors import FormatError, InputError
+from ngcore.meshing.fragments import mesh_to_precomputed
+from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.storage import LocalStore
 
 AFFINE = np.diag([0.5, 0.5, 2.0, 1])
 NM = {"resolution": (8, 8, 8), "fsync": False}

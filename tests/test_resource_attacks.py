@@ -9,11 +9,11 @@ import zlib
 
 import nibabel
 import numpy as np
-import pytest
-
 import peak_memory
-from fuzz import seeds
+import pytest
 from thorough import IS_THOROUGH
+
+from fuzz import seeds
 
 SCRIPT = (
     peak_memory.SCRIPT

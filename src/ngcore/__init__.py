@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ngcore import compressed_segmentation, downsampling
+    from ngcore.conversion.convert import convert
     from ngcore.errors import (
         DestinationError,
         FormatError,
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
         StorageError,
         VolumeIndexError,
     )
-    from ngcore.formats.info import ScaleInfo, VolumeInfo
-    from ngcore.pipelines.convert import convert
-    from ngcore.volume import ScaleArray, Volume, open  # noqa: A004 - ngcore.open is public
+    from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+    from ngcore.volume.read import ScaleArray, Volume, open  # noqa: A004 - ngcore.open is public
 
 __all__ = [
     "DestinationError",
@@ -41,12 +41,12 @@ __all__ = [
 # Where the public names live. They are imported when they are first used, so that `ngcore --help`
 # waits for neither NumPy nor nibabel.
 _MODULES = {
-    "ScaleArray": "volume",
-    "ScaleInfo": "formats.info",
-    "Volume": "volume",
-    "VolumeInfo": "formats.info",
-    "convert": "pipelines.convert",
-    "open": "volume",
+    "ScaleArray": "volume.read",
+    "ScaleInfo": "precomputed.info",
+    "Volume": "volume.read",
+    "VolumeInfo": "precomputed.info",
+    "convert": "conversion.convert",
+    "open": "volume.read",
 }
 
 

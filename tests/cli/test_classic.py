@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from classic_peer import decompressed_chunks
+from volume_files import save_nifti, voxels
 
 import ngcore
-from classic_peer import decompressed_chunks
 from ngcore.cli import run
-from volume_files import save_nifti, voxels
 
 AFFINE = np.diag([0.5, 0.5, 1.25, 1])
 

@@ -13,11 +13,11 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from thorough import amount
+from unprivileged import bound_by_permissions
 
 import ngcore
 from ngcore.cli import run
-from thorough import amount
-from unprivileged import bound_by_permissions
 
 NGCORE = [sys.executable, "-c", "from ngcore.cli import main; main()"]
 
@@ -257,7 +257,7 @@ def test_a_quality_that_changes_nothing_is_told_of(brain, tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["convert", "repair"])
 def test_an_unfinished_destination_that_is_in_use_is_said_to_be(command, brain, tmp_path, capsys):
-    from ngcore.pipelines.destination import Destination
+    from ngcore.transaction.destination import Destination
 
     source, out = tmp_path / "volume", tmp_path / "out"
     assert run(["convert", str(brain), str(source)]) == 0
@@ -272,7 +272,7 @@ def test_an_unfinished_destination_that_is_in_use_is_said_to_be(command, brain, 
 
 
 def test_destination_in_use_is_refused(brain, tmp_path, capsys):
-    from ngcore.pipelines.destination import Destination
+    from ngcore.transaction.destination import Destination
 
     with Destination(tmp_path / "out", overwrite=False, source_path=None):
         (tmp_path / "out/info").write_text("{}")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from serving import running
+from volume_files import save_nifti, voxels
 
 import ngcore
 from ngcore.cli import run
 from ngcore.cli._registry import COMMANDS
-from serving import running
-from volume_files import save_nifti, voxels
 
 SHAPE = (40, 36, 33)
 SERVING = ("serve", "view")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from unprivileged import bound_by_permissions
+from volume_files import save_nifti
 
 import ngcore
 from ngcore.cli import run
-from unprivileged import bound_by_permissions
-from volume_files import save_nifti
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from faults import shim
 from faults.conversions import CONVERSIONS, all_bytes
 from faults.repairs import REPAIRS
 from ngcore.cli import run
-from ngcore.pipelines.journal import PLAN
+from ngcore.transaction.journal import PLAN
 
 FAULTS = [
     ("write", shim.SHORT_WRITE, False),

@@ -14,7 +14,7 @@ from faults import shim
 from faults.conversions import CONVERSIONS, all_bytes
 from faults.repairs import REPAIRS
 from ngcore.cli import run
-from ngcore.pipelines import journal
+from ngcore.transaction import journal
 
 
 def main() -> None:

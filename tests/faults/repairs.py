@@ -8,11 +8,11 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import damage
 import numpy as np
 
-import damage
 import ngcore
-from ngcore.formats.shard_index import layout_shard
+from ngcore.precomputed.shard_index import layout_shard
 from ngcore.storage import LocalStore
 from ngcore.storage.sharded_reader import ShardedReader
 

@@ -8,11 +8,11 @@ import json
 import os
 import sys
 
-import ngcore.pipelines.convert
-import ngcore.pipelines.repair
-import ngcore.readers.gzip_stream
-import ngcore.readers.nifti
-import ngcore.readers.npy  # noqa: F401
+import ngcore.conversion.convert
+import ngcore.repairing.repair
+import ngcore.sources.volumes.gzip_stream
+import ngcore.sources.volumes.nifti
+import ngcore.sources.volumes.npy  # noqa: F401
 from ngcore.cli import run
 
 

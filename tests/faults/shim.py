@@ -31,8 +31,9 @@ def run_under_shim(folder: Path, script: Path, *arguments: object) -> Any:
         command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"]
         subprocess.run([*command, "-lpthread"], check=True)
     environment = {**os.environ, "LD_PRELOAD": str(library), "NGCORE_SHIM": str(library)}
-    tests = str(Path(__file__).parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])
+    tests = Path(__file__).parents[1]
+    paths = [str(tests), str(tests / "support"), os.environ.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     run = subprocess.run(
         [sys.executable, "-W", "error", str(script), *map(str, arguments)],
         env=environment,

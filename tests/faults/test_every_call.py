@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from thorough import IS_THOROUGH, amount
 
 from faults.conversions import CONVERSIONS, make_sources
 from faults.repairs import REPAIRS, make_old
 from faults.shim import needs_shim, run_under_shim
-from thorough import IS_THOROUGH, amount
 
 SCRIPT = Path(__file__).with_name("every_call.py")
 

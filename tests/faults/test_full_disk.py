@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from thorough import IS_THOROUGH
 
 import ngcore
 from faults.conversions import CONVERSIONS, all_bytes, make_sources
 from ngcore.cli import run
-from thorough import IS_THOROUGH
 
 
 @pytest.fixture

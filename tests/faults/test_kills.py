@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
+from thorough import IS_THOROUGH, amount
 
 from faults.conversions import CONVERSIONS, SmallConversion, all_bytes, make_sources
 from faults.processes import server
 from ngcore.cli import run
-from ngcore.pipelines.journal import PLAN
-from ngcore.pipelines.validate import validate
-from thorough import IS_THOROUGH, amount
+from ngcore.transaction.journal import PLAN
+from ngcore.validating.validate import validate
 
 KILLED = {
     **CONVERSIONS,

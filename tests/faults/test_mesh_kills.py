@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from thorough import amount
 
 import ngcore
-from ngcore.pipelines.meshing.mesh import write_meshes
-from ngcore.pipelines.validate import validate
-from thorough import amount
+from ngcore.meshing.mesh import write_meshes
+from ngcore.validating.validate import validate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from thorough import IS_THOROUGH, amount
 
 from faults.conversions import CONVERSIONS, all_bytes, make_sources
 from faults.power_loss import Disk, lay_out, read_log
 from faults.repairs import REPAIRS
 from faults.shim import needs_shim, run_under_shim
 from ngcore.cli import run
-from ngcore.pipelines.journal import JOURNAL, PLAN
-from ngcore.pipelines.validate import validate
-from thorough import IS_THOROUGH, amount
+from ngcore.transaction.journal import JOURNAL, PLAN
+from ngcore.validating.validate import validate
 
 SCRIPT = Path(__file__).with_name("record_conversions.py")
 CASES = [("flat", None), ("sharded", None), ("nested, gzip", None), ("flat", "sharded")]

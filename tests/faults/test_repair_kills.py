@@ -8,14 +8,14 @@ import sys
 import time
 
 import pytest
+from thorough import IS_THOROUGH, amount
 
 from faults.conversions import all_bytes
 from faults.processes import server
 from faults.repairs import REPAIRS, SmallRepair, make_old
 from ngcore.cli import run
-from ngcore.pipelines.journal import PLAN
-from ngcore.pipelines.validate import validate
-from thorough import IS_THOROUGH, amount
+from ngcore.transaction.journal import PLAN
+from ngcore.validating.validate import validate
 
 # Over a volume with meshes, names and skeletons of its own.
 KILLED = {**REPAIRS, "overwrite": SmallRepair("sharded", ["--overwrite"])}

@@ -18,12 +18,12 @@ import trimesh
 from PIL import Image
 
 from ngcore import compressed_segmentation
-from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.formats.mesh import Mesh
-from ngcore.formats.mesh_legacy import encode_fragment
-from ngcore.formats.segment_properties import SegmentProperties, TagsProperty, TextProperty
-from ngcore.formats.shard_index import layout_shard
-from ngcore.formats.sharding import ShardingSpec
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.precomputed.mesh import Mesh
+from ngcore.precomputed.mesh_legacy import encode_fragment
+from ngcore.precomputed.segment_properties import SegmentProperties, TagsProperty, TextProperty
+from ngcore.precomputed.shard_index import layout_shard
+from ngcore.precomputed.sharding import ShardingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

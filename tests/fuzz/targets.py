@@ -18,18 +18,18 @@ import numpy as np
 
 from fuzz import seeds
 from ngcore.errors import FormatError, NgcoreError
-from ngcore.formats.encodings import make_encoding
-from ngcore.formats.info import ScaleInfo, VolumeInfo, info_warnings
-from ngcore.formats.mesh_legacy import decode_fragment, decode_manifest, mesh_info_type
-from ngcore.formats.mesh_multilod import MultilodInfo, MultilodManifest
-from ngcore.formats.segment_colours import decode_colours
-from ngcore.formats.segment_properties import SegmentProperties
-from ngcore.formats.transform import parse_transform
-from ngcore.readers import open_source
-from ngcore.readers.labels.tables import read_label_table
-from ngcore.readers.meshes.reading import read_mesh
+from ngcore.precomputed.encodings import make_encoding
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings
+from ngcore.precomputed.mesh_legacy import decode_fragment, decode_manifest, mesh_info_type
+from ngcore.precomputed.mesh_multilod import MultilodInfo, MultilodManifest
+from ngcore.precomputed.segment_properties import SegmentProperties
+from ngcore.precomputed.transform import parse_transform
+from ngcore.sources import open_source
+from ngcore.sources.surfaces.reading import read_mesh
+from ngcore.sources.tables.tables import read_label_table
 from ngcore.storage import LocalStore
 from ngcore.storage.sharded_reader import ShardedReader
+from ngcore.volume.segment_colours import decode_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

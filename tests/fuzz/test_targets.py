@@ -4,10 +4,10 @@ import random
 import warnings
 
 import pytest
+from thorough import amount
 
 from fuzz.mutation import mutated_bytes, mutated_json
 from fuzz.targets import TARGETS, is_sound
-from thorough import amount
 
 
 @pytest.mark.parametrize("name", TARGETS)

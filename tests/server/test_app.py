@@ -8,14 +8,14 @@ import time
 import urllib.parse
 
 import pytest
-
 import thorough
 
 pytest.importorskip("starlette", reason="the extra view is not installed")
 pytest.importorskip("uvicorn", reason="the extra view is not installed")
 
-from ngcore.formats.mesh_multilod import MultilodManifest
 from serving import served
+
+from ngcore.precomputed.mesh_multilod import MultilodManifest
 
 CHUNK = bytes(range(256)) * 300
 ANY_SITE = "*"

@@ -10,18 +10,18 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from isal import igzip
-
 from attacks import ATTACKS, write_volume
+from isal import igzip
 from thorough import IS_THOROUGH
 
 pytest.importorskip("starlette", reason="the extra view is not installed")
 pytest.importorskip("uvicorn", reason="the extra view is not installed")
 
+from serving import running
+
 from ngcore.errors import FormatError
 from ngcore.server import content
 from ngcore.server.content import open_content
-from serving import running
 
 MEBIBYTE = 1 << 20
 

@@ -16,9 +16,10 @@ import ngcore
 pytest.importorskip("starlette", reason="the extra view is not installed")
 pytest.importorskip("uvicorn", reason="the extra view is not installed")
 
+from serving import running, served
+
 from ngcore.cli import run
 from ngcore.server.view import name_volumes
-from serving import running, served
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 

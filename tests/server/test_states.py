@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 
 from ngcore import FormatError
-from ngcore.formats.info import ScaleInfo, VolumeInfo
-from ngcore.server.states import (
-    ValueRange,
-    VolumeLayer,
-    viewer_state,
-    viewer_url,
-)
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.server.states import ValueRange, VolumeLayer, viewer_state, viewer_url
 
 MM = 1_000_000
 

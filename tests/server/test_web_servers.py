@@ -19,9 +19,9 @@ import pytest
 import ngcore
 from ngcore.cli import run
 from ngcore.errors import InputError, InputNotFoundError
-from ngcore.formats.mesh_multilod import EMPTY_MANIFEST_NAME, MultilodInfo, empty_manifest
-from ngcore.pipelines.validate import validate
+from ngcore.precomputed.mesh_multilod import EMPTY_MANIFEST_NAME, MultilodInfo, empty_manifest
 from ngcore.server.web_servers import web_server_config
+from ngcore.validating.validate import validate
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 OFFSET = (-70, 3, 0)

@@ -4,12 +4,12 @@ import gzip as standard_gzip
 
 import numpy as np
 import pytest
+from volumes import make_info, write_volume
 
 import ngcore
+from ngcore.codecs import gzip
 from ngcore.errors import FormatError, InputError
-from ngcore.formats import gzip
 from ngcore.storage import LocalStore, create_chunks, open_chunks
-from volumes import make_info, write_volume
 
 VOXELS = np.arange(10 * 6 * 4, dtype=np.uint16).reshape((10, 6, 4, 1), order="F")
 INFO = make_info(VOXELS, chunk_sizes=((4, 4, 4),), voxel_offset=(-5, 0, 7))

@@ -5,12 +5,12 @@ import pickle
 import sys
 
 import pytest
+from store_contract import StoreContract
+from unprivileged import bound_by_permissions
 
 from ngcore.errors import StorageError
 from ngcore.storage import LocalStore
 from ngcore.storage.base import TEMPORARY_SUFFIX
-from store_contract import StoreContract
-from unprivileged import bound_by_permissions
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 

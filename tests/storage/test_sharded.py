@@ -8,15 +8,15 @@ import zlib
 
 import numpy as np
 import pytest
-
-import ngcore
 import thorough
 from encoding_contract import mutants
-from ngcore.errors import FormatError, InputError, StorageError
-from ngcore.formats import gzip
-from ngcore.formats.sharding import ShardingSpec
-from ngcore.storage import LocalStore, create_chunks, open_chunks
 from volumes import make_info, write_volume
+
+import ngcore
+from ngcore.codecs import gzip
+from ngcore.errors import FormatError, InputError, StorageError
+from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.storage import LocalStore, create_chunks, open_chunks
 
 SIZE = (23, 18, 11)
 CHUNK = (4, 3, 5)

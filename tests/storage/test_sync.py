@@ -9,8 +9,8 @@ import pytest
 
 import ngcore
 from ngcore.errors import StorageError
-from ngcore.pipelines import journal
 from ngcore.storage import sync
+from ngcore.transaction import journal
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import ngcore
-from ngcore.formats.segment_colours import default_colours
-from ngcore.pipelines.labels import write_labels
+from ngcore.labelling.labels import write_labels
 from ngcore.server.view import name_volumes, state_of
+from ngcore.volume.segment_colours import default_colours
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import nibabel
 import numpy as np
 import pytest
+import thorough
 import trimesh
+from real_data import nilearn_data
 
 import ngcore
-import thorough
 from ngcore.cli import run
 from ngcore.server.view import name_volumes, state_of
-from real_data import nilearn_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import nibabel
 import numpy as np
 import pytest
-
-import ngcore
 import thorough
 from heads import CENTRE, LINEAR, MARKS, head, marks, stored_as
-from ngcore.cli import run
 from serving import running
+
+import ngcore
+from ngcore.cli import run
 
 if TYPE_CHECKING:
     from pathlib import Path

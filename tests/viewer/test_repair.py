@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-
 from classic_peer import write_sharded
-from ngcore.pipelines.repair import repair
-from ngcore.pipelines.validate import validate
+
+from ngcore.repairing.repair import repair
 from ngcore.server.view import name_volumes, state_of
+from ngcore.validating.validate import validate
 
 if TYPE_CHECKING:
     from browser import Neuroglancer

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import nibabel
 import numpy as np
 import pytest
-
-import ngcore
 from heads import LINEAR
-from ngcore.server.view import name_volumes, state_of
 from real_data import nilearn_data
 from thorough import IS_THOROUGH
+
+import ngcore
+from ngcore.server.view import name_volumes, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ from ngcore.cli._options import Numbers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ngcore.formats.sharding import ShardingSpec
+    from ngcore.precomputed.sharding import ShardingSpec
 
     Command = Callable[..., None]
 
@@ -165,7 +165,7 @@ def sharding_spec(bits: tuple[int, int, int] | None, *, is_gzipped: bool) -> Sha
     if bits is None:
         return None
     from ngcore.errors import FormatError
-    from ngcore.formats.sharding import ShardingSpec
+    from ngcore.precomputed.sharding import ShardingSpec
 
     minishard, shard, preshift = bits
     encoding = "gzip" if is_gzipped else "raw"

@@ -10,8 +10,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ngcore.formats.info import VolumeInfo
-    from ngcore.pipelines.estimate import Estimate
+    from ngcore.conversion.estimate import Estimate
+    from ngcore.precomputed.info import VolumeInfo
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -73,7 +73,7 @@ def convert_chunks(src: str, dest: str, **options: Any) -> None:
 
 
 def _convert(src: str, dest: str, *, no_gzip: bool, **options: Any) -> None:
-    from ngcore.pipelines.classic.recode import convert_chunks as write_chunks
+    from ngcore.classic.recode import convert_chunks as write_chunks
 
     with progress_bar("converting chunks") as progress:
         write_chunks(src, dest, use_gzip=not no_gzip, progress=progress, **options)

@@ -181,7 +181,7 @@ def convert(
     if options["chunk_size"] is not None and len(options["chunk_size"]) == 1:
         options["chunk_size"] = options["chunk_size"][0]
     if dry_run:
-        from ngcore.pipelines.estimate import estimate
+        from ngcore.conversion.estimate import estimate
 
         if shape is not None:  # there is no SOURCE, so what comes first is DEST
             if dest is not None:
@@ -197,7 +197,7 @@ def convert(
     if source is None or dest is None:
         raise click.UsageError("SOURCE and DEST are needed")
 
-    from ngcore.pipelines.convert import convert as convert_volume
+    from ngcore.conversion.convert import convert as convert_volume
 
     with (
         resumable_by_hand(overwrite=options["overwrite"]),

@@ -21,7 +21,7 @@ def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
     Example:
       ngcore export brain brain_2mm.nii.gz --scale 1
     """
-    from ngcore.pipelines.export import export as export_volume
+    from ngcore.exporting.export import export as export_volume
 
     with progress_bar("exporting") as progress:
         export_volume(dest, out, scale=scale, overwrite=overwrite, progress=progress)

@@ -15,9 +15,9 @@ def info(dest: str, *, as_json: bool) -> None:
     Example:
       ngcore info sub-01_T1w
     """
-    from ngcore import volume
+    from ngcore.volume.read import open as open_volume
 
-    print_volume(volume.open(dest).info, as_json=as_json)
+    print_volume(open_volume(dest).info, as_json=as_json)
 
 
 commands = [info]

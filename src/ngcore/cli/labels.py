@@ -25,7 +25,7 @@ def labels(dest: str, table: str, *, measure: bool) -> None:
     Example:
       ngcore labels aseg $FREESURFER_HOME/FreeSurferColorLUT.txt --measure
     """
-    from ngcore.pipelines.labels import write_labels
+    from ngcore.labelling.labels import write_labels
 
     with progress_bar("counting labels") as progress:
         write_labels(dest, table, measure=measure, progress=progress)

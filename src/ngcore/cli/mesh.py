@@ -103,7 +103,7 @@ def mesh(
     Example:
       ngcore mesh aseg --label 3=Left-Cerebral-Cortex
     """
-    from ngcore.pipelines.meshing.mesh import write_meshes
+    from ngcore.meshing.mesh import write_meshes
 
     with (
         resumable_by_hand(overwrite=overwrite),

@@ -11,7 +11,7 @@ from ngcore.cli._steps import compresslevel_option, idle_flat_option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ngcore.pipelines.world import Space
+    from ngcore.volume.world import Space
 
     Command = Callable[..., None]
 
@@ -98,7 +98,7 @@ def mesh_to_precomputed(
     Example:
       ngcore mesh-to-precomputed lh.pial.gii brain --mesh-name pial_left
     """
-    from ngcore.pipelines.meshing import fragments
+    from ngcore.meshing import fragments
 
     fragments.mesh_to_precomputed(
         mesh,
@@ -141,7 +141,7 @@ def stl_to_precomputed(
     Example:
       ngcore stl-to-precomputed skull.stl brain --voxel-size 0.5
     """
-    from ngcore.pipelines.meshing import fragments
+    from ngcore.meshing import fragments
 
     fragments.stl_to_precomputed(
         stl,
@@ -168,7 +168,7 @@ def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) 
     Example:
       ngcore mesh-to-vtk lh.pial.gii lh.pial.vtk
     """
-    from ngcore.pipelines.meshing import fragments
+    from ngcore.meshing import fragments
 
     fragments.mesh_to_vtk(mesh, out, coord_transform=coord_transform)
 
@@ -194,7 +194,7 @@ def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool) -> None:
     Example:
       ngcore link-mesh-fragments fragments.csv brain
     """
-    from ngcore.pipelines.meshing import fragments
+    from ngcore.meshing import fragments
 
     fragments.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix)
 

@@ -25,7 +25,7 @@ def preview(dest: str, out: str, *, size: int) -> None:
     Example:
       ngcore preview brain brain.png
     """
-    from ngcore.pipelines.preview.middle_slices import preview as write_preview
+    from ngcore.previewing.middle_slices import preview as write_preview
 
     write_preview(dest, out, size=size)
 

@@ -55,7 +55,7 @@ def volume_to_precomputed_pyramid(
     Example:
       ngcore volume-to-precomputed-pyramid sub-01_T1w.nii.gz out
     """
-    from ngcore.pipelines.pyramid import volume_to_pyramid
+    from ngcore.classic.pyramid import volume_to_pyramid
 
     spec = sharding_spec(sharding, is_gzipped=not no_gzip)
     if spec is not None and flat:

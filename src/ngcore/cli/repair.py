@@ -10,7 +10,7 @@ from ngcore.cli._progress import progress_bar
 from ngcore.cli._report import FAULTS_FOUND, OK, resumable_by_hand
 
 if TYPE_CHECKING:
-    from ngcore.pipelines.repair import RepairReport
+    from ngcore.repairing.repair import RepairReport
 
 
 @click.command("repair")
@@ -41,7 +41,7 @@ def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any)
     Example:
       ngcore repair sub-01_T1w mended
     """
-    from ngcore.pipelines.repair import repair as repair_volume
+    from ngcore.repairing.repair import repair as repair_volume
 
     with (
         resumable_by_hand(overwrite=options["overwrite"]),
@@ -57,7 +57,7 @@ def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any)
 
 def _print(report: "RepairReport") -> None:
     from ngcore.cli.validate import print_report
-    from ngcore.pipelines.mending.changes import KINDS
+    from ngcore.repairing.changes import KINDS
 
     for kind, count in report.changes.items():
         click.echo(f"mended: {count} {KINDS[kind]}")

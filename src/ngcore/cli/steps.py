@@ -83,7 +83,7 @@ def volume_to_raw_chunks(
     """
     spec = sharding_spec(sharding, is_gzipped=not no_gzip)
     if generate_info:
-        from ngcore.pipelines.classic.fullres_info import generate_fullres_info
+        from ngcore.classic.fullres_info import generate_fullres_info
 
         generate_fullres_info(
             volume,
@@ -102,7 +102,7 @@ def volume_to_raw_chunks(
     ):
         if value is not None:
             raise click.UsageError(f"--{name} is for --generate-info; without, DEST/info says it")
-    from ngcore.pipelines.classic.chunks_from_source import volume_to_raw_chunks as write_chunks
+    from ngcore.classic.chunks_from_source import volume_to_raw_chunks as write_chunks
 
     with progress_bar("writing chunks") as progress:
         write_chunks(
@@ -143,7 +143,7 @@ def slices_to_raw_chunks(
       ngcore generate-scales-info info_fullres.json out
       ngcore slices-to-raw-chunks slices out --input-orientation RIA
     """
-    from ngcore.pipelines.classic.chunks_from_source import slices_to_raw_chunks as write_chunks
+    from ngcore.classic.chunks_from_source import slices_to_raw_chunks as write_chunks
 
     with progress_bar("writing chunks") as progress:
         write_chunks(folders, dest, flat=flat, use_gzip=not no_gzip, progress=progress, **options)
@@ -182,7 +182,7 @@ def generate_scales_info(fullres: str, dest: str, **options: Any) -> None:
     Example:
       ngcore generate-scales-info info_fullres.json out --encoding jpeg
     """
-    from ngcore.pipelines.classic.scales_info import generate_scales_info as write_info
+    from ngcore.classic.scales_info import generate_scales_info as write_info
 
     write_info(fullres, dest, **options)
 
@@ -201,7 +201,7 @@ def scale_stats(dest: str, *, as_json: bool) -> None:
     Example:
       ngcore scale-stats brain
     """
-    from ngcore.pipelines.classic.scale_stats import scale_stats as count
+    from ngcore.classic.scale_stats import scale_stats as count
 
     stats = count(dest)
     if as_json:
@@ -228,7 +228,7 @@ def compute_scales(dest: str, *, flat: bool, no_gzip: bool, **options: Any) -> N
     Example:
       ngcore compute-scales brain-chunks
     """
-    from ngcore.pipelines.classic.compute_scales import compute_scales as compute
+    from ngcore.classic.compute_scales import compute_scales as compute
 
     with progress_bar("computing scales") as progress:
         compute(dest, flat=flat, use_gzip=not no_gzip, progress=progress, **options)

@@ -9,7 +9,7 @@ from ngcore.cli._progress import progress_bar
 from ngcore.cli._report import FAULTS_FOUND, OK
 
 if TYPE_CHECKING:
-    from ngcore.pipelines.validate import Report
+    from ngcore.validating.validate import Report
 
 
 @click.command("validate")
@@ -33,7 +33,7 @@ def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> N
     Example:
       ngcore validate sub-01_T1w
     """
-    from ngcore.pipelines.validate import validate as validate_volume
+    from ngcore.validating.validate import validate as validate_volume
 
     with progress_bar("validating") as progress:
         report = validate_volume(dest, quick=quick, workers=workers, progress=progress)

@@ -6,9 +6,9 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-import ngcore.volume
 from ngcore.errors import NgcoreError
 from ngcore.server.client import PAGE_PATH
+from ngcore.volume import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def index_page(volumes: Mapping[str, Path], origin: str) -> str:
 def _row(name: str, path: Path, origin: str) -> str:
     title = escape(name or path.resolve().name)
     try:
-        info = ngcore.volume.open(path).info
+        info = read.open(path).info
     except NgcoreError as error:
         return f'<tr><td></td><td>{title}</td><td colspan="5">{escape(str(error))}</td></tr>'
     scale = info.scales[0]

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
-from ngcore.formats.json_members import parse_object
-from ngcore.formats.mesh_legacy import LEGACY_MESH_TYPE, encode_manifest, mesh_info_type
-from ngcore.formats.mesh_multilod import MULTILOD_MESH_TYPE, empty_manifest
+from ngcore.precomputed.json_members import parse_object
+from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE, encode_manifest, mesh_info_type
+from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE, empty_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,13 +20,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from ngcore.errors import NgcoreError
-from ngcore.server.client import (
-    EVENTS_PATH,
-    MEDIA_TYPES,
-    PAGE_PATH,
-    PUBLIC_VIEWER,
-    REPORT_PATHS,
-)
+from ngcore.server.client import EVENTS_PATH, MEDIA_TYPES, PAGE_PATH, PUBLIC_VIEWER, REPORT_PATHS
 from ngcore.server.index_page import index_page
 from ngcore.server.states import viewer_state, viewer_url
 from ngcore.server.survey import find_volumes, survey, thumbnail

@@ -17,15 +17,15 @@ from urllib.parse import quote
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.formats.segment_colours import hex_of
+from ngcore.volume.segment_colours import hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from ngcore.formats.info import VolumeInfo
-    from ngcore.formats.segment_colours import Colour
+    from ngcore.precomputed.info import VolumeInfo
+    from ngcore.volume.segment_colours import Colour
 
 Space = Literal["native", "world"]
 Number = int | float

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import ngcore.volume
 from ngcore.errors import FormatError, InputError, NgcoreError
-from ngcore.pipelines.labels import segment_colours
-from ngcore.pipelines.world import world_transform
 from ngcore.server.states import ValueRange, VolumeLayer
+from ngcore.volume import read
+from ngcore.volume.segment_colours import segment_colours
+from ngcore.volume.world import world_transform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ngcore.formats.segment_colours import Colour
     from ngcore.server.states import Corner
-    from ngcore.volume import ScaleArray, Volume
+    from ngcore.volume.read import ScaleArray, Volume
+    from ngcore.volume.segment_colours import Colour
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def survey(path: Path, name: str, url: str) -> VolumeLayer:
     NgcoreError
         There is no volume, or its `info` or `transform.json` is broken.
     """
-    volume = ngcore.volume.open(path)
+    volume = read.open(path)
     layer = VolumeLayer(
         name=name or path.resolve().name,
         url=url,
@@ -205,7 +205,7 @@ def thumbnail(path: Path) -> bytes:
     NgcoreError
         The volume can't be read, or is too large for a look.
     """
-    volume = ngcore.volume.open(path)
+    volume = read.open(path)
     scale = _picture_scale(volume)
     matrix = world_transform(volume)
     voxels, spacing = _canonical_slice(scale, matrix)

@@ -13,8 +13,8 @@ from string import Template
 from typing import TYPE_CHECKING, Literal
 
 from ngcore.errors import InputError, InputNotFoundError
-from ngcore.formats.mesh_legacy import encode_manifest
-from ngcore.formats.mesh_multilod import EMPTY_MANIFEST_NAME
+from ngcore.precomputed.mesh_legacy import encode_manifest
+from ngcore.precomputed.mesh_multilod import EMPTY_MANIFEST_NAME
 
 if TYPE_CHECKING:
     import os

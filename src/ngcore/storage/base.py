@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ngcore.formats.chunks import Vec3
+    from ngcore.precomputed.chunks import Vec3
 
 
 TEMPORARY_SUFFIX = ".ngcore-tmp"

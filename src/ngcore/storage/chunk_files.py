@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ngcore.codecs import gzip
 from ngcore.errors import FormatError, InputError
-from ngcore.formats import gzip
-from ngcore.formats.encodings import make_encoding
+from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ngcore.formats.chunks import Vec3
-    from ngcore.formats.info import ScaleInfo, VolumeInfo
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.storage.base import ReadableStore, Store
 
 Layout = Literal["flat", "nested"]

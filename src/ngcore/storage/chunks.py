@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ngcore.formats.encodings import make_encoding
+from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.chunk_files import ChunkFileReader, ChunkFileWriter, Layout
 from ngcore.storage.local import LocalStore
 from ngcore.storage.sharded_reader import ShardedReader
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from ngcore.formats.info import VolumeInfo
+    from ngcore.precomputed.info import VolumeInfo
     from ngcore.storage.base import ChunkReader, ChunkWriter, ReadableStore, Store
 
 

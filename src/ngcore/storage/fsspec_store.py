@@ -10,8 +10,8 @@ from typing import Any
 
 import fsspec.core
 
+from ngcore.codecs import gzip
 from ngcore.errors import FormatError, InputError, NgcoreError, StorageError
-from ngcore.formats import gzip
 from ngcore.storage.base import ReadableStore
 
 _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)

@@ -13,10 +13,10 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ngcore.codecs import gzip
 from ngcore.errors import FormatError
-from ngcore.formats import gzip
-from ngcore.formats.morton import morton_bits
-from ngcore.formats.shard_index import (
+from ngcore.precomputed.morton import morton_bits
+from ngcore.precomputed.shard_index import (
     MINISHARD_INDEX_ENTRY,
     SHARD_INDEX_ENTRY,
     MinishardIndex,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ngcore.formats.chunks import Vec3
-    from ngcore.formats.info import ScaleInfo
-    from ngcore.formats.sharding import ShardingSpec
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.info import ScaleInfo
+    from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.storage.base import ReadableStore
 
 _CACHE_BYTES = 32 << 20

@@ -14,10 +14,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ngcore.codecs import gzip
 from ngcore.errors import InputError
-from ngcore.formats import gzip
-from ngcore.formats.shard_grid import ShardGrid
-from ngcore.formats.shard_index import ShardLayout, layout_shard
+from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.shard_index import ShardLayout, layout_shard
 from ngcore.storage.base import ChunkWriter
 from ngcore.storage.spool import Place, Spool
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ngcore.formats.chunks import Vec3
-    from ngcore.formats.info import ScaleInfo
-    from ngcore.formats.sharding import ShardingSpec
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.info import ScaleInfo
+    from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.storage.base import Store
 
 

@@ -1,0 +1,1 @@
+"""Arrays to arrays: check the arguments, then one kernel call."""

@@ -1,0 +1,212 @@
+"""The finest scale of a volume whose `info` is there, from a volume file or from slices."""
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ngcore.arrays.values import ValueMapping
+from ngcore.classic.folder import open_volume, write_chunks, writing_options
+from ngcore.conversion.memory import plan_for_source
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.prepare import Conversion, open_for
+from ngcore.conversion.run import Progress
+from ngcore.conversion.walk import Downsampling
+from ngcore.errors import InputError
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.encodings import make_encoding
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.sources.base import Source
+from ngcore.sources.opening import TIFF_ENDINGS
+from ngcore.sources.slices.folder import SlicesSource
+from ngcore.storage import LocalStore
+from ngcore.volume.provenance import record_step
+
+logger = logging.getLogger(__name__)
+
+
+def volume_to_raw_chunks(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    sharding: ShardingSpec | None = None,
+    flat: bool = False,
+    use_gzip: bool = True,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """Write the chunks of a volume's finest scale; chunk files that are there are replaced.
+
+    Parameters
+    ----------
+    source : path
+        What `ngcore.convert` takes, of the size and number of channels that DEST/info says.
+    dest : path
+        Folder with an `info` file, which says data type, encoding and sharding.
+    sharding : ShardingSpec, optional
+        Refuse a DEST/info that says another one.
+    flat, use_gzip : bool
+        ``KEY/X_Y_Z`` rather than ``KEY/X/Y/Z``; ``.gz`` files. Of no use for a sharded volume.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+    **options
+        `ignore_scaling`, `input_min`, `input_max`, `memory`, `workers` and `jpeg_quality` of
+        `ConvertOptions`.
+
+    Raises
+    ------
+    InputError, FormatError
+        If the source can't be read, or is not what DEST/info describes. Where that shows midway,
+        the chunks of the scale are removed.
+    """
+    info = open_volume(dest).info
+    if sharding is not None:
+        _check_sharding(info, sharding, dest)
+    asked = writing_options(
+        info, flat=flat, use_gzip=use_gzip, voxel_offset=info.scales[0].voxel_offset, **options
+    )
+    if Path(source).resolve() == Path(dest).resolve():
+        raise InputError(
+            f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
+        )
+    with open_for(source, asked) as opened:
+        parameters = {
+            "input_min": asked.input_min,
+            "input_max": asked.input_max,
+            "ignore_scaling": asked.ignore_scaling,
+        }
+        names = [Path(source).name]
+        _write(opened, info, asked, dest, progress, "volume-to-raw-chunks", names, parameters)
+
+
+def slices_to_raw_chunks(
+    folders: Sequence[str | os.PathLike[str]],
+    dest: str | os.PathLike[str],
+    *,
+    input_orientation: str = "RAS",
+    flat: bool = False,
+    use_gzip: bool = True,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """Write the chunks of a volume's finest scale from folders of 2-D slices, one per channel.
+
+    Parameters
+    ----------
+    folders : sequence of path
+        Folders, or glob patterns; the channels of each follow those of the one before. Or a
+        single TIFF stack.
+    input_orientation : str
+        Anatomical direction of increasing column, row and slice. The volume is in RAS order.
+
+    The other parameters, and what is raised, are those of `volume_to_raw_chunks`.
+    """
+    info = open_volume(dest).info
+    asked = writing_options(
+        info,
+        flat=flat,
+        use_gzip=use_gzip,
+        input_orientation=input_orientation,
+        voxel_offset=info.scales[0].voxel_offset,
+        **options,
+    )
+    names = [os.fspath(folder) for folder in folders]
+    with _open_slices(names, asked) as opened:
+        parameters = {"input_orientation": input_orientation.upper()}
+        names = [Path(name).name for name in names]
+        _write(opened, info, asked, dest, progress, "slices-to-raw-chunks", names, parameters)
+
+
+def _open_slices(names: Sequence[str], options: ConvertOptions) -> Source:
+    if len(names) == 1 and Path(names[0]).is_file():
+        if not names[0].lower().endswith(TIFF_ENDINGS):
+            raise InputError(
+                f"{names[0]} is neither a folder of slices nor a TIFF stack; give the folder that "
+                "holds it, or use volume-to-raw-chunks"
+            )
+        return open_for(names[0], options)
+    return SlicesSource(
+        names,
+        input_orientation=options.input_orientation,
+        voxel_offset=_vec3(options.voxel_offset),
+        workers=options.thread_count,
+    )
+
+
+def _write(
+    source: Source,
+    info: VolumeInfo,
+    options: ConvertOptions,
+    dest: str | os.PathLike[str],
+    progress: Progress | None,
+    task: str,
+    names: Sequence[str],
+    parameters: dict[str, Any],
+) -> None:
+    conversion = _finest_scale(source, info, options)
+    digests = write_chunks(conversion, source, options, dest, progress)
+    if conversion.info.scales[0].encoding == "jpeg":
+        parameters = {**parameters, "jpeg_quality": options.jpeg_quality}
+    record_step(LocalStore(dest), task, parameters, digests, sources=names)
+
+
+def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> Conversion:
+    scale = info.scales[0]
+    expected = (*scale.size, info.num_channels)
+    if source.shape != expected:
+        raise InputError(
+            f"{source.name}: x, y, z and channels are {_times(source.shape)}, but the info file "
+            f"says {_times(expected)}; write an info file for this volume"
+            + "".join(f" ({note})" for note in source.notes)
+        )
+    warnings = source.notes
+    if source.resolution_nm is not None and not all(
+        math.isclose(a, b, rel_tol=1e-5)
+        for a, b in zip(source.resolution_nm, scale.resolution, strict=True)
+    ):
+        warnings += (
+            f"{source.name}: voxels are {_times(source.resolution_nm)} nm, but the info file says "
+            f"{_times(scale.resolution)} nm, which is taken",
+        )
+    # compressed_segmentation is for labels, whatever the type says: they must come out exact.
+    is_label = info.type == "segmentation" or scale.encoding == "compressed_segmentation"
+    mapping = ValueMapping(
+        source.dtype,
+        info.dtype,
+        source.slope,
+        source.intercept,
+        options.input_min,
+        options.input_max,
+        is_label,
+        source.name,
+    )
+    make_encoding(info, scale)  # raises where the encoding can't hold such voxels
+    part = replace(info, scales=(scale,))
+    plan = plan_for_source(part, ((1, 1, 1),), source, mapping, options)
+    return Conversion(part, mapping, Downsampling("stride", None), plan, warnings=warnings)
+
+
+def _check_sharding(info: VolumeInfo, wanted: ShardingSpec, dest: str | os.PathLike[str]) -> None:
+    found = info.scales[0].sharding
+    if found is None or _bits(found) != _bits(wanted):
+        raise InputError(
+            f"--sharding: {os.fspath(dest)}/info says otherwise; make it anew, with --sharding "
+            "and --generate-info and then generate-scales-info"
+        )
+
+
+def _bits(spec: ShardingSpec) -> tuple[int, int, int]:
+    return spec.minishard_bits, spec.shard_bits, spec.preshift_bits
+
+
+def _vec3(values: Sequence[int] | None) -> Vec3:
+    x, y, z = values or (0, 0, 0)
+    return x, y, z
+
+
+def _times(numbers: Sequence[float]) -> str:
+    return " x ".join(f"{number:.10g}" for number in numbers)

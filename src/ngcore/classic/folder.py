@@ -1,0 +1,136 @@
+"""What the steps of the classic pipeline share: they fill a folder whose `info` is there already.
+
+Unlike a conversion in one go, a step replaces the chunk files that it finds and leaves `info` as
+it is.
+"""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ngcore.conversion.convert import warn_of
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.run import Progress, Run
+from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.sources.base import Source
+from ngcore.storage import LocalStore, ReadableStore, Store
+from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.removal import remove_volume_files
+from ngcore.transaction.temporary import owned_folder
+from ngcore.volume import read
+from ngcore.volume.read import Volume
+
+logger = logging.getLogger(__name__)
+
+
+def open_volume(dest: str | os.PathLike[str]) -> Volume:
+    """Open the volume that a step works on.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no `info` yet.
+    FormatError
+        If it breaks the format's rules.
+    """
+    try:
+        return read.open(dest)
+    except InputNotFoundError as error:
+        raise InputNotFoundError(f"{error}; write it with generate-scales-info first") from error
+
+
+def writing_options(
+    info: VolumeInfo, *, flat: bool = False, use_gzip: bool = True, **options: Any
+) -> ConvertOptions:
+    """Return how to write the chunks of a volume.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        Says whether chunks go into shards.
+    flat, use_gzip : bool
+        How chunk files lie where they don't.
+    **options
+        More of `ConvertOptions`.
+
+    Raises
+    ------
+    InputError
+        If a sharded volume is asked to be flat or not gzipped, or another option is wrong.
+    """
+    if not any(scale.sharding is not None for scale in info.scales):
+        return ConvertOptions(
+            sharding=False, layout="flat" if flat else "nested", gzip=use_gzip, **options
+        )
+    if flat or not use_gzip:
+        raise InputError(
+            "--flat and --no-gzip are for chunks that are files, but the info file says sharding; "
+            "leave them out"
+        )
+    return ConvertOptions(sharding=True, **options)
+
+
+def write_chunks(
+    conversion: Conversion,
+    source: Source,
+    options: ConvertOptions,
+    dest: str | os.PathLike[str],
+    progress: Progress | None,
+    *,
+    first_is_written: bool = False,
+) -> dict[str, str]:
+    """Write the chunks of every scale of a conversion, and return their digests by key.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        What to write.
+    source : Source
+        Is read to its end, and closed.
+    options : ConvertOptions
+        See `writing_options`.
+    dest : path
+        The volume's folder.
+    progress : callable or None
+    first_is_written : bool
+        The source is the volume's own finest scale: write the coarser ones.
+
+    Raises
+    ------
+    InputError, FormatError
+        If the source turns out to be bad. The chunks of these scales are then removed.
+    DestinationError
+        If the folder can't be written.
+    """
+    folder = Path(dest)
+    check_output_folder(folder)
+    for warning in conversion.warnings:
+        logger.warning(warning)
+    try:
+        with owned_folder(folder) as tmp:
+            outcome = Run(
+                conversion,
+                source,
+                options,
+                LocalStore(folder),
+                tmp,
+                progress,
+                first_is_written=first_is_written,
+            ).run()
+    except (InputError, FormatError):
+        written = conversion.info.scales[int(first_is_written) :]
+        remove_volume_files(folder, replace(conversion.info, scales=written))
+        raise
+    warn_of(outcome.counts, source.name, conversion.info.data_type)
+    return outcome.digests
+
+
+def has_chunks(store: ReadableStore, scale: ScaleInfo) -> bool:
+    """Whether the folder of a scale holds anything; without, all of it would read as zeros."""
+    if not isinstance(store, Store):
+        return True  # a URL can't be listed
+    return next(store.list(f"{scale.key}/"), None) is not None

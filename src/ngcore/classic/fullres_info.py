@@ -1,0 +1,81 @@
+"""What the classic pipeline starts from: `info_fullres.json`, and `transform.json` beside it.
+
+`info_fullres.json` is an `info` file with one scale that lacks key and chunk sizes.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.prepare import decide_content, open_for, transform_json
+from ngcore.precomputed.json_members import dump
+from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.storage import LocalStore
+from ngcore.transaction.output_file import check_output_folder
+
+logger = logging.getLogger(__name__)
+
+FULLRES_NAME = "info_fullres.json"
+
+
+def generate_fullres_info(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    sharding: ShardingSpec | None = None,
+    **options: Any,
+) -> Path:
+    """Write what a volume's header says as `info_fullres.json` and `transform.json`.
+
+    Parameters
+    ----------
+    source : path
+        What `ngcore.convert` takes. No voxel is read.
+    dest : path
+        Folder for the two files; made if it is not there.
+    sharding : ShardingSpec, optional
+        Of every scale to come.
+    **options
+        Those of `ConvertOptions` that choose type, data type and resolution.
+
+    Returns
+    -------
+    Path
+        That of `info_fullres.json`.
+
+    Raises
+    ------
+    InputError
+        If the source can't be read or can't become a volume.
+    """
+    asked = ConvertOptions(**options)
+    with open_for(source, asked) as opened:
+        kind, mapping, resolution, notes = decide_content(opened, asked)
+        for note in notes:
+            logger.info(note)
+        for warning in opened.notes:
+            logger.warning(warning)
+        scale: dict[str, Any] = {
+            "encoding": "raw",
+            "size": opened.shape[:3],
+            "resolution": resolution,
+            "voxel_offset": opened.voxel_offset,
+        }
+        if sharding is not None:
+            scale["sharding"] = sharding.to_json()
+        info = {
+            "type": kind,
+            "data_type": mapping.output.name,
+            "num_channels": opened.shape[3],
+            "scales": [scale],
+        }
+        check_output_folder(Path(dest))
+        store = LocalStore(dest)
+        store.put(FULLRES_NAME, dump(info).encode())
+        transform = transform_json(opened, resolution, opened.voxel_offset)
+        store.put("transform.json", transform)
+    path = Path(dest) / FULLRES_NAME
+    logger.info("wrote %s and transform.json; next is generate-scales-info", path)
+    return path

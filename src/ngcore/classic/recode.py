@@ -1,0 +1,295 @@
+"""A volume's chunks in another encoding, layout or sharding: chunk by chunk, every scale.
+
+What the chunks become is what DEST/info says. Memory is a few chunks per thread.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ngcore.arrays.values import Counts, ValueMapping
+from ngcore.classic.folder import has_chunks, open_volume, writing_options
+from ngcore.conversion.convert import warn_of
+from ngcore.conversion.memory import shard_memory
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.run import Progress
+from ngcore.errors import FormatError, InputError
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.encodings import JpegPlane, make_encoding
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.precomputed.transform import TRANSFORM_NAME
+from ngcore.storage import ChunkWriter, LocalStore, create_chunks, open_chunks
+from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.removal import remove_volume_files
+from ngcore.transaction.temporary import owned_folder
+from ngcore.volume.digest import ScaleDigest, digested
+from ngcore.volume.provenance import record_step
+from ngcore.volume.read import ScaleArray, Volume
+from ngcore.work.threads import TaskGroup, ThreadPool
+
+logger = logging.getLogger(__name__)
+
+
+def convert_chunks(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    encoding: str | None = None,
+    copy_info: bool = False,
+    jpeg_quality: int = 95,
+    jpeg_plane: JpegPlane = "xy",
+    flat: bool = False,
+    use_gzip: bool = True,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """Write the chunks of one volume into another, in the encoding that its `info` says.
+
+    The source's `transform.json` comes with them, where DEST has none of its own.
+
+    Parameters
+    ----------
+    source : path
+        Folder of a volume.
+    dest : path
+        Folder with an `info` file, whose scales must be among those of the source. Chunk files
+        that are there are replaced.
+    encoding : str, optional
+        Refuse a DEST/info that says another one.
+    copy_info : bool
+        Take the source's `info` first, and so its encoding.
+    jpeg_quality : int, 1 to 100
+    jpeg_plane : "xy" or "xz"
+        Which planes of a chunk are put below each other in a JPEG.
+    flat, use_gzip : bool
+        How chunk files lie. Of no use for a sharded volume.
+    progress : callable, optional
+        Called now and then with (chunks done, chunks in all).
+    **options
+        `memory` and `workers` of `ConvertOptions`.
+
+    Raises
+    ------
+    InputError
+        If the two volumes don't go together, or the encoding can't hold the voxels.
+    FormatError
+        If a chunk is damaged. The chunks of DEST are then removed.
+    """
+    if Path(source).resolve() == Path(dest).resolve():
+        raise InputError(
+            f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
+        )
+    opened = open_volume(source)
+    check_output_folder(Path(dest))
+    target = LocalStore(dest)
+    info_before = target.get("info")
+    if copy_info:
+        target.put("info", opened.info.to_json().encode())
+        _warn_of_folders(opened.info, target)
+    info = open_volume(dest).info
+    if encoding is not None:
+        _check_encoding(info, encoding, dest)
+    asked = writing_options(
+        info, flat=flat, use_gzip=use_gzip, jpeg_quality=jpeg_quality, **options
+    )
+    pairs = [(_source_scale(opened, scale), index) for index, scale in enumerate(info.scales)]
+    if info.num_channels != opened.info.num_channels:
+        raise InputError(
+            f"{os.fspath(dest)}/info says {info.num_channels} channels, but "
+            f"{os.fspath(source)}/info {opened.info.num_channels}; write an info file that agrees"
+        )
+    folder = Path(dest)
+    total = sum(scale.grid.count for scale in info.scales)
+    counter = _Counter(progress, total)
+    digests = {}
+    try:
+        for scale_array, index in pairs:
+            recoding = _Recoding(opened, scale_array, info, index, asked, jpeg_plane, counter)
+            digests[info.scales[index].key] = recoding.run(folder)
+    except (InputError, FormatError):
+        remove_volume_files(folder, info)
+        if copy_info and info_before is None:
+            target.delete("info")  # or the folder would look like a volume of zeros
+        raise
+    warn_of(counter.counts, os.fspath(source), info.data_type)
+    parameters: dict[str, Any] = {"encoding": info.scales[0].encoding}
+    if parameters["encoding"] == "jpeg":
+        parameters |= {"jpeg_quality": jpeg_quality, "jpeg_plane": jpeg_plane}
+    transform = opened.store.get(TRANSFORM_NAME)
+    if transform is not None and target.get(TRANSFORM_NAME) is None:
+        target.put(TRANSFORM_NAME, transform)
+    names = [Path(source).resolve().name]
+    record_step(target, "convert-chunks", parameters, digests, sources=names)
+
+
+def _warn_of_folders(info: VolumeInfo, dest: LocalStore) -> None:
+    """Tell of meshes and the like that a copied info names, and that are not there."""
+    named = {
+        "mesh": info.mesh,
+        "skeletons": info.skeletons,
+        "segment_properties": info.segment_properties,
+    }
+    for member, folder in named.items():
+        if folder is not None and not (dest.path / folder).is_dir():
+            logger.warning(
+                "%s/info names %s %r, and chunks alone are converted; copy that folder too, or "
+                "remove the member from info",
+                dest.location,
+                member,
+                folder,
+            )
+
+
+class _Counter:
+    """Chunks done and values changed, added up by all threads."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.counts = Counts()
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, counts: Counts) -> None:
+        """Count one chunk."""
+        with self._lock:
+            self.counts += counts
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, self._total)
+
+
+class _Recoding:
+    """One scale on its way from one volume to the other."""
+
+    def __init__(
+        self,
+        source: Volume,
+        scale_array: ScaleArray,
+        info: VolumeInfo,
+        index: int,
+        options: ConvertOptions,
+        jpeg_plane: JpegPlane,
+        counter: _Counter,
+    ) -> None:
+        self._from = scale_array
+        self._info = info
+        self._index = index
+        self._scale = info.scales[index]
+        self._options = options
+        self._counter = counter
+        self._encoding = make_encoding(
+            info, self._scale, jpeg_quality=options.jpeg_quality, jpeg_plane=jpeg_plane
+        )
+        is_label = info.type == "segmentation" or self._encoding.name == "compressed_segmentation"
+        self._mapping = ValueMapping(
+            source.info.dtype, info.dtype, is_label=is_label, name=source.store.location
+        )
+        has_same_chunks = self._from.info.grid == self._scale.grid
+        self._same_chunks = has_same_chunks
+        # A JPEG is taken as it is: to encode it once more would lose more of it.
+        self._taken_as_is = None
+        if has_same_chunks and self._scale.encoding == self._from.info.encoding == "jpeg":
+            self._taken_as_is = open_chunks(
+                source.store, source.info, source.info.scales.index(self._from.info)
+            )
+
+    def run(self, folder: Path) -> str:
+        """Write every chunk; return the digest of the scale."""
+        workers = self._options.thread_count
+        cells = self._scale.grid.cells()
+        lock = threading.Lock()
+        digest = ScaleDigest(self._info, self._scale)
+        with owned_folder(folder) as tmp:
+            writer = create_chunks(
+                LocalStore(folder),
+                self._info,
+                self._index,
+                layout=self._options.layout,
+                gzip=self._options.is_gzipped,
+                memory=shard_memory(self._options),
+                spool_dir=tmp,
+            )
+            try:
+                with ThreadPool(workers) as pool:
+                    group = TaskGroup()
+                    for _ in range(workers):
+                        pool.submit(lambda: self._work(cells, lock, writer, digest), group)
+                    pool.wait(group)
+                writer.finish()
+            except BaseException:
+                writer.abort()
+                raise
+        return str(digest)
+
+    def _work(
+        self,
+        cells: Iterator[Vec3],
+        lock: threading.Lock,
+        writer: ChunkWriter,
+        digest: ScaleDigest,
+    ) -> None:
+        while True:
+            with lock:
+                cell = next(cells, None)
+            if cell is None:
+                return
+            self._recode(cell, writer, digest)
+
+    def _recode(self, cell: Vec3, writer: ChunkWriter, digest: ScaleDigest) -> None:
+        bounds = self._scale.grid.bounds(cell)
+        stored = self._from.read_chunk(cell) if self._same_chunks else self._from.read(bounds)
+        counts = Counts()
+        voxels = stored
+        if not self._mapping.is_identity:
+            voxels = np.empty(stored.shape, self._info.dtype, order="F")
+            counts = self._mapping.apply(stored, voxels)
+        # Zeros in memory, not equal to zero: a chunk of -0.0 is not left out.
+        if self._scale.sharding is not None and not voxels.view(f"u{voxels.dtype.itemsize}").any():
+            writer.write(cell, None)
+        else:
+            encoded = None if self._taken_as_is is None else self._taken_as_is.read(cell)
+            if encoded is None:
+                encoded = self._encoding.encode(voxels)
+            digest.add(cell, digested(self._scale, encoded, voxels))
+            writer.write(cell, encoded)
+        self._counter.add(counts)
+
+
+def _check_encoding(info: VolumeInfo, encoding: str, dest: str | os.PathLike[str]) -> None:
+    for index, scale in enumerate(info.scales):
+        if scale.encoding != encoding:
+            raise InputError(
+                f"{os.fspath(dest)}/info: scales[{index}].encoding is {scale.encoding}; write the "
+                f"info file with generate-scales-info --encoding {encoding}"
+            )
+
+
+def _source_scale(source: Volume, wanted: ScaleInfo) -> ScaleArray:
+    """Return the scale of a volume that covers the same voxels as another one's."""
+    place = source.store.location
+    for scale in source.scales:
+        # Others name scales otherwise.
+        if scale.key == wanted.key or scale.resolution == wanted.resolution:
+            break
+    else:
+        raise InputError(
+            f"{place}/info has no scale {wanted.key}, that the other volume's info names; write "
+            "an info file with the same scales"
+        )
+    if scale.info.bounds != wanted.bounds:
+        raise InputError(
+            f"scale {wanted.key} has size {wanted.size} at voxel_offset {wanted.voxel_offset}, "
+            f"but in {place} size {scale.info.size} at {scale.voxel_offset}; write an info file "
+            "that agrees"
+        )
+    if not has_chunks(source.store, scale.info):
+        raise InputError(
+            f"{place}/{scale.key} holds no chunks; write them first, with compute-scales"
+        )
+    return scale

@@ -1,0 +1,1 @@
+"""Compressions of bytes that are not encodings of chunks."""

@@ -1,0 +1,170 @@
+"""One band of a conversion: from a source's planes to chunks in a sink."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from ngcore.arrays.values import Counts, ValueMapping
+from ngcore.conversion.memory import BLOCK_BYTES
+from ngcore.conversion.plan import Level, Pass
+from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.sink import ChunkSink
+from ngcore.conversion.walk import BandWalk
+from ngcore.conversion.window import Voxels, empty_planes, slow_axis_of_planes
+from ngcore.precomputed.chunks import Box, ChunkGrid
+from ngcore.sources.base import Source
+from ngcore.work.threads import ThreadPool
+
+
+def walk_band(
+    conversion: Conversion,
+    step: Pass,
+    levels: Sequence[Level],
+    source: Source,
+    sink: ChunkSink,
+    pool: ThreadPool,
+    *,
+    keep_last: Callable[[Box, Voxels], None] | None,
+    first_is_written: bool,
+    planes_read: Callable[[int, Counts], None],
+    row_done: Callable[[], None],
+) -> None:
+    """Walk one band from end to end: make every chunk that it owns.
+
+    Parameters
+    ----------
+    conversion : Conversion
+    step : Pass
+        The pass that the band is of.
+    levels : sequence of Level
+        The band's scales, finest first.
+    source : Source
+        For the first pass, where voxels come from; for a later one, the scale it starts from.
+    sink : ChunkSink
+        Takes the chunks.
+    pool : ThreadPool
+        Does the work.
+    keep_last : callable or None
+        Called with (box, voxels) for each part of the pass's last scale, if a pass follows.
+    first_is_written : bool
+        Whether the chunks of the first level are there already.
+    planes_read : callable
+        Called after each reading, on any thread, with the voxels read and what happened to their
+        values.
+    row_done : callable
+        Called after each row of the finest level, here.
+    """
+    info, axis = conversion.info, conversion.plan.stream_axis
+    walk = BandWalk(
+        levels,
+        [info.scales[level.scale].grid for level in levels],
+        dtype=np.dtype(info.data_type),
+        num_channels=info.num_channels,
+        stream_axis=axis,
+        memory_order=source.memory_order,
+        row_buffers=step.row_buffers,
+        downsampling=conversion.downsampling,
+        write_chunk=sink.write,
+        keep_last=keep_last if levels[-1].scale == step.last_scale else None,
+        first_is_written=first_is_written,
+        pool=pool,
+        row_done=row_done,
+    )
+    mapping = conversion.mapping if step.first_scale == 0 else None
+    boxes = _BoxReader(source, levels[0], info.scales[step.first_scale].grid, mapping)
+
+    def read(box: Box, out: Voxels) -> None:
+        counts = boxes.read(box, out)
+        planes_read(math.prod(box.shape), counts)
+
+    walk.run(
+        read,
+        part_planes=boxes.part_planes,
+        is_concurrent=source.is_random_access,
+        gives_boxes=source.gives_boxes,
+    )
+
+
+class _BoxReader:
+    """Reads boxes of one band from a source as values of the volume.
+
+    Parameters
+    ----------
+    source : Source
+    level : Level
+        The scale that is read, cut to the band.
+    grid : ChunkGrid
+        Of that scale.
+    mapping : ValueMapping or None
+        From stored values to the volume's; None where the source holds those.
+    """
+
+    def __init__(
+        self, source: Source, level: Level, grid: ChunkGrid, mapping: ValueMapping | None
+    ) -> None:
+        needed = level.needed
+        self._source = source
+        self._owned = _owned_box(level, grid)
+        self._mapping = None if mapping is None or mapping.is_identity else mapping
+        axis = source.stream_axis
+        plane = math.prod(needed.shape) // needed.shape[axis] * source.shape[3]
+        plane_bytes = plane * source.dtype.itemsize
+        self.part_planes = max(source.row_planes, BLOCK_BYTES // plane_bytes, 1)
+
+    def read(self, box: Box, out: Voxels) -> Counts:
+        """Fill `out` with a box, global; return what happened to the values."""
+        if self._mapping is None:
+            self._read_stored(box, out)
+            return Counts()
+        counts = Counts()
+        for part in self._parts(box):
+            values = out[part.slices(box.start)]
+            stored = empty_planes(
+                values.shape,
+                self._source.dtype,
+                self._source.stream_axis,
+                self._source.memory_order,
+            )
+            self._read_stored(part, stored)
+            changed = self._mapping.apply(stored, values)
+            counts += changed if changed == Counts() else self._own_counts(part, stored, changed)
+        return counts
+
+    def _parts(self, box: Box) -> Iterator[Box]:
+        """Cut what is read to be mapped into `BLOCK_BYTES`, where that costs nothing.
+
+        Sources that give whole planes only take memory for one: see `mapped_bytes`.
+        """
+        source = self._source
+        axis = slow_axis_of_planes(source.stream_axis, source.memory_order)
+        row = math.prod(box.shape) // box.shape[axis] * source.shape[3] * source.dtype.itemsize
+        step = max(1, BLOCK_BYTES // row) if source.gives_boxes else box.shape[axis]
+        for start in range(box.start[axis], box.stop[axis], step):
+            yield box.cut(axis, start, min(box.stop[axis], start + step))
+
+    def _read_stored(self, box: Box, out: Voxels) -> None:
+        ranges, axis = box.slices(self._source.voxel_offset), self._source.stream_axis
+        lengths = self._source.shape
+        others = [other for other in range(3) if other != axis]
+        is_whole = all(ranges[other] == slice(0, lengths[other]) for other in others)
+        window = None if is_whole else (ranges[others[0]], ranges[others[1]])
+        self._source.read(ranges[axis].start, ranges[axis].stop, out, window=window)
+
+    def _own_counts(self, block: Box, stored: Voxels, counts: Counts) -> Counts:
+        """Count the values of this band's own chunks; others count those beyond them."""
+        own = block.intersection(self._owned)
+        if own == block:
+            return counts
+        if not own or self._mapping is None:
+            return Counts()
+        part = stored[own.slices(block.start)]
+        return self._mapping.apply(part, np.empty(part.shape, self._mapping.output))
+
+
+def _owned_box(level: Level, grid: ChunkGrid) -> Box:
+    """Return the voxels of the chunks that a band writes at a scale."""
+    if not all(a < b for a, b in zip(level.first_cell, level.stop_cell, strict=True)):
+        return Box(level.needed.start, level.needed.start)
+    x, y, z = level.stop_cell
+    return Box(grid.bounds(level.first_cell).start, grid.bounds((x - 1, y - 1, z - 1)).stop)

@@ -1,0 +1,250 @@
+"""From a source to a whole volume, every scale, in one reading."""
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Unpack
+
+from ngcore.arrays.values import Counts
+from ngcore.conversion.options import ConvertOptions, OptionValues
+from ngcore.conversion.prepare import Conversion, open_for, prepare
+from ngcore.conversion.run import Outcome, Progress, Run
+from ngcore.errors import InputError
+from ngcore.sources.base import Source
+from ngcore.sources.identity import check_unchanged, source_identity
+from ngcore.storage import is_url
+from ngcore.transaction.destination import Destination
+from ngcore.transaction.journal import Journal, resumable
+from ngcore.volume.provenance import with_digests
+from ngcore.volume.read import Volume
+from ngcore.volume.read import open as open_volume
+
+logger = logging.getLogger(__name__)
+
+
+def convert(
+    source: object,
+    dest: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    executor: object | None = None,
+    dask: str | None = None,
+    **options: Unpack[OptionValues],
+) -> Volume:
+    """Convert a volume to Neuroglancer's precomputed format, every scale in one reading.
+
+    Parameters
+    ----------
+    source : path or array
+        Any file that nibabel reads, ``.npy``, a TIFF stack, a folder or glob of slices, another
+        precomputed volume; or anything with shape, dtype and slicing, axis order (x, y, z) or
+        (x, y, z, channel).
+    dest : path
+        A folder that is empty or not there yet.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+    executor : str or distributed.Client, optional
+        Who does the work: ``"local"`` starts Dask workers on this machine, an address such as
+        ``"tcp://scheduler.example:8786"`` or a client names a Dask scheduler; default the threads
+        of this process. The bytes written are the same. `source` and `dest` must lie where all
+        workers see them; an array, and what can only be read in order, is unpacked to a temporary
+        file first.
+    dask : str, optional
+        The same by the name it has as an option of ``ngcore convert``.
+    **options
+        The options of ``ngcore convert``, with underscores: `ConvertOptions` lists them.
+
+    Returns
+    -------
+    Volume
+        What was written, opened for reading.
+
+    Raises
+    ------
+    InputError, FormatError
+        If the source or an option can't be used, or the source has changed meanwhile. Nothing is
+        left in `dest`.
+    DestinationError
+        If `dest` holds something already, can't be written or is in use.
+    StorageError
+        If reading or writing fails midway. `dest` then has no `info`.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, ngcore
+    >>> labels = np.zeros((100, 80, 60), np.uint32)
+    >>> folder = tempfile.mkdtemp()
+    >>> made = ngcore.convert(labels, folder, type="segmentation", resolution=(8, 8, 40))
+    >>> [scale.shape for scale in made.scales]
+    [(100, 80, 60, 1), (50, 40, 60, 1)]
+    """
+    asked = ConvertOptions(**options)
+    if dask is not None:
+        if executor is not None:
+            raise InputError("executor and dask are one option; pass one of them")
+        executor = dask
+    destination = destination_of(source, dest, asked)
+    with open_for(source, asked) as opened:
+        identity = source_identity(source, opened.files)
+        conversion = prepare(opened, asked, identity=identity)
+        changed = int(identity.get("time", 0))
+        if destination.holds(conversion.info, conversion.side_files, source_changed=changed):
+            return open_volume(dest)
+        carry_out(
+            conversion,
+            opened,
+            asked,
+            destination,
+            progress,
+            executor=executor,
+            before_info=partial(check_unchanged, source, opened, identity),
+        )
+    return open_volume(dest)
+
+
+def destination_of(
+    source: object, dest: str | os.PathLike[str], options: ConvertOptions
+) -> Destination:
+    """Return the destination of a conversion, or say why it can't be one; writes nothing.
+
+    Raises
+    ------
+    InputError
+        If `dest` is empty.
+    DestinationError
+        If it can't be used; see `Destination`.
+    """
+    if not os.fspath(dest):
+        raise InputError("the path of the destination is empty; pass that of a new folder")
+    return Destination(
+        Path(dest),
+        overwrite=options.overwrite,
+        resume=options.resume,
+        source_path=_path_of(source),
+    )
+
+
+def carry_out(
+    conversion: Conversion,
+    source: Source,
+    options: ConvertOptions,
+    destination: Destination,
+    progress: Progress | None = None,
+    *,
+    executor: object | None = None,
+    before_info: Callable[[], None] = lambda: None,
+) -> None:
+    """Write what was decided, from the first chunk to `info`.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        What was decided by `prepare`; its plan may be another, the bytes written are the same.
+    source : Source
+        Is read to its end, and closed.
+    options : ConvertOptions
+    destination : Destination
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+    executor : optional
+        See `convert`.
+    before_info : callable
+        Called when all is written but `info` and its side files.
+    """
+    if executor is not None:
+        _spread(conversion, source, options, destination, progress, executor, before_info)
+        return
+    with destination:
+        journal = _begin(conversion, options, destination)
+        run = Run(
+            conversion,
+            source,
+            options,
+            destination.store,
+            destination.work_folder,
+            progress,
+            journal=journal,
+        )
+        with resumable():
+            outcome = run.run()
+        before_info()
+        _finish(conversion, source, options, destination, outcome)
+
+
+def _spread(
+    conversion: Conversion,
+    source: Source,
+    options: ConvertOptions,
+    destination: Destination,
+    progress: Progress | None,
+    executor: object,
+    before_info: Callable[[], None],
+) -> None:
+    """Do as `carry_out`, with work items on an executor's workers."""
+    # Only now, for the sake of the start-up time of everybody else.
+    from ngcore.conversion.spread import SpreadRun, open_executor
+
+    with destination, open_executor(executor, conversion, source, options) as opened:
+        with SpreadRun(
+            conversion,
+            source,
+            options,
+            opened,
+            destination.path,
+            destination.work_folder,
+            progress,
+        ) as run:
+            run.check_workers()
+            journal = _begin(conversion, options, destination)
+            with resumable():
+                outcome = run.run(journal)
+        # Workers that were lost leave files half-written.
+        destination.remove_temporary_files()
+        before_info()
+        _finish(conversion, source, options, destination, outcome)
+
+
+def _begin(conversion: Conversion, options: ConvertOptions, destination: Destination) -> Journal:
+    journal = destination.begin(conversion.info, conversion.record, fsync=options.fsync)
+    for note in conversion.notes:
+        logger.info(note)
+    for warning in conversion.warnings:
+        logger.warning(warning)
+    return journal
+
+
+def _finish(
+    conversion: Conversion,
+    source: Source,
+    options: ConvertOptions,
+    destination: Destination,
+    outcome: Outcome,
+) -> None:
+    warn_of(outcome.counts, source.name, conversion.info.data_type)
+    side_files = dict(conversion.side_files)
+    side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
+    destination.finish(side_files, fsync=options.fsync)
+
+
+def _path_of(source: object) -> Path | None:
+    if isinstance(source, str | os.PathLike) and not is_url(source):
+        return Path(source)
+    return None
+
+
+def warn_of(counts: Counts, name: str, data_type: str) -> None:
+    """Say how many values a conversion changed on their way, if any."""
+    if counts.clipped:
+        logger.warning(
+            "%s: %s clipped to the range of %s", name, _voxels_were(counts.clipped), data_type
+        )
+    if counts.rounded:
+        logger.warning(
+            "%s: %s rounded to what %s holds", name, _voxels_were(counts.rounded), data_type
+        )
+
+
+def _voxels_were(count: int) -> str:
+    return "1 voxel was" if count == 1 else f"{count} voxels were"

@@ -1,0 +1,180 @@
+"""What a conversion would do and cost, without doing it: for `--dry-run`, at any size."""
+
+import math
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+
+from ngcore.conversion.convert import destination_of
+from ngcore.conversion.items import item_grids
+from ngcore.conversion.memory import plan_for
+from ngcore.conversion.options import ConvertOptions, OptionValues, VolumeKind
+from ngcore.conversion.plan import Plan
+from ngcore.conversion.prepare import make_info, open_for, prepare
+from ngcore.conversion.spread_memory import WORKER_BYTES, bytes_of_item
+from ngcore.errors import InputError
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.json_members import MAX_SAFE_INTEGER
+from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.sources.base import Source
+from ngcore.transaction.output_file import check_output_folder
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleEstimate:
+    """One scale: its size in voxels, chunks, files (shards, or chunks) and raw bytes."""
+
+    key: str
+    size: Vec3
+    resolution: tuple[float, float, float]
+    chunk_size: Vec3
+    chunks: int
+    shards: int | None
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a conversion would write, and what it needs.
+
+    Attributes
+    ----------
+    scales : tuple of ScaleEstimate
+    bytes : int
+        Of all voxels as they are before they are compressed.
+    files : int
+        Chunks or shards of all scales.
+    memory_bytes, work_items, passes : int
+        Peak resident memory, the number of pieces, and how often voxels are walked through.
+    """
+
+    type: str
+    data_type: str
+    encoding: str
+    num_channels: int
+    scales: tuple[ScaleEstimate, ...]
+    bytes: int
+    chunks: int
+    files: int
+    memory_bytes: int
+    work_items: int
+    passes: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return what JSON holds."""
+        return asdict(self)
+
+
+def estimate(
+    source: object | None,
+    *,
+    dest: str | os.PathLike[str] | None = None,
+    shape: Vec3 | None = None,
+    executor: object | None = None,
+    **options: Unpack[OptionValues],
+) -> Estimate:
+    """Say what `convert` would do.
+
+    Parameters
+    ----------
+    source : path or array, or None
+        As for `convert`. Voxels are not read.
+    dest : path, optional
+        As for `convert`: what `convert` would refuse is refused. Nothing is written.
+    shape : tuple of int, (x, y, z), in voxels
+        Without a source: the size of a volume that need not exist.
+    executor : str or distributed.Client, optional
+        As for `convert`; nothing is started, and no scheduler is asked. Memory is then that of one
+        worker process with one work item.
+    **options
+        As for `convert`.
+
+    Raises
+    ------
+    InputError
+        If `convert` would refuse, or neither source nor shape, resolution and data type are given.
+    DestinationError
+        If `convert` would refuse `dest`.
+    """
+    asked = ConvertOptions(**options)
+    if dest is not None:
+        destination_of(source, dest, asked)
+        check_output_folder(Path(dest))
+    if source is not None:
+        with open_for(source, asked) as opened:
+            plan = prepare(opened, asked).plan
+            return _estimate_of(plan) if executor is None else _with_items(plan, opened)
+    if shape is None:
+        raise InputError("a dry run needs SOURCE, or --shape X,Y,Z")
+    if asked.resolution is None or asked.data_type is None:
+        raise InputError("--shape needs --resolution X,Y,Z and --data-type too")
+    if not all(1 <= length <= MAX_SAFE_INTEGER for length in shape):
+        raise InputError(
+            "--shape must be three sizes in voxels, each at least 1 and below 2^53, got "
+            f"{','.join(map(str, shape))}"
+        )
+    kind: VolumeKind = "segmentation" if asked.type == "segmentation" else "image"
+    x, y, z = asked.resolution
+    offset_x, offset_y, offset_z = asked.voxel_offset or (0, 0, 0)
+    info, factors = make_info(
+        asked,
+        kind,
+        data_type=asked.data_type,
+        size=shape,
+        num_channels=1,
+        resolution=(x, y, z),
+        voxel_offset=(offset_x, offset_y, offset_z),
+    )
+    plan = plan_for(info, factors, 2, asked)
+    return _estimate_of(plan) if executor is None else _with_items(plan, None)
+
+
+def _with_items(plan: Plan, source: Source | None) -> Estimate:
+    """Return the estimate for work that is cut into items instead of bands."""
+    grids = item_grids(plan.info, plan.factors, plan.stream_axis)
+    return replace(
+        _estimate_of(plan),
+        memory_bytes=WORKER_BYTES + bytes_of_item(grids, source, threads=1),
+        work_items=sum(grid.count for grid in grids),
+        passes=len(grids),
+    )
+
+
+def _estimate_of(plan: Plan) -> Estimate:
+    info = plan.info
+    voxel_bytes = np.dtype(info.data_type).itemsize * info.num_channels
+    scales = []
+    for scale in info.scales:
+        chunks = scale.grid.count
+        shards = None
+        if scale.sharding is not None:
+            shards = ShardGrid(scale.sharding, scale.grid.shape).count
+        scales.append(
+            ScaleEstimate(
+                key=scale.key,
+                size=scale.size,
+                resolution=scale.resolution,
+                chunk_size=scale.chunk_size,
+                chunks=chunks,
+                shards=shards,
+                files=chunks if shards is None else shards,
+                bytes=math.prod(scale.size) * voxel_bytes,
+            )
+        )
+    return Estimate(
+        type=info.type,
+        data_type=info.data_type,
+        encoding=info.scales[0].encoding,
+        num_channels=info.num_channels,
+        scales=tuple(scales),
+        bytes=sum(scale.bytes for scale in scales),
+        chunks=sum(scale.chunks for scale in scales),
+        files=sum(scale.files for scale in scales),
+        memory_bytes=plan.memory_bytes,
+        work_items=plan.work_items,
+        passes=len(plan.passes),
+    )

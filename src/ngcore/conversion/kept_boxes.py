@@ -1,0 +1,172 @@
+"""A scale that work items keep, uncompressed, for the next pass: a file from each item."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ngcore.conversion.items import ItemGrid
+from ngcore.conversion.window import Voxels
+from ngcore.errors import StorageError
+from ngcore.precomputed.chunks import Box, Vec3
+from ngcore.sources.base import MemoryOrder, SourceHeader, SuggestedType, Window
+from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBoxes:
+    """Where the last scale of a pass is kept, and in which order of axes.
+
+    Attributes
+    ----------
+    grid : ItemGrid
+        The items of the pass.
+    folder : Path
+        That every worker sees.
+    stream_axis : int
+        The axis along which the rows of an item follow each other.
+    memory_order : str
+        "F" or "C", of the planes.
+    """
+
+    grid: ItemGrid
+    folder: Path
+    stream_axis: int
+    memory_order: MemoryOrder
+
+    @property
+    def scale(self) -> int:
+        """Index of the scale that is kept."""
+        return self.grid.step.last_scale
+
+    def path(self, place: Vec3) -> Path:
+        """Return the file that the item at `place` leaves."""
+        return self.folder / f"scale-{self.scale}-{'-'.join(map(str, place))}"
+
+    @property
+    def order(self) -> AxisOrder:
+        """Axes of the files, fastest first: rows can be written one after the other."""
+        low, high = (axis for axis in range(3) if axis != self.stream_axis)
+        if self.memory_order == "F":
+            return low, high, 3, self.stream_axis
+        return 3, high, low, self.stream_axis
+
+
+class KeptBoxWriter:
+    """Writes what one item keeps, row by row; the file appears when it is whole.
+
+    Parameters
+    ----------
+    kept : KeptBoxes
+    place : tuple of int
+        Of the item.
+    scratch : Path
+        Folder of this attempt alone, on the same file system.
+    """
+
+    def __init__(self, kept: KeptBoxes, place: Vec3, scratch: Path) -> None:
+        self._kept = kept
+        self._place = place
+        self._path = scratch / "kept"
+        self._file: BinaryIO | None = None
+
+    def keep(self, _box: Box, voxels: Voxels) -> None:
+        """Append a row."""
+        try:
+            if self._file is None:
+                self._file = self._path.open("xb", buffering=0)
+            rows = np.ascontiguousarray(voxels.transpose(self._kept.order[::-1]))
+            view = rows.reshape(-1).view(np.uint8).data
+            done = 0
+            while done < len(view):
+                done += self._file.write(view[done : done + (1 << 30)])
+        except OSError as error:
+            raise _not_written(self._path, error) from error
+
+    def finish(self) -> None:
+        """Put the file where the next pass looks for it."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+            os.replace(self._path, self._kept.path(self._place))  # noqa: PTH105 (as in storage)
+        except OSError as error:
+            raise _not_written(self._path, error) from error
+
+    def close(self) -> None:
+        """Close the file, whether or not it is whole."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _not_written(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"can't write {path}: {error.strerror or error}")
+
+
+class KeptSource(ReadableSource):
+    """The boxes that the items of a pass kept, as a source for the next pass.
+
+    Files are opened as they are needed: a copy in another process reads the same ones.
+
+    Parameters
+    ----------
+    kept : KeptBoxes
+    """
+
+    is_random_access = True
+    can_be_shared = True
+
+    def __init__(self, kept: KeptBoxes) -> None:
+        info = kept.grid.info
+        scale = info.scales[kept.scale]
+        self._kept = kept
+        self.stream_axis = kept.stream_axis
+        self.memory_order = kept.memory_order
+        self.header = SourceHeader(
+            name=str(kept.folder),
+            shape=(*scale.size, info.num_channels),
+            dtype=np.dtype(info.data_type),
+            suggested_type=SuggestedType("image", "it is a temporary file"),
+            voxel_offset=scale.voxel_offset,
+        )
+
+    def read(
+        self,
+        start: int,
+        stop: int,
+        out: np.ndarray[Any, Any],
+        *,
+        window: Window | None = None,
+    ) -> None:
+        """Fill `out` from every box that has a part of it; see `Source.read`."""
+        ranges = self.check_read(start, stop, out, window)
+        origin = self.voxel_offset
+        first = tuple(part.start + o for part, o in zip(ranges, origin, strict=True))
+        last = tuple(part.stop + o for part, o in zip(ranges, origin, strict=True))
+        wanted = Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+        found = 0
+        for place in self._kept.grid.owners(self._kept.scale, wanted):
+            box = self._kept.grid.owned_box(self._kept.scale, place)
+            part = None if box is None else box.intersection(wanted)
+            if box is not None and part:
+                self._read_part(place, box, part, out[part.slices(wanted.start)])
+                found += math.prod(part.shape)
+        assert found == math.prod(wanted.shape)
+
+    def _read_part(self, place: Vec3, box: Box, part: Box, out: np.ndarray[Any, Any]) -> None:
+        path = self._kept.path(place)
+        header = SourceHeader(
+            name=str(path),
+            shape=(*box.shape, self.shape[3]),
+            dtype=self.dtype,
+            suggested_type=self.suggested_type,
+        )
+        ranges = part.slices(box.start)
+        others = tuple(ranges[axis] for axis in range(3) if axis != self.stream_axis)
+        along = ranges[self.stream_axis]
+        order, axis = self._kept.order, self.stream_axis
+        with RawSource(header, path, 0, order, self.dtype, axis) as source:
+            source.read(along.start, along.stop, out, window=(others[0], others[1]))

@@ -1,0 +1,164 @@
+"""How a plan is fitted into the memory that a conversion may take."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from ngcore.arrays.values import ValueMapping
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import INTERPRETER_BYTES, MEBIBYTE, Plan, make_plan
+from ngcore.errors import InputError
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.sources.base import Source
+
+# Small enough that a stored block and its values share the cache, large enough to read well.
+BLOCK_BYTES = 4 * MEBIBYTE
+_SHARD_SHARE = 1 / 8
+
+
+def plan_for_source(
+    info: VolumeInfo,
+    factors: tuple[Vec3, ...],
+    source: Source,
+    mapping: ValueMapping,
+    options: ConvertOptions,
+) -> Plan:
+    """Return the plan of a conversion of a source, whose values are mapped to the volume's."""
+
+    def column_bytes(threads: int) -> int:
+        if source.needs_spool or not _can_be_cut(source):
+            return 0
+        mapped = 0
+        if not (mapping.is_identity or source.gives_boxes):
+            mapped = source.row_planes * source.shape[3] * source.dtype.itemsize
+        return source.column_bytes + mapped * (threads if source.is_random_access else 1)
+
+    return plan_for(
+        info,
+        factors,
+        source.stream_axis,
+        options,
+        source=source,
+        column_bytes=column_bytes,
+        mapped=lambda plan: mapped_bytes(source, mapping, plan),
+    )
+
+
+def plan_for(
+    info: VolumeInfo,
+    factors: tuple[Vec3, ...],
+    stream_axis: int,
+    options: ConvertOptions,
+    *,
+    source: Source | None = None,
+    column_bytes: Callable[[int], int] = lambda _threads: 0,
+    mapped: Callable[[Plan], int] = lambda _plan: 0,
+) -> Plan:
+    """Return the plan of a conversion whose voxels arrive along `stream_axis`.
+
+    Parameters
+    ----------
+    source : Source, optional
+        Counts towards the memory, and is told how many threads it may use.
+    column_bytes : callable
+        Returns what it takes for each column of a band, with a number of threads.
+    mapped : callable
+        Returns what a plan takes beside all that.
+
+    Raises
+    ------
+    InputError
+        If `--memory` is too little.
+    """
+    for threads in _thread_counts(info, options):
+        if source is not None:
+            source.use_threads(threads)
+        scratch = _bytes_per_thread(info) * threads + shard_memory(options)
+        scratch += 0 if source is None else source.scratch_bytes
+        make = partial(
+            make_plan,
+            info,
+            factors,
+            stream_axis=stream_axis,
+            memory_bytes=options.memory_bytes,
+            scratch_share=_SHARD_SHARE if options.sharding else 0,
+            column_bytes=column_bytes(threads),
+            threads=threads,
+        )
+        try:
+            plan = make(scratch_bytes=scratch)
+            beside = mapped(plan)
+            return make(scratch_bytes=scratch + beside) if beside else plan
+        except InputError as error:
+            refused = error
+    raise refused
+
+
+def check_spooling(source: Source, plan: Plan, options: ConvertOptions) -> None:
+    """Refuse memory that does not hold a plane of a source that is unpacked plane by plane."""
+    if not plan.is_cut or _can_be_cut(source):
+        return
+    needed = INTERPRETER_BYTES + source.spool_bytes
+    if needed > options.memory_bytes:
+        raise InputError(
+            f"{source.name}: a plane is unpacked whole, and does not fit in --memory "
+            f"{options.memory_bytes // MEBIBYTE}M; pass at least --memory "
+            f"{math.ceil(needed / MEBIBYTE)}M"
+        )
+
+
+def shard_memory(options: ConvertOptions) -> int:
+    """Return how many bytes of encoded chunks wait in memory for their shard to be complete."""
+    return int(options.memory_bytes * _SHARD_SHARE) if options.sharding else 0
+
+
+def mapped_bytes(source: Source, mapping: ValueMapping, plan: Plan) -> int:
+    """Return the memory of planes that are read whole, to be mapped to other values.
+
+    Sources that give any box are read in blocks, and so is the file to which one is unpacked;
+    others that can be cut take it for each column.
+    """
+    if mapping.is_identity or source.needs_spool or plan.is_cut or _can_be_cut(source):
+        return 0
+    sides = list(plan.passes[0].widths)
+    sides[source.stream_axis] = source.row_planes
+    planes = math.prod(sides) * source.shape[3] * source.dtype.itemsize
+    if planes <= BLOCK_BYTES:
+        return 0  # counted for every thread
+    return planes * (plan.threads if source.is_random_access else 1)
+
+
+def _thread_counts(info: VolumeInfo, options: ConvertOptions) -> Iterator[int]:
+    """Yield how many threads to try with, until a plan fits.
+
+    As many as were asked for; else as there are processors, as long as half of the memory, or all
+    that four don't need, is left for rows of chunks; and fewer where that is too little.
+    """
+    if options.workers is not None:
+        yield options.workers
+        return
+    free = options.memory_bytes - INTERPRETER_BYTES - shard_memory(options)
+    threads = min(options.thread_count, max(4, free // 2 // _bytes_per_thread(info)))
+    while threads > 1:
+        yield threads
+        threads = threads * 2 // 3
+    yield 1
+
+
+def _bytes_per_thread(info: VolumeInfo) -> int:
+    """Return the memory that a thread needs beside the row buffers."""
+    voxel_bytes = np.dtype(info.data_type).itemsize * info.num_channels
+    chunk = max(
+        math.prod(min(c, s) for c, s in zip(scale.chunk_size, scale.size, strict=True))
+        for scale in info.scales
+    )
+    # A chunk is copied in order, encoded and compressed; a block of the source is read and mapped.
+    return 4 * chunk * voxel_bytes + 2 * BLOCK_BYTES
+
+
+def _can_be_cut(source: Source) -> bool:
+    """Whether bands are read from a source itself, not from a file it is unpacked to."""
+    return not (source.is_sequential or source.reads_whole_planes)

@@ -1,0 +1,282 @@
+"""What a user asks of a conversion, checked before anything is opened."""
+
+import math
+import operator
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+
+from ngcore.errors import InputError
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
+from ngcore.precomputed.scale_info import ENCODINGS
+
+DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
+JPEG_QUALITY = 95
+"""Unless another one is asked for."""
+METHODS = ("average", "majority", "stride", "min", "max")
+
+VolumeKind = Literal["image", "segmentation"]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SMALLEST_MEMORY = 128 << 20
+_LARGEST_MEMORY = 1 << 62
+_LARGEST_VALUE = float.fromhex("0x1.fffffep127")
+"""Of float32, the widest type that is written."""
+
+
+def parse_memory(size: str | int) -> int:
+    """Return a size such as ``2G`` or ``512M`` in bytes.
+
+    Raises
+    ------
+    InputError
+        If it is no size, or too small to work with.
+
+    Examples
+    --------
+    >>> parse_memory("1.5G")
+    1610612736
+    """
+    match = _SIZE.fullmatch(str(size).strip())
+    if match is None:
+        raise InputError(f"--memory must be a size such as 512M or 2G, got {size!r}")
+    number = float(match[1]) * _UNITS[match[2].upper()]
+    if number < _SMALLEST_MEMORY:
+        raise InputError(f"--memory must be at least 128M, got {size!r}")
+    return int(min(number, _LARGEST_MEMORY))
+
+
+class OptionValues(TypedDict, total=False):
+    """The keywords of `ngcore.convert`, for type checkers: those of `ConvertOptions`."""
+
+    type: Literal["image", "segmentation", "auto"]
+    data_type: str | None
+    encoding: str | None
+    jpeg_quality: int
+    chunk_size: int | Sequence[int] | None
+    downsampling: str
+    max_scales: int | None
+    sharding: bool
+    layout: Literal["flat", "nested"]
+    gzip: bool | None
+    resolution: Sequence[float] | None
+    voxel_offset: Sequence[int] | None
+    input_min: float | None
+    input_max: float | None
+    input_orientation: str
+    form: Literal["auto", "sform", "qform"]
+    orient: str | None
+    ignore_scaling: bool
+    outside_value: float | None
+    memory: str | int
+    workers: int | None
+    tmp: str | os.PathLike[str] | None
+    fsync: bool
+    resume: bool
+    overwrite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """The options of `ngcore convert`; see its help for their meaning.
+
+    Raises
+    ------
+    InputError
+        If a value is out of its range, or two options contradict each other.
+    """
+
+    type: Literal["image", "segmentation", "auto"] = "auto"
+    data_type: str | None = None
+    encoding: str | None = None
+    jpeg_quality: int = JPEG_QUALITY
+    chunk_size: int | Sequence[int] | None = None
+    downsampling: str = "auto"
+    max_scales: int | None = None
+    sharding: bool = True
+    layout: Literal["flat", "nested"] = "flat"
+    gzip: bool | None = None
+    resolution: Sequence[float] | None = None
+    voxel_offset: Sequence[int] | None = None
+    input_min: float | None = None
+    input_max: float | None = None
+    input_orientation: str = "RAS"
+    form: Literal["auto", "sform", "qform"] = "auto"
+    orient: str | None = None
+    ignore_scaling: bool = False
+    outside_value: float | None = None
+    memory: str | int = "1G"
+    workers: int | None = None
+    tmp: str | os.PathLike[str] | None = None
+    fsync: bool = True
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        self._make_plain()
+        _check_choice("type", self.type, ("image", "segmentation", "auto"))
+        _check_choice("data-type", self.data_type, (None, *DATA_TYPES))
+        _check_choice("encoding", self.encoding, (None, *ENCODINGS))
+        _check_choice("downsampling", self.downsampling, ("auto", *METHODS))
+        _check_choice("layout", self.layout, ("flat", "nested"))
+        _check_choice("form", self.form, ("auto", "sform", "qform"))
+        if not 1 <= self.jpeg_quality <= 100:
+            raise InputError(f"--jpeg-quality must be from 1 to 100, got {self.jpeg_quality}")
+        if self.chunk_shape is not None and min(self.chunk_shape) < 1:
+            raise InputError(f"--chunk-size must be N or X,Y,Z, 1 or more, got {self.chunk_size}")
+        if self.max_scales is not None and self.max_scales < 1:
+            raise InputError(f"--max-scales must be at least 1, got {self.max_scales}")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"--workers must be at least 1, got {self.workers}")
+        if self.layout == "nested" and self.sharding:
+            raise InputError("--layout nested is for unsharded volumes; add --no-sharding")
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite contradict each other; pass one of them")
+        self._check_geometry()
+        self._check_values()
+        parse_memory(self.memory)
+        if self.tmp is not None and not Path(self.tmp).is_dir():
+            raise InputError(f"--tmp must be a folder that exists, got {os.fspath(self.tmp)!r}")
+
+    def _make_plain(self) -> None:
+        """Turn numbers of any library into Python's own, which JSON and messages know."""
+        plain: dict[str, object] = {}
+        for name in ("jpeg_quality", "max_scales", "workers"):
+            plain[name] = _plain(name, getattr(self, name), _whole, "a whole number")
+        for name in ("input_min", "input_max", "outside_value"):
+            plain[name] = _plain(name, getattr(self, name), _number, "a number")
+        if self.data_type is not None and not isinstance(self.data_type, str):
+            # NumPy's own, such as np.uint16 or array.dtype.
+            plain["data_type"] = _plain(
+                "data_type", self.data_type, lambda t: np.dtype(t).name, "the name of a type"
+            )
+        plain["resolution"] = _plain(
+            "resolution", self.resolution, lambda r: _three(r, _number), "three numbers"
+        )
+        plain["voxel_offset"] = _plain(
+            "voxel_offset", self.voxel_offset, lambda o: _three(o, _whole), "three whole numbers"
+        )
+        plain["chunk_size"] = _plain(
+            "chunk_size",
+            self.chunk_size,
+            lambda c: _three(c, _whole) if isinstance(c, Iterable) else _whole(c),
+            "N or X,Y,Z in whole voxels",
+        )
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def _check_geometry(self) -> None:
+        if self.resolution is not None and not all(
+            math.isfinite(length) and length > 0 for length in self.resolution
+        ):
+            raise InputError(
+                f"--resolution must be three positive sizes in nm, got {self.resolution}"
+            )
+        if self.resolution is not None and not all(
+            SMALLEST_LENGTH <= length <= LARGEST_LENGTH for length in self.resolution
+        ):
+            raise InputError(
+                f"--resolution must be in nm, from {SMALLEST_LENGTH:g} to {LARGEST_LENGTH:g}, got "
+                f"{self.resolution}"
+            )
+
+    def _check_values(self) -> None:
+        low, high = self.input_min, self.input_max
+        if low is not None and high is None:
+            raise InputError("--input-min needs --input-max")
+        if high is not None and not math.isfinite(high - (low or 0)):
+            raise InputError("--input-min and --input-max must be finite")
+        if high is not None and high <= (low or 0):
+            raise InputError(f"--input-max must be above --input-min, got {low or 0} and {high}")
+        outside = self.outside_value
+        if outside is not None and not abs(outside) <= _LARGEST_VALUE:
+            raise InputError(
+                f"--outside-value must be a number that the volume can hold, got {outside}"
+            )
+        if outside is not None and self.downsampling not in ("auto", "average"):
+            raise InputError(
+                f"--outside-value is for --downsampling average, got {self.downsampling}"
+            )
+
+    @property
+    def chunk_shape(self) -> Vec3 | None:
+        """Size of a chunk in voxels, if it was given."""
+        if self.chunk_size is None:
+            return None
+        if isinstance(self.chunk_size, int):
+            return self.chunk_size, self.chunk_size, self.chunk_size
+        x, y, z = self.chunk_size
+        return x, y, z
+
+    @property
+    def memory_bytes(self) -> int:
+        """The bound on resident memory, in bytes."""
+        return parse_memory(self.memory)
+
+    @property
+    def thread_count(self) -> int:
+        """How many threads do the work."""
+        return self.workers or len(_usable_processors())
+
+    def method_for(self, kind: VolumeKind) -> str:
+        """Return the downsampling method, with auto resolved for a type of volume."""
+        if self.downsampling != "auto":
+            return self.downsampling
+        return "average" if kind == "image" else "majority"
+
+    def encoding_for(self, kind: VolumeKind, data_type: str) -> str:
+        """Return the chunk encoding, with the default resolved."""
+        if self.encoding is not None:
+            return self.encoding
+        is_compressible = kind == "segmentation" and data_type in ("uint32", "uint64")
+        return "compressed_segmentation" if is_compressible else "raw"
+
+    @property
+    def is_gzipped(self) -> bool:
+        """Whether chunks are gzipped, with the default resolved."""
+        return self.sharding if self.gzip is None else self.gzip
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return operator.index(value)
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, str | bytes):
+        raise TypeError("text is no number")
+    return value if type(value) is int else float(value)
+
+
+def _three(values: Any, convert: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
+    x, y, z = values
+    return convert(x), convert(y), convert(z)
+
+
+def _plain(name: str, value: Any, convert: Callable[[Any], Any], expected: str) -> Any:
+    try:
+        return None if value is None and name != "jpeg_quality" else convert(value)
+    except (TypeError, ValueError, OverflowError):
+        option = name.replace("_", "-")
+        raise InputError(f"--{option} must be {expected}, got {value!r}") from None
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        known = ", ".join(str(choice) for choice in choices if choice is not None)
+        raise InputError(f"--{name} must be one of {known}, got {value!r}")
+
+
+def _usable_processors() -> range | set[int]:
+    # A container or a batch job often has fewer processors than the machine.
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return range(os.cpu_count() or 1)

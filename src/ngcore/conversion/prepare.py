@@ -1,0 +1,297 @@
+"""What a conversion will be, decided before a voxel is read or a byte is written."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ngcore._version import __version__
+from ngcore.arrays.affines import volume_to_world_nm
+from ngcore.arrays.output_type import choose_output_type
+from ngcore.arrays.values import ValueMapping
+from ngcore.conversion.memory import check_spooling, plan_for_source
+from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
+from ngcore.conversion.plan import Plan
+from ngcore.conversion.walk import Downsampling
+from ngcore.downsampling import checked_outside_value
+from ngcore.errors import InputError
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.encodings import make_encoding
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.precomputed.scales import pyramid_scales
+from ngcore.precomputed.sharding import choose_sharding
+from ngcore.sources import open_source
+from ngcore.sources.base import Source
+from ngcore.sources.identity import lasting_identity
+from ngcore.volume.provenance import provenance_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Everything that is decided before the first voxel is read.
+
+    Attributes
+    ----------
+    info : VolumeInfo
+        The volume to write.
+    mapping : ValueMapping
+        From stored values to the volume's.
+    downsampling : Downsampling
+        How coarser scales are made.
+    plan : Plan
+        In which pieces.
+    side_files : dict of str to bytes
+        What lies beside `info`.
+    record : dict
+        Source and options, by which a resumed conversion knows that it is the same.
+    notes : tuple of str
+        What was chosen, for the curious.
+    warnings : tuple of str
+        What the user should know.
+    """
+
+    info: VolumeInfo
+    mapping: ValueMapping
+    downsampling: Downsampling
+    plan: Plan
+    side_files: dict[str, bytes] = field(default_factory=dict)
+    record: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def open_for(source: object, options: ConvertOptions) -> Source:
+    """Open a source the way the options say."""
+    return open_source(
+        source,
+        ignore_scaling=options.ignore_scaling,
+        form=options.form,
+        orient=options.orient,
+        input_orientation=options.input_orientation,
+        resolution=options.resolution,
+        voxel_offset=options.voxel_offset,
+        workers=options.thread_count,
+    )
+
+
+class Content(NamedTuple):
+    """What a volume of a source will hold.
+
+    Attributes
+    ----------
+    kind : "image" or "segmentation"
+    mapping : ValueMapping
+        From stored values to those of the volume's data type.
+    resolution : tuple of float, (x, y, z), in nanometres
+    notes : tuple of str
+        What was chosen without being asked, one line each.
+    """
+
+    kind: VolumeKind
+    mapping: ValueMapping
+    resolution: tuple[float, float, float]
+    notes: tuple[str, ...]
+
+
+def decide_content(source: Source, options: ConvertOptions) -> Content:
+    """Decide whether a source is an image or a segmentation, and what its values become.
+
+    Raises
+    ------
+    InputError
+        If the source can't become such a volume, or does not say how large its voxels are.
+    """
+    suggested = source.suggested_type
+    kind: VolumeKind = suggested.type if options.type == "auto" else options.type
+    notes: tuple[str, ...] = ()
+    if options.type == "auto":
+        notes = (f"{source.name}: taken as {kind}, since {suggested.reason}",)
+    if kind == "segmentation" and source.shape[3] > 1:
+        why = f" (taken as one, since {suggested.reason})" if options.type == "auto" else ""
+        raise InputError(
+            f"{source.name}: a segmentation has one channel, got shape {source.shape}{why}; "
+            "pass --type image"
+        )
+    mapping = choose_output_type(
+        source.dtype,
+        source.slope,
+        source.intercept,
+        is_label=kind == "segmentation",
+        data_type=options.data_type,
+        input_min=options.input_min,
+        input_max=options.input_max,
+        name=source.name,
+    )
+    if source.resolution_nm is None:
+        raise InputError(
+            f"{source.name} says nothing of the size of its voxels; "
+            "pass --resolution X,Y,Z in nanometres"
+        )
+    return Content(kind, mapping, source.resolution_nm, notes)
+
+
+def prepare(
+    source: Source, options: ConvertOptions, *, identity: Mapping[str, str] | None = None
+) -> Conversion:
+    """Decide how a source becomes a volume; reads no voxels.
+
+    Parameters
+    ----------
+    source : Source
+        What to convert.
+    options : ConvertOptions
+        What was asked for.
+    identity : mapping of str to str, optional
+        What tells the source from another one; see `ngcore.sources.identity`.
+
+    Raises
+    ------
+    InputError
+        If the source can't become such a volume.
+    """
+    kind, mapping, resolution, notes = decide_content(source, options)
+    info, factors = make_info(
+        options,
+        kind,
+        data_type=mapping.output.name,
+        size=source.shape[:3],
+        num_channels=source.shape[3],
+        resolution=resolution,
+        voxel_offset=source.voxel_offset,
+    )
+    for scale in info.scales:
+        make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
+    if options.jpeg_quality != JPEG_QUALITY and info.scales[0].encoding != "jpeg":
+        logger.warning(
+            "--jpeg-quality changes nothing, as chunks are %s; pass --encoding jpeg too",
+            info.scales[0].encoding,
+        )
+    method = options.method_for(kind)
+    if options.outside_value is not None and method != "average":
+        raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
+    checked_outside_value(options.outside_value, method, mapping.output)
+    plan = plan_for_source(info, factors, source, mapping, options)
+    check_spooling(source, plan, options)
+    parameters = _parameters(info, options, method)
+    if kind == "segmentation" and (source.slope, source.intercept) == (1, 0):
+        # Labels become uint32 or uint64, and what they were would be forgotten: see export.
+        parameters["source_data_type"] = source.dtype.name
+    return Conversion(
+        info,
+        mapping,
+        Downsampling(method, options.outside_value),
+        plan,
+        {
+            "transform.json": transform_json(
+                source, info.scales[0].resolution, info.scales[0].voxel_offset
+            ),
+            "provenance": provenance_json(
+                [Path(source.name).name], {**parameters, **_known_source(identity)}
+            ),
+        },
+        {
+            "source": dict(identity or {}),
+            "options": {
+                **parameters,
+                "version": __version__,
+                "sharding": options.sharding,
+                "layout": options.layout,
+                "gzip": options.is_gzipped,
+            },
+        },
+        notes,
+        source.notes,
+    )
+
+
+def _known_source(identity: Mapping[str, str] | None) -> dict[str, Any]:
+    lasting = lasting_identity(identity or {})
+    return {"source": lasting} if lasting else {}
+
+
+def make_info(
+    options: ConvertOptions,
+    kind: VolumeKind,
+    *,
+    data_type: str,
+    size: Vec3,
+    num_channels: int,
+    resolution: tuple[float, float, float],
+    voxel_offset: Vec3,
+) -> tuple[VolumeInfo, tuple[Vec3, ...]]:
+    """Return the info of the volume to write, and the factors from each scale to the next."""
+    levels = pyramid_scales(
+        size,
+        resolution,
+        voxel_offset,
+        chunk_size=options.chunk_shape,
+        max_scales=options.max_scales,
+    )
+    encoding = options.encoding_for(kind, data_type)
+    scales: list[ScaleInfo] = []
+    for level in levels:
+        scale = ScaleInfo(
+            key=level.key,
+            size=level.size,
+            resolution=level.resolution,
+            voxel_offset=level.voxel_offset,
+            chunk_sizes=(level.chunk_size,),
+            encoding=encoding,
+            compressed_segmentation_block_size=(
+                (8, 8, 8) if encoding == "compressed_segmentation" else None
+            ),
+        )
+        if options.sharding:
+            # One box of 8 x 8 x 8 chunks then holds whole shards of four scales.
+            side = 8 >> len(scales) % 4
+            sharding = choose_sharding(scale.grid.shape, gzip=options.is_gzipped, side=side)
+            scale = replace(scale, sharding=sharding)
+        scales.append(scale)
+    info = VolumeInfo(
+        type=kind, data_type=data_type, num_channels=num_channels, scales=tuple(scales)
+    )
+    return info, (*(level.factors_from_previous for level in levels[1:]), (1, 1, 1))
+
+
+def transform_json(
+    source: Source, resolution: tuple[float, float, float], voxel_offset: Vec3
+) -> bytes:
+    """Return the content of `transform.json`: from the volume's nanometres to the source's world.
+
+    Parameters
+    ----------
+    source : Source
+    resolution : tuple of float, (x, y, z), in nanometres
+    voxel_offset : tuple of int, (x, y, z), in voxels
+        Both as the volume's `info` has them.
+    """
+    matrix = volume_to_world_nm(source.affine_voxel_to_mm, resolution, voxel_offset)
+    rows = ",\n".join("  " + json.dumps([float(value) for value in row]) for row in matrix)
+    return f"[\n{rows}\n]\n".encode()
+
+
+def _parameters(info: VolumeInfo, options: ConvertOptions, method: str) -> dict[str, Any]:
+    """Return the options that shaped the data, as `provenance` has them."""
+    finest = info.scales[0]
+    parameters = {
+        "type": info.type,
+        "data_type": info.data_type,
+        "encoding": finest.encoding,
+        "downsampling": method,
+        "outside_value": options.outside_value,
+        "input_min": options.input_min,
+        "input_max": options.input_max,
+        "ignore_scaling": options.ignore_scaling,
+        "form": options.form,
+        "orient": options.orient,
+        "input_orientation": options.input_orientation,
+        "resolution": list(finest.resolution),
+        "voxel_offset": list(finest.voxel_offset),
+    }
+    if finest.encoding == "jpeg":
+        parameters["jpeg_quality"] = options.jpeg_quality
+    return parameters

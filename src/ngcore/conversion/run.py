@@ -1,0 +1,174 @@
+"""A conversion while it runs: from the source's planes to chunks in their files."""
+
+import math
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ngcore.arrays.values import Counts
+from ngcore.conversion.band import walk_band
+from ngcore.conversion.kept import KeptScale
+from ngcore.conversion.memory import shard_memory
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import Pass
+from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.sink import ChunkSink
+from ngcore.sources.base import Source
+from ngcore.storage import LocalStore
+from ngcore.transaction.journal import Journal
+from ngcore.transaction.temporary import temporary_folder
+from ngcore.work.threads import ThreadPool
+
+Progress = Callable[[int, int], None]
+
+
+class Outcome(NamedTuple):
+    """What a conversion that ran to its end tells.
+
+    Attributes
+    ----------
+    counts : Counts
+        What happened to the values on the way.
+    digests : dict of str to str
+        Of the voxels of every scale, by its key.
+    """
+
+    counts: Counts
+    digests: dict[str, str]
+
+
+class Run:
+    """The state of one conversion while it runs: passes, counts and progress.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        What to do.
+    source : Source
+        Is read to its end, and closed.
+    options : ConvertOptions
+        How to do it.
+    store : LocalStore
+        Where the volume's files go.
+    work_folder : Path
+        Where temporary files go, unless the options name another folder.
+    progress : callable or None
+        Called now and then with (voxels done, voxels in all).
+    journal : Journal or None
+        Knows the files of an earlier run that need not be made again, and notes the new ones.
+    first_is_written : bool
+        Whether the source is the volume's own finest scale, so that only the coarser ones are
+        written.
+    """
+
+    def __init__(
+        self,
+        conversion: Conversion,
+        source: Source,
+        options: ConvertOptions,
+        store: LocalStore,
+        work_folder: Path,
+        progress: Progress | None,
+        *,
+        journal: Journal | None = None,
+        first_is_written: bool = False,
+    ) -> None:
+        self._conversion = conversion
+        self._plan = conversion.plan
+        self._info = conversion.info
+        self._source = source
+        self._options = options
+        self._tmp = work_folder
+        self._store = store
+        self._journal = journal
+        self._progress = progress
+        self._counts = Counts()
+        self._lock = threading.Lock()
+        self._voxels_done = 0
+        self._voxels_total = sum(
+            math.prod(self._info.scales[step.first_scale].size) for step in self._plan.passes
+        )
+        self._first_is_written = first_is_written
+
+    def run(self) -> Outcome:
+        """Write every chunk of every scale."""
+        journal = self._journal
+        is_resumed = journal is not None and journal.is_resumed
+        with temporary_folder(self._tmp, self._options.tmp) as self._tmp:
+            sink = ChunkSink(
+                self._info,
+                range(int(self._first_is_written), len(self._info.scales)),
+                self._options,
+                self._store,
+                self._tmp,
+                shard_memory=shard_memory(self._options),
+                is_written=journal.is_written if journal is not None and is_resumed else None,
+                written=None if journal is None else journal.add,
+            )
+            try:
+                with ThreadPool(self._plan.threads) as pool:
+                    self._run_passes(pool, sink)
+                sink.finish(whole=not is_resumed)
+            except BaseException:
+                sink.abort()
+                raise
+        digests = {
+            self._info.scales[index].key: str(digest) for index, digest in sink.digests.items()
+        }
+        return Outcome(self._counts, digests)
+
+    def _run_passes(self, pool: ThreadPool, sink: ChunkSink) -> None:
+        source, spool = self._source, None
+        can_be_cut = not (source.is_sequential or source.reads_whole_planes)
+        if source.needs_spool or (self._plan.is_cut and not can_be_cut):
+            spool = self._tmp / "source"
+            source = source.spooled(spool)
+        for step in self._plan.passes:
+            kept = None
+            if step.last_scale < len(self._info.scales) - 1:
+                kept = self._keep(step, source)
+            with closing(source):
+                for levels in self._plan.bands(step):
+                    walk_band(
+                        self._conversion,
+                        step,
+                        levels,
+                        source,
+                        sink,
+                        pool,
+                        keep_last=None if kept is None else kept.keep,
+                        first_is_written=step.first_scale > 0 or self._first_is_written,
+                        planes_read=self._planes_read,
+                        row_done=self._row_done,
+                    )
+                source.finish()
+            if spool is not None:
+                with suppress(OSError):  # its folder goes at the end
+                    spool.unlink()
+            if kept is not None:
+                source, spool = kept.source(), kept.path
+
+    def _keep(self, step: Pass, source: Source) -> KeptScale:
+        return KeptScale(
+            self._tmp / f"scale-{step.last_scale}",
+            self._info.scales[step.last_scale],
+            np.dtype(self._info.data_type),
+            self._info.num_channels,
+            self._plan.stream_axis,
+            source.memory_order,
+        )
+
+    def _row_done(self) -> None:
+        if self._journal is not None:
+            self._journal.checkpoint_if_due()
+
+    def _planes_read(self, voxels: int, counts: Counts) -> None:
+        with self._lock:
+            self._counts += counts
+            self._voxels_done += voxels
+            if self._progress is not None:
+                self._progress(self._voxels_done, self._voxels_total)

@@ -1,0 +1,130 @@
+"""Where the voxels of chunks go: encoded, digested, and put into files unless they are there."""
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ngcore.arrays.chunk_copy import copy_chunk
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.window import Voxels
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.encodings import ChunkEncoding, make_encoding
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.storage import ChunkWriter, LocalStore, create_chunks
+from ngcore.volume.digest import ScaleDigest, digested
+
+
+class ChunkSink:
+    """Takes the chunks of some scales of a volume, in any order and from any thread.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        The volume to write.
+    scales : sequence of int
+        Indices of the scales that are written.
+    options : ConvertOptions
+        How chunks are encoded and how their files lie.
+    store : LocalStore
+        Where the volume's files go.
+    tmp : Path
+        Where encoded chunks wait for their shard if they find no room in memory.
+    shard_memory : int, in bytes
+        How much of them may wait in memory.
+    is_written : callable or None
+        Whether the file of a name is there already, whole, and need not be made again.
+    written : callable or None
+        Called with the name of each file that is complete, from any thread.
+    stale_scales : collection of int, optional
+        Those whose folders held files before this run; default look.
+    """
+
+    def __init__(
+        self,
+        info: VolumeInfo,
+        scales: Sequence[int],
+        options: ConvertOptions,
+        store: LocalStore,
+        tmp: Path,
+        *,
+        shard_memory: int,
+        is_written: Callable[[str], bool] | None = None,
+        written: Callable[[str], None] | None = None,
+        stale_scales: Collection[int] | None = None,
+    ) -> None:
+        self._info = info
+        self._is_written = is_written
+        self._chunk_buffer = _ChunkBuffer()
+        self._encodings: dict[int, ChunkEncoding] = {}
+        self._writers: dict[int, ChunkWriter] = {}
+        self.digests: dict[int, ScaleDigest] = {}
+        for index in scales:
+            scale = info.scales[index]
+            self.digests[index] = ScaleDigest(info, scale)
+            self._encodings[index] = make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
+            # Each scale has an eighth of the chunks of the one before, and gets half its memory.
+            self._writers[index] = create_chunks(
+                store,
+                info,
+                index,
+                layout=options.layout,
+                gzip=options.is_gzipped,
+                memory=shard_memory >> (index + 1 - scales[0]),
+                spool_dir=tmp,
+                may_be_stale=None if stale_scales is None else index in stale_scales,
+                written=written,
+            )
+
+    def write(self, scale: int, cell: Vec3, voxels: Voxels) -> None:
+        """Take a chunk, shape (x, y, z, channel); it may be overwritten afterwards."""
+        info = self._info.scales[scale]
+        writer, encoding = self._writers[scale], self._encodings[scale]
+        voxels, has_bits = self._chunk_buffer.filled(voxels)
+        # Zeros add nothing to a digest. JPEG files, which are digested as they are, would.
+        is_nothing = not has_bits and (info.sharding is not None or info.encoding != "jpeg")
+        if self._is_written is not None and self._is_written(writer.file_of(cell)):
+            # The digest of the run that wrote it went with that run.
+            if not is_nothing:
+                is_encoded = info.encoding in ("raw", "jpeg")
+                encoded = encoding.encode(voxels) if is_encoded else b""
+                self.digests[scale].add(cell, digested(info, encoded, voxels))
+            return
+        if is_nothing:
+            writer.write(cell, None)
+            return
+        encoded = encoding.encode(voxels)
+        self.digests[scale].add(cell, digested(info, encoded, voxels))
+        writer.write(cell, encoded)
+
+    def finish(self, *, whole: bool) -> None:
+        """Check that everything is written; see `ChunkWriter.finish`."""
+        for writer in self._writers.values():
+            writer.finish(whole=whole)
+
+    def abort(self) -> None:
+        """Let go of memory and temporary files."""
+        for writer in self._writers.values():
+            writer.abort()
+
+
+class _ChunkBuffer(threading.local):
+    """A copy of one chunk in Fortran order, which encoder and digest are fastest with.
+
+    Each thread has one and uses it again and again: memory that is new is slow to touch.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def filled(self, voxels: Voxels) -> tuple[Voxels, bool]:
+        """Return a copy of a chunk, valid until the next call from the same thread.
+
+        Beside it, whether any bit is set: a float chunk of -0.0 is not one of zeros.
+        """
+        if self._bytes.size < voxels.nbytes:
+            self._bytes = np.empty(voxels.nbytes, np.uint8)
+        flat = self._bytes[: voxels.nbytes].view(voxels.dtype)
+        copy = flat.reshape(voxels.shape, order="F")
+        return copy, copy_chunk(voxels, copy)

@@ -1,0 +1,234 @@
+"""A conversion as work items: one process orders them and gathers what they tell.
+
+The volume's lock, its journal and its `info` are the coordinator's alone; see
+`ngcore.conversion.work_item` for what a worker does.
+"""
+
+import math
+import pickle
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from ngcore.arrays.values import Counts
+from ngcore.conversion.items import ItemGrid, item_grids
+from ngcore.conversion.kept_boxes import KeptBoxes, KeptSource
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.run import Outcome, Progress
+from ngcore.conversion.spread_memory import (
+    ItemMemory,
+    bytes_per_process,
+    memory_of_items,
+    processes_here,
+)
+from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
+from ngcore.errors import InputError
+from ngcore.sources.base import Source
+from ngcore.storage import LocalStore
+from ngcore.transaction.journal import Journal
+from ngcore.transaction.temporary import choose_temporary_folder, make_temporary_folder
+from ngcore.volume.digest import ScaleDigest
+from ngcore.work.base import Executor
+
+
+class SpreadRun:
+    """One conversion whose work items are carried out by an executor; a context manager.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        What to do. Its plan is not followed: items are boxes, not bands.
+    source : Source
+        Is read to its end, and closed. One that can't be opened by each worker, at any place, is
+        unpacked to a temporary file first.
+    options : ConvertOptions
+        How to do it.
+    executor : Executor
+        Is left open.
+    dest : Path
+        The volume's folder.
+    work_folder : Path
+        Where temporary files go, unless the options name another folder.
+    progress : callable or None
+        Called now and then with (voxels done, voxels in all).
+
+    Raises
+    ------
+    InputError
+        If an item does not fit in the memory of a worker.
+    """
+
+    def __init__(
+        self,
+        conversion: Conversion,
+        source: Source,
+        options: ConvertOptions,
+        executor: Executor,
+        dest: Path,
+        work_folder: Path,
+        progress: Progress | None,
+    ) -> None:
+        self._conversion = conversion
+        self._source = source
+        self._options = options
+        self._executor = executor
+        self._dest = dest.absolute()
+        self._progress = progress
+        self._work_folder = work_folder
+        self._tmp = choose_temporary_folder(work_folder, options.tmp)
+        make_temporary_folder(self._tmp, work_folder)
+
+    def __enter__(self) -> "SpreadRun":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Whoever still works notices that its folder is gone, and stops.
+        shutil.rmtree(self._tmp, ignore_errors=True)
+        if kind is not None:
+            self._executor.stop()
+            shutil.rmtree(self._tmp, ignore_errors=True)
+
+    def check_workers(self) -> None:
+        """Check, before anything is read, that the workers that are there see all they need.
+
+        Raises
+        ------
+        DestinationError, InputError
+            If one does not; the message names it and the path.
+        """
+        source = pickle.dumps(self._source) if self._source.can_be_shared else None
+        self._executor.everywhere(check_worker, self._dest, self._tmp, source, self._source.name)
+
+    def run(self, journal: Journal) -> Outcome:
+        """Write every chunk of every scale.
+
+        Parameters
+        ----------
+        journal : Journal
+            Knows the files of an earlier run that need not be made again, and notes the new ones.
+        """
+        # A run that begins clears away what the one before left, this folder with it.
+        make_temporary_folder(self._tmp, self._work_folder)
+        if self._syncs:
+            journal.trust_journal_only()
+        trust = journal.trust
+        store = LocalStore(self._dest)
+        stale_scales = frozenset(
+            index
+            for index, scale in enumerate(self._conversion.info.scales)
+            if scale.sharding is None and store.has_any(scale.key)
+        )
+        source = self._source
+        if not source.can_be_shared:
+            source = source.spooled(self._tmp / "source")
+        info, axis = self._conversion.info, source.stream_axis
+        conversion = replace(
+            self._conversion, plan=self._conversion.plan._replace(stream_axis=axis), side_files={}
+        )
+        grids = item_grids(info, conversion.plan.factors, axis)
+        total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
+        digests = [ScaleDigest(info, scale) for scale in info.scales]
+        counts, done = Counts(), 0
+        memory = self._memory(grids, source)
+        for grid in grids:
+            kept = None
+            if grid.step.last_scale < len(info.scales) - 1:
+                kept = KeptBoxes(grid, self._tmp, axis, source.memory_order)
+            step = grid.step._replace(row_buffers=memory.row_buffers)
+            work = Assignment(
+                conversion,
+                self._options,
+                replace(grid, step=step),
+                pickle.dumps(source),
+                source.name,
+                kept,
+                self._dest,
+                self._tmp,
+                self._executor.threads_per_item,
+                memory.shard_memory,
+                trust,
+                self._syncs,
+                stale_scales,
+            )
+            items = ((work, place) for place in grid)
+            with closing(self._executor.results(carry_out_item, items)) as results:
+                for result in results:
+                    for scale, chunk_sum in result.digests.items():
+                        digests[scale].add_sum(chunk_sum)
+                    for name in result.files:
+                        journal.add(name)
+                    journal.checkpoint_if_due()
+                    counts += result.counts
+                    done += result.voxels
+                    if self._progress is not None:
+                        self._progress(done, total)
+            source.close()
+            if kept is not None:
+                source = KeptSource(kept)
+        by_key = {scale.key: str(sum_) for scale, sum_ in zip(info.scales, digests, strict=True)}
+        return Outcome(counts, by_key)
+
+    @property
+    def _syncs(self) -> bool:
+        """Whether workers make their files durable: no other machine can do it for them."""
+        return self._options.fsync and not self._executor.is_local
+
+    def _memory(self, grids: Sequence[ItemGrid], source: Source) -> ItemMemory:
+        executor, asked = self._executor, self._options.memory_bytes
+        if executor.is_local:
+            process_bytes = bytes_per_process(self._options, executor.process_count)
+        else:
+            process_bytes = min(asked, executor.memory_per_process or asked)
+        return memory_of_items(
+            grids,
+            source,
+            self._options,
+            process_bytes=process_bytes,
+            items_per_process=executor.items_per_process,
+            threads=executor.threads_per_item,
+        )
+
+
+def open_executor(
+    asked: object, conversion: Conversion, source: Source, options: ConvertOptions
+) -> AbstractContextManager[Executor]:
+    """Return what carries out the items of a conversion.
+
+    Parameters
+    ----------
+    asked : str, distributed.Client or Executor
+        ``local`` starts processes here, as many as fit in `--memory`; an address connects to a
+        scheduler. A client and an executor stay open.
+    conversion : Conversion
+    source : Source
+    options : ConvertOptions
+
+    Raises
+    ------
+    InputError
+        If it is none of these, nobody answers, or there is too little memory.
+    MissingExtraError
+        If Dask is not installed.
+    """
+    if isinstance(asked, Executor):
+        return nullcontext(asked)
+    from ngcore.work.dask import ConnectedDask, DaskExecutor, LocalDask, require_dask
+
+    require_dask()
+    if asked == "local":
+        axis = conversion.plan.stream_axis
+        grids = item_grids(conversion.info, conversion.plan.factors, axis)
+        processes = processes_here(grids, source, options)
+        return LocalDask(processes.count, threads=processes.threads)
+    threads = options.workers or 1
+    if isinstance(asked, str):
+        return ConnectedDask(asked, threads=threads)
+    if not DaskExecutor.is_client(asked):
+        raise InputError(
+            "executor must be 'local', the address of a Dask scheduler or a distributed.Client, "
+            f"got {type(asked).__name__}"
+        )
+    return nullcontext(DaskExecutor(asked, threads=threads))

@@ -1,0 +1,275 @@
+"""One walk along the stream axis that makes every scale of a band.
+
+Each scale has a window: one row of chunks, as thick as a chunk along the stream axis and as wide
+as the band. The source fills the window of the finest scale. A full window is downsampled into the
+next scale's window at once, and its chunks are queued to be encoded. When downsampling fills the
+next window too, the same happens there first: the tree of chunks is walked depth first, each voxel
+is read once and each chunk encoded once.
+
+Cells of a coarser scale lie on the global grid, so with an odd voxel offset a cell can straddle
+two rows of chunks. The planes of such a cell are carried over to the front of the next window.
+
+Where the source gives any box, and no cell straddles, the finest scale needs no window. It goes
+stick by stick: a stick is a part of a row that one thread reads, downsamples and encodes, in
+memory that is used again and again and is small enough for the processor's cache.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ngcore.conversion.plan import Level, scaled_up
+from ngcore.conversion.window import StickMemory, Voxels, Window, slow_axis_of_planes
+from ngcore.downsampling import downsample
+from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
+from ngcore.work.threads import URGENT, TaskGroup, ThreadPool
+
+ReadBox = Callable[[Box, Voxels], None]
+WriteChunk = Callable[[int, Vec3, Voxels], None]
+
+STICK_BYTES = 4 << 20
+"""How large sticks should be at least: shorter runs of a file cost more to read."""
+
+
+class Downsampling(NamedTuple):
+    """How voxels of one scale become one voxel of the next."""
+
+    method: str
+    outside_value: float | None
+
+
+class BandWalk:
+    """The windows of every scale of one band, and the work that moves voxels through them.
+
+    Parameters
+    ----------
+    levels : sequence of Level
+        The band's scales, finest first.
+    grids : sequence of ChunkGrid
+        The chunk grid of each of those scales.
+    dtype, num_channels
+        Of the voxels.
+    stream_axis : int
+        The axis along which rows follow each other.
+    memory_order : str
+        "F" or "C": the order of the voxels within a plane, and of channels, as the source has
+        them.
+    row_buffers : int
+        Windows per scale: with 2, one fills while the other is encoded.
+    downsampling : Downsampling
+        How to make the coarser scales.
+    write_chunk : callable
+        Called on the pool's threads with (scale, cell, voxels) of each chunk of the band.
+    keep_last : callable or None
+        Called with (box, voxels) for each part of the last level, which a later pass starts from.
+    first_is_written : bool
+        Whether the chunks of the finest level have been written before.
+    pool : ThreadPool
+        Does the work.
+    row_done : callable
+        Called after each row of the finest level, here.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        grids: Sequence[ChunkGrid],
+        *,
+        dtype: np.dtype[Any],
+        num_channels: int,
+        stream_axis: int,
+        memory_order: str,
+        row_buffers: int,
+        downsampling: Downsampling,
+        write_chunk: WriteChunk,
+        keep_last: Callable[[Box, Voxels], None] | None,
+        first_is_written: bool,
+        pool: ThreadPool,
+        row_done: Callable[[], None],
+    ) -> None:
+        self._row_done = row_done
+        self._axis = stream_axis
+        self._downsampling = downsampling
+        self._write_chunk = write_chunk
+        self._keep_last = keep_last
+        self._first_is_written = first_is_written
+        self._pool = pool
+        self._memory_order = memory_order
+        self._stick_memory = StickMemory()
+        self._windows = [
+            Window(level, grid, dtype, num_channels, stream_axis, memory_order, row_buffers)
+            for level, grid in zip(levels, grids, strict=True)
+        ]
+
+    def run(
+        self, read: ReadBox, *, part_planes: int, is_concurrent: bool, gives_boxes: bool
+    ) -> None:
+        """Walk the band from end to end.
+
+        Parameters
+        ----------
+        read : callable
+            Fills its second argument with a box of the finest level, in global coordinates.
+        part_planes : int
+            How many planes to read at a time.
+        is_concurrent : bool
+            Read on the pool's threads, in any order; else one part after the other, here.
+        gives_boxes : bool
+            Whether `read` may be asked for less than the band's width at no higher price, on the
+            pool's threads.
+        """
+        finest = self._windows[0]
+        sticks = self._sticks() if gives_boxes else []
+        while finest.filled < finest.end:
+            reads = TaskGroup()
+            if sticks:
+                for first, stop in sticks:
+                    task = partial(self._walk_stick, read, part_planes, first, stop)
+                    self._pool.submit(task, reads, urgency=URGENT)
+            else:
+                for start in range(finest.filled, finest.row_stop, part_planes):
+                    box = finest.box(start, min(finest.row_stop, start + part_planes))
+                    task = partial(read, box, finest.voxels(box))
+                    if is_concurrent:
+                        self._pool.submit(task, reads, urgency=URGENT)
+                    else:
+                        task()
+            self._pool.wait(reads)
+            finest.filled = finest.row_stop
+            if sticks:
+                self._finish_sticks()
+            else:
+                self._finish_row(0)
+            self._row_done()
+        for window in self._windows:
+            window.wait(self._pool)
+
+    def _sticks(self) -> list[tuple[int, int]]:
+        """Return where each stick of a row starts and stops, along the axis that rows are cut on.
+
+        Nowhere if the scales do not line up, or if there are fewer than threads: whole rows then
+        take no more memory and keep all of them busy.
+        """
+        if len(self._windows) < 2:
+            return []
+        fine, coarse = self._windows[:2]
+        cut = self._cut_axis
+        if not all(fine.cells_line_up(axis) for axis in (self._axis, cut)):
+            return []
+        if not coarse.holds_rows_of(fine):
+            return []
+        edges = fine.chunk_edges(cut)
+        row = fine.box(fine.filled, fine.row_stop).shape
+        stick = (
+            math.prod(row)
+            // row[cut]
+            * fine.chunk_size[cut]
+            * fine.num_channels
+            * fine.dtype.itemsize
+        )
+        step = max(1, min(STICK_BYTES // stick, (len(edges) - 1) // (2 * self._pool.workers)))
+        sticks = list(zip(edges[:-1:step], [*edges[step:-1:step], edges[-1]], strict=True))
+        return sticks if len(sticks) >= self._pool.workers else []
+
+    @property
+    def _cut_axis(self) -> int:
+        """The axis of a plane along which its rows follow each other in memory."""
+        return slow_axis_of_planes(self._axis, self._memory_order)
+
+    def _walk_stick(self, read: ReadBox, part_planes: int, first: int, stop: int) -> None:
+        """Read, downsample and write a part of the current row of the finest level."""
+        fine, coarse, cut = self._windows[0], self._windows[1], self._cut_axis
+        stick = fine.box(fine.filled, fine.row_stop).cut(cut, first, stop)
+        voxels = self._stick_memory.planes(
+            (*stick.shape, fine.num_channels), fine.dtype, self._axis, self._memory_order
+        )
+        # As many voxels at a time as of whole planes.
+        step = part_planes * (fine.level.needed.shape[cut] // stick.shape[cut])
+        for start in range(fine.filled, fine.row_stop, step):  # `filled` is where the row starts
+            part = stick.cut(self._axis, start, min(fine.row_stop, start + step))
+            read(part, voxels[part.slices(stick.start)])
+        factor = fine.factors[cut]
+        target = coarse.box(coarse.filled, self._fed_stop(fine, coarse))
+        target = target.cut(cut, first // factor, -(-stop // factor))
+        target = target.intersection(coarse.level.needed)
+        if target:
+            source = scaled_up(target, fine.factors).intersection(fine.level.needed)
+            self._reduce(
+                voxels[source.slices(stick.start)], source, fine.factors, coarse.voxels(target)
+            )
+        if not self._first_is_written:
+            for cell, bounds in fine.owned_chunks((cut, first, stop)):
+                self._write_chunk(fine.scale, cell, voxels[bounds.slices(stick.start)])
+
+    def _finish_sticks(self) -> None:
+        """Open the next row of the finest level, when all sticks of the last are done."""
+        fine, coarse = self._windows[:2]
+        stop = self._fed_stop(fine, coarse)
+        if coarse.filled < stop:
+            coarse.filled = stop
+            if stop == coarse.row_stop:
+                self._finish_row(1)
+        fine.carried_from = fine.filled
+        fine.open_next_row(self._pool)
+
+    def _finish_row(self, index: int) -> None:
+        """Feed the coarser scales from a full window, queue its chunks, and open the next row."""
+        window = self._windows[index]
+        if index + 1 < len(self._windows):
+            self._feed_next_scale(window, index + 1)
+        else:
+            window.carried_from = window.filled
+            if self._keep_last is not None and window.owns_row:
+                self._keep_last(*window.owned_part())
+        if index > 0 or not self._first_is_written:
+            for cell, bounds in window.owned_chunks():
+                task = partial(self._write_chunk, window.scale, cell, window.voxels(bounds))
+                self._pool.submit(task, window.readers)
+        window.open_next_row(self._pool)
+
+    def _feed_next_scale(self, fine: Window, index: int) -> None:
+        coarse = self._windows[index]
+        factor = fine.factors[self._axis]
+        stop = self._fed_stop(fine, coarse)
+        while coarse.filled < stop:
+            part_stop = min(stop, coarse.row_stop)
+            self._downsample(fine, coarse, coarse.filled, part_stop)
+            coarse.filled = part_stop
+            if part_stop == coarse.row_stop:
+                self._finish_row(index)
+        is_fed = stop == coarse.end
+        fine.carried_from = fine.filled if is_fed else min(fine.filled, stop * factor)
+
+    def _fed_stop(self, fine: Window, coarse: Window) -> int:
+        """Return up to where the coarser scale can be made when the finer row is there."""
+        # Whole cells only, but for the last one, which the end of the volume may cut short.
+        if fine.row_stop == fine.end:
+            return coarse.end
+        return min(coarse.end, fine.row_stop // fine.factors[self._axis])
+
+    def _downsample(self, fine: Window, coarse: Window, start: int, stop: int) -> None:
+        """Make planes [start, stop) of the coarser scale, shared out to the threads."""
+        planes = -(-(stop - start) // self._pool.workers)
+        group = TaskGroup()
+        for first in range(start, stop, planes):
+            task = partial(self._downsample_part, fine, coarse, first, min(stop, first + planes))
+            self._pool.submit(task, group, urgency=URGENT)
+        self._pool.wait(group)
+
+    def _downsample_part(self, fine: Window, coarse: Window, start: int, stop: int) -> None:
+        target = coarse.box(start, stop)
+        source = scaled_up(target, fine.factors).intersection(fine.level.needed)
+        self._reduce(fine.voxels(source), source, fine.factors, coarse.voxels(target))
+
+    def _reduce(self, voxels: Voxels, box: Box, factors: Vec3, out: Voxels) -> None:
+        downsample(
+            voxels,
+            factors,
+            method=self._downsampling.method,
+            offset=box.start,
+            outside_value=self._downsampling.outside_value,
+            out=out,
+        )

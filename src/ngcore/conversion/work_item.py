@@ -1,0 +1,243 @@
+"""What a worker does with one work item, in whatever process and on whatever machine.
+
+A worker shares nothing with others but files. It works in a folder of its own, and everything it
+leaves appears under its name when it is whole; so an item may be done twice, even at once, where a
+worker was taken for lost.
+"""
+
+import os
+import pickle
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ngcore.arrays.values import Counts
+from ngcore.conversion.band import walk_band
+from ngcore.conversion.items import ItemGrid
+from ngcore.conversion.kept_boxes import KeptBoxes, KeptBoxWriter
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.sink import ChunkSink
+from ngcore.errors import (
+    DestinationError,
+    FormatError,
+    InputError,
+    InputNotFoundError,
+    StorageError,
+)
+from ngcore.precomputed.chunks import Vec3
+from ngcore.sources.base import Source
+from ngcore.storage import LocalStore
+from ngcore.transaction.journal import Trust, trusted_files
+from ngcore.work.threads import ThreadPool
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What all items of a pass have in common; picklable.
+
+    Attributes
+    ----------
+    conversion : Conversion
+    options : ConvertOptions
+    grid : ItemGrid
+        The items of the pass.
+    source : bytes
+        The pickled source: where it can't be opened, the worker says so in its own words.
+    source_name : str
+    kept : KeptBoxes or None
+        Where the last scale is kept, if a pass follows.
+    dest : Path
+        The volume's folder, absolute.
+    tmp : Path
+        A folder for temporary files that all workers see, absolute. It is there for as long as
+        anybody wants this work.
+    threads : int
+        How many threads an item uses.
+    shard_memory : int, in bytes
+        How much of encoded chunks may wait in memory.
+    trust : Trust
+        Which files of an earlier run need not be made again.
+    syncs : bool
+        Make each file durable before it is told of.
+    stale_scales : frozenset of int
+        Those whose folders held files before the run. What other items write there is not stale.
+    """
+
+    conversion: Conversion
+    options: ConvertOptions
+    grid: ItemGrid
+    source: bytes
+    source_name: str
+    kept: KeptBoxes | None
+    dest: Path
+    tmp: Path
+    threads: int
+    shard_memory: int
+    trust: Trust
+    syncs: bool
+    stale_scales: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What an item tells when it is done; its files say the rest.
+
+    Attributes
+    ----------
+    voxels : int
+        Its share of the voxels of the pass.
+    counts : Counts
+        What happened to the values of its own voxels.
+    digests : dict of int to int
+        By the index of the scale, the sum over its chunks.
+    files : tuple of str
+        The names of the files it wrote.
+    """
+
+    voxels: int
+    counts: Counts
+    digests: dict[int, int]
+    files: tuple[str, ...]
+
+
+def check_worker(dest: Path, tmp: Path, source: bytes | None, source_name: str) -> None:
+    """Check that this process can take part: it sees the files, and may write.
+
+    Raises
+    ------
+    DestinationError, InputError
+        If not; the message names the machine and the path.
+    """
+    where = f"{socket.gethostname()} (process {os.getpid()})"
+    for folder in (dest, tmp):
+        if not folder.is_dir():
+            raise DestinationError(
+                f"the worker on {where} can't see {folder}; choose a folder on a file system that "
+                "all workers share"
+            )
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise DestinationError(
+                f"the worker on {where} can't write to {folder}: {error.strerror}; "
+                "check its permissions"
+            ) from error
+    if source is None:
+        return
+    try:
+        _open_source(source, source_name).close()
+    except StorageError as error:
+        raise InputError(str(error)) from error
+
+
+def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
+    """Make every file of one item.
+
+    Raises
+    ------
+    InputError, FormatError
+        If the source turns out to be bad.
+    StorageError
+        If reading or writing fails, or nobody wants the work any more.
+    """
+    work, place = given
+    if not work.tmp.is_dir():  # a worker that came later was not there to be checked
+        raise StorageError(
+            f"the worker on {socket.gethostname()} can't see {work.tmp}, or the conversion is over"
+        )
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="item-", dir=work.tmp))
+    except OSError as error:
+        raise StorageError(f"can't make a folder in {work.tmp}: {error.strerror}") from error
+    try:
+        return _carry_out(work, place, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
+    grid = work.grid
+    levels = grid.levels(place)
+    first_is_written = grid.first_is_read
+    counts, lock = [Counts()], threading.Lock()
+    files: list[str] = []
+    is_whole = trusted_files(work.dest, work.trust, str(work.tmp))
+    known: dict[str, bool] = {}
+    sink = ChunkSink(
+        work.conversion.info,
+        range(grid.step.first_scale + first_is_written, grid.step.last_scale + 1),
+        work.options,
+        LocalStore(work.dest),
+        scratch,
+        shard_memory=work.shard_memory,
+        # Asked once for each file: another attempt at this very item may write it meanwhile.
+        is_written=is_whole and (lambda name: known.setdefault(name, is_whole(name))),
+        written=files.append,
+        stale_scales=work.stale_scales,
+    )
+    keeper = None if work.kept is None else KeptBoxWriter(work.kept, place, scratch)
+
+    def planes_read(_voxels: int, read: Counts) -> None:
+        with lock:
+            counts[0] += read
+
+    def row_done() -> None:
+        if not scratch.is_dir():
+            raise StorageError(f"{work.dest}: the conversion was ended elsewhere")
+
+    try:
+        with closing(_open_source(work.source, work.source_name)) as source:
+            with ThreadPool(work.threads) as pool:
+                walk_band(
+                    work.conversion,
+                    grid.step,
+                    levels,
+                    source,
+                    sink,
+                    pool,
+                    keep_last=None if keeper is None else keeper.keep,
+                    first_is_written=first_is_written,
+                    planes_read=planes_read,
+                    row_done=row_done,
+                )
+            source.finish()
+        sink.finish(whole=False)
+        if keeper is not None:
+            keeper.finish()
+    finally:
+        sink.abort()
+        if keeper is not None:
+            keeper.close()
+    if work.syncs:
+        _sync(work.dest, files)
+    digests = {scale: digest.chunk_sum for scale, digest in sink.digests.items()}
+    return ItemResult(grid.voxels(place), counts[0], digests, tuple(files))
+
+
+def _open_source(pickled: bytes, name: str) -> Source:
+    try:
+        source: Source = pickle.loads(pickled)
+    except (InputNotFoundError, InputError, FormatError) as error:
+        raise StorageError(
+            f"the worker on {socket.gethostname()} (process {os.getpid()}) can't open {name}: "
+            f"{error}; sources must lie on a file system that all workers share"
+        ) from error
+    return source
+
+
+def _sync(folder: Path, names: Iterable[str]) -> None:
+    """Make files durable, one by one: the system has other users, and other files."""
+    for name in names:
+        path = folder / name
+        try:
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(f"{path} could not be synced: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Volumes back to files of other programs."""

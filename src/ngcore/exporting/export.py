@@ -1,0 +1,284 @@
+"""A scale of a volume back into a NIfTI file: the same voxels, in the same place of the world.
+
+A NIfTI file is written front to back, x fastest and channels slowest. Where a row of chunks over
+the whole cross-section is a piece of that, it is decoded and written at once; else (channels, huge
+cross-sections) the chunks go through a temporary file.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.codecs.gzip import compress_parts
+from ngcore.errors import FormatError, InputError
+from ngcore.exporting.nifti_header import nifti_header
+from ngcore.precomputed.chunks import Box
+from ngcore.storage.local import LocalStore
+from ngcore.transaction.output_file import check_output_file
+from ngcore.volume.provenance import last_method
+from ngcore.volume.read import open as open_volume
+from ngcore.volume.world import has_world, scale_affine, world_transform
+from ngcore.work.threads import TaskGroup, ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.volume.chunk_scan import Progress
+    from ngcore.volume.read import ScaleArray, Volume
+
+logger = logging.getLogger(__name__)
+
+_BLOCK_BYTES = 1 << 27
+"""What is decoded at a time, a chunk at the least; up to three times as much is in memory."""
+_COPY_BYTES = 1 << 23
+_NIFTI_KINDS = {"u": (1, 2, 4, 8), "i": (1, 2, 4, 8), "f": (4, 8)}
+
+
+def export(
+    dest: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    scale: int = 0,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a scale of a volume as NIfTI.
+
+    Voxels keep their values and data type; labels get back the type they had before they were
+    converted, where `provenance` has it. The affine is that of `transform.json`, for a coarser
+    scale that of its voxels; without that file it is the volume's own resolution and offset.
+    Channels, RGB too, become the fourth axis.
+
+    Parameters
+    ----------
+    dest : str or path
+        The folder of the volume.
+    out : str or path
+        The file to write, `.nii` or `.nii.gz`; it appears whole or not at all.
+    scale : int
+        Which scale; 0 is full resolution.
+    overwrite : bool
+        Replace `out` if it is there.
+    workers : int, optional
+        Threads; default all cores.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+
+    Raises
+    ------
+    InputError
+        If there is no volume, no such scale, or `out` has another suffix.
+    FormatError
+        If the volume is damaged.
+    DestinationError
+        If `out` is there already or can't be written.
+    StorageError
+        If reading or writing fails midway.
+    """
+    opened = open_volume(dest)
+    where = opened.store.location
+    out = Path(out)
+    name = out.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
+        raise InputError(
+            f"{str(out)!r} must end in .nii or .nii.gz: volumes are exported as NIfTI"
+        )
+    if not 0 <= scale < len(opened.scales):
+        raise InputError(f"{where} has no scale {scale}; choose 0 to {len(opened.scales) - 1}")
+    chosen = opened.scales[scale]
+    dtype = _source_dtype(opened)
+    check_output_file(out, overwrite=overwrite)
+    head = _header(opened, chosen, dtype)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    voxels = _voxels(chosen, dtype, out.parent, workers or os.cpu_count() or 1, progress)
+    parts: Iterable[bytes | memoryview] = _after(head, voxels)
+    LocalStore(out.parent).put_parts(
+        out.name, compress_parts(parts) if name.endswith(".gz") else parts
+    )
+
+
+def _source_dtype(opened: Volume) -> np.dtype[Any]:
+    """Return the type of the voxels before they were converted, where that is known."""
+    text = opened.store.get("provenance")
+    recorded = None if text is None else last_method(text).get("source_data_type")
+    if not isinstance(recorded, str):
+        return opened.info.dtype
+    try:
+        dtype = np.dtype(recorded)
+    except TypeError:
+        return opened.info.dtype
+    is_known = dtype.itemsize in _NIFTI_KINDS.get(dtype.kind, ())
+    return dtype if is_known else opened.info.dtype
+
+
+def _header(opened: Volume, scale: ScaleArray, dtype: np.dtype[Any]) -> bytes:
+    transform = world_transform(opened)
+    where = opened.store.location
+    if not has_world(transform):
+        logger.warning(
+            "%s does not say where it lies in the world; x, y and z are exported as right, "
+            "anterior and superior",
+            where,
+        )
+    if scale.shape[3] > 1:
+        logger.info("%s: its %d channels become the fourth axis", where, scale.shape[3])
+    affine = scale_affine(scale, transform)
+    is_label = opened.info.type == "segmentation"
+    return nifti_header(scale.shape, dtype, affine, is_label=is_label)
+
+
+def _after(head: bytes, voxels: Iterator[memoryview]) -> Iterator[bytes | memoryview]:
+    yield head
+    yield from voxels
+
+
+def _voxels(
+    scale: ScaleArray,
+    dtype: np.dtype[Any],
+    folder: Path,
+    workers: int,
+    progress: Progress | None,
+) -> Iterator[memoryview]:
+    """Yield the voxels in the order of the file."""
+    sides = _block_sides(scale)
+    decoded = _read_ahead(scale, list(_blocks(scale, sides)), workers)
+    blocks = _of_type(dtype, _counted(decoded, scale, progress), scale.key)
+    if sides[:2] == scale.shape[:2] and scale.shape[3] == 1:
+        for _, voxels in blocks:
+            yield _file_bytes(voxels)
+        return
+    with tempfile.TemporaryFile(dir=folder, prefix=".ngcore-") as spool:
+        for box, voxels in blocks:
+            _write_block(spool, voxels, box.start, scale.shape)
+        spool.seek(0)
+        while part := spool.read(_COPY_BYTES):
+            yield memoryview(part)
+
+
+def _block_sides(scale: ScaleArray) -> Vec3:
+    """Return the sides of a block: whole chunks, one along z, as many along x and y as fit."""
+    (x, y, z), (cx, cy, cz) = scale.shape[:3], scale.chunk_size
+    depth = min(cz, z)
+    room = _BLOCK_BYTES // (depth * scale.shape[3] * scale.dtype.itemsize)
+    width = x if x * cy <= room or x <= cx else min(x, max(1, room // cy // cx) * cx)
+    height = y if width == x and x * y <= room else min(y, max(1, room // width // cy) * cy)
+    return width, height, depth
+
+
+def _blocks(scale: ScaleArray, sides: Vec3) -> Iterator[Box]:
+    """Yield the blocks of a scale in indices that start at 0, x fastest."""
+    shape = scale.shape
+    for z in range(0, shape[2], sides[2]):
+        for y in range(0, shape[1], sides[1]):
+            for x in range(0, shape[0], sides[0]):
+                stop = (
+                    min(x + sides[0], shape[0]),
+                    min(y + sides[1], shape[1]),
+                    min(z + sides[2], shape[2]),
+                )
+                yield Box((x, y, z), stop)
+
+
+def _read_ahead(
+    scale: ScaleArray, blocks: list[Box], workers: int
+) -> Iterator[tuple[Box, NDArray[Any]]]:
+    """Yield blocks decoded, (x, y, z, channel), while the threads are at the next one."""
+    with ThreadPool(workers) as pool:
+        begun: deque[tuple[Box, NDArray[Any], TaskGroup]] = deque()
+        for box in blocks:
+            begun.append((box, *_begin(pool, scale, box)))
+            if len(begun) > 1:
+                done, voxels, group = begun.popleft()
+                pool.wait(group)
+                yield done, voxels
+        for box, voxels, group in begun:
+            pool.wait(group)
+            yield box, voxels
+
+
+def _begin(pool: ThreadPool, scale: ScaleArray, box: Box) -> tuple[NDArray[Any], TaskGroup]:
+    voxels = np.empty((*box.shape, scale.shape[3]), scale.dtype, order="F")
+    group = TaskGroup()
+    (x0, y0, z0), (x1, y1, z1), (cx, cy, cz) = box.start, box.stop, scale.chunk_size
+    for z in range(z0 // cz, -(-z1 // cz)):
+        for y in range(y0 // cy, -(-y1 // cy)):
+            for x in range(x0 // cx, -(-x1 // cx)):
+                start = (x * cx - x0, y * cy - y0, z * cz - z0)
+                pool.submit(_ChunkInto(scale, (x, y, z), voxels, start), group)
+    return voxels, group
+
+
+class _ChunkInto:
+    """A task: one chunk, decoded into its place in a block."""
+
+    __slots__ = ("_cell", "_scale", "_start", "_voxels")
+
+    def __init__(self, scale: ScaleArray, cell: Vec3, voxels: NDArray[Any], start: Vec3) -> None:
+        self._scale, self._cell, self._voxels, self._start = scale, cell, voxels, start
+
+    def __call__(self) -> None:
+        chunk = self._scale.read_chunk(self._cell)
+        place = tuple(
+            slice(first, first + side)
+            for first, side in zip(self._start, chunk.shape, strict=False)
+        )
+        self._voxels[place] = chunk
+
+
+def _counted(
+    blocks: Iterator[tuple[Box, NDArray[Any]]], scale: ScaleArray, progress: Progress | None
+) -> Iterator[tuple[Box, NDArray[Any]]]:
+    done, total = 0, math.prod(scale.shape[:3])
+    for box, voxels in blocks:
+        yield box, voxels
+        done += math.prod(box.shape)
+        if progress is not None:
+            progress(done, total)
+
+
+def _of_type(
+    dtype: np.dtype[Any], blocks: Iterator[tuple[Box, NDArray[Any]]], key: str
+) -> Iterator[tuple[Box, NDArray[Any]]]:
+    for box, voxels in blocks:
+        converted = voxels.astype(dtype, copy=False)
+        if converted is not voxels and not np.array_equal(converted, voxels):
+            raise FormatError(
+                f"{key} holds labels that {dtype} has no room for, though provenance gives that "
+                "as the type of the source; remove source_data_type from it"
+            )
+        yield box, converted
+
+
+def _file_bytes(voxels: NDArray[Any]) -> memoryview:
+    """Return voxels, in Fortran order, as the file holds them."""
+    little = voxels.astype(voxels.dtype.newbyteorder("<"), copy=False)
+    return little.ravel(order="F").view(np.uint8).data
+
+
+def _write_block(
+    spool: BinaryIO, voxels: NDArray[Any], start: Vec3, shape: tuple[int, ...]
+) -> None:
+    """Write a block to its places in a file of the whole volume, in runs as long as may be."""
+    size = voxels.dtype.itemsize
+    is_whole_rows = voxels.shape[0] == shape[0]
+    for channel in range(voxels.shape[3]):
+        for z in range(voxels.shape[2]):
+            plane = voxels[:, :, z, channel]
+            runs = [plane] if is_whole_rows else [plane[:, [y]] for y in range(plane.shape[1])]
+            for y, run in enumerate(runs):
+                row = (channel * shape[2] + start[2] + z) * shape[1] + start[1] + y
+                spool.seek((row * shape[0] + start[0]) * size)
+                spool.write(_file_bytes(run))

@@ -1,0 +1,209 @@
+"""Names and colours of labels into a segmentation: its folder of segment properties.
+
+Neuroglancer reads the properties from `info` in that folder. Colours have no place there: they lie
+beside it (`ngcore.volume.segment_colours`), for the states and pictures that ngcore makes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.arrays.affines import NM_PER_MM
+from ngcore.errors import InputError
+from ngcore.precomputed.segment_properties import (
+    NUMBER_RANGES,
+    NumberProperty,
+    Property,
+    SegmentProperties,
+    TagsProperty,
+    TextProperty,
+)
+from ngcore.sources.tables.tables import read_label_table
+from ngcore.storage.local import LocalStore
+from ngcore.transaction.output_file import check_output_folder
+from ngcore.volume.chunk_scan import scan_chunks
+from ngcore.volume.label_names import announce_properties, properties_folder
+from ngcore.volume.read import ScaleArray, Volume
+from ngcore.volume.read import open as open_volume
+from ngcore.volume.segment_colours import COLOURS_NAME, Colour, encode_colours
+from ngcore.volume.world import world_transform
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ngcore.sources.tables.rows import Label
+    from ngcore.volume.chunk_scan import Progress
+
+logger = logging.getLogger(__name__)
+
+_SHOWN_IDS = 5
+
+
+def write_labels(
+    dest: str | os.PathLike[str],
+    table: str | Path,
+    *,
+    measure: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SegmentProperties:
+    """Give the labels of a segmentation names, and the colours that views show them in.
+
+    Writes the volume's folder of segment properties, replacing one that is there, and last its
+    name into the volume's `info`. Reads every voxel of the finest scale once, to count the labels
+    that have no name and the names that have no voxel; a logged warning tells of them.
+
+    Parameters
+    ----------
+    dest : str or path
+        The folder of the volume.
+    table : str or Path
+        What `ngcore.sources.tables.tables.read_label_table` reads.
+    measure : bool
+        Add the voxels and the volume in mm^3 of each segment.
+    workers : int, optional
+        Threads; default all cores.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+
+    Returns
+    -------
+    SegmentProperties
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If there is no volume or it is no segmentation, or no such table.
+    FormatError
+        If the table, or the volume, can't be understood.
+    DestinationError
+        If the volume can't be written.
+    """
+    opened = open_volume(dest)
+    where = opened.store.location
+    if opened.info.type != "segmentation":
+        raise InputError(
+            f"{where} is an image, and only labels have names; "
+            "convert it with --type segmentation if it holds labels"
+        )
+    folder = properties_folder(opened.info.segment_properties, where)
+    check_output_folder(Path(dest))
+    found = read_label_table(table)
+    logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
+    voxels = count_labels(opened.scales[0], workers=workers, progress=progress)
+    _warn_of_strangers(found.labels, voxels, where)
+    properties = SegmentProperties(
+        tuple(label.id for label in found.labels),
+        (*_texts(found.labels), *(_measures(found.labels, voxels, opened) if measure else ())),
+    )
+    colours = {label.id: label.colour for label in found.labels if label.colour is not None}
+    _write(LocalStore(dest), folder, properties, colours)
+    return properties
+
+
+def count_labels(
+    scale: ScaleArray, *, workers: int | None = None, progress: Progress | None = None
+) -> Counter[int]:
+    """Return how many voxels each label of a scale has, those without voxels left out.
+
+    Memory is a chunk or two per thread, and what the counts take.
+    """
+    total: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def visit(chunk: NDArray[Any]) -> None:
+        counts = _count(chunk)
+        with lock:
+            total.update(counts)
+
+    scan_chunks(scale, visit, workers=workers, progress=progress)
+    return total
+
+
+def _count(chunk: NDArray[Any]) -> dict[int, int]:
+    """Count the voxels of each label by runs of equal ones: most voxels equal the one before."""
+    values = chunk.ravel(order="K")
+    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    lengths = np.diff(starts, append=values.size)
+    labels, run_labels = np.unique(values[starts], return_inverse=True)
+    # Sums of float64 are exact below 2^53 voxels.
+    counts = np.bincount(run_labels.reshape(-1), weights=lengths, minlength=labels.size)
+    return dict(zip(labels.tolist(), counts.astype(np.int64).tolist(), strict=True))
+
+
+def _warn_of_strangers(labels: Sequence[Label], voxels: Mapping[int, int], where: str) -> None:
+    """Say how many labels have no name and how many names no voxels; 0 is the background."""
+    named = {label.id for label in labels}
+    nameless = sorted(voxels.keys() - named - {0})
+    absent = sorted(named - voxels.keys() - {0})
+    parts = []
+    if nameless:
+        has = "labels have" if len(nameless) > 1 else "label has"
+        parts.append(f"{len(nameless)} {has} no name ({_some(nameless)})")
+    if absent:
+        has = "names have" if len(absent) > 1 else "name has"
+        parts.append(f"{len(absent)} {has} no voxel ({_some(absent)})")
+    if parts:
+        logger.warning("%s: %s", where, ", ".join(parts))
+
+
+def _some(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids[:_SHOWN_IDS])) + (", ..." if len(ids) > _SHOWN_IDS else "")
+
+
+def _texts(labels: Sequence[Label]) -> list[Property]:
+    properties: list[Property] = [TextProperty("label", tuple(label.name for label in labels))]
+    if any(label.description for label in labels):
+        texts = tuple(label.description for label in labels)
+        properties.append(TextProperty("description", texts, "description"))
+    tags = sorted({tag for label in labels for tag in label.tags}, key=str.casefold)
+    if tags:
+        index = {tag: number for number, tag in enumerate(tags)}
+        values = tuple(tuple(sorted(index[tag] for tag in label.tags)) for label in labels)
+        properties.append(TagsProperty("tags", tuple(tags), values))
+    return properties
+
+
+def _measures(
+    labels: Sequence[Label], voxels: Mapping[int, int], opened: Volume
+) -> list[Property]:
+    counts = tuple(voxels.get(label.id, 0) for label in labels)
+    _, largest = NUMBER_RANGES["uint32"]
+    voxel_mm3 = _voxel_volume_mm3(opened)
+    # The client keeps float32: more digits would only make the file longer.
+    sizes = tuple(float(f"{count * voxel_mm3:.9g}") for count in counts)
+    kind = "uint32" if max(counts) <= largest else "float32"
+    return [
+        NumberProperty("voxels", kind, counts, "Voxels of full resolution"),
+        NumberProperty("volume_mm3", "float32", sizes, "Volume in cubic millimetres"),
+    ]
+
+
+def _voxel_volume_mm3(opened: Volume) -> float:
+    """Return the volume of a voxel in the world: a sheared one is smaller than its sides say."""
+    native = math.prod(length / NM_PER_MM for length in opened.scales[0].resolution)
+    transform = world_transform(opened)
+    return native if transform is None else native * abs(float(np.linalg.det(transform[:3, :3])))
+
+
+def _write(
+    store: LocalStore, folder: str, properties: SegmentProperties, colours: dict[int, Colour]
+) -> None:
+    """Write the properties, then what announces them: nobody finds an announced file missing."""
+    store.put(f"{folder}/info", properties.to_json().encode())
+    if colours:
+        store.put(f"{folder}/{COLOURS_NAME}", encode_colours(colours))
+    else:
+        store.delete(f"{folder}/{COLOURS_NAME}")  # those of an older table
+    announce_properties(store, folder)

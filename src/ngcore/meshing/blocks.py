@@ -1,0 +1,216 @@
+"""The surfaces of labels, found block by block: no more voxels are in memory than threads need.
+
+Marching cubes works on the cells between the centres of voxels, so each block reads one voxel more
+than its own at its upper sides, and the last ones a layer of background around the volume. Two
+blocks then make the same vertices where they meet, by which their surfaces are joined.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ngcore.arrays.triangles import Surface, joined
+from ngcore.meshing.libraries import load_library
+from ngcore.meshing.simplify import simplified
+from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
+from ngcore.volume.read import ScaleArray, Volume
+from ngcore.volume.read import open as open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from ngcore.meshing.parcels import Parcels, Place
+    from ngcore.volume.read import ScaleArray
+    from ngcore.work.processes import WorkerProcesses
+
+BLOCK_SIDE = 192
+_FOLDER = "blocks"
+_FLAT = 0.1
+"""In voxels: what lies in a plane is simplified before it is kept, and nothing else."""
+
+
+class Piece(NamedTuple):
+    """A label's surface in one block; picklable.
+
+    Attributes
+    ----------
+    label : int
+    first : tuple of int, (x, y, z)
+        The voxel from whose centre coordinates count.
+    vertices : bytes
+        3 float32 each, in voxels.
+    triangles : bytes
+        3 uint32 each.
+    """
+
+    label: int
+    first: Vec3
+    vertices: bytes
+    triangles: bytes
+
+
+class _Kept(NamedTuple):
+    first: Vec3
+    place: Place
+
+
+class LabelSurfaces:
+    """The surfaces of all labels of a scale, but for 0.
+
+    Parameters
+    ----------
+    scale : ScaleArray
+        Of one channel, in a local folder.
+    parcels : Parcels
+        Keep the pieces of surfaces, block by block.
+    processes : WorkerProcesses
+        Find them.
+    wanted : collection of int or None
+        The labels that are wanted; None for all.
+    block_side : int, in voxels
+        About how large blocks are; they are whole chunks.
+    """
+
+    def __init__(
+        self,
+        scale: ScaleArray,
+        parcels: Parcels,
+        processes: WorkerProcesses,
+        *,
+        wanted: Collection[int] | None = None,
+        block_side: int = BLOCK_SIDE,
+    ) -> None:
+        self._scale = scale
+        self._parcels = parcels
+        self._processes = processes
+        self._wanted = None if wanted is None else frozenset(wanted)
+        x, y, z = (max(1, block_side // side) * side for side in scale.chunk_size)
+        self.blocks = ChunkGrid(scale.info.size, (x, y, z), scale.voxel_offset)
+        self._kept: dict[int, list[_Kept]] = {}
+        self._lock = threading.Lock()
+        self._run = os.urandom(8)
+
+    def labels(self) -> list[int]:
+        """Return the labels that were found, those with the largest surfaces first."""
+        return sorted(self._kept, key=lambda label: (-self.size(label), label))
+
+    def size(self, label: int) -> int:
+        """Return how many bytes the surface of a label takes."""
+        return sum(place.stop - place.start for _, place in self._kept[label])
+
+    def add_block(self, cell: Vec3) -> None:
+        """Find the surfaces in one of `blocks`; safe to call from several threads.
+
+        Raises
+        ------
+        FormatError, StorageError
+            The volume is damaged or can't be read, or the disk is full.
+        """
+        scale = self._scale
+        box = _with_neighbours(self.blocks.bounds(cell), scale.info.bounds)
+        file = f"{_FOLDER}/{'_'.join(map(str, cell))}"
+        places = self._parcels.find(file)
+        if places is None:
+            found = self._processes.call(
+                find_surfaces, self._run, str(scale.path), scale.index, box, self._wanted
+            )
+            pieces = [(piece.label, piece.vertices, piece.triangles) for piece in found]
+            places = self._parcels.put(file, pieces)
+        with self._lock:
+            for label, place in places:
+                self._kept.setdefault(label, []).append(_Kept(box.start, place))
+
+    def pieces(self, label: int) -> list[Piece]:
+        """Return the pieces of a label's surface, in the order of blocks."""
+        return [
+            Piece(label, first, *self._parcels.get(place))
+            for first, place in sorted(self._kept[label])
+        ]
+
+
+def join_pieces(pieces: Iterable[Piece]) -> Surface:
+    """Return a label's whole surface, in voxels of its scale.
+
+    Voxel 0 spans 0 to 1, in global coordinates, as in Neuroglancer.
+    """
+    parts = []
+    for _, first, vertices, triangles in pieces:
+        # Marching cubes counts from the centre of the first voxel.
+        placed = _rows(vertices, np.float32).astype(np.float64) + np.add(first, 0.5)
+        parts.append(Surface(placed, _rows(triangles, np.uint32).astype(np.int64)))
+    return joined(parts)
+
+
+def find_surfaces(
+    run: bytes, folder: str, scale: int, box: Box, wanted: frozenset[int] | None
+) -> list[Piece]:
+    """Return the surface of every label in a box, which may reach a voxel beyond the volume.
+
+    Parameters
+    ----------
+    run : bytes
+        For calls with the same ones the volume is opened once.
+    folder : str
+    scale : int
+    box : Box
+    wanted : frozenset of int or None
+
+    Raises
+    ------
+    FormatError, StorageError
+        The volume is damaged or can't be read.
+    """
+    array = _opened(run, folder).scales[scale]
+    units = np.divide(array.resolution, min(array.resolution))
+    found = []
+    for label, surface in _surfaces(_read(array, box), wanted):
+        fewer = simplified(surface, _FLAT, units=units)
+        # Half voxels, which the vertices between blocks have, are exact in float32.
+        vertices = fewer.vertices.astype(np.float32).tobytes()
+        triangles = fewer.triangles.astype(np.uint32).tobytes()
+        found.append(Piece(label, box.start, vertices, triangles))
+    return found
+
+
+@lru_cache(maxsize=1)
+def _opened(_run: bytes, folder: str) -> Volume:
+    return open_volume(folder)
+
+
+def _with_neighbours(bounds: Box, whole: Box) -> Box:
+    """Return a block with what it shares with the next ones, and the volume's surroundings."""
+    x, y, z = (a - (a == edge) for a, edge in zip(bounds.start, whole.start, strict=True))
+    stop = bounds.stop
+    return Box((x, y, z), (stop[0] + 1, stop[1] + 1, stop[2] + 1))
+
+
+def _read(array: ScaleArray, box: Box) -> NDArray[Any]:
+    labels = np.zeros((*box.shape, 1), array.dtype, order="F")
+    inside = box.intersection(array.info.bounds)
+    array.read(inside, out=labels[inside.slices(box.start)])
+    return labels[..., 0]
+
+
+def _surfaces(
+    labels: NDArray[Any], wanted: Collection[int] | None
+) -> Iterator[tuple[int, Surface]]:
+    if labels.min() == labels.max():
+        return
+    mesher = load_library("zmesh").Mesher((1, 1, 1))
+    mesher.mesh(labels, close=False)
+    for label in sorted(map(int, mesher.ids())):
+        if wanted is None or label in wanted:
+            mesh = mesher.get(label, normals=False, reduction_factor=0)
+            yield label, Surface(mesh.vertices.astype(np.float64), mesh.faces.astype(np.int64))
+        mesher.erase(label)
+
+
+def _rows(data: bytes, dtype: type[np.generic]) -> NDArray[Any]:
+    return np.frombuffer(data, dtype).reshape(-1, 3)

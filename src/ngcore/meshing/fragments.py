@@ -1,0 +1,362 @@
+"""Surface meshes into a volume: fragments, the manifests that link them to labels, and VTK files.
+
+Fragments and manifests lie in the folder that `mesh` in the volume's `info` names.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.codecs import gzip
+from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
+from ngcore.precomputed.json_members import dump, shown
+from ngcore.precomputed.mesh import Mesh, affine_mm_to_nm
+from ngcore.precomputed.mesh_legacy import (
+    LEGACY_MESH_TYPE,
+    check_fragment_name,
+    encode_fragment,
+    encode_manifest,
+    encode_mesh_info,
+    json_members,
+    manifest_name,
+    mesh_info_type,
+)
+from ngcore.precomputed.vtk import encode_vtk
+from ngcore.sources.surfaces.reading import mesh_stem, read_mesh
+from ngcore.storage.local import LocalStore
+from ngcore.transaction.output_file import check_output_folder, refuse_url
+from ngcore.volume.world import world_to_native
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike
+
+    from ngcore.storage.base import Store
+    from ngcore.volume.world import Space
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_FOLDER = "mesh"
+_LABEL = re.compile(r"[0-9]{1,20}")
+
+
+def mesh_to_precomputed(
+    mesh: str | Path,
+    dest: str | Path,
+    *,
+    mesh_dir: str | None = None,
+    mesh_name: str | None = None,
+    coord_transform: ArrayLike | None = None,
+    space: Space = "native",
+    use_gzip: bool = True,
+) -> str:
+    """Write a mesh file into a volume as one fragment; return the fragment's name.
+
+    Sets `mesh` in DEST/info, where it is not set yet, and writes that folder's own `info`.
+
+    Parameters
+    ----------
+    mesh : str or Path
+        What `ngcore.sources.surfaces.reading.read_mesh` reads, in millimetres.
+    dest : str or Path
+        The folder of the volume.
+    mesh_dir : str, optional
+        Folder in DEST for meshes; default the one that DEST/info names, else `mesh`.
+    mesh_name : str, optional
+        The fragment's name; default the file's stem.
+    coord_transform : 12 or 16 numbers, optional
+        Affine transform of the coordinates, row-major, translation in millimetres.
+    space : {"native", "world"}
+        native: coordinates are those of the volume's own space. world: coordinates are those of
+        the world that DEST/transform.json leads to, and its inverse is applied.
+    use_gzip : bool
+        Write NAME.gz rather than NAME.
+
+    Raises
+    ------
+    InputError
+        If DEST has no `info` or another `mesh` folder, if a name is unusable, a transform
+        singular, or the mesh can't be read.
+    FormatError
+        If the mesh or one of DEST's JSON files is malformed.
+    DestinationError
+        If DEST can't be written.
+    """
+    return _add_fragment(
+        mesh,
+        dest,
+        kind=None,
+        unit_mm=1.0,
+        mesh_dir=mesh_dir,
+        mesh_name=mesh_name,
+        coord_transform=coord_transform,
+        space=space,
+        use_gzip=use_gzip,
+    )
+
+
+def stl_to_precomputed(
+    stl: str | Path,
+    dest: str | Path,
+    *,
+    voxel_size: float = 1.0,
+    mesh_dir: str | None = None,
+    mesh_name: str | None = None,
+    coord_transform: ArrayLike | None = None,
+    space: Space = "native",
+    use_gzip: bool = True,
+) -> str:
+    """Write an STL file into a volume as one fragment; return the fragment's name.
+
+    Parameters
+    ----------
+    stl : str or Path
+        Text or binary STL, whatever its name; equal vertices are merged.
+    voxel_size : float, in millimetres
+        What one unit of the file's coordinates is worth; applied before `coord_transform`.
+
+    The other parameters, and what is raised, are those of `mesh_to_precomputed`.
+    """
+    if not (np.isfinite(voxel_size) and voxel_size > 0):
+        raise InputError(f"voxel size must be a positive number of mm, got {voxel_size}")
+    return _add_fragment(
+        stl,
+        dest,
+        kind="stl",
+        unit_mm=voxel_size,
+        mesh_dir=mesh_dir,
+        mesh_name=mesh_name,
+        coord_transform=coord_transform,
+        space=space,
+        use_gzip=use_gzip,
+    )
+
+
+def mesh_to_vtk(
+    mesh: str | Path, out: str | Path, *, coord_transform: ArrayLike | None = None
+) -> None:
+    """Write a mesh file as the VTK text that Neuroglancer's `vtk:` source reads, in nanometres.
+
+    Parameters
+    ----------
+    mesh : str or Path
+        What `ngcore.sources.surfaces.reading.read_mesh` reads, in millimetres.
+    out : str or Path
+        The file to write; replaced if it is there.
+    coord_transform : 12 or 16 numbers, optional
+        Affine transform of the coordinates, row-major, translation in millimetres.
+
+    Raises
+    ------
+    InputError, FormatError
+        If the mesh can't be read or the transform is singular.
+    DestinationError
+        If `out` is a folder, or its folder can't be written.
+    """
+    out = Path(out)
+    if out.is_dir():
+        raise DestinationError(f"{str(out)!r} is a folder; name the VTK file to write")
+    refuse_url(out)
+    check_output_folder(out.parent)
+    moved = _moved(read_mesh(mesh), coord_transform)
+    LocalStore(out.parent).put(out.name, encode_vtk(moved))
+
+
+def link_mesh_fragments(table: str | Path, dest: str | Path, *, colon_suffix: bool = True) -> int:
+    """Write the manifests that link segments to their fragments; return how many.
+
+    Nothing is written unless the whole table is sound.
+
+    Parameters
+    ----------
+    table : str or Path
+        CSV without a header: each row is a label and the names of its fragments.
+    dest : str or Path
+        The folder of the volume.
+    colon_suffix : bool
+        Name manifests `LABEL:0`, as Neuroglancer asks for them, or `LABEL`, for file systems
+        without colons (the web server then must map one to the other).
+
+    Raises
+    ------
+    InputError
+        If DEST has no `info` or no meshes, or a row has a bad label, a label that came before, or
+        a fragment that is not there; the message names the line.
+    """
+    refuse_url(Path(dest))
+    store = LocalStore(dest)
+    info = _read_info(store)
+    check_output_folder(Path(dest))
+    if "mesh" not in info:
+        raise InputError(
+            f"{store.location} has no meshes: its info says no mesh; run mesh-to-precomputed first"
+        )
+    folder = _mesh_folder(info, None, store)
+    if colon_suffix and os.name == "nt":
+        raise InputError("Windows file names can't hold ':'; pass --no-colon-suffix")
+    manifests: dict[str, tuple[str, ...]] = {}
+    for place, label, fragments in _rows(Path(table)):
+        try:
+            name = manifest_name(label, colon_suffix=colon_suffix)
+            for fragment in fragments:
+                check_fragment_name(fragment)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
+        for fragment in fragments:
+            path = f"{folder}/{fragment}"
+            if store.size(path) is None and store.size(f"{path}.gz") is None:
+                raise InputNotFoundError(
+                    f"{place}: there is no fragment {fragment!r} in {store.location}/{folder}; "
+                    "run mesh-to-precomputed for it first"
+                )
+        if name in manifests:
+            raise InputError(f"{place}: label {label} has a row already; give it one row")
+        manifests[name] = fragments
+    if not manifests:
+        raise InputError(f"{str(table)!r} has no rows; expected label,fragment,...")
+    hidden = manifests.keys() & {name for names in manifests.values() for name in names}
+    if hidden:
+        raise InputError(
+            f"the manifest {min(hidden)!r} would replace the fragment of that name; "
+            "give the fragment another name"
+        )
+    _announce_meshes(store, info, folder)
+    for name, fragments in manifests.items():
+        store.put(f"{folder}/{name}", encode_manifest(fragments))
+    return len(manifests)
+
+
+def _add_fragment(
+    path: str | Path,
+    dest: str | Path,
+    *,
+    kind: str | None,
+    unit_mm: float,
+    mesh_dir: str | None,
+    mesh_name: str | None,
+    coord_transform: ArrayLike | None,
+    space: Space,
+    use_gzip: bool,
+) -> str:
+    refuse_url(Path(dest))
+    store = LocalStore(dest)
+    info = _read_info(store)
+    check_output_folder(Path(dest))
+    folder = _mesh_folder(info, mesh_dir, store)
+    name = mesh_stem(path) if mesh_name is None else mesh_name
+    check_fragment_name(name)
+    to_native = world_to_native(store, space)
+    mesh = read_mesh(path, kind=kind)
+    if unit_mm != 1:
+        mesh = mesh.transformed(np.diag([unit_mm, unit_mm, unit_mm, 1.0]))
+    mesh = _moved(mesh, coord_transform)
+    if to_native is not None:
+        mesh = mesh.transformed(to_native)
+    fragment = encode_fragment(mesh)
+    if str(info.get("type")).lower() != "segmentation":
+        logger.warning(
+            "%s is no segmentation: Neuroglancer shows meshes of segmentations only",
+            store.location,
+        )
+    stored, stale = f"{folder}/{name}", f"{folder}/{name}.gz"
+    if use_gzip:
+        stored, stale = stale, stored
+    # The mesh comes before what announces it: whoever reads meanwhile finds nothing missing.
+    store.put(stored, gzip.compress(fragment) if use_gzip else fragment)
+    if store.size(stale) is not None:
+        store.delete(stale)  # an older fragment of this name, which readers might find first
+    _announce_meshes(store, info, folder)
+    return name
+
+
+def _moved(mesh: Mesh, coord_transform: ArrayLike | None) -> Mesh:
+    return mesh if coord_transform is None else mesh.transformed(affine_mm_to_nm(coord_transform))
+
+
+def _read_info(store: Store) -> dict[str, Any]:
+    data = store.get("info")
+    if data is None:
+        raise InputNotFoundError(
+            f"{store.location} holds no info; meshes go into a volume that is there already"
+        )
+    info = json_members(data, f"{store.location}/info")
+    kind = info.get("@type", "neuroglancer_multiscale_volume")
+    if str(kind).lower() != "neuroglancer_multiscale_volume":
+        raise InputError(
+            f"{store.location}/info is of type {shown(kind)}, not that of a volume; "
+            "pass the folder of a volume"
+        )
+    return info
+
+
+def _mesh_folder(info: dict[str, Any], mesh_dir: str | None, store: Store) -> str:
+    """Return the folder for meshes, from the volume's info and what the user asked for."""
+    known = info.get("mesh")
+    if known is not None and not isinstance(known, str):
+        raise FormatError(
+            f"{store.location}/info: mesh must be a folder's name, got {shown(known)}"
+        )
+    if known is not None and mesh_dir not in (None, known):
+        raise InputError(
+            f"{store.location}/info says that meshes are in {known!r}, not in {mesh_dir!r}; "
+            f"pass --mesh-dir {known}"
+        )
+    folder = known or mesh_dir or _DEFAULT_FOLDER
+    if "\\" in folder or any(part in ("", ".", "..") for part in folder.split("/")):
+        raise InputError(f"the mesh folder {folder!r} must be a plain path inside of DEST")
+    data = store.get(f"{folder}/info")
+    if data is not None:
+        name = f"{store.location}/{folder}/info"
+        kind = mesh_info_type(data, name)
+        if kind != LEGACY_MESH_TYPE:
+            raise InputError(
+                f"{name} says {kind}, beside which single fragments can't lie; "
+                "write them to another copy of the volume"
+            )
+    return folder
+
+
+def _announce_meshes(store: Store, info: dict[str, Any], folder: str) -> None:
+    if store.get(f"{folder}/info") is None:
+        store.put(f"{folder}/info", encode_mesh_info())
+    if info.get("mesh") != folder:
+        store.put("info", dump({**info, "mesh": folder}).encode())
+
+
+def _rows(table: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+    """Yield, for each row that is not blank, where it is, its label and its fragments."""
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"there is no table {str(table)!r}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{str(table)!r} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise InputError(
+            f"{str(table)!r} can't be read: {error.strerror}; pass a file that you may read"
+        ) from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            place = f"{str(table)!r}, line {reader.line_num}"
+            if not _LABEL.fullmatch(cells[0]):
+                raise InputError(f"{place}: label {cells[0]!r} is not a whole number")
+            # Spreadsheets pad short rows with empty cells.
+            fragments = tuple(cell for cell in cells[1:] if cell)
+            if not fragments:
+                raise InputError(f"{place}: label {cells[0]} has no fragments")
+            yield place, int(cells[0]), fragments
+    except csv.Error as error:
+        raise FormatError(f"{str(table)!r}, line {reader.line_num}: {error}") from error

@@ -1,0 +1,139 @@
+"""What a run of `mesh` works on, by which a later one knows that it is the same."""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ngcore.errors import DestinationError, StorageError
+from ngcore.precomputed.json_members import parse_object
+from ngcore.sources.identity import lasting_identity, source_identity
+from ngcore.storage import LocalStore
+from ngcore.volume.provenance import provenance_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ngcore.volume.read import ScaleArray, Volume
+
+PROVENANCE = "provenance"
+
+
+class MeshSources:
+    """The voxels and surfaces that meshes are made of, and the options for that.
+
+    Parameters
+    ----------
+    opened : Volume
+        In a local folder.
+    voxels : ScaleArray or None
+        The scale that is meshed, if one is.
+    surfaces : mapping of int to path
+        By label.
+    options : mapping
+        All that shapes what is made; values that JSON can hold.
+
+    Raises
+    ------
+    StorageError
+        A file can't be read.
+    """
+
+    def __init__(
+        self,
+        opened: Volume,
+        voxels: ScaleArray | None,
+        surfaces: Mapping[int, str | os.PathLike[str]],
+        options: Mapping[str, Any],
+    ) -> None:
+        assert isinstance(opened.store, LocalStore)
+        self._store = opened.store
+        self._voxels = voxels
+        self._surfaces = {label: Path(path) for label, path in sorted(surfaces.items())}
+        self._options = dict(options)
+        self._identities = self._look()
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Source, options and info, as `ngcore.transaction.journal` compares them."""
+        source: dict[str, Any] = {}
+        for name, identity in self._identities.items():
+            source |= {f"{part} of {name}": value for part, value in identity.items()}
+        members = parse_object(self._store.get("info") or b"")
+        info = {"data_type": members["data_type"], "finest": members["scales"][0]["resolution"]}
+        if self._voxels is not None:
+            info |= members["scales"][self._voxels.index]
+        return {"source": source, "options": self._options, "info": info}
+
+    @property
+    def provenance(self) -> bytes:
+        """The content of the file that lies beside the meshes."""
+        lasting = {name: lasting_identity(found) for name, found in self._identities.items()}
+        names = [path.name for path in self._surfaces.values()]
+        return provenance_json(names, {**self._options, "source": lasting}, task="ngcore mesh")
+
+    def is_unchanged(self) -> bool:
+        """Whether all files are as they were when this was made."""
+        return self._look() == self._identities
+
+    def check_made(self, folder: Path) -> None:
+        """Refuse a folder of meshes that is not of these sources and options.
+
+        Raises
+        ------
+        DestinationError
+            It is not, or older than the sources.
+        """
+        where = self._store.location
+        try:
+            is_same = (folder / PROVENANCE).read_bytes() == self.provenance
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise DestinationError(
+                f"{where} has meshes of another source or other options, in {folder.name!r}; "
+                "pass --overwrite to replace them"
+            )
+        newest = max((int(found["time"]) for found in self._identities.values()), default=0)
+        if newest > (folder / PROVENANCE).stat().st_mtime_ns:
+            raise DestinationError(
+                f"the source has changed since the meshes of {where} were finished; "
+                "pass --overwrite to make them again"
+            )
+
+    def _look(self) -> dict[str, dict[str, str]]:
+        """Return the identity of each source, by what it is called."""
+        found = {}
+        if self._voxels is not None:
+            found[f"the voxels of {self._voxels.key}"] = _identity(self._store, self._voxels.key)
+        for label, path in self._surfaces.items():
+            found[f"the surface of {label}"] = source_identity(path, [path])
+        return found
+
+
+def _identity(store: LocalStore, key: str) -> dict[str, str]:
+    """Return what `source_identity` does, but no names, for there may be millions of chunk files.
+
+    The first bytes of few of them would tell little, so `header` is of the sizes of all.
+    """
+    header, listing = blake2b(digest_size=16), blake2b(digest_size=16)
+    size, newest = 0, 0
+    for name in store.list(f"{key}/"):
+        try:
+            status = (store.path / name).stat()
+        except OSError as error:
+            raise StorageError(
+                f"{store.location}/{name}: reading failed: {error.strerror}; check the disk"
+            ) from error
+        size += status.st_size
+        newest = max(newest, status.st_mtime_ns)
+        header.update(b"%b\0%d\0" % (os.fsencode(name), status.st_size))
+        listing.update(b"%b\0%d\0" % (os.fsencode(name), status.st_mtime_ns))
+    return {
+        "size": str(size),
+        "time": str(newest),
+        "header": header.hexdigest(),
+        "times": listing.hexdigest(),
+    }

@@ -1,0 +1,203 @@
+"""How a volume is cut into chunks: boxes of voxels, the grid they form, and their names.
+
+Every coordinate is a voxel, in the order (x, y, z). *Global* coordinates include the scale's
+voxel_offset; a *cell* is the index of a chunk on its grid and starts at (0, 0, 0).
+
+https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.md
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from ngcore.errors import InputError
+from ngcore.precomputed.morton import cell_of_morton_code, compressed_morton_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Box",
+    "ChunkGrid",
+    "Vec3",
+    "cell_of_morton_code",
+    "compressed_morton_code",
+]
+
+Vec3 = tuple[int, int, int]
+
+_NAME = re.compile(
+    r"(-?[0-9]{1,20})-(-?[0-9]{1,20})[_/]"
+    r"(-?[0-9]{1,20})-(-?[0-9]{1,20})[_/]"
+    r"(-?[0-9]{1,20})-(-?[0-9]{1,20})"
+)
+
+
+class Box(NamedTuple):
+    """A box of voxels, from `start` up to and without `stop`.
+
+    It is empty, and false, where `stop` is not above `start` on every axis.
+
+    Attributes
+    ----------
+    start, stop : tuple of int, (x, y, z), in voxels
+
+    Examples
+    --------
+    >>> box = Box((0, 0, 0), (4, 4, 4)).intersection(Box((2, 3, -1), (9, 9, 1)))
+    >>> box
+    Box(start=(2, 3, 0), stop=(4, 4, 1))
+    >>> box.shape
+    (2, 1, 1)
+    """
+
+    start: Vec3
+    stop: Vec3
+
+    @property
+    def shape(self) -> Vec3:
+        """Voxels along x, y, z; 0 where the box is empty."""
+        (x0, y0, z0), (x1, y1, z1) = self.start, self.stop
+        return (max(0, x1 - x0), max(0, y1 - y0), max(0, z1 - z0))
+
+    def __bool__(self) -> bool:
+        return all(b > a for a, b in zip(self.start, self.stop, strict=True))
+
+    def intersection(self, other: Box) -> Box:
+        """Return the voxels that are in both boxes; the result may be empty."""
+        (x0, y0, z0), (x1, y1, z1) = self.start, self.stop
+        (u0, v0, w0), (u1, v1, w1) = other.start, other.stop
+        return Box(
+            (max(x0, u0), max(y0, v0), max(z0, w0)), (min(x1, u1), min(y1, v1), min(z1, w1))
+        )
+
+    def slices(self, origin: Vec3 = (0, 0, 0)) -> tuple[slice, slice, slice]:
+        """Return the slices of this box in an array whose first voxel is `origin`.
+
+        Raises
+        ------
+        InputError
+            The box starts before `origin`: negative indices would count from the array's end.
+        """
+        (x0, y0, z0), (x1, y1, z1), (ox, oy, oz) = self.start, self.stop, origin
+        if x0 < ox or y0 < oy or z0 < oz:
+            raise InputError(f"{self} starts before the array, whose first voxel is {origin}")
+        return slice(x0 - ox, x1 - ox), slice(y0 - oy, y1 - oy), slice(z0 - oz, z1 - oz)
+
+    def cut(self, axis: int, start: int, stop: int) -> Box:
+        """Return what lies in [start, stop) along an axis; both are in the box."""
+        first, last = list(self.start), list(self.stop)
+        first[axis], last[axis] = start, stop
+        return Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkGrid:
+    """The chunks of one scale.
+
+    Attributes
+    ----------
+    size : tuple of int, (x, y, z), in voxels
+        The scale's size, 1 or more.
+    chunk_size : tuple of int, (x, y, z), in voxels
+        Of every chunk but those at the upper edges, which are clipped.
+    voxel_offset : tuple of int, (x, y, z), in voxels
+        Global coordinate of the first voxel of cell (0, 0, 0); may be negative.
+
+    Examples
+    --------
+    >>> grid = ChunkGrid((100, 64, 1), (64, 64, 64), (-5, 0, 0))
+    >>> grid.shape, grid.count
+    ((2, 1, 1), 2)
+    >>> [grid.name(cell) for cell in grid.cells()]
+    ['-5-59_0-64_0-1', '59-95_0-64_0-1']
+    """
+
+    size: Vec3
+    chunk_size: Vec3
+    voxel_offset: Vec3 = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise InputError(f"size must be 1 or more on every axis, got {self.size}")
+        if min(self.chunk_size) < 1:
+            raise InputError(f"chunk size must be 1 or more on every axis, got {self.chunk_size}")
+
+    @property
+    def shape(self) -> Vec3:
+        """Cells along x, y, z."""
+        (sx, sy, sz), (cx, cy, cz) = self.size, self.chunk_size
+        return (-(-sx // cx), -(-sy // cy), -(-sz // cz))
+
+    @property
+    def count(self) -> int:
+        """Cells in all."""
+        x, y, z = self.shape
+        return x * y * z
+
+    def cells(self) -> Iterator[Vec3]:
+        """Yield every cell, x fastest."""
+        x, y, z = self.shape
+        for k, j, i in itertools.product(range(z), range(y), range(x)):
+            yield (i, j, k)
+
+    def __contains__(self, cell: Vec3) -> bool:
+        return all(0 <= c < n for c, n in zip(cell, self.shape, strict=True))
+
+    def bounds(self, cell: Vec3) -> Box:
+        """Return the voxels of `cell` in global coordinates, clipped at the end of the volume.
+
+        Raises
+        ------
+        InputError
+            The grid has no such cell.
+        """
+        if cell not in self:
+            raise InputError(f"there is no chunk {cell} in a grid of {self.shape} chunks")
+        (i, j, k), (cx, cy, cz) = cell, self.chunk_size
+        (sx, sy, sz), (ox, oy, oz) = self.size, self.voxel_offset
+        return Box(
+            (ox + i * cx, oy + j * cy, oz + k * cz),
+            (
+                ox + min(i * cx + cx, sx),
+                oy + min(j * cy + cy, sy),
+                oz + min(k * cz + cz, sz),
+            ),
+        )
+
+    def name(self, cell: Vec3) -> str:
+        """Return the file name of a chunk, such as ``0-64_0-64_0-40``."""
+        return self._joined(cell, "_")
+
+    def nested_name(self, cell: Vec3) -> str:
+        """Return the name of a chunk in the nested layout, such as ``0-64/0-64/0-40``."""
+        return self._joined(cell, "/")
+
+    def cell_of_name(self, name: str) -> Vec3 | None:
+        """Return the cell that `name` names, flat or nested; None where it names none of them."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        numbers = [int(digits) for digits in match.groups()]
+        (cx, cy, cz), (ox, oy, oz) = self.chunk_size, self.voxel_offset
+        x, y, z = numbers[0::2]
+        cell = ((x - ox) // cx, (y - oy) // cy, (z - oz) // cz)
+        if cell not in self:
+            return None
+        # Compose the name again, to refuse other spellings: 00-64, -0-64, unclipped ends.
+        return cell if name in (self.name(cell), self.nested_name(cell)) else None
+
+    def chunk_id(self, cell: Vec3) -> int:
+        """Return the id of a chunk in a sharded scale: its compressed Morton code."""
+        return compressed_morton_code(cell, self.shape)
+
+    def cell_of_id(self, chunk_id: int) -> Vec3:
+        """Return the cell of a chunk id; FormatError where the grid has no such cell."""
+        return cell_of_morton_code(chunk_id, self.shape)
+
+    def _joined(self, cell: Vec3, separator: str) -> str:
+        box = self.bounds(cell)
+        return separator.join(f"{a}-{b}" for a, b in zip(box.start, box.stop, strict=True))

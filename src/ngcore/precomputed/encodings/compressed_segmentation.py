@@ -1,0 +1,56 @@
+"""The compressed_segmentation encoding, as `ngcore.compressed_segmentation` does it.
+
+https://github.com/google/neuroglancer/tree/master/src/sliceview/compressed_segmentation
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ngcore import compressed_segmentation
+from ngcore.errors import InputError
+from ngcore.precomputed.encodings.base import ChunkEncoding, Shape4
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedSegmentationEncoding(ChunkEncoding):
+    """uint32 or uint64, any number of channels.
+
+    Attributes
+    ----------
+    block_size : tuple of int, (x, y, z), in voxels
+    """
+
+    name: ClassVar[str] = "compressed_segmentation"
+
+    block_size: tuple[int, int, int] = (8, 8, 8)
+
+    def _check(self) -> None:
+        if self.dtype not in (np.uint32, np.uint64):
+            raise InputError(
+                f"compressed_segmentation chunks hold uint32 or uint64, got {self.dtype}; use raw"
+            )
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Encode one chunk; see `ChunkEncoding.encode`."""
+        return compressed_segmentation.encode(self._voxels(chunk), block_size=self.block_size)
+
+    def decode(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
+        """Decode one chunk; see `ChunkEncoding.decode`."""
+        return compressed_segmentation.decode(data, shape, self.dtype, block_size=self.block_size)
+
+    def max_encoded_size(self, shape: Shape4) -> int:
+        """Return the size of a chunk in which no two voxels, nor two tables, are equal."""
+        blocks = math.prod(
+            -(-size // block) for size, block in zip(shape[:3], self.block_size, strict=True)
+        )
+        table_and_values = math.prod(self.block_size) * (self.dtype.itemsize + 4)
+        return 4 * shape[3] + shape[3] * blocks * (8 + table_and_values)

@@ -1,0 +1,50 @@
+"""The raw encoding: little-endian voxels, x fastest, channel slowest, and nothing else.
+
+https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.md#raw-encoding
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ngcore.errors import FormatError
+from ngcore.precomputed.encodings.base import ChunkEncoding, Shape4
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class RawEncoding(ChunkEncoding):
+    """Voxels as they lie in memory."""
+
+    name: ClassVar[str] = "raw"
+
+    def _check(self) -> None:
+        """Any type of `info` and any number of channels will do."""
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Encode one chunk; see `ChunkEncoding.encode`."""
+        little_endian = self._voxels(chunk).astype(self.dtype.newbyteorder("<"), copy=False)
+        return little_endian.tobytes(order="F")
+
+    def decode(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
+        """Decode one chunk; see `ChunkEncoding.decode`."""
+        view, expected = memoryview(data), self.decoded_size(shape)
+        if view.nbytes != expected:
+            raise FormatError(
+                f"a raw chunk of shape {shape} and type {self.dtype} has {expected} bytes, "
+                f"got {view.nbytes}"
+            )
+        little_endian = np.frombuffer(view, self.dtype.newbyteorder("<"))
+        # The copy makes the voxels writable and aligned.
+        voxels: NDArray[Any] = little_endian.astype(self.dtype, copy=True)
+        return voxels.reshape(shape, order="F")
+
+    def max_encoded_size(self, shape: Shape4) -> int:
+        """Return the bytes of a chunk, which are always as many."""
+        return self.decoded_size(shape)

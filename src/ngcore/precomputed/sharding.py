@@ -1,0 +1,220 @@
+"""The sharded layout ``neuroglancer_uint64_sharded_v1``: which file holds which id.
+
+https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sharded.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.errors import InputError
+from ngcore.precomputed.json_members import (
+    check_enum,
+    check_extra,
+    check_integer,
+    check_object,
+    check_type_tag,
+    fail,
+    set_field,
+    take,
+)
+from ngcore.precomputed.morton import morton_bits
+from ngcore.precomputed.murmurhash import murmurhash3_x86_128
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ngcore.precomputed.chunks import Vec3
+
+_TYPE = "neuroglancer_uint64_sharded_v1"
+_HASHES = ("identity", "murmurhash3_x86_128")
+_ENCODINGS = ("raw", "gzip")
+_ID_BITS = 64
+_LARGEST_MINISHARD_BITS = 9
+_MEMBERS = (
+    "preshift_bits",
+    "hash",
+    "minishard_bits",
+    "shard_bits",
+    "minishard_index_encoding",
+    "data_encoding",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardingSpec:
+    """How ids are spread over shards and minishards.
+
+    An id is shifted right by `preshift_bits` and hashed. The low `minishard_bits` of the hash are
+    the minishard, the next `shard_bits` the shard.
+
+    Attributes
+    ----------
+    preshift_bits, minishard_bits, shard_bits : int
+        0 or more, and 64 at most together.
+    hash : {'identity', 'murmurhash3_x86_128'}
+    minishard_index_encoding, data_encoding : {'raw', 'gzip'}
+    extra : dict
+        Members that others wrote and ngcore does not know; kept as they are.
+
+    Raises
+    ------
+    FormatError
+        A value breaks these rules.
+
+    Examples
+    --------
+    >>> spec = ShardingSpec(preshift_bits=3, hash="identity", minishard_bits=6, shard_bits=5)
+    >>> spec.locate(0x1234)
+    (9, 6)
+    >>> spec.file_name(9)
+    '09.shard'
+    """
+
+    preshift_bits: int
+    hash: str
+    minishard_bits: int
+    shard_bits: int
+    minishard_index_encoding: str = "raw"
+    data_encoding: str = "raw"
+    extra: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        total = 0
+        for name in ("preshift_bits", "minishard_bits", "shard_bits"):
+            bits = check_integer(getattr(self, name), name, 0, _ID_BITS)
+            set_field(self, name, bits)
+            total += bits
+        if total > _ID_BITS:
+            fail("preshift_bits + minishard_bits + shard_bits", "64 at most together", total)
+        for name, allowed in (
+            ("hash", _HASHES),
+            ("minishard_index_encoding", _ENCODINGS),
+            ("data_encoding", _ENCODINGS),
+        ):
+            set_field(self, name, check_enum(getattr(self, name), name, allowed))
+        check_extra(self.extra, _MEMBERS)
+
+    @classmethod
+    def from_json(cls, value: object) -> ShardingSpec:
+        """Check a parsed JSON value, the member ``sharding`` of a scale.
+
+        Raises
+        ------
+        FormatError
+            It breaks the format's rules. The message starts with the path inside `value`.
+        """
+        members = dict(check_object(value, "sharding"))
+        check_type_tag(take(members, "@type"), _TYPE)
+        return cls(
+            preshift_bits=take(members, "preshift_bits"),
+            hash=take(members, "hash"),
+            minishard_bits=take(members, "minishard_bits"),
+            shard_bits=take(members, "shard_bits"),
+            minishard_index_encoding=members.pop("minishard_index_encoding", "raw"),
+            data_encoding=members.pop("data_encoding", "raw"),
+            extra=members,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON holds: an object whose members stand in the field's usual order."""
+        return {"@type": _TYPE} | {name: getattr(self, name) for name in _MEMBERS} | self.extra
+
+    @property
+    def shard_index_size(self) -> int:
+        """Bytes of the shard index, which opens every shard file."""
+        return 16 << self.minishard_bits
+
+    def locate(self, chunk_id: int) -> tuple[int, int]:
+        """Return the shard and the minishard of an id.
+
+        Raises
+        ------
+        InputError
+            The id is no unsigned 64-bit integer.
+        """
+        if not 0 <= chunk_id < 1 << _ID_BITS:
+            raise InputError(f"an id is an unsigned 64-bit integer, got {chunk_id}")
+        hashed = chunk_id >> self.preshift_bits
+        if self.hash != "identity":
+            hashed = murmurhash3_x86_128(hashed)
+        minishard = hashed & ((1 << self.minishard_bits) - 1)
+        shard = hashed >> self.minishard_bits & ((1 << self.shard_bits) - 1)
+        return shard, minishard
+
+    def locate_many(
+        self, ids: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Return the shards and the minishards of many ids.
+
+        Parameters
+        ----------
+        ids : ndarray of uint64
+
+        Returns
+        -------
+        shards, minishards : ndarray of uint64, shape as `ids`
+        """
+        hashed = _shifted_right(ids, self.preshift_bits)
+        if self.hash != "identity":
+            hashed = murmurhash3_x86_128(hashed)
+        minishards = hashed & np.uint64((1 << self.minishard_bits) - 1)
+        shards = _shifted_right(hashed, self.minishard_bits)
+        return shards & np.uint64((1 << self.shard_bits) - 1), minishards
+
+    def file_name(self, shard: int) -> str:
+        """Return the name of a shard's file in the folder of its scale."""
+        if not 0 <= shard < 1 << self.shard_bits:
+            raise InputError(f"there is no shard {shard} with {self.shard_bits} shard bits")
+        return f"{shard:0{-(-self.shard_bits // 4)}x}.shard"
+
+
+def choose_sharding(grid_shape: Vec3, *, gzip: bool, side: int = 8) -> ShardingSpec:
+    """Choose a sharding whose shards are boxes of about `side` x `side` x `side` chunks.
+
+    The lowest bits of a compressed Morton code are whole boxes of cells, so the identity hash
+    makes shards boxes; on a grid that is flat or thin they are longer along its other axes. A
+    minishard holds 512 chunks at most, whose index takes 12 KiB before it is compressed: for a
+    client that costs less than the request for it.
+
+    Parameters
+    ----------
+    grid_shape : tuple of int, (x, y, z), in cells
+    gzip : bool
+        Compress chunks and minishard indexes.
+    side : int
+        A power of two from 1 to 64. Less is taken where the grid is small.
+
+    Raises
+    ------
+    InputError
+        `side` is none of these, or the grid needs ids of more than 64 bits.
+
+    Examples
+    --------
+    >>> spec = choose_sharding((32, 32, 20), gzip=True)
+    >>> spec.preshift_bits, spec.minishard_bits, spec.shard_bits
+    (9, 0, 6)
+    """
+    if side not in (1, 2, 4, 8, 16, 32, 64):
+        raise InputError(f"shards are 1 to 64 chunks wide, a power of two; got {side}")
+    id_bits = len(morton_bits(grid_shape))
+    within_shard = 3 * min(side.bit_length() - 1, -(-id_bits // 3))
+    preshift = min(within_shard, _LARGEST_MINISHARD_BITS)
+    encoding = "gzip" if gzip else "raw"
+    return ShardingSpec(
+        preshift_bits=preshift,
+        hash="identity",
+        minishard_bits=within_shard - preshift,
+        shard_bits=max(0, id_bits - within_shard),
+        minishard_index_encoding=encoding,
+        data_encoding=encoding,
+    )
+
+
+def _shifted_right(values: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
+    """Shift, by 64 bits too: C leaves that undefined, and so does NumPy."""
+    return values >> np.uint64(bits) if bits < _ID_BITS else np.zeros_like(values)

@@ -1,6 +1,0 @@
-"""Where voxels come from: `open_source` finds the reader for a path or an array."""
-
-from ngcore.readers.base import Source, SourceHeader, SuggestedType
-from ngcore.readers.opening import open_source
-
-__all__ = ["Source", "SourceHeader", "SuggestedType", "open_source"]

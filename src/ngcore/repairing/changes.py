@@ -1,0 +1,96 @@
+"""What a repair changed, and what it could not mend."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ngcore.validating.findings import Findings
+
+if TYPE_CHECKING:
+    from ngcore.validating.findings import Finding
+
+KINDS = {
+    "null": "members of info that are null left out",
+    "block size": "block sizes left out where the encoding has none",
+    "type tag": "members @type corrected",
+    "channels": "numbers of channels of a segmentation filled in",
+    "order": "scales put in order, from fine to coarse",
+    "zlib": "zlib streams made gzip",
+    "members": "gzip of several members made one",
+    "not compressed": "data compressed where gzip is due",
+    "compressed": "data decompressed where none are due compressed",
+    "padded": "chunks at the edge cut to the volume",
+    "renamed": "files given the name that clients ask for",
+    "plain": "files decompressed, as asked",
+    "flat": "files laid flat, as asked",
+    "duplicate": "second copies of the same chunk left out",
+    "phantom": "entries without bytes left out of shards",
+    "index": "shards whose index was out of order laid down anew",
+    "twice": "chunks that an index lists twice listed once",
+    "mesh info": "missing info of legacy meshes written",
+    "ids": "segment ids put in order, or made decimal text",
+    "tags": "tags of segments written as Neuroglancer searches for them",
+}
+"""Every kind of change, in the order that they are told, and what it is called."""
+
+
+class Changes:
+    """Counts changes, from several threads, and collects what can't be mended.
+
+    Parameters
+    ----------
+    whole : Changes, optional
+        Of which these are a part: it is told of all that these are told of.
+
+    Attributes
+    ----------
+    left_out : int
+        Files that belong to nothing that `info` names.
+    is_clean : bool
+        Whether everything could be mended, and nothing was left out.
+    """
+
+    def __init__(self, whole: Changes | None = None) -> None:
+        self._whole = whole
+        self.is_clean = True
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._findings = Findings()
+        self.left_out = 0
+
+    def add(self, kind: str, count: int = 1) -> None:
+        """Count something that was mended."""
+        assert kind in KINDS
+        if count:
+            with self._lock:
+                self._counts[kind] += count
+            if self._whole is not None:
+                self._whole.add(kind, count)
+
+    def leave_out(self) -> None:
+        """Count a file that belongs to nothing that `info` names."""
+        with self._lock:
+            self.left_out += 1
+            self.is_clean = False
+        if self._whole is not None:
+            self._whole.leave_out()
+
+    def fail(self, where: str, message: str | Exception) -> None:
+        """Note something that can't be mended."""
+        self._findings.error("not mended", where, message)
+        self.is_clean = False
+        if self._whole is not None:
+            self._whole.fail(where, message)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each kind of change was made, in the order of `KINDS`."""
+        return {kind: self._counts[kind] for kind in KINDS if self._counts[kind]}
+
+    @property
+    def failures(self) -> tuple[tuple[Finding, ...], int]:
+        """What can't be mended, the first ones, and how many there are."""
+        report = self._findings.report("", chunks=0, digests=())
+        return report.findings, report.errors

@@ -1,0 +1,48 @@
+"""Copies files as they are, a few MiB at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ngcore.errors import FormatError
+from ngcore.storage import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ngcore.storage import Store
+    from ngcore.validating.scale import Context
+
+_PIECE = 4 << 20
+
+
+def source_of(context: Context) -> LocalStore:
+    """Return the folder of the volume that is repaired: only folders are."""
+    assert isinstance(context.store, LocalStore)
+    return context.store
+
+
+def copy_file(source: LocalStore, dest: Store, name: str, new_name: str | None = None) -> None:
+    """Copy a file, whatever its size.
+
+    Raises
+    ------
+    FormatError
+        It is no file, or becomes shorter meanwhile.
+    StorageError
+        It can't be read, or the copy not be written.
+    """
+    size = source.size(name)
+    if size is None:
+        raise FormatError("is no file that can be read")
+    dest.put_parts(new_name or name, pieces(source, name, 0, size))
+
+
+def pieces(source: LocalStore, name: str, start: int, stop: int) -> Iterator[bytes]:
+    """Yield a range of a file, in pieces."""
+    for first in range(start, stop, _PIECE):
+        last = min(first + _PIECE, stop)
+        piece = source.get(name, first, last)
+        if piece is None or len(piece) != last - first:
+            raise FormatError(f"{name} ends before byte {last}: it is being changed")
+        yield piece

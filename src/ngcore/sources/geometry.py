@@ -1,0 +1,115 @@
+"""Where a source's voxels lie: what its header says, and what the caller asks for over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ngcore.arrays.affines import (
+    NM_PER_MM,
+    Affine,
+    checked_affine,
+    is_sheared,
+    resolution_nm,
+    with_resolution,
+)
+from ngcore.errors import FormatError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ngcore.sources.base import Shape4, Vec3
+
+
+class AskedGeometry(NamedTuple):
+    """What the caller wants instead of what a source says; None: as the source says.
+
+    Attributes
+    ----------
+    resolution : tuple of float, (x, y, z), or None
+        Voxel size in nanometres.
+    voxel_offset : tuple of int, (x, y, z), or None
+        Global index of the first voxel.
+    """
+
+    resolution: tuple[float, float, float] | None = None
+    voxel_offset: Vec3 | None = None
+
+
+class Placement(NamedTuple):
+    """Where voxels lie; the fields of `SourceHeader` of the same names."""
+
+    affine_voxel_to_mm: Affine | None
+    resolution_nm: tuple[float, float, float] | None
+    voxel_offset: Vec3
+    notes: tuple[str, ...] = ()
+
+
+def place(affine: Affine | None, asked: AskedGeometry, name: str) -> Placement:
+    """Combine a source's affine with what was asked for.
+
+    Parameters
+    ----------
+    affine : ndarray of float64, shape (4, 4), or None
+        From voxel centres to millimetres, unchecked. None: the source has none.
+    asked : AskedGeometry
+    name : str
+        The source, for messages.
+
+    Raises
+    ------
+    FormatError
+        If the affine can't be used and no resolution stands in for it.
+    """
+    offset = asked.voxel_offset or (0, 0, 0)
+    if affine is None:
+        return Placement(None, asked.resolution, offset)
+    notes: tuple[str, ...] = ()
+    try:
+        affine = checked_affine(affine, name)
+    except FormatError as error:
+        if asked.resolution is None:
+            raise
+        reason = str(error).partition(";")[0]
+        notes = (f"{reason}; axes are taken as right, anterior, superior, with --resolution",)
+        affine = np.diag([*(size / NM_PER_MM for size in asked.resolution), 1.0])
+    if is_sheared(affine):
+        notes += (f"{name}: the affine is sheared; transform.json keeps the shear",)
+    if asked.resolution is None:
+        return Placement(affine, resolution_nm(affine), offset, notes)
+    affine = with_resolution(affine, asked.resolution)
+    return Placement(affine, asked.resolution, offset, notes)
+
+
+def shape_with_channels(shape: Sequence[int], name: str, color_count: int = 1) -> Shape4:
+    """Return a shape as (x, y, z, channel).
+
+    Parameters
+    ----------
+    shape : sequence of int
+        As stored, without the colours of a voxel.
+    name : str
+        The source, for messages.
+    color_count : int
+        3 or 4 where a voxel is RGB or RGBA.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two axes, or more than can be shown.
+    """
+    lengths = [int(length) for length in shape]
+    if len(lengths) < 2:
+        raise InputError(f"{name}: a volume has 2 to 4 axes, got shape {tuple(lengths)}")
+    kept = lengths[:3] if color_count > 1 else lengths[:4]
+    if any(length != 1 for length in lengths[len(kept) :]):
+        extra = " of colours" if color_count > 1 else ""
+        raise InputError(
+            f"{name}: shape {tuple(lengths)}{extra} has more axes than x, y, z and channel; "
+            f"axes beyond them must be of length 1: save one part of it, or reorder its axes"
+        )
+    kept += [1] * (3 - len(kept))
+    x, y, z = kept[:3]
+    channels = kept[3] if len(kept) == 4 else color_count
+    return x, y, z, channels

@@ -1,0 +1,167 @@
+"""Reordering the axes of a source on the way in (`--orient`); every voxel is still read once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.arrays.affines import (
+    Affine,
+    axes_between,
+    orientation_of,
+    parse_orientation,
+    reoriented,
+    world_nm_to_affine,
+)
+from ngcore.sources.base import Source
+from ngcore.sources.geometry import AskedGeometry, place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ngcore.arrays.affines import Axes, Signs
+    from ngcore.sources.base import SourceHeader, Window
+
+
+def orient_source(source: Source, code: str, asked: AskedGeometry) -> Source:
+    """Return a source whose axes run as `code` says.
+
+    Parameters
+    ----------
+    source : Source
+        As stored. Without an affine, its axes are taken to run right, anterior, superior.
+    code : str
+        Anatomical direction of increasing x, y and z, such as "LPS".
+    asked : AskedGeometry
+        Resolution and offset of the result; `source` was opened without.
+
+    Raises
+    ------
+    InputError
+        If the code is none.
+    """
+    target = parse_orientation(code)
+    affine = source.affine_voxel_to_mm
+    own = "RAS" if affine is None else orientation_of(affine)
+    axes, signs = axes_between(own, target)
+    shape = source.shape
+    new_affine: Affine | None = None
+    resolution = asked.resolution
+    if affine is not None:
+        new_affine = reoriented(affine, shape, axes, signs)
+    elif source.resolution_nm is not None:
+        # Of a volume without transform.json: its own nanometres are the world.
+        own_affine = world_nm_to_affine(np.eye(4), source.resolution_nm, source.voxel_offset)
+        new_affine = reoriented(own_affine, shape, axes, signs)
+    elif resolution is not None:
+        by_own_axis = [resolution[axes.index(axis)] for axis in range(3)]
+        own_affine = world_nm_to_affine(np.eye(4), by_own_axis, (0, 0, 0))
+        new_affine = reoriented(own_affine, shape, axes, signs)
+    a, b, c = (source.voxel_offset[axis] for axis in axes)
+    placement = place(
+        new_affine, AskedGeometry(resolution, asked.voxel_offset or (a, b, c)), source.name
+    )
+    if resolution is None and source.resolution_nm is not None:
+        x, y, z = (source.resolution_nm[axis] for axis in axes)
+        resolution = (x, y, z)
+    header = replace(
+        source.header,
+        shape=(shape[axes[0]], shape[axes[1]], shape[axes[2]], shape[3]),
+        affine_voxel_to_mm=placement.affine_voxel_to_mm,
+        resolution_nm=resolution,
+        voxel_offset=placement.voxel_offset,
+    )
+    return OrientedSource(header, source, axes, signs)
+
+
+class OrientedSource(Source):
+    """Another source, seen through a permutation and flips of its spatial axes.
+
+    Parameters
+    ----------
+    header : SourceHeader
+        Of the result.
+    source : Source
+    axes, signs : tuple of int
+        `axes[t]` is the source's axis that becomes axis t, flipped where `signs[t]` is -1.
+    """
+
+    def __init__(self, header: SourceHeader, source: Source, axes: Axes, signs: Signs) -> None:
+        self.header = header
+        self._source = source
+        self._axes = axes
+        self._signs = signs
+        self.stream_axis = axes.index(source.stream_axis)
+        rows = axes.index(0 if source.memory_order == "F" else 2)
+        self.memory_order = "C" if rows == 2 else "F"
+        self._is_reversed = signs[self.stream_axis] < 0
+        self.is_sequential = source.is_sequential
+        self.is_random_access = source.is_random_access
+        self.gives_boxes = source.gives_boxes
+        self.can_be_shared = source.can_be_shared
+        self.reads_whole_planes = source.reads_whole_planes
+        self.needs_spool = source.needs_spool or (source.is_sequential and self._is_reversed)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that the source consumed."""
+        return self._source.bytes_read
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes that the source holds."""
+        return self._source.scratch_bytes
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes that the source holds for each column."""
+        return self._source.column_bytes
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes that the source holds while it is unpacked."""
+        return self._source.spool_bytes
+
+    def use_threads(self, count: int) -> None:
+        """Let the source use so many threads."""
+        self._source.use_threads(count)
+
+    def read(
+        self,
+        start: int,
+        stop: int,
+        out: np.ndarray[Any, Any],
+        *,
+        window: Window | None = None,
+    ) -> None:
+        """Fill `out` through a view with the source's axes; see `Source.read`."""
+        box = self.check_read(start, stop, out, window)
+        flips = tuple(slice(None, None, sign) for sign in self._signs)
+        order = [self._axes.index(axis) for axis in range(3)]
+        view = out[flips].transpose(*order, 3)
+        ranges = [
+            _flipped(box[target], self.shape[target], self._signs[target]) for target in order
+        ]
+        along = ranges.pop(self._source.stream_axis)
+        others = None if window is None else (ranges[0], ranges[1])
+        self._source.read(along.start, along.stop, view, window=others)
+
+    def spooled(self, path: Path) -> Source:
+        """Unpack the source, and look at that through the same permutation."""
+        spooled = self._source.spooled(path)
+        return OrientedSource(self.header, spooled, self._axes, self._signs)
+
+    def finish(self) -> None:
+        """Finish the source."""
+        self._source.finish()
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+def _flipped(part: slice, length: int, sign: int) -> slice:
+    """Return the range of the source's axis that a range of the result's stands for."""
+    return part if sign > 0 else slice(length - part.stop, length - part.start)

@@ -1,0 +1,251 @@
+"""Folders and glob patterns of 2-D slices as one volume; several folders are its channels.
+
+The first slice in natural order decides size and type, so that a folder of thousands of slices
+opens at once; every other slice is compared with it when it is read.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ngcore.errors import InputError, InputNotFoundError
+from ngcore.sources.slices.names import is_slice_pattern
+from ngcore.sources.slices.natural_order import describe_numbering_faults, natural_key
+from ngcore.sources.slices.orientation import SliceOrientation
+from ngcore.sources.slices.pictures import open_jpeg, open_png
+from ngcore.sources.slices.planes import PlanesSource
+from ngcore.sources.slices.tiff import open_tiff_slice
+from ngcore.sources.volumes.foreign import way_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy as np
+
+    from ngcore.sources.base import Vec3
+    from ngcore.sources.slices.slice_file import PlaneLayout, SliceFile
+
+_OPENERS: dict[str, Callable[[Path, str], SliceFile]] = {
+    ".png": open_png,
+    ".jpg": open_jpeg,
+    ".jpeg": open_jpeg,
+    ".tif": open_tiff_slice,
+    ".tiff": open_tiff_slice,
+}
+SLICE_SUFFIXES = tuple(_OPENERS)
+"""Endings of the names of files that may be slices."""
+
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db"}
+
+
+@dataclass(frozen=True, slots=True)
+class SliceList:
+    """The slices of one channel, or of all: what a folder or a glob pattern names.
+
+    Attributes
+    ----------
+    name : str
+        The folder or pattern as the user gave it.
+    paths : tuple of Path
+        In natural order; at least one.
+    notes : tuple of str
+        Files that were passed over, and numbers that are missing.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def list_slices(source: str | Path) -> SliceList:
+    """Find the slices that a folder, a glob pattern or the name of one file stands for.
+
+    Hidden files, and those that systems leave behind, are passed over; other files that are no
+    slices are named in a note.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is nothing of that name.
+    InputError
+        If there are no slices, or slices of several formats.
+    """
+    name = os.fspath(source)
+    if is_slice_pattern(source):
+        # `Path.glob` takes no pattern that starts at the root.
+        found = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207
+        if not found:
+            raise InputNotFoundError(f"{name}: no file matches the pattern; check folder and name")
+    else:
+        found = _entries(Path(source), name)
+    visible = [
+        path
+        for path in found
+        if not path.name.startswith(".") and path.name.lower() not in _SYSTEM_FILES
+    ]
+    slices = [path for path in visible if path.suffix.lower() in _OPENERS and path.is_file()]
+    others = sorted({*visible}.difference(slices), key=natural_key)
+    if not slices:
+        if not is_slice_pattern(source) and (way := way_from(Path(source))) is not None:
+            raise InputError(f"{name}: {way}")
+        raise InputError(
+            f"{name}: no slices (PNG, JPEG or TIFF){_listing(', only', others)}; "
+            f"give the folder that holds them"
+        )
+    _check_one_format(name, slices)
+    slices.sort(key=natural_key)
+    notes = []
+    if others:
+        notes.append(f"{name}: not slices, so passed over{_listing(':', others)}")
+    faults = describe_numbering_faults(slices)
+    if faults:
+        notes.append(f"{name}: {faults}")
+    return SliceList(name, tuple(slices), tuple(notes))
+
+
+class SlicesSource(PlanesSource):
+    """A volume of 2-D slices, one file each.
+
+    Parameters
+    ----------
+    folders : sequence of path or str
+        Folders, glob patterns or single files; the channels of each follow those before.
+    input_orientation : str
+        Anatomical direction of increasing column, row and slice: one of 48 codes such as RAS.
+    resolution : sequence of float, (x, y, z), in nanometres, optional
+    voxel_offset : tuple of int, (x, y, z)
+    workers : int, optional
+        Slices decoded at a time; default the number of processors.
+
+    Raises
+    ------
+    InputNotFoundError, InputError
+        If there are no slices, or the folders don't fit each other.
+    FormatError
+        If the first slice is malformed.
+    MissingExtraError
+        If decoding needs an optional package.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[str | Path],
+        *,
+        input_orientation: str = "RAS",
+        resolution: Sequence[float] | None = None,
+        voxel_offset: Vec3 = (0, 0, 0),
+        workers: int | None = None,
+    ) -> None:
+        orientation = SliceOrientation(input_orientation)
+        if not folders:
+            raise InputError("no folder of slices given; pass one for each channel")
+        self._lists = [list_slices(folder) for folder in folders]
+        _check_counts(self._lists)
+        notes = [note for slices in self._lists for note in slices.notes]
+        self._layouts: list[PlaneLayout] = []
+        self._plane_scratch_bytes = 0
+        for slices in self._lists:
+            first = _open_slice(slices.paths[0])
+            first.close()
+            self._layouts.append(first.layout)
+            self.reads_whole_planes |= not first.is_uncompressed
+            self._plane_scratch_bytes = max(self._plane_scratch_bytes, first.scratch_bytes)
+            notes += [f"{slices.name}: {note}" for note in first.notes]
+        for slices, layout in zip(self._lists, self._layouts, strict=True):
+            _check_layout(
+                slices.paths[0],
+                layout,
+                replace(self._layouts[0], samples=layout.samples),
+                self._lists[0].paths[0],
+            )
+        super().__init__(
+            ", ".join(slices.name for slices in self._lists),
+            replace(self._layouts[0], samples=sum(layout.samples for layout in self._layouts)),
+            len(self._lists[0].paths),
+            orientation,
+            resolution=resolution,
+            voxel_offset=voxel_offset,
+            workers=workers,
+            notes=tuple(notes),
+            files=tuple(path for slices in self._lists for path in slices.paths),
+        )
+
+    @property
+    def plane_scratch_bytes(self) -> int:
+        """Memory that decoding one slice takes, as the first slices say."""
+        return self._plane_scratch_bytes
+
+    def _read_plane(
+        self, index: int, into: np.ndarray[Any, Any], rows: slice, columns: slice
+    ) -> None:
+        channel = 0
+        for slices, expected in zip(self._lists, self._layouts, strict=True):
+            slice_file = _open_slice(slices.paths[index])
+            try:
+                _check_layout(slices.paths[index], slice_file.layout, expected, slices.paths[0])
+                part = into[:, :, channel : channel + expected.samples]
+                slice_file.read(part, rows, columns)
+            finally:
+                slice_file.close()
+            channel += expected.samples
+
+
+def _open_slice(path: Path) -> SliceFile:
+    return _OPENERS[path.suffix.lower()](path, str(path))
+
+
+def _entries(folder: Path, name: str) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    try:
+        return [*folder.iterdir()]
+    except FileNotFoundError:
+        raise InputNotFoundError(f"{name}: no such file or folder; check the path") from None
+    except OSError as error:
+        raise InputError(
+            f"{name}: can't be listed: {error.strerror or error}; check its access rights"
+        ) from error
+
+
+def _check_one_format(name: str, slices: Sequence[Path]) -> None:
+    """Refuse a folder that holds its slices twice, or a picture beside them."""
+    counts = Counter(_OPENERS[path.suffix.lower()] for path in slices)
+    if len(counts) == 1:
+        return
+    suffixes = Counter(path.suffix for path in slices)
+    found = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
+    pattern = slices[0].parent / f"*{suffixes.most_common(1)[0][0]}"
+    raise InputError(
+        f"{name}: slices of several formats ({found}); pass a pattern for one, such as '{pattern}'"
+    )
+
+
+def _check_counts(lists: Sequence[SliceList]) -> None:
+    first = lists[0]
+    for other in lists[1:]:
+        if len(other.paths) != len(first.paths):
+            raise InputError(
+                f"{other.name}: {len(other.paths)} slices, but {len(first.paths)} in "
+                f"{first.name}; channels need the same number of slices"
+            )
+
+
+def _check_layout(path: Path, got: PlaneLayout, expected: PlaneLayout, first: Path) -> None:
+    if got != expected:
+        raise InputError(
+            f"{path}: a slice of {got}, but the first slice ({first}) is of {expected}; "
+            f"all slices must agree"
+        )
+
+
+def _listing(start: str, paths: Iterable[Path]) -> str:
+    names = [path.name for path in paths]
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{start} {', '.join(names[:3])}{more}"

@@ -1,0 +1,175 @@
+"""Volumes that come plane by plane, in any order: folders of slices and TIFF stacks.
+
+Each plane is decoded once per `read`, several at a time on threads, straight into its place in the
+caller's memory; an inverted or exchanged axis is a matter of where a pixel goes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from ngcore.sources.base import SourceHeader
+from ngcore.sources.type_hints import suggest_type
+from ngcore.sources.volumes.raw import ReadableSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from ngcore.sources.base import Vec3, Window
+    from ngcore.sources.slices.orientation import SliceOrientation
+    from ngcore.sources.slices.slice_file import PlaneLayout
+
+
+class PlanesSource(ReadableSource):
+    """A stack of planes, each decoded on its own; any number of threads may read.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    layout : PlaneLayout
+        Of every plane, all channels included.
+    plane_count : int
+    orientation : SliceOrientation
+        The volume that comes out has RAS axis order.
+    pixel_size_nm : tuple of float, (column, row, slice), or None
+        What the input says of its resolution.
+    resolution : sequence of float, (x, y, z), in nanometres, optional
+        Overrides what the input says.
+    voxel_offset : tuple of int, (x, y, z)
+    workers : int, optional
+        Planes decoded at a time; default the number of processors. Settable until the first read.
+    notes : tuple of str
+    files : tuple of Path
+        Where the planes lie.
+    """
+
+    is_random_access = True
+
+    def __init__(
+        self,
+        name: str,
+        layout: PlaneLayout,
+        plane_count: int,
+        orientation: SliceOrientation,
+        *,
+        pixel_size_nm: tuple[float, float, float] | None = None,
+        resolution: Sequence[float] | None = None,
+        voxel_offset: Vec3 = (0, 0, 0),
+        workers: int | None = None,
+        notes: tuple[str, ...] = (),
+        files: tuple[Path, ...] = (),
+    ) -> None:
+        resolution_nm: tuple[float, float, float] | None = None
+        if resolution is not None:
+            x, y, z = (float(length) for length in resolution)
+            resolution_nm = (x, y, z)
+        elif pixel_size_nm is not None:
+            resolution_nm = orientation.in_volume_order(*pixel_size_nm)
+        self.header = SourceHeader(
+            name,
+            (
+                *orientation.in_volume_order(layout.columns, layout.rows, plane_count),
+                layout.samples,
+            ),
+            layout.dtype,
+            suggest_type(name, layout.samples),
+            resolution_nm=resolution_nm,
+            voxel_offset=voxel_offset,
+            notes=notes,
+            files=files,
+        )
+        self.orientation = orientation
+        self.stream_axis = orientation.stream_axis
+        self.memory_order = orientation.memory_order
+        self.workers = workers or os.cpu_count() or 1
+        self._layout = layout
+        self._plane_count = plane_count
+        self._executor: ThreadPoolExecutor | None = None
+        self._executor_lock = threading.Lock()
+
+    @property
+    @abstractmethod
+    def plane_scratch_bytes(self) -> int:
+        """Memory that decoding one plane takes, beside the array that it fills."""
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that `read` takes, beside `out`."""
+        return min(self.workers, self._plane_count) * self.plane_scratch_bytes
+
+    def use_threads(self, count: int) -> None:
+        """Decode so many planes at a time; see `Source.use_threads`."""
+        self.workers = count
+
+    @abstractmethod
+    def _read_plane(
+        self, index: int, into: np.ndarray[Any, Any], rows: slice, columns: slice
+    ) -> None:
+        """Fill `into`, of shape (row, column, channel), with a window of plane `index`."""
+
+    def read(
+        self,
+        start: int,
+        stop: int,
+        out: np.ndarray[Any, Any],
+        *,
+        window: Window | None = None,
+    ) -> None:
+        """Decode planes [start, stop) along the stream axis into `out`; see `Source.read`.
+
+        Each plane is decoded once, whatever part of it the window takes. Nothing is kept.
+        """
+        box = self.check_read(start, stop, out, window)
+        flip_columns, flip_rows, flip_planes = self.orientation.inverted
+        column_axis, row_axis, _ = self.orientation.axes
+        rows = _in_input(box[row_axis], self._layout.rows, is_inverted=flip_rows)
+        columns = _in_input(box[column_axis], self._layout.columns, is_inverted=flip_columns)
+
+        def read_plane(position: int) -> None:
+            index = self._plane_count - 1 - position if flip_planes else position
+            into = self.orientation.plane_of_volume(out, position - start)
+            self._read_plane(index, into, rows, columns)
+
+        if stop - start == 1 or self.workers == 1:
+            for position in range(start, stop):
+                read_plane(position)
+            return
+        futures = [self._threads().submit(read_plane, position) for position in range(start, stop)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            # after an error nothing may go on writing to the caller's memory
+            for future in futures:
+                future.cancel()
+            for future in futures:
+                if not future.cancelled():
+                    future.exception()
+
+    def close(self) -> None:
+        """End the threads."""
+        with self._executor_lock:
+            if self._executor is not None:
+                self._executor.shutdown()
+                self._executor = None
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._executor_lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self.workers, "ngcore-slices")
+            return self._executor
+
+
+def _in_input(part: slice, length: int, *, is_inverted: bool) -> slice:
+    """Return a range of the volume as the input counts it."""
+    if is_inverted:
+        return slice(length - part.stop, length - part.start)
+    return slice(part.start, part.stop)

@@ -1,0 +1,154 @@
+"""OBJ and OFF: polygons as text, of which only the geometry is read.
+
+Polygons of more than three corners are cut into a fan of triangles around their first corner.
+
+https://paulbourke.net/dataformats/obj/ and https://www.geomview.org/docs/html/OFF.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.errors import FormatError
+from ngcore.sources.surfaces.words import point
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ngcore.sources.surfaces.words import Point
+
+    Triangle = tuple[int, int, int]
+
+# Normals, colours and texture places may follow each position; 4OFF and nOFF have other positions.
+_OFF_KEYWORD = re.compile(rb"(?:ST)?C?N?OFF")
+_MAX_INDEX = 2**32
+
+
+def parse_obj(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the vertices and triangles of an OBJ file, its objects and groups taken together.
+
+    Vertices keep the file's order; texture places, normals and materials are passed over.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    name : str
+        What to call it in errors.
+
+    Returns
+    -------
+    vertices : array of float64, shape (n, 3), in the file's unit
+    triangles : array of int64, shape (m, 3)
+
+    Raises
+    ------
+    FormatError
+        If a vertex or face is malformed.
+    """
+    vertices: list[Point] = []
+    triangles: list[Triangle] = []
+    # A backslash at the end of a line continues it.
+    lines = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines()
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        try:
+            if words and words[0] == b"v":
+                vertices.append(point(words[1:4]))
+            elif words and words[0] == b"f":
+                corners = [_obj_index(word.split(b"/", 1)[0], len(vertices)) for word in words[1:]]
+                triangles += _fan(corners)
+        except ValueError as error:
+            raise FormatError(f"{name!r}, line {number}: {error}") from error
+    return _arrays(vertices, triangles)
+
+
+def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the vertices and triangles of an OFF file (text; OFF, COFF, NOFF, STOFF).
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    name : str
+        What to call it in errors.
+
+    Returns
+    -------
+    vertices : array of float64, shape (n, 3), in the file's unit
+    triangles : array of int64, shape (m, 3)
+
+    Raises
+    ------
+    FormatError
+        If the file has another header, a malformed line, or fewer lines than it announces.
+    """
+    lines = [
+        (number, words)
+        for number, text in enumerate(data.splitlines(), start=1)
+        if (words := text.split(b"#", 1)[0].split())
+    ]
+    if not lines or not _OFF_KEYWORD.fullmatch(lines[0][1][0]):
+        raise FormatError(f"{name!r} is no OFF file: it does not start with OFF")
+    keyword_line, (_, *after_keyword) = lines.pop(0)
+    if after_keyword:
+        lines.insert(0, (keyword_line, after_keyword))
+    number = keyword_line
+    try:
+        number, counts = lines[0] if lines else (number, [])
+        vertex_count, face_count = (_off_count(word) for word in counts[:2])
+        if len(lines) < 1 + vertex_count + face_count:
+            raise ValueError(
+                f"{vertex_count} vertices and {face_count} faces are announced, "
+                f"but {len(lines) - 1} lines follow"
+            )
+        vertices = []
+        for line in lines[1 : 1 + vertex_count]:
+            number, words = line
+            vertices.append(point(words[:3]))
+        triangles: list[Triangle] = []
+        for line in lines[1 + vertex_count :][:face_count]:
+            number, words = line
+            corner_count = _off_count(words[0])
+            if len(words) - 1 < corner_count:
+                raise ValueError(f"a face of {corner_count} corners names {len(words) - 1}")
+            triangles += _fan([_off_count(word) for word in words[1 : 1 + corner_count]])
+    except ValueError as error:
+        raise FormatError(f"{name!r}, line {number}: {error}") from error
+    return _arrays(vertices, triangles)
+
+
+def _obj_index(word: bytes, vertex_count: int) -> int:
+    """Return an index from 0: OBJ counts from 1, or back from the latest vertex."""
+    value = int(word)
+    index = value - 1 if value > 0 else vertex_count + value
+    if value == 0 or not 0 <= index < _MAX_INDEX:
+        raise ValueError(f"a face names vertex {value}; {vertex_count} vertices came before it")
+    return index
+
+
+def _off_count(word: bytes) -> int:
+    value = int(word)
+    if not 0 <= value < _MAX_INDEX:
+        raise ValueError(f"{value} is no count or index")
+    return value
+
+
+def _fan(corners: Sequence[int]) -> list[Triangle]:
+    if len(corners) < 3:
+        raise ValueError(f"a face of {len(corners)} corners; it needs 3 or more")
+    return [(corners[0], corners[i], corners[i + 1]) for i in range(1, len(corners) - 1)]
+
+
+def _arrays(
+    vertices: list[Point], triangles: list[Triangle]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    return (
+        np.array(vertices, dtype=np.float64).reshape(-1, 3),
+        np.array(triangles, dtype=np.int64).reshape(-1, 3),
+    )

@@ -1,0 +1,95 @@
+"""Whether a source holds an image or labels, as its header and its name tell (`--type auto`).
+
+Names follow the suffixes of BIDS derivatives
+(https://bids-specification.readthedocs.io/en/stable/derivatives/imaging.html) and the file names
+of FreeSurfer's recon-all; intent codes are those of nifti1.h (https://nifti.nimh.nih.gov/nifti-1).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ngcore.sources.base import SuggestedType
+
+LABEL_INTENTS = {1002: "label", 1003: "NeuroNames label"}
+
+IMAGE_INTENTS = {
+    1001: "estimate",
+    1004: "matrix",
+    1005: "symmetric matrix",
+    1006: "displacement vector",
+    1007: "vector",
+    1011: "dimensionless",
+    2003: "RGB vector",
+    2004: "RGBA vector",
+    2005: "shape",
+}
+
+STATISTICS = range(2, 25)
+"""Intent codes of statistics: correlation to minus the logarithm of a p-value."""
+
+LABEL_SUFFIXES = frozenset(
+    ("dseg", "mask", "roi", "seg", "segmentation", "label", "labels", "parc", "parcellation")
+)
+
+IMAGE_SUFFIXES = frozenset(("probseg", "bold", "boldref", "dwi", "t1w", "t2w", "flair", "pet"))
+
+FREESURFER_LABELS = frozenset(
+    ("aseg", "aparc", "wmparc", "ribbon", "gtmseg", "synthseg", "filled", "hypos", "entowm")
+)
+
+FREESURFER_LABEL_STARTS = ("hippoamyglabels", "hipposflabels", "brainstemss", "thalamicnuclei")
+
+_EXTENSIONS = re.compile(
+    r"(\.(nii|mgh|mgz|hdr|img|mnc|npy|par|rec|tiff?|ome))?(\.(gz|bz2|zst))?$", re.IGNORECASE
+)
+
+
+def suggest_type(name: str, channel_count: int, intent_code: int = 0) -> SuggestedType:
+    """Choose between image and segmentation.
+
+    Parameters
+    ----------
+    name : str
+        Path of the source; only its last part is looked at.
+    channel_count : int
+        A source of several channels is an image, unless it is called labels, which it can't be.
+    intent_code : int
+        NIfTI's, 0 where there is none.
+
+    Examples
+    --------
+    >>> suggest_type("sub-01_desc-brain_mask.nii.gz", 1)
+    SuggestedType(type='segmentation', reason="its BIDS suffix is 'mask'")
+    """
+    suggested = _by_intent_or_name(name, intent_code)
+    if channel_count > 1 and suggested.type == "image":
+        return SuggestedType("image", f"it has {channel_count} channels")
+    return suggested
+
+
+def _by_intent_or_name(name: str, intent_code: int) -> SuggestedType:
+    if intent_code in LABEL_INTENTS:
+        return SuggestedType("segmentation", f"its intent is '{LABEL_INTENTS[intent_code]}'")
+    if intent_code in IMAGE_INTENTS:
+        return SuggestedType("image", f"its intent is '{IMAGE_INTENTS[intent_code]}'")
+    if intent_code in STATISTICS:
+        return SuggestedType("image", f"its intent is a statistic (code {intent_code})")
+    return _by_name(name)
+
+
+def _by_name(name: str) -> SuggestedType:
+    stem = Path(name).name
+    while (shorter := _EXTENSIONS.sub("", stem)) != stem:
+        stem = shorter
+    stem = stem.lower()
+    suffix = stem.rpartition("_")[2]
+    if suffix in LABEL_SUFFIXES:
+        return SuggestedType("segmentation", f"its BIDS suffix is '{suffix}'")
+    if suffix in IMAGE_SUFFIXES:
+        return SuggestedType("image", f"its BIDS suffix is '{suffix}'")
+    for part in re.split(r"[.+]", stem) + re.split(r"[.+]", suffix):
+        if part in FREESURFER_LABELS or part.startswith(FREESURFER_LABEL_STARTS):
+            return SuggestedType("segmentation", f"FreeSurfer calls labels '{part}'")
+    return SuggestedType("image", "neither header nor name says that it holds labels")

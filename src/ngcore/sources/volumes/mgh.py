@@ -1,0 +1,103 @@
+"""FreeSurfer's MGH volumes, plain or gzipped (MGZ): big-endian, first axis fastest.
+
+https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.errors import FormatError
+from ngcore.sources.base import SourceHeader
+from ngcore.sources.files import open_binary
+from ngcore.sources.geometry import place, shape_with_channels
+from ngcore.sources.type_hints import suggest_type
+from ngcore.sources.volumes.gzip_stream import GzipSource, GzipStream, is_gzip
+from ngcore.sources.volumes.raw import FORTRAN_ORDER, RawSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ngcore.arrays.affines import Affine
+    from ngcore.sources.base import Source
+    from ngcore.sources.geometry import AskedGeometry
+
+HEADER = np.dtype(
+    [
+        ("version", ">i4"),
+        ("dims", ">i4", 4),
+        ("type", ">i4"),
+        ("dof", ">i4"),
+        ("good_ras", ">i2"),
+        ("delta", ">f4", 3),
+        ("directions", ">f4", (3, 3)),
+        ("centre", ">f4", 3),
+    ]
+)
+VOXELS_OFFSET = 284
+TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
+
+CORONAL = np.array([[-1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+"""Directions of x, y and z, one a row, where a file does not say."""
+
+
+def open_mgh(path: Path, name: str, asked: AskedGeometry) -> Source:
+    """Open an MGH or MGZ file; frames become channels.
+
+    Raises
+    ------
+    FormatError
+        If header or size of the file are not what the format asks for.
+    """
+    is_compressed = is_gzip(path, name)
+    block = bytearray(HEADER.itemsize)
+    file = GzipStream(path, name) if is_compressed else open_binary(path, name)
+    try:
+        file.read_into(0, memoryview(block))
+    finally:
+        file.close()
+    fields = np.frombuffer(block, HEADER)[0]
+    if int(fields["version"]) != 1:
+        raise FormatError(
+            f"{name}: not MGH: it starts with {block[:4].hex(' ')}, expected 00 00 00 01; "
+            f"rename it if it is another format"
+        )
+    code = int(fields["type"])
+    if code not in TYPES:
+        raise FormatError(
+            f"{name}: voxels are of type {code}, which is none of {', '.join(map(str, TYPES))}; "
+            f"convert them with mri_convert --out_data_type"
+        )
+    stored = np.dtype(TYPES[code])
+    shape = shape_with_channels([int(length) for length in fields["dims"]], name)
+    placement = place(_affine(fields), asked, name)
+    header = SourceHeader(
+        name=name,
+        shape=shape,
+        dtype=stored.newbyteorder("="),
+        affine_voxel_to_mm=placement.affine_voxel_to_mm,
+        resolution_nm=placement.resolution_nm,
+        voxel_offset=placement.voxel_offset,
+        suggested_type=suggest_type(name, shape[3]),
+        notes=placement.notes,
+        files=(path,),
+    )
+    kind = GzipSource if is_compressed else RawSource
+    return kind(header, path, VOXELS_OFFSET, FORTRAN_ORDER, stored)
+
+
+def _affine(fields: np.void) -> Affine:
+    """Return the scanner's affine: `centre` is where half of each length, as an index, lies."""
+    affine = np.eye(4)
+    lengths = fields["dims"][:3].astype(np.float64)
+    columns, centre = CORONAL.T, np.zeros(3)
+    with np.errstate(all="ignore"):  # what is not finite is refused where it is placed
+        if int(fields["good_ras"]) > 0:
+            directions = fields["directions"].astype(np.float64)
+            columns = directions.T * fields["delta"].astype(np.float64)
+            centre = fields["centre"].astype(np.float64)
+        affine[:3, :3] = columns
+        affine[:3, 3] = centre - columns @ (lengths / 2)
+    return affine

@@ -1,0 +1,242 @@
+"""NIfTI-1 and NIfTI-2: one file or a pair, plain or gzipped, either byte order.
+
+The header is parsed here rather than by nibabel, which repairs some of what is wrong in it (a
+voxel size of zero becomes 1 mm) and logs instead of telling.
+
+https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.errors import FormatError, InputError
+from ngcore.sources.base import SourceHeader
+from ngcore.sources.files import bytes_of, open_binary
+from ngcore.sources.geometry import place, shape_with_channels
+from ngcore.sources.type_hints import suggest_type
+from ngcore.sources.volumes.gzip_stream import GzipSource, GzipStream, is_gzip
+from ngcore.sources.volumes.nifti_affine import affine_of_header
+from ngcore.sources.volumes.nifti_fields import HEADER_TYPES
+from ngcore.sources.volumes.raw import FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ngcore.sources.base import Source
+    from ngcore.sources.geometry import AskedGeometry
+    from ngcore.sources.volumes.nifti_affine import Fields, Form
+
+MAGICS = {b"n+1\0": True, b"ni1\0": False, b"n+2\0": True, b"ni2\0": False}
+"""Whether voxels follow in the same file."""
+
+DATATYPES = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
+COLORS = {128: 3, 2304: 4}
+REFUSED_DATATYPES = {
+    1: "single bits",
+    32: "complex64",
+    1536: "float128",
+    1792: "complex128",
+    2048: "complex256",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The file with the header, and the one with the voxels."""
+
+    header: Path
+    voxels: Path
+
+
+def paired_files(path: Path) -> Files:
+    """Return both files of a `.hdr` and `.img` pair, given either; one file twice otherwise."""
+    compression = path.suffix if path.suffix.lower() in (".gz", ".bz2", ".zst") else ""
+    bare = path.with_suffix("") if compression else path
+    suffix = bare.suffix
+    if suffix.lower() not in (".hdr", ".img"):
+        return Files(path, path)
+    hdr, img = (".HDR", ".IMG") if suffix.isupper() else (".hdr", ".img")
+    return Files(
+        bare.with_name(bare.stem + hdr + compression),
+        bare.with_name(bare.stem + img + compression),
+    )
+
+
+def is_nifti(path: Path, name: str) -> bool:
+    """Return whether a file starts with a NIfTI header, or claims to by its name.
+
+    A `.hdr` without NIfTI's magic number is Analyze's, which nibabel reads.
+    """
+    files = paired_files(path)
+    if files.header == files.voxels:
+        return True
+    return _magic(_header_bytes(files.header, name)) is not None
+
+
+def open_nifti(
+    path: Path, name: str, *, asked: AskedGeometry, form: Form, ignore_scaling: bool
+) -> Source:
+    """Open a NIfTI file.
+
+    Parameters
+    ----------
+    path : Path
+        A `.nii` or `.nii.gz`, or either file of a pair.
+    name : str
+        What messages call it.
+    asked : AskedGeometry
+        What is wanted in place of the header's geometry.
+    form : "auto", "sform" or "qform"
+        Which affine: auto takes the sform if its code is above 0, else the qform if its code is,
+        else the voxel sizes alone.
+    ignore_scaling : bool
+        Take stored values without `scl_slope` and `scl_inter`.
+
+    Raises
+    ------
+    FormatError
+        If header or size of the file are not what NIfTI asks for.
+    InputError
+        If it is sound, but can't be shown or has no such form.
+    """
+    files = paired_files(path)
+    block = _header_bytes(files.header, name)
+    fields, is_single = _parse(block, name)
+    rank = int(fields["dim"][0])
+    if not 1 <= rank <= 7:
+        raise FormatError(f"{name}: corrupt header: dim[0] is {rank}, expected 1 to 7")
+    lengths = [int(length) for length in fields["dim"][1 : rank + 1]]
+    code = int(fields["datatype"])
+    if code in REFUSED_DATATYPES:
+        raise InputError(
+            f"{name}: voxels are {REFUSED_DATATYPES[code]} (datatype {code}), which can't be "
+            f"converted; save them as another type first"
+        )
+    if code not in DATATYPES and code not in COLORS:
+        raise FormatError(f"{name}: corrupt header: datatype {code} is none of NIfTI's")
+    colors = COLORS.get(code, 1)
+    byte_order = fields["dim"].dtype.byteorder
+    stored = np.dtype(np.uint8 if colors > 1 else DATATYPES[code]).newbyteorder(byte_order)
+    slope, intercept = (1.0, 0.0) if ignore_scaling or colors > 1 else _scaling(fields)
+    shape = shape_with_channels(lengths, name, colors)
+    with np.errstate(all="ignore"):  # NumPy warns of a signalling NaN, which is refused below
+        affine, form_notes = affine_of_header(fields, shape, form, asked, name)
+    placement = place(affine, asked, name)
+    header = SourceHeader(
+        name=name,
+        shape=shape,
+        dtype=stored.newbyteorder("="),
+        slope=slope,
+        intercept=intercept,
+        affine_voxel_to_mm=placement.affine_voxel_to_mm,
+        resolution_nm=placement.resolution_nm,
+        voxel_offset=placement.voxel_offset,
+        suggested_type=suggest_type(name, shape[3], int(fields["intent_code"])),
+        notes=form_notes + placement.notes,
+        files=(files.header,) if is_single else (files.header, files.voxels),
+    )
+    offset = _voxels_offset(fields, len(block), is_single=is_single, name=name)
+    voxels = files.header if is_single else files.voxels
+    order = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
+    kind = GzipSource if is_gzip(voxels, name) else RawSource
+    return kind(header, voxels, offset, order, stored)
+
+
+def _header_bytes(path: Path, name: str) -> bytes:
+    """Return the first bytes of a header: as many as there are, up to NIfTI-2's length."""
+    size = max(HEADER_TYPES)
+    if is_gzip(path, name):
+        stream = GzipStream(path, name)
+        try:
+            buffer = bytearray(min(HEADER_TYPES))
+            stream.read_into(0, memoryview(buffer))
+            if _header_size(buffer) == size:
+                rest = bytearray(size - len(buffer))
+                stream.read_into(len(buffer), memoryview(rest))
+                buffer += rest
+        finally:
+            stream.close()
+        return bytes(buffer)
+    file = open_binary(path, name)
+    try:
+        if file.size < min(HEADER_TYPES):
+            what = "empty" if file.size == 0 else "truncated"
+            raise FormatError(
+                f"{name}: {what} ({file.size} bytes), a NIfTI header has {min(HEADER_TYPES)} "
+                f"or more; get a whole copy"
+            )
+        block = np.empty(min(size, file.size), np.uint8)
+        file.read_into(0, bytes_of(block))
+    finally:
+        file.close()
+    return block.tobytes()[: _header_size(block.tobytes()) or None]
+
+
+def _header_size(block: bytes | bytearray) -> int | None:
+    """Return 348 or 540 as the first four bytes say, in either byte order."""
+    for byte_order in ("little", "big"):
+        size = int.from_bytes(block[:4], byte_order)
+        if size in HEADER_TYPES:
+            return size
+    return None
+
+
+def _magic(block: bytes) -> bytes | None:
+    size = _header_size(block)
+    magic = block[344:348] if size == min(HEADER_TYPES) else block[4:8]
+    return magic if size and magic in MAGICS else None
+
+
+def _parse(block: bytes, name: str) -> tuple[Fields, bool]:
+    """Return a header's fields, and whether voxels follow in the same file."""
+    size = _header_size(block)
+    magic = _magic(block)
+    if size is None or magic is None or len(block) < size:
+        raise FormatError(
+            f"{name}: not NIfTI: it starts with {block[:4].hex(' ')}, a NIfTI header with its "
+            f"size, 348 or 540, and has a magic number; rename it if it is another format"
+        )
+    dtype = HEADER_TYPES[size]
+    fields = np.frombuffer(block[:size], dtype)[0]
+    if int(fields["sizeof_hdr"]) != size:
+        fields = np.frombuffer(block[:size], dtype.newbyteorder(">"))[0]
+    return fields, MAGICS[magic]
+
+
+def _voxels_offset(fields: Fields, header_size: int, *, is_single: bool, name: str) -> int:
+    offset = float(fields["vox_offset"])
+    if not is_single:
+        lowest, default = 0, 0
+    else:
+        lowest, default = header_size, header_size + 4
+    if offset == 0:
+        return default
+    if not math.isfinite(offset) or offset < lowest or offset > 2**62:
+        raise FormatError(
+            f"{name}: corrupt header: vox_offset is {offset:g}, expected {default} or more"
+        )
+    return int(offset)
+
+
+def _scaling(fields: Fields) -> tuple[float, float]:
+    """Return slope and intercept; a slope of zero or none at all means that values are stored."""
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope == 0 or not math.isfinite(slope):
+        return 1.0, 0.0
+    return slope, intercept

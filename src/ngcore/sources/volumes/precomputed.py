@@ -1,0 +1,245 @@
+"""A precomputed volume as a source: its finest scale.
+
+https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.md
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.arrays.affines import Affine, world_nm_to_affine
+from ngcore.precomputed.chunks import Box
+from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
+from ngcore.sources.base import SourceHeader, SuggestedType
+from ngcore.sources.geometry import AskedGeometry, place
+from ngcore.sources.volumes.raw import ReadableSource
+from ngcore.storage import is_url
+from ngcore.volume.read import ScaleArray, Volume
+from ngcore.volume.read import open as open_volume
+
+if TYPE_CHECKING:
+    from ngcore.precomputed.info import VolumeInfo
+    from ngcore.sources.base import Vec3, VolumeType, Window
+
+
+_MAX_TRANSFORM = 1 << 20
+
+
+def open_precomputed(
+    path: str | Path, name: str, asked: AskedGeometry, *, workers: int | None = None
+) -> PrecomputedSource:
+    """Open the finest scale of a volume; its type, geometry and `transform.json` stay.
+
+    Raises
+    ------
+    FormatError
+        If `info` or `transform.json` break their format.
+    """
+    opened = open_volume(path)
+    scale = opened.scales[0]
+    transform = _transform(opened, name)
+    offset = scale.voxel_offset
+    if transform is None:
+        resolution = asked.resolution or scale.resolution
+        placement = place(None, AskedGeometry(resolution, asked.voxel_offset or offset), name)
+    else:
+        affine = world_nm_to_affine(transform, scale.resolution, offset)
+        asked = AskedGeometry(asked.resolution, asked.voxel_offset or offset)
+        placement = place(affine, asked, name)
+    kind: VolumeType = "segmentation" if opened.info.type == "segmentation" else "image"
+    header = SourceHeader(
+        name=name,
+        shape=scale.shape,
+        dtype=scale.dtype.newbyteorder("="),
+        affine_voxel_to_mm=placement.affine_voxel_to_mm,
+        # As info says it, without a detour over the affine.
+        resolution_nm=asked.resolution or scale.resolution,
+        voxel_offset=placement.voxel_offset,
+        suggested_type=SuggestedType(kind, "the volume's info says so"),
+        notes=(*placement.notes, *_left_behind(opened.info, name)),
+        files=_files_beside_chunks(path),
+    )
+    return PrecomputedSource(header, scale, workers=workers)
+
+
+def _left_behind(info: VolumeInfo, name: str) -> list[str]:
+    """Return a line about what of a volume is no voxels, and stays where it is."""
+    members = {
+        "mesh": info.mesh,
+        "skeletons": info.skeletons,
+        "segment_properties": info.segment_properties,
+    }
+    found = [f"{member} ({folder!r})" for member, folder in members.items() if folder is not None]
+    if not found:
+        return []
+    return [
+        f"{name}: its {', '.join(found)} are not converted; copy what still holds, and name it in "
+        "info, or make it anew with `ngcore mesh` and `ngcore labels`"
+    ]
+
+
+def _files_beside_chunks(path: str | Path) -> tuple[Path, ...]:
+    if is_url(path):
+        return ()
+    names = ("info", "provenance", TRANSFORM_NAME)
+    return tuple(Path(path, name) for name in names if Path(path, name).is_file())
+
+
+def open_scale(
+    scale: ScaleArray, name: str, asked: AskedGeometry, *, workers: int | None = None
+) -> PrecomputedSource:
+    """Open a scale of a volume that was opened already; it is an array with a resolution."""
+    header = SourceHeader(
+        name=name,
+        shape=scale.shape,
+        dtype=scale.dtype.newbyteorder("="),
+        resolution_nm=asked.resolution or scale.resolution,
+        voxel_offset=asked.voxel_offset or scale.voxel_offset,
+        suggested_type=SuggestedType("image", "an array doesn't say that it holds labels"),
+    )
+    return PrecomputedSource(header, scale, workers=workers)
+
+
+def _transform(opened: Volume, name: str) -> Affine | None:
+    document = opened.store.get_whole(TRANSFORM_NAME, _MAX_TRANSFORM)
+    if document is None:
+        return None
+    return parse_transform(document, f"{name}/{TRANSFORM_NAME}")
+
+
+class PrecomputedSource(ReadableSource):
+    """One scale of a volume. Each chunk is decoded once where planes are read in order.
+
+    Planes of a row of chunks that is only partly asked for are kept until another row is.
+
+    Parameters
+    ----------
+    header : SourceHeader
+    scale : ScaleArray
+    workers : int, optional
+        Chunks decoded at a time; default the number of processors.
+    """
+
+    can_be_shared = True
+
+    def __init__(
+        self, header: SourceHeader, scale: ScaleArray, *, workers: int | None = None
+    ) -> None:
+        self.header = header
+        self._workers = workers or os.cpu_count() or 1
+        self._executor: ThreadPoolExecutor | None = None
+        self._scale = scale
+        self._depth = scale.chunk_size[2]
+        self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
+
+    @property
+    def row_planes(self) -> int:
+        """Depth of the volume's chunks."""
+        return min(self._depth, self.shape[2])
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of a column of the row of chunks that is kept."""
+        return self.row_planes * self.shape[3] * self.dtype.itemsize
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of the chunks that are decoded: one for each thread, encoded and not."""
+        sides = zip(self._scale.chunk_size, self.shape, strict=False)
+        voxels = math.prod(min(chunk, size) for chunk, size in sides)
+        return 2 * self._workers * voxels * self.shape[3] * self.dtype.itemsize
+
+    def use_threads(self, count: int) -> None:
+        """Decode so many chunks at a time; see `Source.use_threads`."""
+        self._workers = count
+
+    def read(
+        self,
+        start: int,
+        stop: int,
+        out: np.ndarray[Any, Any],
+        *,
+        window: Window | None = None,
+    ) -> None:
+        """Fill `out` with planes [start, stop) along z; see `Source.read`."""
+        x, y, _ = self.check_read(start, stop, out, window)
+        first = start
+        while first < stop:
+            row = first // self._depth
+            row_start = row * self._depth
+            row_stop = min(row_start + self._depth, self.shape[2])
+            last = min(stop, row_stop)
+            part = out[:, :, first - start : last - start]
+            if (first, last) == (row_start, row_stop):
+                self._fill_row(part, x, y, first, last)
+            else:
+                planes = self._row(row, (x, y), row_start, row_stop)
+                part[...] = planes[:, :, first - row_start : last - row_start]
+            first = last
+
+    def _row(self, row: int, window: Window, start: int, stop: int) -> np.ndarray[Any, Any]:
+        if self._kept is None or self._kept[:2] != (row, window):
+            self._kept = None
+            x, y = window
+            shape = (x.stop - x.start, y.stop - y.start, stop - start, self.shape[3])
+            planes = np.empty(shape, self.dtype, order="F")
+            self._fill_row(planes, x, y, start, stop)
+            self._kept = (row, window, planes)
+        return self._kept[2]
+
+    def _fill_row(
+        self, out: np.ndarray[Any, Any], x: slice, y: slice, start: int, stop: int
+    ) -> None:
+        """Fill `out` with a row of chunks; those that share a place on the y axis in one task."""
+        height = self._scale.chunk_size[1]
+        inner = range((y.start // height + 1) * height, y.stop, height)
+        edges = [y.start, *inner, y.stop]
+        if len(edges) == 2 or self._workers == 1:
+            self._scale.read(self._box(x, y, start, stop), out)
+            return
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._workers, "ngcore-chunks")
+        futures = [
+            self._executor.submit(
+                self._scale.read,
+                self._box(x, slice(first, last), start, stop),
+                out[:, first - y.start : last - y.start],
+            )
+            for first, last in pairwise(edges)
+        ]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            # After an error nothing may go on writing to the caller's memory.
+            for future in futures:
+                future.cancel()
+            wait(futures)
+
+    def _box(self, x: slice, y: slice, start: int, stop: int) -> Box:
+        origin = self._scale.voxel_offset
+        first: Vec3 = (origin[0] + x.start, origin[1] + y.start, origin[2] + start)
+        last: Vec3 = (origin[0] + x.stop, origin[1] + y.stop, origin[2] + stop)
+        return Box(first, last)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be opened anew where this is unpickled, to decode chunks one after the other."""
+        return _reopened, (self.header, self._scale.path, self._scale.index)
+
+    def close(self) -> None:
+        """Let go of the planes that are kept, and end the threads."""
+        self._kept = None
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
+
+
+def _reopened(header: SourceHeader, path: Path, index: int) -> PrecomputedSource:
+    return PrecomputedSource(header, open_volume(path).scales[index], workers=1)

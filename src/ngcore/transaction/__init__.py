@@ -1,0 +1,1 @@
+"""A folder that one run fills: lock, journal, what is done, clean-up."""

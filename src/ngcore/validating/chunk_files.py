@@ -1,0 +1,120 @@
+"""Checks a scale of which every chunk is a file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ngcore.codecs import gzip
+from ngcore.errors import FormatError, StorageError
+from ngcore.storage import LocalStore
+from ngcore.storage.base import max_stored_size
+from ngcore.validating.files import walk_files
+from ngcore.validating.probing import probe_chunks
+from ngcore.validating.scale import ScaleCheck
+
+if TYPE_CHECKING:
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.validating.scale import Context
+
+_BATCH = 16
+NESTED_DEPTH = 2
+CHUNK_LIKE = re.compile(r"-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+[_/]-?[0-9]+--?[0-9]+")
+FOREIGN_COMPRESSIONS = (".br", ".zst", ".zstd", ".xz", ".bz2", ".lzma")
+
+
+def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
+    """Check every file in the folder of a scale.
+
+    Returns
+    -------
+    list of ScaleCheck
+        One for each chunk size, once every file was looked at.
+    """
+    scale = context.info.scales[index]
+    checks = [
+        ScaleCheck(context, index, replace(scale, chunk_sizes=(size,)))
+        for size in scale.chunk_sizes
+    ]
+    if not isinstance(context.store, LocalStore):
+        probe_chunks(context, checks)
+        return checks
+    batch: list[tuple[ScaleCheck, Vec3, str]] = []
+    for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH):
+        batch += _chunks_of_file(context, checks, name)
+        if len(batch) >= _BATCH:
+            context.work.submit(partial(_check_batch, batch))
+            batch = []
+    context.work.submit(partial(_check_batch, batch))
+    context.work.drain()
+    return checks
+
+
+def _chunks_of_file(
+    context: Context, checks: list[ScaleCheck], name: str
+) -> list[tuple[ScaleCheck, Vec3, str]]:
+    """Return the chunk that a file is; several, if it is one on the grid of more chunk sizes."""
+    where = f"{context.info.scales[checks[0].index].key}/{name}"
+    plain = name.removesuffix(".gz")
+    foreign = next((end for end in FOREIGN_COMPRESSIONS if plain.endswith(end)), "")
+    plain = plain.removesuffix(foreign)
+    cells = [(check, cell) for check in checks if (cell := check.grid.cell_of_name(plain))]
+    for check, cell in cells:
+        if not check.presence.add(cell):
+            context.findings.error(
+                "duplicate", where, "there is another file for this chunk: which one is right?"
+            )
+    if cells and not foreign:
+        return [(check, cell, where) for check, cell in cells]
+    if cells:
+        context.findings.warning(
+            "unchecked", where, f"ngcore can't read chunks compressed as {foreign}"
+        )
+    elif CHUNK_LIKE.fullmatch(plain):
+        context.findings.error("misnamed", where, "names no chunk of this scale")
+    else:
+        context.findings.warning("stray", where, "is no chunk")
+    return []
+
+
+def _check_batch(batch: list[tuple[ScaleCheck, Vec3, str]]) -> None:
+    for check, cell, where in batch:
+        try:
+            size = check.context.store.size(where)
+            if size is None:
+                raise FormatError("is no file that can be read")
+            if check.context.quick:
+                _check_size(check, cell, where, size)
+                check.context.done(check.voxels(cell))
+            else:
+                with check.room(size):
+                    check.add(cell, where, _read(check, where))
+        except (FormatError, StorageError) as error:
+            check.fault(where, error)
+
+
+def _check_size(check: ScaleCheck, cell: Vec3, where: str, size: int) -> None:
+    """Check what can be seen without reading a chunk."""
+    if size == 0:
+        raise FormatError("is empty")
+    expected = check.raw_size(cell)
+    if expected is not None and not where.endswith(".gz") and size != expected:
+        raise FormatError(f"a raw chunk of {expected} bytes is due, the file has {size}")
+    if size > max_stored_size(check.max_encoded_size):
+        raise FormatError(
+            f"has {size} bytes, where {check.max_encoded_size} are the most expected"
+        )
+
+
+def _read(check: ScaleCheck, where: str) -> bytes:
+    most = max_stored_size(check.max_encoded_size)
+    data = check.context.store.get(where, 0, most + 1)
+    if data is None:
+        raise FormatError("is no file that can be read")
+    if len(data) > most:
+        raise FormatError(f"larger than the {check.max_encoded_size} bytes expected")
+    if where.endswith(".gz"):
+        return gzip.decompress(data, max_size=check.max_encoded_size)
+    return data

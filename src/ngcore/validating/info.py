@@ -1,0 +1,144 @@
+"""Checks `info`: against the format's rules, and its scales against each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings
+from ngcore.precomputed.json_members import dump, parse_object
+from ngcore.storage import LocalStore
+from ngcore.storage.local import WORK_FOLDER
+from ngcore.validating.files import read_limited
+
+if TYPE_CHECKING:
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.storage import ReadableStore
+    from ngcore.validating.findings import Findings
+
+_MAX_SIZE = 4 << 20
+_VOLUME_TYPE = "neuroglancer_multiscale_volume"
+
+
+def check_info(store: ReadableStore, findings: Findings) -> VolumeInfo | None:
+    """Return the volume's info; None where it is too damaged to go on.
+
+    ``"sharding": null`` is one fault that does not end the validation: everybody can see what is
+    meant.
+
+    Raises
+    ------
+    InputError, InputNotFoundError
+        This is no volume at all.
+    """
+    document = _read(store, findings)
+    if document is None:
+        return None
+    try:
+        members = parse_object(document)
+    except FormatError as error:
+        findings.error("info", "info", error)
+        return None
+    if members.get("@type", _VOLUME_TYPE) != _VOLUME_TYPE and "scales" not in members:
+        raise InputError(
+            f"{store.location} is not a precomputed volume: its info is of a "
+            f"{str(members['@type'])[:80]!r}; pass the folder of a volume"
+        )
+    _drop_null_shardings(members, findings)
+    try:
+        info = VolumeInfo.from_json(dump(members))
+    except FormatError as error:
+        _report_each(members, error, findings)
+        return None
+    for warning in info_warnings(info):
+        path, _, message = warning.partition(": ")
+        findings.warning("info", f"info: {path}", message)
+    return info
+
+
+def check_geometry(info: VolumeInfo, findings: Findings) -> None:
+    """Check that every scale covers just what the one before does, rounded outwards.
+
+    Every volume that `convert` writes is so; others are free to cut their scales.
+    """
+    for index in range(1, len(info.scales)):
+        fine, coarse = info.scales[index - 1], info.scales[index]
+        factors = scale_factors(fine, coarse)
+        if factors is None:
+            findings.error(
+                "info",
+                f"info: scales[{index}].resolution",
+                f"{list(coarse.resolution)} is no whole multiple of {list(fine.resolution)} "
+                "of the scale before",
+            )
+            continue
+        for axis, factor in enumerate(factors):
+            start = fine.bounds.start[axis] // factor
+            stop = -(-fine.bounds.stop[axis] // factor)
+            found = (coarse.bounds.start[axis], coarse.bounds.stop[axis])
+            if found != (start, stop):
+                findings.error(
+                    "info",
+                    f"info: scales[{index}].size[{axis}]",
+                    f"covers voxels {found[0]} to {found[1]}, but those of the scale before make "
+                    f"{start} to {stop}",
+                )
+
+
+def scale_factors(fine: ScaleInfo, coarse: ScaleInfo) -> Vec3 | None:
+    """Return how many voxels of a scale make one of another; None if that is no whole number."""
+    ratios = [b / a for a, b in zip(fine.resolution, coarse.resolution, strict=True)]
+    if any(abs(ratio - round(ratio)) > 0.001 * ratio or ratio > 2**20 for ratio in ratios):
+        return None
+    x, y, z = (round(ratio) for ratio in ratios)
+    return x, y, z
+
+
+def _read(store: ReadableStore, findings: Findings) -> bytes | None:
+    try:
+        document = read_limited(store, "info", _MAX_SIZE)
+    except FormatError as error:
+        findings.error("info", "info", error)
+        return None
+    if document is None:
+        if not isinstance(store, LocalStore):
+            raise InputNotFoundError(
+                f"not a precomputed volume: {store.location} has no info; check the URL"
+            )
+        if (store.path / WORK_FOLDER).is_dir():
+            raise InputError(
+                f"{store.location} holds an unfinished conversion; continue it with --resume, "
+                "or start it again with --overwrite"
+            )
+        what = "has no info file" if store.path.is_dir() else "is no folder"
+        raise InputNotFoundError(
+            f"not a precomputed volume: {store.location} {what}; pass the folder of a volume"
+        )
+    return document
+
+
+def _drop_null_shardings(members: dict[str, Any], findings: Findings) -> None:
+    scales = members.get("scales")
+    for index, scale in enumerate(scales if isinstance(scales, list) else []):
+        if isinstance(scale, dict) and "sharding" in scale and scale["sharding"] is None:
+            findings.error(
+                "info",
+                f"info: scales[{index}].sharding",
+                "null, which Neuroglancer rejects; remove the member",
+            )
+            del scale["sharding"]
+
+
+def _report_each(members: dict[str, Any], first: FormatError, findings: Findings) -> None:
+    """Report the first fault of each scale, and of what is not in a scale."""
+    messages = set()
+    scales = members.get("scales")
+    for index, scale in enumerate(scales if isinstance(scales, list) else []):
+        try:
+            ScaleInfo.from_json(scale)
+        except FormatError as error:
+            messages.add(f"scales[{index}].{error}")
+    if not any(str(first) == message for message in messages):
+        messages.add(str(first))
+    for message in messages:
+        findings.error_in_json("info", "info", FormatError(message))

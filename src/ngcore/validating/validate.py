@@ -1,0 +1,235 @@
+"""Whether a volume is what it says it is: every file is looked at, and nothing is believed.
+
+Memory is bounded by chunks in the hands of the threads and a bit per chunk of a scale, whatever
+the size of the volume, and whatever a damaged or hostile file claims.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from ngcore.errors import InputError, NgcoreError
+from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.storage import LocalStore, is_http, open_store
+from ngcore.validating.absent import check_absent
+from ngcore.validating.chunk_files import check_chunk_files
+from ngcore.validating.findings import Finding, Findings, Report
+from ngcore.validating.info import check_geometry, check_info
+from ngcore.validating.meshes import check_meshes
+from ngcore.validating.properties import check_properties
+from ngcore.validating.pyramid import check_pyramid
+from ngcore.validating.scale import Context, ScaleCheck
+from ngcore.validating.shards import MOST_HASHED_CELLS, check_shards
+from ngcore.validating.side_files import Provenance, check_strays, check_transform, read_provenance
+from ngcore.validating.work import Work
+from ngcore.volume.read import Volume
+from ngcore.work.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ngcore.precomputed.info import VolumeInfo
+    from ngcore.storage import ReadableStore
+
+__all__ = ["Finding", "Report", "validate"]
+
+
+def validate(
+    path: str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Check a volume: its info, every chunk of every scale, meshes and properties.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder that holds `info`, or its URL. A web server lists no files, so there all names
+        are asked for that clients would ask for.
+    quick : bool
+        Look at names, sizes and indexes only: no chunk is decoded, no digest compared.
+    workers : int, optional
+        Threads; default all cores.
+    progress : callable, optional
+        Called now and then with (voxels done, voxels in all).
+
+    Returns
+    -------
+    Report
+        What was found, in the same order at every run. `Report.is_sound` tells if all is well.
+
+    Raises
+    ------
+    InputNotFoundError
+        There is no such folder, or no `info` in it.
+    InputError
+        The path holds something else than a volume, or an unfinished conversion.
+
+    Examples
+    --------
+    >>> from ngcore.validating.validate import validate
+    >>> report = validate("brain")  # doctest: +SKIP
+    >>> [str(finding) for finding in report.findings]  # doctest: +SKIP
+    ['8_8_8/0-64_0-64_0-64: a raw chunk of (64, 64, 64, 1) uint8 voxels has 262144 bytes, got 7']
+    """
+    text = os.fspath(path)
+    if workers is not None and workers < 1:
+        raise InputError(f"workers must be 1 or more, got {workers}")
+    store = open_store(path)
+    findings = Findings()
+    info = check_info(store, findings)
+    check_transform(store, findings)
+    if info is None:
+        return findings.report(text, chunks=0, digests=())
+    provenance = read_provenance(store, findings)
+    if isinstance(store, LocalStore):
+        check_strays(store, info, findings)
+    if provenance.is_ours:
+        check_geometry(info, findings)
+    with ThreadPool(workers or os.cpu_count() or 1) as pool:
+        context = Context(
+            store,
+            info,
+            findings,
+            Work(pool),
+            quick=quick,
+            is_ours=provenance.is_ours,
+            done=Meter(info, progress).add,
+        )
+        if is_http(text):
+            _check_server(context)
+        checks = _check_scales(context, provenance)
+        _check_folders(context)
+    digests = tuple(check.scale.key for check in checks if check.is_verified)
+    chunks = sum(check.presence.found for check in checks)
+    return findings.report(text, chunks=chunks, digests=digests)
+
+
+def _check_scales(context: Context, provenance: Provenance) -> list[ScaleCheck]:
+    """Check the chunks of every scale, then each scale against its digest and its neighbours."""
+    firsts: list[ScaleCheck] = []
+    everything: list[ScaleCheck] = []
+    for index, scale in enumerate(context.info.scales):
+        try:
+            check_scale = check_chunk_files if scale.sharding is None else check_shards
+            checks = check_scale(context, index)
+        except NgcoreError as error:
+            context.findings.error("scale", scale.key, error)
+            return everything
+        firsts.append(checks[0])
+        everything += checks
+    for check in firsts:
+        check.has_digest = check.scale.key in provenance.digests
+        if not context.quick:
+            _compare_digest(context, check, provenance)
+    volume = Volume(context.store, context.info)
+    check_absent(context, volume, everything)
+    if not context.quick:
+        check_pyramid(context, volume, firsts, provenance)
+    return everything
+
+
+def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance) -> None:
+    """Compare the voxels of a scale with what `provenance` says, if it does.
+
+    Where chunks can't be read the digests must differ, and what is wrong was reported already.
+    """
+    expected = provenance.digests.get(check.scale.key)
+    if expected is None:
+        if provenance.digests:
+            context.findings.warning(
+                "digest", check.scale.key, "provenance has digests, but none of this scale"
+            )
+        return
+    if not check.can_decode or check.is_damaged:
+        return
+    if str(check.digest) == expected:
+        check.is_verified = True
+    else:
+        context.findings.error(
+            "digest",
+            check.scale.key,
+            "voxels are not those that were written: the digest of all chunks is "
+            f"{check.digest}, provenance says {expected}",
+        )
+
+
+def _check_server(context: Context) -> None:
+    from ngcore.validating.server import check_ranges, check_server
+
+    check_server(context)
+    for scale in context.info.scales:
+        if scale.sharding is None or (
+            scale.sharding.hash != "identity" and scale.grid.count > MOST_HASHED_CELLS
+        ):
+            continue
+        for number in ShardGrid(scale.sharding, scale.grid.shape):
+            name = f"{scale.key}/{scale.sharding.file_name(number)}"
+            if context.store.size(name):
+                check_ranges(context, name)
+            return
+
+
+def _lacks_folder(store: ReadableStore, folder: str) -> bool:
+    return isinstance(store, LocalStore) and not (store.path / folder).is_dir()
+
+
+def _check_folders(context: Context) -> None:
+    info = context.info
+    for name, folder, check in (
+        ("mesh", info.mesh, check_meshes),
+        ("segment_properties", info.segment_properties, check_properties),
+    ):
+        if folder is None:
+            continue
+        try:
+            if _lacks_folder(context.store, folder):
+                context.findings.error(name, f"info: {name}", f"there is no folder {folder!r}")
+            else:
+                check(context, folder)
+        except NgcoreError as error:
+            context.findings.error(name, folder, error)
+    skeletons = info.skeletons
+    if skeletons is not None and _lacks_folder(context.store, skeletons):
+        context.findings.error("skeletons", "info: skeletons", f"there is no folder {skeletons!r}")
+
+
+class Meter:
+    """Tells of progress, from several threads."""
+
+    def __init__(
+        self,
+        info: VolumeInfo,
+        progress: Callable[[int, int], None] | None,
+        *,
+        rounds: int = 1,
+    ) -> None:
+        self._progress = progress
+        self._voxels = _voxels(info)
+        self._rounds = rounds
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, voxels: int) -> None:
+        """Tell of more voxels of the first round."""
+        if self._progress is not None:
+            with self._lock:
+                self._done = min(self._done + voxels, self._voxels)
+                self._progress(self._done, self._rounds * self._voxels)
+
+    def second(self, done: int, total: int) -> None:
+        """Tell of the second round, in which so many voxels are done of `total`."""
+        if self._progress is not None:
+            self._progress(self._voxels + done, self._voxels + total)
+
+
+def _voxels(info: VolumeInfo) -> int:
+    scales: Sequence[int] = [
+        math.prod(scale.size) * len(scale.chunk_sizes) for scale in info.scales
+    ]
+    return sum(scales)

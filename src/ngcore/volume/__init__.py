@@ -1,0 +1,1 @@
+"""A volume that is there."""

@@ -1,0 +1,125 @@
+"""The steps in a row: what `convert` gives, in the layout that was asked for, with digests."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from classic_peer import decompressed_chunks
+from classic_steps import AFFINE, SPEC, chain
+from peers import read_with_tensorstore
+from volume_files import save_nifti, voxels
+
+import ngcore
+from ngcore.classic.chunks_from_source import volume_to_raw_chunks
+from ngcore.classic.compute_scales import compute_scales
+from ngcore.classic.fullres_info import generate_fullres_info
+from ngcore.classic.scales_info import generate_scales_info
+from ngcore.errors import InputError
+from ngcore.validating.validate import validate
+
+
+def test_chain_gives_the_voxels_and_scales_that_convert_gives(tmp_path, image):
+    ours = chain(image, tmp_path / "chain", target_chunk_size=32)
+    whole = ngcore.convert(image, tmp_path / "whole", chunk_size=32, fsync=False)
+    assert len(ours.scales) == 3
+    for ours_scale, whole_scale in zip(ours.scales, whole.scales, strict=False):
+        assert np.array_equal(ours_scale[...], whole_scale[...])
+    transforms = [(tmp_path / name / "transform.json").read_bytes() for name in ("chain", "whole")]
+    assert transforms[0] == transforms[1]
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("use_gzip", [True, False])
+def test_chunks_lie_as_asked_and_a_rerun_leaves_no_other_copies(tmp_path, image, flat, use_gzip):
+    volume = chain(image, tmp_path, target_chunk_size=32)
+    first = decompressed_chunks(tmp_path)
+    volume_to_raw_chunks(image, tmp_path, flat=flat, use_gzip=use_gzip)
+    compute_scales(tmp_path, flat=flat, use_gzip=use_gzip)
+    for scale in volume.scales:
+        names = {
+            path.relative_to(tmp_path / scale.key).as_posix()
+            for path in (tmp_path / scale.key).rglob("*")
+            if path.is_file()
+        }
+        grid = scale.info.grid
+        of_cell = grid.name if flat else grid.nested_name
+        assert names == {of_cell(cell) + ".gz" * use_gzip for cell in grid.cells()}
+    assert decompressed_chunks(tmp_path) == first
+
+
+def test_sharding_in_info_is_followed_by_every_step(tmp_path, image):
+    generate_fullres_info(image, tmp_path, sharding=SPEC)
+    generate_scales_info(tmp_path / "info_fullres.json", tmp_path, target_chunk_size=16)
+    volume_to_raw_chunks(image, tmp_path, sharding=SPEC)
+    compute_scales(tmp_path)
+    volume = ngcore.open(tmp_path)
+    plain = chain(image, tmp_path / "plain", target_chunk_size=16)
+    for index, scale in enumerate(volume.scales):
+        assert scale.info.sharding == SPEC
+        assert np.array_equal(scale[...], plain.scales[index][...])
+        assert np.array_equal(read_with_tensorstore(tmp_path, index), scale[...])
+        assert {path.suffix for path in (tmp_path / scale.key).iterdir()} == {".shard"}
+    for options in ({"flat": True}, {"use_gzip": False}):
+        with pytest.raises(InputError, match="the info file says sharding"):
+            compute_scales(tmp_path, **options)
+        with pytest.raises(InputError, match="the info file says sharding"):
+            volume_to_raw_chunks(image, tmp_path, **options)
+
+
+def test_sharding_that_info_does_not_say_is_refused(tmp_path, image):
+    chain(image, tmp_path)
+    with pytest.raises(InputError, match="info says otherwise"):
+        volume_to_raw_chunks(image, tmp_path, sharding=SPEC)
+
+
+def test_damage_after_the_steps_is_found_by_their_digests(tmp_path):
+    save_nifti(tmp_path / "v.nii", voxels((40, 40, 33), "uint8"), AFFINE)
+    volume = chain(tmp_path / "v.nii", tmp_path / "out", target_chunk_size=16)
+    assert len(validate(tmp_path / "out").digests) == len(volume.scales)
+    for index in (0, 1):
+        scale = volume.scales[index]
+        chunk = tmp_path / "out" / scale.key / f"{scale.info.grid.nested_name((0, 0, 0))}.gz"
+        sound = chunk.read_bytes()
+        changed = bytearray(gzip.decompress(sound))
+        changed[100] ^= 1
+        chunk.write_bytes(gzip.compress(changed))
+        errors = [
+            (finding.kind, finding.where)
+            for finding in validate(tmp_path / "out").findings
+            if finding.severity == "error"
+        ]
+        assert ("digest", scale.key) in errors
+        chunk.write_bytes(sound)
+
+
+def test_provenance_names_the_steps_and_keeps_digests_up_to_date(tmp_path, image):
+    chain(image, tmp_path / "out", target_chunk_size=32)
+    first = json.loads((tmp_path / "out" / "provenance").read_text())
+    whole = ngcore.convert(
+        image, tmp_path / "whole", chunk_size=32, sharding=False, fsync=False, max_scales=1
+    )
+    steps = [step["method"] for step in first["processing"]]
+    assert [step["task"] for step in steps] == [
+        "ngcore volume-to-raw-chunks",
+        "ngcore compute-scales",
+    ]
+    assert first["sources"] == ["t1.nii.gz"]
+    assert len(steps[1]["digests"]["scales"]) == 3
+    compute_scales(tmp_path / "out", downsampling="stride")
+    again = json.loads((tmp_path / "out" / "provenance").read_text())["processing"]
+    assert len(again) == 2
+    digests, old = again[1]["method"]["digests"]["scales"], steps[1]["digests"]["scales"]
+    changed = {key for key in digests if digests[key] != old[key]}
+    assert changed == set(digests) - {next(iter(digests))}
+    assert whole.info.scales[0].key in digests
+
+
+def test_chunks_are_gzip_files_without_time_or_name(tmp_path, image):
+    volume = chain(image, tmp_path)
+    for path in Path(tmp_path / volume.scales[0].key).rglob("*.gz"):
+        data = path.read_bytes()
+        assert data[:4] == b"\x1f\x8b\x08\x00"
+        assert data[4:8] == bytes(4)
+        gzip.decompress(data)

@@ -1,0 +1,437 @@
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from slice_stacks import CODES, random_volume, read_all, slices_of
+from thorough import IS_THOROUGH
+
+from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.sources.slices.lzw import decode_lzw
+from ngcore.sources.slices.tiff import TiffStackSource
+
+DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
+COMPRESSIONS = ["zlib", "lzw", "packbits", "zstd", "lzma"]
+
+
+def read_stack(path, **options):
+    with TiffStackSource(path, **options) as source:
+        return read_all(source)
+
+
+def write_stack(path, planes, **options):
+    tifffile.imwrite(path, planes, **{"photometric": "minisblack", **options})
+    return path
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_stack_in_every_orientation_comes_back_as_the_same_volume(tmp_path, code):
+    volume = random_volume((5, 7, 9), np.uint16)
+    path = write_stack(tmp_path / "a.tif", slices_of(volume, code), compression="zlib")
+    assert np.array_equal(read_stack(path, input_orientation=code)[..., 0], volume)
+
+
+LAYOUTS = [{}, {"tile": (16, 16)}, {"rowsperstrip": 4}]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
+def test_every_type_and_compression_keeps_its_values(tmp_path, dtype, byte_order, compression):
+    planes = random_volume((3, 21, 33), dtype)
+    # In quick runs each layout goes with a third of the types, byte orders and compressions.
+    place = DTYPES.index(dtype) + [None, *COMPRESSIONS].index(compression) + (byte_order == ">")
+    layouts = LAYOUTS if IS_THOROUGH else [LAYOUTS[place % len(LAYOUTS)]]
+    for number, options in enumerate(layouts):
+        path = write_stack(
+            tmp_path / f"{number}.tif",
+            planes,
+            compression=compression,
+            byteorder=byte_order,
+            **options,
+        )
+        volume = read_stack(path)
+        assert volume.dtype == np.dtype(dtype)
+        assert np.array_equal(volume[..., 0].T, planes)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u4", "f4", "f8"])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+@pytest.mark.parametrize("predictor", [2, 3])
+def test_predictors_are_undone(tmp_path, dtype, byte_order, compression, predictor):
+    if (predictor == 3) != (dtype in ("f4", "f8")):
+        pytest.skip("predictor 3 is for floating point, 2 for integers")
+    planes = random_volume((2, 21, 33, 3), dtype)
+    path = write_stack(
+        tmp_path / "a.tif",
+        planes,
+        photometric="rgb",
+        compression=compression,
+        predictor=predictor,
+        byteorder=byte_order,
+    )
+    assert np.array_equal(read_stack(path).transpose(2, 1, 0, 3), planes)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_rgb_pages_are_three_channels(tmp_path, planar, compression, tile):
+    planes = random_volume((3, 21, 33, 3), np.uint16)
+    stored = planes if planar == "contig" else np.moveaxis(planes, -1, 1)
+    path = write_stack(
+        tmp_path / "a.tif",
+        stored,
+        photometric="rgb",
+        planarconfig=planar,
+        compression=compression,
+        tile=tile,
+    )
+    assert np.array_equal(read_stack(path).transpose(2, 1, 0, 3), planes)
+
+
+def test_jpeg_in_tiff_is_what_tifffile_decodes(tmp_path):
+    planes = random_volume((2, 32, 48, 3))
+    path = write_stack(tmp_path / "a.tif", planes, photometric="rgb", compression="jpeg")
+    assert np.array_equal(read_stack(path).transpose(2, 1, 0, 3), tifffile.imread(path))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits"])
+def test_1_bit_pages_become_zeros_and_ones(tmp_path, compression):
+    planes = random_volume((2, 9, 13)) > 127
+    path = write_stack(tmp_path / "a.tif", planes, compression=compression)
+    volume = read_stack(path)
+    assert volume.dtype == np.uint8
+    assert np.array_equal(volume[..., 0].T, planes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bigtiff": True},
+        {"metadata": None},
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
+        {"ome": True, "metadata": {"axes": "ZYX"}},
+        {"contiguous": False, "metadata": None},
+    ],
+    ids=["BigTIFF", "plain", "ImageJ", "OME", "pages"],
+)
+def test_stack_of_every_kind_of_file_is_read(tmp_path, options):
+    planes = random_volume((6, 9, 13), np.uint16)
+    path = write_stack(tmp_path / "a.tif", planes, **options)
+    volume = read_stack(path)
+    assert np.array_equal(volume[..., 0].T, planes)
+
+
+def test_imagej_stack_with_tags_of_its_first_page_only_is_read(tmp_path):
+    # as ImageJ writes stacks of more than 4 GiB: the pixels of other pages just follow
+    planes = random_volume((6, 9, 13), np.uint16)
+    path = tmp_path / "a.tif"
+    description = "ImageJ=1.53t\nimages=6\nslices=6\n"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(planes[0], description=description, metadata=None)
+    with path.open("ab") as file:
+        with tifffile.TiffFile(path) as tiff:
+            offset = tiff.pages[0].dataoffsets[0]
+        if path.stat().st_size != offset + planes[0].nbytes:
+            pytest.skip("this tifffile writes pixels before tags")
+        file.write(planes[1:].tobytes())
+    assert np.array_equal(read_stack(path)[..., 0].T, planes)
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "CZYX"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_ome_channels_become_channels(tmp_path, axes, compression):
+    volume = random_volume((13, 9, 5, 3), np.uint16)
+    stored = volume.transpose(2, 3, 1, 0) if axes == "ZCYX" else volume.transpose(3, 2, 1, 0)
+    path = write_stack(
+        tmp_path / "a.ome.tif", stored, compression=compression, metadata={"axes": axes}
+    )
+    assert np.array_equal(read_stack(path), volume)
+
+
+def test_ome_channels_of_colour_pages_follow_each_other(tmp_path):
+    stored = random_volume((4, 2, 9, 13, 3))
+    path = write_stack(
+        tmp_path / "a.ome.tif", stored, photometric="rgb", metadata={"axes": "ZCYXS"}
+    )
+    volume = read_stack(path)
+    assert volume.shape == (13, 9, 4, 6)
+    assert np.array_equal(volume[..., :3].transpose(2, 1, 0, 3), stored[:, 0])
+    assert np.array_equal(volume[..., 3:].transpose(2, 1, 0, 3), stored[:, 1])
+
+
+@pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}], ids=["OME", "ImageJ"])
+def test_points_in_time_are_refused_with_their_number(tmp_path, options):
+    path = write_stack(
+        tmp_path / "a.tif", random_volume((7, 2, 9, 13)), metadata={"axes": "TZYX"}, **options
+    )
+    with pytest.raises(InputError, match="7 points in time"):
+        TiffStackSource(path)
+
+
+def test_axes_that_could_be_slices_or_channels_are_refused(tmp_path):
+    path = write_stack(tmp_path / "a.tif", random_volume((7, 2, 9, 13)))
+    with pytest.raises(InputError, match="write the file with axes ZCYX"):
+        TiffStackSource(path)
+
+
+@pytest.mark.parametrize(
+    ("unit", "nanometres"), [("nm", 1), ("µm", 1000), ("mm", 1e6), ("Å", 0.1), (None, 1000)]
+)
+def test_ome_physical_sizes_give_the_resolution(tmp_path, unit, nanometres):
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 2.0, "PhysicalSizeZ": 3.0}
+    if unit is not None:
+        sizes |= {f"PhysicalSize{axis}Unit": unit for axis in "XYZ"}
+    path = write_stack(
+        tmp_path / "a.ome.tif", random_volume((5, 9, 13)), metadata={"axes": "ZYX", **sizes}
+    )
+    with TiffStackSource(path, input_orientation="ASR") as source:
+        expected = (3.0 * nanometres, 0.5 * nanometres, 2.0 * nanometres)
+        assert source.resolution_nm == pytest.approx(expected)
+    with TiffStackSource(path, resolution=(1, 2, 3)) as source:
+        assert source.resolution_nm == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"PhysicalSizeX": 0.5, "PhysicalSizeY": 2.0},
+        {
+            **{f"PhysicalSize{axis}": 1.0 for axis in "XYZ"},
+            **{f"PhysicalSize{axis}Unit": "pixel" for axis in "XYZ"},
+        },
+    ],
+    ids=["no Z", "unknown unit"],
+)
+def test_incomplete_ome_sizes_give_no_resolution(tmp_path, sizes):
+    path = write_stack(
+        tmp_path / "a.ome.tif", random_volume((5, 9, 13)), metadata={"axes": "ZYX", **sizes}
+    )
+    with TiffStackSource(path) as source:
+        assert source.resolution_nm is None
+
+
+def test_imagej_spacing_gives_the_resolution(tmp_path):
+    path = write_stack(
+        tmp_path / "a.tif",
+        random_volume((5, 9, 13)),
+        imagej=True,
+        resolution=(2, 4),
+        metadata={"unit": "um", "spacing": 3.0},
+    )
+    with TiffStackSource(path) as source:
+        assert source.resolution_nm == pytest.approx((500, 250, 3000))
+
+
+def test_dots_per_inch_are_no_resolution(tmp_path):
+    path = write_stack(tmp_path / "a.tif", random_volume((5, 9, 13)), resolution=(72, 72))
+    with TiffStackSource(path) as source:
+        assert source.resolution_nm is None
+
+
+def test_single_page_is_one_slice(tmp_path):
+    plane = random_volume((9, 13))
+    volume = read_stack(write_stack(tmp_path / "a.tif", plane))
+    assert np.array_equal(volume[:, :, 0, 0].T, plane)
+
+
+def test_thumbnail_and_coarser_levels_are_passed_over(tmp_path):
+    planes = random_volume((5, 64, 64))
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path) as writer:
+        options = {"photometric": "minisblack"}
+        writer.write(planes, subifds=1, metadata={"axes": "ZYX"}, **options)
+        writer.write(planes[:, ::2, ::2], subfiletype=1, **options)
+    assert np.array_equal(read_stack(path)[..., 0].T, planes)
+
+
+def test_page_unlike_the_others_is_named(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for number in range(9):
+            shape = (8, 12) if number == 5 else (12, 8)
+            writer.write(random_volume(shape), contiguous=False, metadata=None)
+    with pytest.raises(InputError, match=r"page 5: 12 x 8 pixels .* first page is of 8 x 12"):
+        read_stack(path)
+
+
+def test_two_images_in_one_file_are_refused(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for columns in (12, 16):
+            volume = random_volume((3, 9, columns))
+            writer.write(volume, photometric="minisblack", metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match="holds 2 images"):
+        TiffStackSource(path)
+
+
+def test_palette_and_white_zero_are_taken_as_stored_with_a_note(tmp_path):
+    plane = random_volume((9, 13))
+    colours = random_volume((3, 256), np.uint16)
+    for number, options in enumerate(
+        [{"photometric": "palette", "colormap": colours}, {"photometric": "miniswhite"}]
+    ):
+        path = write_stack(tmp_path / f"{number}.tif", plane, **options)
+        with TiffStackSource(path) as source:
+            assert "values" in source.notes[0]
+            assert np.array_equal(read_all(source)[:, :, 0, 0].T, plane)
+
+
+def test_complex_pixels_are_refused(tmp_path):
+    path = write_stack(tmp_path / "a.tif", np.zeros((9, 13), np.complex64))
+    with pytest.raises(InputError, match="complex64"):
+        TiffStackSource(path)
+
+
+def test_volume_within_a_page_is_refused(tmp_path):
+    path = write_stack(
+        tmp_path / "a.tif", random_volume((16, 16, 16)), volumetric=True, tile=(16, 16, 16)
+    )
+    with pytest.raises(InputError, match="itself a volume"):
+        TiffStackSource(path)
+
+
+def test_planes_that_lie_as_samples_within_a_page_are_refused(tmp_path):
+    # what tifffile makes of three or four planes whose meaning it is not told
+    path = tmp_path / "a.tif"
+    planes = random_volume((4, 6, 8), np.uint16)
+    tifffile.imwrite(path, planes, photometric="rgb", metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match=r"ZYX .* in 1 page; save the file with one plane per"):
+        TiffStackSource(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputNotFoundError, match=r"nowhere\.tif"):
+        TiffStackSource(tmp_path / "nowhere.tif")
+
+
+@pytest.mark.parametrize("compression", [None, *COMPRESSIONS, "jpeg"])
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
+def test_truncated_stack_is_named(tmp_path, compression, keep):
+    path = write_stack(
+        tmp_path / "a.tif", random_volume((4, 64, 64)), compression=compression, metadata=None
+    )
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(FormatError, match=r"a\.tif") as caught:
+        read_stack(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd", "lzma"])
+def test_damaged_strip_is_named(tmp_path, compression):
+    path = write_stack(tmp_path / "a.tif", random_volume((2, 64, 64)), compression=compression)
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[1].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 30] = bytes(30)
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=r"a\.tif, page 1, strip or tile 0|a\.tif, page 1: "):
+        read_stack(path)
+
+
+def test_strip_that_was_never_written_is_named(tmp_path):
+    path = write_stack(tmp_path / "a.tif", random_volume((64, 64)), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["StripByteCounts"].overwrite(0)
+    with pytest.raises(FormatError, match="never written"):
+        TiffStackSource(path)
+
+
+def test_deflate_bomb_is_refused(tmp_path):
+    path = write_stack(tmp_path / "a.tif", np.zeros((64, 64), np.uint8), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            tiff.pages[0].tags[tag].overwrite(2**30)
+    with pytest.raises(FormatError, match="promises"):
+        TiffStackSource(path)
+
+
+def test_windows_of_compressed_pages_are_said_to_cost_whole_pages(tmp_path):
+    planes = random_volume((3, 9, 13))
+    for compression in (None, "zlib"):
+        path = write_stack(tmp_path / f"{compression}.tif", planes, compression=compression)
+        with TiffStackSource(path) as source:
+            assert source.is_random_access
+            assert source.reads_whole_planes == (compression is not None)
+
+
+def test_window_of_tiles_is_read(tmp_path):
+    planes = random_volume((3, 70, 90), np.uint16)
+    path = write_stack(tmp_path / "a.tif", planes, tile=(16, 32), compression="zlib")
+    out = np.empty((21, 40, 2, 1), np.uint16)
+    with TiffStackSource(path) as source:
+        source.read(1, 3, out, window=(slice(30, 51), slice(17, 57)))
+    assert np.array_equal(out[..., 0].T, planes[1:, 17:57, 30:51])
+
+
+WITHOUT_IMAGECODECS = """
+import json, sys
+sys.modules["imagecodecs"] = None
+from pathlib import Path
+import numpy as np
+from ngcore.errors import MissingExtraError
+from ngcore.sources.slices.tiff import TiffStackSource
+
+results = {}
+for path in sorted(Path(sys.argv[1]).glob("*.tif")):
+    try:
+        with TiffStackSource(path) as source:
+            volume = np.empty(source.shape, source.dtype)
+            source.read(0, source.shape[2], volume)
+        results[path.name] = np.array_equal(volume, np.load(path.with_suffix(".npy")))
+    except MissingExtraError as error:
+        results[path.name] = str(error)
+print(json.dumps(results))
+"""
+
+
+def test_without_imagecodecs_deflate_lzw_and_packbits_are_read_and_others_name_the_extra(tmp_path):
+    expected = {}
+    for dtype in ("u1", "i2", "u4", "f4"):
+        for byte_order in "<>":
+            for compression in (None, "zlib", "lzw", "packbits", "zstd"):
+                for predictor in (1, 2) if compression in ("zlib", "lzw") else (1,):
+                    for tile in (None, (16, 16)):
+                        name = f"{len(expected)}.tif"
+                        planes = random_volume((2, 21, 33), dtype)
+                        # tifffile itself would choose predictor 3 for floating point
+                        kind = planes.view(f"u{planes.itemsize}") if predictor == 2 else planes
+                        write_stack(
+                            tmp_path / name,
+                            kind,
+                            byteorder=byte_order,
+                            compression=compression,
+                            predictor=predictor if predictor > 1 else None,
+                            tile=tile,
+                        )
+                        volume = kind.transpose(2, 1, 0)[..., np.newaxis]
+                        np.save(tmp_path / name.replace("tif", "npy"), volume)
+                        expected[name] = compression
+    mask = random_volume((2, 9, 13)) > 127
+    write_stack(tmp_path / "mask.tif", mask, compression="lzw")
+    np.save(tmp_path / "mask.npy", mask.transpose(2, 1, 0)[..., np.newaxis])
+    output = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT_IMAGECODECS, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    results = json.loads(output)
+    assert results.pop("mask.tif") is True
+    for name, compression in expected.items():
+        if compression == "zstd":
+            assert 'pip install "ngcore-neuroglancer[formats]"' in results[name]
+        else:
+            assert results[name] is True, name
+
+
+def test_lzw_that_ends_early_is_an_error_without_imagecodecs_too():
+    encoded = struct.pack(">I", 0x80000000)
+    with pytest.raises((OSError, FormatError)):
+        decode_lzw(encoded, 100, 100)

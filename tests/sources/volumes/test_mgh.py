@@ -1,0 +1,95 @@
+import gzip
+
+import nibabel
+import numpy as np
+import pytest
+from volume_files import AFFINE, read_all, voxels
+
+from ngcore.errors import FormatError
+from ngcore.sources import open_source
+from ngcore.sources.volumes.gzip_stream import GzipSource
+from ngcore.sources.volumes.mgh import HEADER
+from ngcore.sources.volumes.raw import RawSource
+
+SHAPE = (13, 11, 7)
+
+
+def change_header(path, **fields):
+    opener = gzip.open if path.suffix == ".mgz" else open
+    with opener(path, "rb") as file:
+        data = bytearray(file.read())
+    for field, value in fields.items():
+        np.frombuffer(data, HEADER, 1)[field] = value
+    with opener(path, "wb") as file:
+        file.write(data)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4"])
+@pytest.mark.parametrize("ending", ["mgh", "mgz"])
+def test_freesurfer_volumes_are_read_without_nibabel(tmp_path, dtype, ending):
+    values = voxels(SHAPE, dtype)
+    path = tmp_path / f"orig.{ending}"
+    nibabel.save(nibabel.MGHImage(values, AFFINE), path)
+    source = open_source(path)
+    assert type(source) is (RawSource if ending == "mgh" else GzipSource)
+    assert source.notes == ()
+    np.testing.assert_allclose(source.affine_voxel_to_mm, AFFINE, atol=1e-5)
+    assert source.resolution_nm == (2e6, 3e6, 4e6)
+    np.testing.assert_array_equal(read_all(source)[..., 0], values)
+
+
+def test_frames_of_a_freesurfer_volume_are_channels(tmp_path):
+    values = voxels((*SHAPE, 3))
+    nibabel.save(nibabel.MGHImage(values, AFFINE), tmp_path / "frames.mgz")
+    source = open_source(tmp_path / "frames.mgz")
+    assert source.needs_spool
+    np.testing.assert_array_equal(read_all(source.spooled(tmp_path / "spool")), values)
+
+
+def test_an_oblique_affine_is_nibabels(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(10):
+        affine = np.eye(4)
+        affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.5, 3, 3)
+        affine[:3, 3] = rng.normal(0, 50, 3)
+        path = tmp_path / f"{number}.mgh"
+        image = nibabel.MGHImage(voxels(SHAPE), affine)
+        nibabel.save(image, path)
+        with open_source(path) as source:
+            expected = image.header.get_affine()
+            np.testing.assert_allclose(source.affine_voxel_to_mm, expected, atol=1e-6)
+
+
+def test_a_file_that_does_not_say_is_coronal(tmp_path):
+    nibabel.save(nibabel.MGHImage(voxels(SHAPE), AFFINE), tmp_path / "a.mgz")
+    change_header(tmp_path / "a.mgz", good_ras=0, delta=7)
+    with open_source(tmp_path / "a.mgz") as source:
+        expected = [[-1, 0, 0, 6.5], [0, 0, 1, -3.5], [0, -1, 0, 5.5], [0, 0, 0, 1]]
+        np.testing.assert_array_equal(source.affine_voxel_to_mm, expected)
+
+
+def test_unsigned_short_is_read(tmp_path):
+    nibabel.save(nibabel.MGHImage(voxels(SHAPE, "i2"), AFFINE), tmp_path / "a.mgh")
+    change_header(tmp_path / "a.mgh", type=10)
+    result = read_all(open_source(tmp_path / "a.mgh"))
+    np.testing.assert_array_equal(result[..., 0], voxels(SHAPE, "i2").view("u2"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"version": 2}, "not MGH: it starts with 00 00 00 02"),
+        ({"type": 6}, "type 6"),
+        ({"delta": 0}, "voxels of 0 x 0 x 0 mm"),
+        ({"directions": np.nan}, "not finite"),
+        ({"directions": 0, "delta": np.inf}, "not finite"),
+        ({"dims": 2**30}, "truncated: its header says"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["mgh", "mgz"])
+def test_a_damaged_header_is_refused(tmp_path, ending, fields, complaint):
+    path = tmp_path / f"a.{ending}"
+    nibabel.save(nibabel.MGHImage(voxels(SHAPE), AFFINE), path)
+    change_header(path, **fields)
+    with pytest.raises(FormatError, match=complaint):
+        open_source(path)

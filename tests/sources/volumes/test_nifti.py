@@ -1,0 +1,262 @@
+import gzip
+import threading
+
+import nibabel
+import numpy as np
+import pytest
+from volume_files import AFFINE, read_all, save_nifti, set_fields, voxels
+
+from ngcore.errors import FormatError, InputError
+from ngcore.sources import open_source
+from ngcore.sources.volumes.nifti_fields import HEADER_TYPES
+
+SHAPE = (13, 11, 7)
+TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz", "img", "hdr", "img.gz", "hdr.gz"])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_every_container_and_byte_order_gives_the_same_voxels(tmp_path, ending, byte_order):
+    values = voxels(SHAPE, byte_order + "i2")
+    is_single = ending.startswith("nii")
+    kind = nibabel.Nifti1Image if is_single else nibabel.Nifti1Pair
+    header = kind.header_class(endianness=byte_order)
+    header.set_data_dtype(values.dtype)
+    path = tmp_path / f"volume.{ending}"
+    nibabel.save(kind(values, AFFINE, header), path)
+    source = open_source(path)
+    assert source.shape == (*SHAPE, 1)
+    assert source.dtype == np.int16
+    assert source.resolution_nm == (2e6, 3e6, 4e6)
+    assert source.is_sequential == ending.endswith("gz")
+    np.testing.assert_array_equal(source.affine_voxel_to_mm, AFFINE)
+    np.testing.assert_array_equal(read_all(source)[..., 0], values)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Header, nibabel.Nifti2Header])
+def test_header_fields_lie_where_nibabel_has_them(kind):
+    template = kind.template_dtype.newbyteorder("<")
+    ours = HEADER_TYPES[template.itemsize]
+    assert ours.names
+    assert {name: ours.fields[name] for name in ours.names} == {
+        name: template.fields[name] for name in ours.names
+    }
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_every_data_type_is_read(tmp_path, dtype, ending):
+    values = voxels(SHAPE, dtype)
+    source = open_source(save_nifti(tmp_path / f"volume.{ending}", values))
+    assert source.dtype == values.dtype
+    np.testing.assert_array_equal(read_all(source)[..., 0], values)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti2Image, nibabel.Nifti2Pair])
+def test_nifti_2_is_read(tmp_path, kind):
+    values = voxels(SHAPE)
+    path = tmp_path / ("volume.nii.gz" if kind is nibabel.Nifti2Image else "volume.img")
+    nibabel.save(kind(values, AFFINE), path)
+    np.testing.assert_array_equal(read_all(open_source(path))[..., 0], values)
+
+
+@pytest.mark.parametrize("order", ["F", "C"])
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_a_buffer_of_any_layout_is_filled(tmp_path, order, ending):
+    values = voxels((70, 60, 9), ">i4")
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(values.dtype)
+    path = tmp_path / f"volume.{ending}"
+    nibabel.save(nibabel.Nifti1Image(values, AFFINE, header), path)
+    np.testing.assert_array_equal(read_all(open_source(path), order=order)[..., 0], values)
+
+
+def test_windows_are_read_from_several_threads(tmp_path):
+    values = voxels((67, 59, 31), "f4")
+    source = open_source(save_nifti(tmp_path / "volume.nii", values))
+    assert source.is_random_access
+    faults = []
+
+    def check(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(30):
+            low = [int(rng.integers(0, length)) for length in values.shape]
+            high = [
+                int(rng.integers(start + 1, length + 1))
+                for start, length in zip(low, values.shape, strict=True)
+            ]
+            x, y, z = (slice(*pair) for pair in zip(low, high, strict=True))
+            shape = (x.stop - x.start, y.stop - y.start, z.stop - z.start, 1)
+            out = np.empty(shape, "f4", order="F" if seed % 2 else "C")
+            source.read(z.start, z.stop, out, window=(x, y))
+            if not np.array_equal(out[..., 0], values[x, y, z]):
+                faults.append((x, y, z))
+
+    threads = [threading.Thread(target=check, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    source.close()
+    assert not faults
+
+
+def test_a_fourth_axis_becomes_channels(tmp_path):
+    values = voxels((*SHAPE, 5))
+    source = open_source(save_nifti(tmp_path / "volume.nii", values))
+    assert source.shape == (*SHAPE, 5)
+    assert source.suggested_type == ("image", "it has 5 channels")
+    np.testing.assert_array_equal(read_all(source), values)
+
+
+def test_gzipped_channels_are_spooled_once(tmp_path):
+    values = voxels((*SHAPE, 5))
+    source = open_source(save_nifti(tmp_path / "volume.nii.gz", values))
+    assert source.needs_spool
+    spooled = source.spooled(tmp_path / "spool")
+    assert spooled.is_random_access
+    assert (tmp_path / "spool").stat().st_size == values.nbytes
+    np.testing.assert_array_equal(read_all(spooled), values)
+
+
+def test_any_gzipped_volume_can_be_spooled(tmp_path):
+    values = voxels(SHAPE)
+    source = open_source(save_nifti(tmp_path / "volume.nii.gz", values))
+    assert not source.needs_spool
+    np.testing.assert_array_equal(read_all(source.spooled(tmp_path / "spool"))[..., 0], values)
+
+
+def test_two_axes_become_one_slice(tmp_path):
+    values = voxels((13, 11))
+    source = open_source(save_nifti(tmp_path / "volume.nii.gz", values))
+    assert source.shape == (13, 11, 1, 1)
+    assert source.stream_axis == 1
+    np.testing.assert_array_equal(read_all(source)[:, :, 0, 0], values)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 1, 1), (4, 5, 6, 3, 1), (4, 5, 6, 1, 1, 1, 1)])
+def test_axes_of_length_one_beyond_the_fourth_are_dropped(tmp_path, shape):
+    values = voxels(shape)
+    source = open_source(save_nifti(tmp_path / "volume.nii", values))
+    np.testing.assert_array_equal(read_all(source), values.reshape(shape[:4]))
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 1, 3), (4, 5, 6, 2, 2)])
+def test_longer_axes_beyond_the_fourth_are_refused(tmp_path, shape):
+    path = save_nifti(tmp_path / "volume.nii", voxels(shape))
+    with pytest.raises(InputError, match=rf"volume\.nii: shape \({', '.join(map(str, shape))}\)"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(("colors", "ending"), [("RGB", "nii"), ("RGBA", "nii.gz")])
+def test_colours_become_channels(tmp_path, colors, ending):
+    dtype = np.dtype([(color, "u1") for color in colors])
+    flat = voxels((*SHAPE, len(colors)), "u1")
+    values = np.ascontiguousarray(flat).view(dtype)[..., 0]
+    source = open_source(save_nifti(tmp_path / f"volume.{ending}", values))
+    assert source.shape == (*SHAPE, len(colors))
+    assert source.dtype == np.uint8
+    assert not source.needs_spool
+    np.testing.assert_array_equal(read_all(source), flat)
+
+
+def test_big_endian_colours_are_the_same_bytes(tmp_path):
+    dtype = np.dtype([(color, "u1") for color in "RGB"])
+    flat = voxels((*SHAPE, 3), "u1")
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(dtype)
+    image = nibabel.Nifti1Image(np.ascontiguousarray(flat).view(dtype)[..., 0], AFFINE, header)
+    nibabel.save(image, tmp_path / "volume.nii")
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "volume.nii")), flat)
+
+
+def test_colours_and_time_are_too_many_axes(tmp_path):
+    values = np.zeros((4, 5, 6, 2), [(color, "u1") for color in "RGB"])
+    with pytest.raises(InputError, match="of colours has more axes"):
+        open_source(save_nifti(tmp_path / "volume.nii", values))
+
+
+def test_scaling_is_told_not_applied(tmp_path):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), scl_slope=0.5, scl_inter=-3)
+    with open_source(path) as source:
+        assert (source.slope, source.intercept) == (0.5, -3)
+    with open_source(path, ignore_scaling=True) as source:
+        assert (source.slope, source.intercept) == (1, 0)
+
+
+@pytest.mark.parametrize("slope", [0, np.nan, np.inf])
+def test_a_slope_that_is_none_means_no_scaling(tmp_path, slope):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), scl_slope=slope, scl_inter=9)
+    with open_source(path) as source:
+        assert (source.slope, source.intercept) == (1, 0)
+
+
+def test_an_intercept_that_is_not_finite_is_refused(tmp_path):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), scl_slope=2, scl_inter=np.nan)
+    with pytest.raises(FormatError, match=r"intercept nan.*--ignore-scaling"):
+        open_source(path)
+    open_source(path, ignore_scaling=True).close()
+
+
+@pytest.mark.parametrize(("code", "name"), [(32, "complex64"), (1536, "float128"), (1, "bits")])
+def test_types_that_cannot_be_converted_are_named(tmp_path, code, name):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), datatype=code)
+    with pytest.raises(InputError, match=rf"volume\.nii: voxels are .*{name}"):
+        open_source(path)
+
+
+def test_the_offset_of_the_voxels_is_obeyed(tmp_path):
+    values = voxels(SHAPE)
+    path = save_nifti(tmp_path / "volume.nii", values)
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:352] + b"\0" * 1000 + data[352:] + b"more")
+    set_fields(path, vox_offset=1352)
+    np.testing.assert_array_equal(read_all(open_source(path))[..., 0], values)
+
+
+@pytest.mark.parametrize("offset", [-1, 100, np.nan, 1e30])
+def test_an_offset_that_cannot_be_is_refused(tmp_path, offset):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), vox_offset=offset)
+    with pytest.raises(FormatError, match=r"vox_offset|truncated"):
+        open_source(path)
+
+
+def test_a_gzipped_file_under_a_plain_name_is_still_read(tmp_path):
+    values = voxels(SHAPE)
+    path = save_nifti(tmp_path / "volume.nii", values)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(read_all(open_source(path))[..., 0], values)
+
+
+def test_intent_chooses_the_type(tmp_path):
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE, "u1"), intent_code=1002)
+    with open_source(path) as source:
+        assert source.suggested_type == ("segmentation", "its intent is 'label'")
+    path = save_nifti(tmp_path / "sub_mask.nii", voxels(SHAPE, "u1"), intent_code=5)
+    with open_source(path) as source:
+        assert source.suggested_type.type == "image"
+
+
+def test_a_stream_is_read_forward_only(tmp_path):
+    source = open_source(save_nifti(tmp_path / "volume.nii.gz", voxels(SHAPE)))
+    out = np.empty((13, 11, 2, 1), "i2")
+    source.read(0, 2, out)
+    with pytest.raises(ValueError, match="forward"):
+        source.read(0, 2, out)
+    with pytest.raises(ValueError, match="forward"):
+        source.read(3, 5, out)
+    assert source.bytes_read > 0
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "shape", "dtype"),
+    [(0, 8, (13, 11, 8, 1), "i2"), (2, 2, (13, 11, 0, 1), "i2"), (-1, 1, (13, 11, 2, 1), "i2"),
+     (0, 2, (13, 11, 3, 1), "i2"), (0, 2, (13, 11, 2), "i2"), (0, 2, (13, 11, 2, 1), "u2")],
+)  # fmt: skip
+def test_a_request_that_does_not_fit_is_refused(tmp_path, start, stop, shape, dtype):
+    with (
+        open_source(save_nifti(tmp_path / "volume.nii", voxels(SHAPE))) as source,
+        pytest.raises(ValueError, match=r"volume.nii: "),
+    ):
+        source.read(start, stop, np.empty(shape, dtype))

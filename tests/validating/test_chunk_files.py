@@ -1,0 +1,101 @@
+"""Faults of chunks that lie in files of their own, each named with its place."""
+
+import gzip
+import zlib
+
+import damage
+import numpy as np
+from findings import found, only
+
+import ngcore
+from ngcore.validating.validate import validate
+
+
+def test_chunk_that_changed_is_found_by_the_digest(files):
+    path = files / "8_8_8" / "0-16_16-32_16-32"
+    voxels = np.frombuffer(path.read_bytes(), np.uint16).copy()
+    voxels[100] ^= 1  # too little to change the average of a cell
+    path.write_bytes(voxels.tobytes())
+    line = only(found(files))
+    assert line.startswith("8_8_8: voxels are not those that were written")
+    assert not found(files, quick=True)
+
+
+def test_truncated_chunk_is_named(files):
+    path = files / "16_16_16" / "0-16_0-16_16-19"
+    path.write_bytes(path.read_bytes()[:-1])
+    for quick in (False, True):
+        line = only(found(files, quick=quick))
+        assert line.startswith("16_16_16/0-16_0-16_16-19: a raw chunk of ")
+
+
+def test_missing_chunk_of_our_own_volume_is_an_error(files):
+    (files / "8_8_8" / "16-32_16-32_16-32").unlink()
+    lines = found(files)
+    assert any(line.startswith("8_8_8/16-32_16-32_16-32: is missing") for line in lines)
+
+
+def test_missing_chunk_of_zeros_is_a_warning_where_a_digest_knows(tmp_path):
+    voxels = damage.image(0)
+    voxels[:16, :16, :16] = 0
+    ngcore.convert(voxels, tmp_path, resolution=(8, 8, 8), chunk_size=16, sharding=False)
+    (tmp_path / "8_8_8" / "0-16_0-16_0-16").unlink()
+    report = validate(tmp_path)
+    assert report.is_sound
+    assert "1 of 36 chunks are absent" in str(report.findings[0])
+
+
+def test_missing_chunk_where_a_coarser_scale_shows_data_is_an_error(files):
+    (files / "provenance").unlink()
+    (files / "8_8_8" / "16-32_16-32_16-32").unlink()
+    lines = found(files)
+    expected = "8_8_8/16-32_16-32_16-32: is absent, but scale 16_16_16 shows data there"
+    assert expected in lines
+
+
+def test_missing_chunk_where_a_finer_scale_shows_data_is_an_error(files):
+    (files / "provenance").unlink()
+    (files / "32_32_32" / "0-13_0-11_0-10").unlink()
+    expected = "32_32_32/0-13_0-11_0-10: is absent, but scale 16_16_16 shows data there"
+    assert expected in found(files)
+
+
+def test_volume_without_a_single_chunk_is_a_fault(files):
+    for path in (files / "8_8_8", files / "16_16_16", files / "32_32_32"):
+        for file in path.iterdir():
+            file.unlink()
+    assert any("not one chunk of any scale is there" in line for line in found(files))
+
+
+def test_misnamed_and_stray_files_are_told_apart(files):
+    (files / "8_8_8" / "0-16_0-16_0-15").write_bytes(b"")
+    (files / "8_8_8" / "notes.txt").write_bytes(b"")
+    (files / "README").write_bytes(b"")
+    assert only(found(files)) == "8_8_8/0-16_0-16_0-15: names no chunk of this scale"
+    assert found(files, "warning") == [
+        "8_8_8/notes.txt: is no chunk",
+        "README: belongs to nothing that info names",
+    ]
+
+
+def test_second_file_for_a_chunk_is_named(files):
+    path = files / "8_8_8" / "0-16_0-16_0-16"
+    (files / "8_8_8" / "0-16_0-16_0-16.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert "there is another file for this chunk" in found(files)[0] + found(files)[-1]
+
+
+def test_chunk_that_is_not_the_gzip_of_its_name_is_named(made, tmp_path):
+    folder = damage.copy(made("files, nested, gzip"), tmp_path / "volume")
+    path = folder / "8_8_8/0-16/0-16/0-16.gz"
+    path.write_bytes(zlib.compress(gzip.decompress(path.read_bytes())))
+    line = only(found(folder))
+    assert line.startswith("8_8_8/0-16/0-16/0-16.gz: a zlib stream where gzip is due")
+
+
+def test_coarser_scale_that_shows_something_else_is_named(labels):
+    damage.forget_digests(labels)
+    path = labels / "16_16_16" / "0-16_0-16_0-16"
+    path.write_bytes((labels / "8_8_8" / "16-32_16-32_16-32").read_bytes())
+    lines = found(labels)
+    assert any(line.startswith("16_16_16/0-16_0-16_0-16: ") for line in lines)
+    assert any("are not the majority of those of 8_8_8" in line for line in lines)
