@@ -72,6 +72,59 @@ class StoreContract(ABC):
         store.delete("never/was")
         assert store.get("name") is None
 
+    def test_of_all_who_create_a_name_one_succeeds_and_its_bytes_stay(self, store):
+        results = []
+
+        def create(number):
+            results.append((store.create("key/name", b"%d" % number), number))
+
+        threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (winner,) = [number for is_made, number in results if is_made]
+        assert store.get("key/name") == b"%d" % winner
+        assert list(store.list()) == ["key/name"]
+
+    def test_durable_bytes_are_put_and_added_to(self, store):
+        store.put_durably("notes/a", b"one")
+        store.append_durably("notes/a", b", two")
+        store.append_durably("notes/b", b"new")
+        store.sync(["notes/a", "notes/b"])
+        store.sync()
+        assert store.get("notes/a") == b"one, two"
+        assert store.get("notes/b") == b"new"
+
+    def test_entries_are_files_and_folders_hidden_ones_too(self, store):
+        assert store.entries() == set()
+        for name in ("info", ".hidden/plan", "key/a", "key/b/c"):
+            store.put(name, b"")
+        assert store.entries() == {"info", ".hidden", "key"}
+        assert store.entries("key") == {"a", "b"}
+        assert store.entries("nothing") == set()
+
+    def test_deleted_folder_is_gone_with_all_in_it_and_its_neighbours_stay(self, store):
+        for name in ("key/a", "key/b/c", "key/.hidden", "key-2/a"):
+            store.put(name, b"")
+        store.delete_folder("key")
+        store.delete_folder("nothing")
+        assert store.entries() == {"key-2"}
+        store.sync(["./"])
+
+    def test_a_lock_is_one_owners_until_it_is_released(self, store):
+        lock = store.lock(".work/lock")
+        assert lock is not None
+        assert lock.is_held()
+        assert store.lock(".work/lock") is None
+        assert store.is_locked(".work/lock")
+        lock.release()
+        assert not store.is_locked(".work/lock")
+        assert ".work" not in store.entries()
+        again = store.lock(".work/lock")
+        assert again is not None
+        again.release()
+
     def test_list_names_everything_below_a_prefix_in_order(self, store):
         for name in (
             "info",

@@ -24,12 +24,12 @@ from ngcore.meshing.libraries import check_libraries
 from ngcore.meshing.octree import QUANTIZATION_BITS, encode_levels
 from ngcore.meshing.parcels import Parcels
 from ngcore.meshing.sources import PROVENANCE, MeshSources
-from ngcore.meshing.workplace import MESHES, Workplace, remove_leftovers, work_store
 from ngcore.precomputed.mesh_multilod import MultilodInfo
 from ngcore.sources.surfaces.reading import read_mesh
 from ngcore.storage import LocalStore
 from ngcore.transaction.journal import read_plan, resumable
 from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.workplace import MESHES, Workplace, remove_leftovers, work_store
 from ngcore.volume.label_names import LabelNames
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import world_to_native

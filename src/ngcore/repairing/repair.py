@@ -194,7 +194,7 @@ def _destination(dest: Path, source: Path, *, overwrite: bool, resume: bool) -> 
     refuse_overlap(dest, source, "repair to")
     is_unfinished = (dest / PLAN).exists() and not (dest / "info").exists()
     if is_unfinished and not (overwrite or resume):
-        refuse_in_use(dest / WORK_FOLDER, dest)
+        refuse_in_use(LocalStore(dest), WORK_FOLDER)
         raise DestinationError(
             f"{dest} holds something unfinished; pass --resume to continue a repair, --overwrite "
             "to start again, or choose another folder"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ngcore.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from typing_extensions import Buffer
 
@@ -71,8 +71,30 @@ class ReadableStore(ABC):
         """Return how many bytes are under a name, None where there is nothing."""
 
 
+class StoreLock(ABC):
+    """A lock on a place, until it is released or its process ends."""
+
+    @abstractmethod
+    def is_held(self) -> bool:
+        """Whether the place is still the one that was locked, and the lock still ours.
+
+        A folder may have been moved or removed since, and a lock of a bucket may have expired.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let others take the lock; the name that stood for it goes."""
+
+
 class Store(ReadableStore):
-    """A place that can be written, too, and whose names can be listed."""
+    """A place that can be written, too, and whose names can be listed.
+
+    The last methods are what `ngcore.transaction` is made of. A store in which every `put` is
+    durable and atomic by itself, such as a bucket, has nothing to do in `sync`.
+    """
+
+    is_durable: bool = False
+    """Whether what was put survives any loss of power here, without `sync`."""
 
     def put(self, name: str, *parts: Buffer) -> None:
         """Store the parts, one after the other, under a name, replacing what was there.
@@ -104,6 +126,75 @@ class Store(ReadableStore):
     def has_any(self, folder: str) -> bool:
         """Return whether there is any name below a folder, as `list` would tell."""
         return next(self.list(f"{folder}/"), None) is not None
+
+    @abstractmethod
+    def entries(self, folder: str = "") -> set[str]:
+        """Return the names of files and folders directly in a folder, hidden ones too.
+
+        Parameters
+        ----------
+        folder : str
+            Without a slash at its end; the store itself by default. Empty where it is not there.
+        """
+
+    @abstractmethod
+    def delete_folder(self, folder: str) -> None:
+        """Remove all names below a folder, hidden ones too, and the folder; it may be absent.
+
+        Raises
+        ------
+        StorageError
+            Something can't be removed.
+        """
+
+    @abstractmethod
+    def create(self, name: str, data: Buffer) -> bool:
+        """Store bytes under a name that is free; return whether it was.
+
+        Of all who try at once, one succeeds. What is created is durable, as by `put_durably`.
+        """
+
+    def put_durably(self, name: str, data: Buffer) -> None:
+        """Do as `put`; what was put survives a loss of power from when its name is there."""
+        self.put(name, data)
+
+    def append_durably(self, name: str, data: Buffer) -> None:
+        """Add bytes at the end of what is under a name, durably; for small things only."""
+        self.put(name, self.get(name) or b"", data)
+
+    def sync(self, names: Collection[str] | None = None) -> None:
+        """Make durable what was put under some names, by default under all.
+
+        A name that ends in a slash is a folder in which names were deleted.
+
+        Raises
+        ------
+        SyncError
+            Data may be lost: whatever was put since the last `sync` must be put again.
+        """
+
+    @abstractmethod
+    def lock(self, name: str) -> StoreLock | None:
+        """Take the lock that a name stands for; None while another process has it.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``.ngcore/lock``. In a bucket it is an object, created only where it is
+            absent, that holds its owner (host, process, a random token) and when it expires
+            unless it is renewed; the owner renews it until it releases it.
+
+        Raises
+        ------
+        DestinationError
+            Nothing can be written here, such as in a folder without permission.
+        StorageError
+            The disk is full, or failed.
+        """
+
+    @abstractmethod
+    def is_locked(self, name: str) -> bool:
+        """Whether another process, one that lives, has the lock that a name stands for."""
 
 
 def max_stored_size(size: int) -> int:

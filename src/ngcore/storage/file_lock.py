@@ -1,17 +1,22 @@
 """A lock on an open file that ends with the process, however that ends."""
 
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
+
+from ngcore.storage.base import StoreLock
+
+logger = logging.getLogger(__name__)
 
 
 def is_at(file: BinaryIO, path: Path) -> bool:
     """Whether a path still names an open file, which another process may have removed."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
@@ -47,3 +52,63 @@ def is_locked(path: Path) -> bool:
     with contextlib.suppress(OSError), path.open("rb") as file:
         return not lock_file(file)
     return False
+
+
+class LocalLock(StoreLock):
+    """The lock of a file that stands for a folder; see `take`."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+
+    @classmethod
+    def take(cls, path: Path, where: str) -> Self | None:
+        """Lock a file, made with its folder if absent; None if another process has it.
+
+        Parameters
+        ----------
+        path : Path
+        where : str
+            What is locked, for a warning where the file system has no locks.
+
+        Raises
+        ------
+        OSError
+            It can't be made.
+        """
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file = path.open("ab")
+            except FileNotFoundError:
+                continue  # a process that ended has just removed the folder
+            try:
+                is_ours = lock_file(file)
+            except OSError as error:
+                logger.warning(
+                    "%s can't be locked (%s): see to it that nobody else writes to it",
+                    where,
+                    error.strerror,
+                )
+                is_ours = True
+            if not is_ours:
+                file.close()
+                return None
+            if is_at(file, path):
+                return cls(path, file)
+            file.close()
+
+    def is_held(self) -> bool:
+        """Whether the file that is locked still lies where it did; see `StoreLock.is_held`."""
+        return is_at(self._file, self._path)
+
+    def release(self) -> None:
+        """Remove the file, and its folder if nothing else is in it; see `StoreLock.release`."""
+        if os.name != "nt" and self.is_held():  # it may be in a folder that was moved away
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        self._file.close()
+        with contextlib.suppress(OSError):
+            if os.name == "nt":  # where a file that is open can't be removed
+                self._path.unlink()
+            self._path.parent.rmdir()

@@ -7,18 +7,20 @@ import io
 import itertools
 import os
 import posixpath
+import shutil
 import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ngcore.errors import InputError, StorageError
+from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
-from ngcore.storage.sync import sync_path
+from ngcore.storage.file_lock import LocalLock, is_locked
+from ngcore.storage.sync import fsync_file, sync_files, sync_folder, sync_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from typing_extensions import Buffer
 
@@ -121,13 +123,20 @@ class LocalStore(Store):
             is_new = not os.path.exists(path)  # noqa: PTH110 (as below)
             with open(path, "ab", buffering=0) as file:  # noqa: PTH123 (as below)
                 _write(file.fileno(), (data,))
-                os.fsync(file.fileno())
+                fsync_file(file.fileno(), path)
             if is_new:
                 sync_path(path.rpartition("/")[0])
         except OSError as error:
             raise _storage_error("write", path, error) from error
 
-    def _put(self, name: str, parts: Iterable[Buffer], *, durably: bool) -> None:
+    def _put(
+        self,
+        name: str,
+        parts: Iterable[Buffer],
+        *,
+        durably: bool,
+        place: Callable[[str, str], None] = os.replace,
+    ) -> None:
         path = self._path(name, writing=True)
         folder = path.rpartition("/")[0]
         temporary = f"{folder}/.{_TOKEN}-{os.getpid()}-{next(_COUNTER)}{TEMPORARY_SUFFIX}"
@@ -139,11 +148,11 @@ class LocalStore(Store):
                 try:
                     _write(descriptor, parts)
                     if durably:
-                        os.fsync(descriptor)
+                        fsync_file(descriptor, path)
                 finally:
                     os.close(descriptor)
                 with names:
-                    os.replace(temporary, path)  # noqa: PTH105 (a Path costs more than the call)
+                    place(temporary, path)
                 if durably:
                     sync_path(folder)
             except BaseException:
@@ -154,6 +163,8 @@ class LocalStore(Store):
             # From the parts, which may come from another file: that is the one to name.
             raise
         except OSError as error:
+            if place is _link and isinstance(error, FileExistsError):
+                raise
             raise _storage_error("write", path, error) from error
 
     def size(self, name: str) -> int | None:
@@ -171,7 +182,7 @@ class LocalStore(Store):
         """Remove a file; see `Store.delete`. Folders stay."""
         path = self._path(name, writing=True)
         try:
-            os.unlink(path)  # noqa: PTH108 (as above)
+            os.unlink(path)  # noqa: PTH108 (a Path costs more than the call)
         except _ABSENT:
             return
         except OSError as error:
@@ -214,6 +225,55 @@ class LocalStore(Store):
         except OSError as error:
             raise _storage_error("list", path, error) from error
 
+    def entries(self, folder: str = "") -> set[str]:
+        """Return what lies directly in a folder; see `Store.entries`."""
+        path = self._path(folder) if folder else self._root
+        try:
+            return set(os.listdir(path))  # noqa: PTH208 (as above)
+        except _ABSENT:
+            return set()
+        except OSError as error:
+            raise _storage_error("list", path, error) from error
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove a folder with all that lies in it; see `Store.delete_folder`."""
+        path = self._path(folder, writing=True)
+        try:
+            shutil.rmtree(path)
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _storage_error("remove", error.filename or path, error) from error
+
+    def create(self, name: str, data: Buffer) -> bool:
+        """Write a file that is not there yet; see `Store.create`."""
+        try:
+            self._put(name, (data,), durably=True, place=_link)
+        except FileExistsError:
+            return False
+        return True
+
+    def sync(self, names: Collection[str] | None = None) -> None:
+        """Wait until files are on the disk; see `Store.sync`."""
+        if names is None:
+            sync_folder(self.path)
+        elif names:
+            sync_files(self.path, names)
+
+    def lock(self, name: str) -> LocalLock | None:
+        """Lock a file, which is made if it is absent; see `Store.lock`."""
+        try:
+            return LocalLock.take(Path(self._path(name, writing=True)), self.location)
+        except OSError as error:
+            what = f"{self.location} can't be written: {error.strerror}"
+            if error.errno in WRONG_FOLDER:
+                raise DestinationError(f"{what}; choose another folder") from error
+            raise StorageError(f"{what}; fix that, or choose another folder") from error
+
+    def is_locked(self, name: str) -> bool:
+        """Whether another process has the lock of a file; see `Store.is_locked`."""
+        return is_locked(Path(self._path(name)))
+
     @property
     def _root(self) -> str:
         return self.location.replace(os.sep, "/")
@@ -230,6 +290,19 @@ class LocalStore(Store):
             if writing and (name == "." or name.split("/", 1)[0] == ".."):
                 raise InputError(f"{name!r} is no file in {self.location}, so can't be written")
         return f"{self._root}/{name}"
+
+
+def _link(temporary: str, path: str) -> None:
+    """Give a file a name that must be free."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # file systems without hard links
+        os.close(os.open(path, _NEW_FILE, 0o666))
+        os.replace(temporary, path)  # noqa: PTH105 (as above)
+        return
+    os.unlink(temporary)  # noqa: PTH108 (as above)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -1,7 +1,9 @@
 """Making what was written survive a loss of power."""
 
 import ctypes
+import errno
 import os
+import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
@@ -11,6 +13,19 @@ from typing import Any
 from ngcore.errors import StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX
 
+_FEW = 16
+"""So many files are synced one by one: the whole file system may have more to write."""
+
+_CANT_SYNC_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+"""What SMB and some FUSE file systems answer where names need, or know, no sync."""
+
+
+class SyncError(StorageError):
+    """The system says that data was lost, or may be: what was written can't be trusted.
+
+    The kernel tells of a failed write once, and may take the lost pages for written afterwards.
+    """
+
 
 def sync_folder(path: Path) -> None:
     """Make all that was written below `path` durable.
@@ -19,7 +34,7 @@ def sync_folder(path: Path) -> None:
 
     Raises
     ------
-    StorageError
+    SyncError
         If the system reports that data was lost.
     """
     _sync_together(path, _below(path), may_go=True)
@@ -32,48 +47,75 @@ def sync_files(folder: Path, names: Collection[str]) -> None:
     ----------
     folder : Path
     names : collection of str
-        Of files below it, parts separated by slashes.
+        Of files below it, parts separated by slashes. One that ends in a slash is a folder: what
+        it names is made durable, and what it no longer does.
 
     Raises
     ------
-    StorageError
+    SyncError
         If one is not there, or the system reports that data was lost.
     """
-    files = [folder / name for name in names]
-    folders = {parent for name in names for parent in PurePosixPath(name).parents}
+    files = [folder / name for name in names if not name.endswith("/")]
+    folders = {parent for name in names for parent in PurePosixPath(f"{name}x").parents}
     inner_first = sorted(folders, key=lambda path: len(path.parts), reverse=True)
     paths = (*files, *(folder / path for path in inner_first), folder.absolute().parent)
-    _sync_together(folder, paths, may_go=False)
+    _sync_together(folder, paths, may_go=False, one_by_one=len(names) <= _FEW)
 
 
-def _sync_together(folder: Path, paths: Iterable[Path], *, may_go: bool) -> None:
+def _sync_together(
+    folder: Path, paths: Iterable[Path], *, may_go: bool, one_by_one: bool = False
+) -> None:
     """Sync files and folders that lie below a folder, or at least these.
 
     One call for the whole file system where there is one, since syncing file by file takes several
     times as long. (`os.sync` would wait for every other disk too, and tells of no errors.)
     """
-    syncfs = _syncfs()
     try:
-        if syncfs is None:
-            for path in paths:
-                try:
-                    _sync(path)
-                except FileNotFoundError:
-                    if not may_go:
-                        raise
+        if not one_by_one and _sync_file_system(folder):
             return
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            if syncfs(descriptor):
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-        finally:
-            os.close(descriptor)
+        for path in paths:
+            try:
+                _sync(path)
+            except FileNotFoundError:
+                if not may_go:
+                    raise
     except OSError as error:
-        where = error.filename or folder
-        raise StorageError(
-            f"{where} could not be synced: {error.strerror}; check the disk"
-        ) from error
+        raise _sync_error(error.filename or folder, error) from error
+
+
+def _sync_file_system(folder: Path) -> bool:
+    """Sync the whole file system of a folder; False where there is no such call."""
+    syncfs = _syncfs()
+    if syncfs is None:
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not syncfs(descriptor):
+            return True
+        number = ctypes.get_errno()
+        if number in _CANT_SYNC_FOLDERS:
+            return False
+        raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
+
+
+def _sync_error(where: object, error: OSError) -> SyncError:
+    return SyncError(f"{where} could not be synced: {error.strerror}; check the disk")
+
+
+def fsync_file(descriptor: int, path: str | Path) -> None:
+    """Make an open file durable.
+
+    Raises
+    ------
+    SyncError
+        If the system reports that data was lost.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise _sync_error(path, error) from error
 
 
 def sync_path(path: str | Path) -> None:
@@ -81,15 +123,13 @@ def sync_path(path: str | Path) -> None:
 
     Raises
     ------
-    StorageError
+    SyncError
         If the system can't, or reports that data was lost.
     """
     try:
         _sync(path)
     except OSError as error:
-        raise StorageError(
-            f"{path} could not be synced: {error.strerror}; check the disk"
-        ) from error
+        raise _sync_error(path, error) from error
 
 
 def _sync(path: str | Path) -> None:
@@ -101,6 +141,10 @@ def _sync(path: str | Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        if not (is_folder and error.errno in _CANT_SYNC_FOLDERS):
+            raise
     finally:
         os.close(descriptor)
 

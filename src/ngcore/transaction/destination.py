@@ -8,13 +8,12 @@ A volume that is replaced goes bit by bit. So that nothing of it stays behind, w
 interrupted, its `info` is kept in ``plan.json`` from before it is removed until all of it is.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ngcore.errors import DestinationError, FormatError, InputError
 from ngcore.precomputed.info import VolumeInfo
@@ -29,6 +28,13 @@ from ngcore.transaction.removal import (
     remove_temporary_files,
     remove_volume_files,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from ngcore.storage.base import StoreLock
 
 _SIDE_FILES = ("transform.json", "provenance")
 
@@ -81,7 +87,7 @@ class Destination:
             raise DestinationError(
                 f"{str(path)!r} can't be a folder: {reason}; choose another name"
             ) from error
-        self._lock: BinaryIO | None = None
+        self._lock: StoreLock | None = None
         self._info: VolumeInfo | None = None
         self._is_resumed = False
         self._is_finished = False
@@ -118,7 +124,7 @@ class Destination:
             return
         if WORK_FOLDER in names and "info" not in names:
             if self._lock is None:
-                refuse_in_use(self.work_folder, self.path)
+                refuse_in_use(self.store, WORK_FOLDER)
             raise DestinationError(
                 f"{self.path} holds an unfinished conversion; pass --resume to continue it, or "
                 "--overwrite to start again"
@@ -131,7 +137,7 @@ class Destination:
         raise DestinationError(f"{self.path} is not empty; choose an empty or a new folder")
 
     def __enter__(self) -> Self:
-        self._lock = lock_folder(self.work_folder, self.path)
+        self._lock = lock_folder(self.store, WORK_FOLDER)
         try:
             # Since it was looked at first, another process may have finished a volume here.
             self._check_content()
@@ -144,7 +150,7 @@ class Destination:
         """Unlock the folder, and remove what marks it as unfinished if it isn't."""
         is_done = self._is_finished or not (self.path / PLAN).exists()
         if self._lock is not None:
-            unlock_folder(self.work_folder, self._lock, remove=is_done)
+            unlock_folder(self.store, WORK_FOLDER, self._lock, remove=is_done)
 
     def holds(
         self, info: VolumeInfo, side_files: Mapping[str, bytes], *, source_changed: int
@@ -227,7 +233,7 @@ class Destination:
         if not old:
             return
         meshes = self.path / MESH_WORK_FOLDER
-        refuse_in_use(meshes, self.path)
+        refuse_in_use(store, MESH_WORK_FOLDER)
         with_folders = self._with_folders or (read_plan(store) or {}).get("with_folders", False)
         if with_folders:
             plan = {**plan, "with_folders": True}  # if this run is killed, the next one must know

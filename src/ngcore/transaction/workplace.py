@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
-    from typing import BinaryIO
+
+    from ngcore.storage.base import StoreLock
 
 MESHES = "mesh"
 _NOTE = "note.json"
@@ -44,10 +45,10 @@ def remove_leftovers(volume: LocalStore) -> None:
     if not store.path.is_dir() or read_plan(store) is not None:
         return
     try:
-        lock = lock_folder(store.path, volume.path)
+        lock = lock_folder(volume, MESH_WORK_FOLDER)
     except (DestinationError, StorageError):
         return  # another run has it, or nothing can be removed there
-    unlock_folder(store.path, lock, remove=read_plan(store) is None)
+    unlock_folder(volume, MESH_WORK_FOLDER, lock, remove=read_plan(store) is None)
 
 
 class _Note(NamedTuple):
@@ -88,7 +89,7 @@ class Workplace:
         self._overwrite = overwrite
         self._resume = resume
         self._is_finished = False
-        self._lock: BinaryIO | None = None
+        self._lock: StoreLock | None = None
         self.store = work_store(volume)
         self.journal = Journal(self.store, fsync=True)
         self.check()
@@ -123,7 +124,7 @@ class Workplace:
             self._check_free(self._named())
 
     def __enter__(self) -> Self:
-        self._lock = lock_folder(self.store.path, self._volume.path)
+        self._lock = lock_folder(self._volume, MESH_WORK_FOLDER)
         try:
             self.check()  # since it was looked at first, another process may have ended
             self._begin()
@@ -154,7 +155,7 @@ class Workplace:
         else:
             self._take_back()
         self.store.delete(PLAN)  # from here on there is nothing to go on with
-        empty_folder(self.store.path)
+        empty_folder(self._volume, MESH_WORK_FOLDER)
 
     def _take_back(self) -> None:
         """Take a folder of meshes back that got its name, but was not named in `info`."""
@@ -255,7 +256,7 @@ class Workplace:
             if remove:
                 self.store.delete(PLAN)
         finally:
-            unlock_folder(self.store.path, self._lock, remove=remove)
+            unlock_folder(self._volume, MESH_WORK_FOLDER, self._lock, remove=remove)
 
 
 def _rename(folder: Path, to: Path) -> None:

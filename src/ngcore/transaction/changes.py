@@ -1,0 +1,137 @@
+"""A change of a volume that is there: read, changed and written under its lock, and durable.
+
+`info` is changed last, once all that it is about to name is safely on the disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from ngcore.errors import FormatError, InputNotFoundError
+from ngcore.precomputed.json_members import dump, parse_object
+from ngcore.storage.base import Store
+from ngcore.storage.local import WORK_FOLDER, LocalStore
+from ngcore.transaction.folder_lock import lock_folder, unlock_folder
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+    from ngcore.storage.base import StoreLock
+
+PATIENCE = 60.0
+"""Seconds for which a change waits for another one, as `make -j` starts them together."""
+
+Members = dict[str, Any]
+
+
+class Transaction:
+    """A change of what lies in one place, which nobody else changes meanwhile; a context manager.
+
+    Wait for other changes; refuse a place where something long, such as a conversion, is at work.
+    What was put and deleted is durable when the block ends without an error. Long work goes
+    before the block: others wait for its end.
+
+    Parameters
+    ----------
+    dest : Store, str or path
+        The volume, or another layer that has an `info`.
+
+    Raises
+    ------
+    DestinationError
+        It is in use, or can't be written.
+
+    Examples
+    --------
+    >>> import json, pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "info").write_text('{"type": "segmentation"}')
+    >>> with Transaction(folder) as change:
+    ...     change.put("names/info", b"{}")
+    ...     _ = change.change_info(lambda info: {**info, "segment_properties": "names"})
+    >>> json.loads((folder / "info").read_text())
+    {'type': 'segmentation', 'segment_properties': 'names'}
+    """
+
+    def __init__(self, dest: Store | str | os.PathLike[str]) -> None:
+        self.store: Store = dest if isinstance(dest, Store) else LocalStore(dest)
+        self._lock: StoreLock | None = None
+        self._unsynced: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._lock = lock_folder(self.store, WORK_FOLDER, patience=PATIENCE)
+        return self
+
+    def put(self, name: str, *parts: Buffer) -> None:
+        """Write a file, which is durable by the time that `info` is changed next."""
+        self.store.put(name, *parts)
+        self._unsynced.add(name)
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if self.store.size(name) is not None:
+            self.store.delete(name)
+            self._unsynced.discard(name)
+            self._unsynced.add(f"{name.rpartition('/')[0] or '.'}/")
+
+    def read_info(self) -> Members:
+        """Return the members of `info`.
+
+        Raises
+        ------
+        InputNotFoundError
+            There is none.
+        FormatError
+            It is not JSON.
+        """
+        document = self.store.get("info")
+        where = self.store.location
+        if document is None:
+            raise InputNotFoundError(f"{where} holds no info; pass the folder of a volume")
+        try:
+            return parse_object(document)
+        except FormatError as error:
+            raise FormatError(f"{where}/info: {error}") from error
+
+    def change_info(self, change: Callable[[Members], Members]) -> Members:
+        """Read `info`, change it, and write it if it is another one then.
+
+        Parameters
+        ----------
+        change : callable
+            Takes the members, and returns what they shall be. Members that it does not know, it
+            must keep: others wrote them.
+
+        Returns
+        -------
+        dict
+            What is there now.
+        """
+        members = self.read_info()
+        changed = change(dict(members))
+        if changed != members:
+            self.sync()
+            self.store.put_durably("info", dump(changed).encode())
+        return changed
+
+    def sync(self) -> None:
+        """Make durable what was put and deleted up to now."""
+        names, self._unsynced = self._unsynced, set()
+        self.store.sync(names)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._lock is not None
+        try:
+            if kind is None:
+                self.sync()
+        finally:
+            unlock_folder(self.store, WORK_FOLDER, self._lock, remove=False)
