@@ -86,6 +86,7 @@ format: $(VENV)/made
 bench: $(VENV)/installed
 	$(INSTALL) --group bench
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.report_read
 
 bench-convert: $(VENV)/installed
 	$(INSTALL) --group bench

@@ -52,3 +52,12 @@ def image(size: int, dtype: str) -> NDArray[Any]:
     top = 256 if dtype == "uint8" else 60_000
     values = np.random.default_rng(3).integers(0, top, (size,) * 3, dtype=np.uint16)
     return np.asfortranarray(values.astype(dtype))
+
+
+def smooth_image(size: int) -> NDArray[Any]:
+    """Return uint8 waves with a little noise, as a microscope or scanner gives them."""
+    random = np.random.default_rng(4)
+    x, y, z = np.ogrid[:size, :size, :size]
+    waves = np.sin(x / 17) + np.sin(y / 23) + np.sin(z / 31)
+    noise = random.normal(0, 4, (size,) * 3)
+    return np.asfortranarray(np.clip(128 + 30 * waves + noise, 0, 255).astype(np.uint8))

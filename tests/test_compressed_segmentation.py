@@ -54,6 +54,54 @@ def test_decoding_writes_into_any_out(data, labels, block_size):
     np.testing.assert_array_equal(out, labels)
 
 
+@settings(max_examples=amount(60, 3000), deadline=None)
+@given(data=st.data(), labels=label_volumes(), block_size=block_sizes)
+def test_a_region_is_the_same_box_of_the_whole_chunk(data, labels, block_size):
+    encoded = cseg.encode(labels, block_size=block_size)
+    ends = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in labels.shape[:3]]
+    region = tuple(slice(*pair) for pair in ends)
+    out = arranged(data.draw, np.zeros_like(labels[region]))
+    out.flags.writeable = True
+    decoded = cseg.decode(
+        encoded, labels.shape, labels.dtype, block_size=block_size, region=region, out=out
+    )
+    assert decoded is out
+    np.testing.assert_array_equal(out, labels[region])
+    alone = cseg.decode(encoded, labels.shape, labels.dtype, block_size=block_size, region=region)
+    np.testing.assert_array_equal(alone, labels[region])
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8, 16, 32])
+def test_a_region_is_decoded_at_every_width(width):
+    labels = np.random.default_rng(0).integers(0, 2, (21, 10, 11, 2)).astype("uint64")
+    encoded = oracles.encode(labels, width_of=lambda _: width)
+    region = (slice(3, 20), slice(-8, None), slice(None, 9))
+    decoded = cseg.decode(encoded, labels.shape, "uint64", region=region)
+    np.testing.assert_array_equal(decoded, labels[region])
+
+
+@pytest.mark.parametrize(
+    "region", [(slice(0, 4, 2), slice(None), slice(None)), (slice(None),), (1, 2, 3)]
+)
+def test_regions_of_other_kinds_are_refused(region):
+    encoded = cseg.encode(np.zeros((4, 4, 4), np.uint32))
+    with pytest.raises(InputError, match="region must"):
+        cseg.decode(encoded, (4, 4, 4), "uint32", region=region)
+
+
+def test_damage_is_found_in_a_region_that_touches_it():
+    labels = np.random.default_rng(0).integers(0, 200, (16, 8, 8)).astype("uint32")
+    encoded = bytearray(cseg.encode(labels))
+    encoded[4 + 8 + 3] = 3  # the width of the second block
+    first, second = (slice(0, 8), slice(8, 16))
+    rest = (slice(None), slice(None))
+    np.testing.assert_array_equal(
+        cseg.decode(encoded, labels.shape, "uint32", region=(first, *rest)), labels[first]
+    )
+    with pytest.raises(FormatError, match="width"):
+        cseg.decode(encoded, labels.shape, "uint32", region=(second, *rest))
+
+
 @pytest.mark.parametrize("dtype", ["uint32", "uint64"])
 @pytest.mark.parametrize("width", [1, 2, 4, 8, 16, 32])
 def test_every_width_is_decoded(dtype, width):

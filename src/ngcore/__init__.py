@@ -17,7 +17,8 @@ if TYPE_CHECKING:
         VolumeIndexError,
     )
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-    from ngcore.volume.read import ScaleArray, Volume, open  # noqa: A004 - ngcore.open is public
+    from ngcore.volume.read import Volume, open  # noqa: A004 - ngcore.open is public
+    from ngcore.volume.scale import ScaleArray
 
 __all__ = [
     "DestinationError",
@@ -41,7 +42,7 @@ __all__ = [
 # Where the public names live. They are imported when they are first used, so that `ngcore --help`
 # waits for neither NumPy nor nibabel.
 _MODULES = {
-    "ScaleArray": "volume.read",
+    "ScaleArray": "volume.scale",
     "ScaleInfo": "precomputed.info",
     "Volume": "volume.read",
     "VolumeInfo": "precomputed.info",

@@ -8,9 +8,17 @@ INSTRUCTIONS: str
 def encode_u32(labels: NDArray[Any], block_size: tuple[int, int, int]) -> bytes | int: ...
 def encode_u64(labels: NDArray[Any], block_size: tuple[int, int, int]) -> bytes | int: ...
 def decode_u32(
-    data: Buffer, out: NDArray[Any], block_size: tuple[int, int, int]
+    data: Buffer,
+    out: NDArray[Any],
+    chunk_shape: tuple[int, int, int, int],
+    corners: tuple[int, int, int, int, int, int],
+    block_size: tuple[int, int, int],
 ) -> tuple[int, int]: ...
 def decode_u64(
-    data: Buffer, out: NDArray[Any], block_size: tuple[int, int, int]
+    data: Buffer,
+    out: NDArray[Any],
+    chunk_shape: tuple[int, int, int, int],
+    corners: tuple[int, int, int, int, int, int],
+    block_size: tuple[int, int, int],
 ) -> tuple[int, int]: ...
 def copy_chunk(chunk: NDArray[Any], copy: NDArray[Any]) -> bool: ...

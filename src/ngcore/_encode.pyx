@@ -33,10 +33,10 @@ cdef extern from "segmentation.h" nogil:
                           const ptrdiff_t *block, WordBuffer *out) noexcept nogil
         int (*decode_u32)(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
                           const ptrdiff_t *strides, const ptrdiff_t *block,
-                          size_t *fault) noexcept nogil
+                          const ptrdiff_t *region, size_t *fault) noexcept nogil
         int (*decode_u64)(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
                           const ptrdiff_t *strides, const ptrdiff_t *block,
-                          size_t *fault) noexcept nogil
+                          const ptrdiff_t *region, size_t *fault) noexcept nogil
 
     Codec choose_codec(int only_baseline)
 
@@ -94,9 +94,11 @@ def encode_u64(const uint64_t[:, :, :, :] labels, tuple block_size):
     return finish_encoding(status, &words)
 
 
-def decode_u32(const uint8_t[::1] data, uint32_t[:, :, :, :] out, tuple block_size):
+def decode_u32(const uint8_t[::1] data, uint32_t[:, :, :, :] out, tuple chunk_shape, tuple corners,
+               tuple block_size):
     cdef ptrdiff_t[3] block = block_size
-    cdef ptrdiff_t[4] shape = [out.shape[0], out.shape[1], out.shape[2], out.shape[3]]
+    cdef ptrdiff_t[4] shape = chunk_shape
+    cdef ptrdiff_t[6] region = corners
     cdef ptrdiff_t[4] strides = [out.strides[0], out.strides[1], out.strides[2], out.strides[3]]
     cdef char *first = <char *> &out[0, 0, 0, 0]
     cdef const uint8_t *chunk = &data[0]
@@ -104,13 +106,15 @@ def decode_u32(const uint8_t[::1] data, uint32_t[:, :, :, :] out, tuple block_si
     cdef size_t fault = 0
     cdef int status
     with nogil:
-        status = codec.decode_u32(chunk, size, first, shape, strides, block, &fault)
+        status = codec.decode_u32(chunk, size, first, shape, strides, block, region, &fault)
     return status, 4 * fault
 
 
-def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple block_size):
+def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple chunk_shape, tuple corners,
+               tuple block_size):
     cdef ptrdiff_t[3] block = block_size
-    cdef ptrdiff_t[4] shape = [out.shape[0], out.shape[1], out.shape[2], out.shape[3]]
+    cdef ptrdiff_t[4] shape = chunk_shape
+    cdef ptrdiff_t[6] region = corners
     cdef ptrdiff_t[4] strides = [out.strides[0], out.strides[1], out.strides[2], out.strides[3]]
     cdef char *first = <char *> &out[0, 0, 0, 0]
     cdef const uint8_t *chunk = &data[0]
@@ -118,7 +122,7 @@ def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple block_si
     cdef size_t fault = 0
     cdef int status
     with nogil:
-        status = codec.decode_u64(chunk, size, first, shape, strides, block, &fault)
+        status = codec.decode_u64(chunk, size, first, shape, strides, block, region, &fault)
     return status, 4 * fault
 
 

@@ -95,11 +95,13 @@ def decode(
     dtype: DTypeLike,
     *,
     block_size: Sequence[int] = (8, 8, 8),
+    region: Sequence[slice] | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Decode one compressed_segmentation chunk.
+    """Decode one compressed_segmentation chunk, or a box of it.
 
-    Every offset in the chunk is checked before it is followed.
+    Every offset is checked before it is followed. With a region, only the blocks that it touches
+    are looked at, so damage elsewhere in the chunk is not found.
 
     Parameters
     ----------
@@ -111,12 +113,14 @@ def decode(
         Type of the labels; the chunk does not say it.
     block_size : sequence of int, (bx, by, bz), in voxels
         As in `compressed_segmentation_block_size` of the scale.
-    out : ndarray of `dtype` and `shape`, optional
+    region : sequence of three slices, (x, y, z), in voxels of the chunk, optional
+        The box to decode, all channels; steps must be 1. Default: the whole chunk.
+    out : ndarray of `dtype`, of `shape` or of the region's shape, optional
         Written and returned, whatever its strides. After an error its content is undefined.
 
     Returns
     -------
-    ndarray of `dtype` and `shape`
+    ndarray of `dtype`, of `shape` or of the region's shape
         In Fortran order, or `out`.
 
     Raises
@@ -132,6 +136,9 @@ def decode(
     >>> labels = np.arange(27, dtype=np.uint32).reshape(3, 3, 3)
     >>> bool((decode(encode(labels), (3, 3, 3), "uint32") == labels).all())
     True
+    >>> box = (slice(0, 2), slice(1, 2), slice(2, 3))
+    >>> decode(encode(labels), (3, 3, 3), "uint32", region=box).ravel().tolist()
+    [5, 14]
     """
     dtype = np.dtype(dtype)
     _check_dtype(dtype)
@@ -139,8 +146,10 @@ def decode(
     shape = tuple(int(n) for n in shape)
     _check_shape(shape, "shape")
     block = _checked_block_size(block_size)
+    corners = _corners(region, shape)
+    wanted = tuple(b - a for a, b in zip(corners[:3], corners[3:], strict=True)) + shape[3:]
     if out is not None:
-        _check_out(out, shape, dtype)
+        _check_out(out, wanted, dtype)
     view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
     if len(view) % 4:
         raise FormatError(
@@ -158,10 +167,14 @@ def decode(
                 f"blocks of {block}: their headers alone take {8 * blocks}; it is truncated, or "
                 "of another shape or block_size"
             )
-    chunk = np.empty(shape, dtype, order="F") if out is None else out
+    chunk = np.empty(wanted, dtype, order="F") if out is None else out
+    if 0 in wanted:
+        return chunk
     volume = chunk[..., np.newaxis] if chunk.ndim == 3 else chunk
     kernel = decode_u32 if dtype == _UINT32 else decode_u64
-    status, byte_offset = kernel(view, volume, block)
+    status, byte_offset = kernel(
+        view, volume, (shape[0], shape[1], shape[2], volume.shape[3]), corners, block
+    )
     if status:
         raise FormatError(
             f"compressed_segmentation chunk of {len(view)} bytes, shape {shape}: at byte "
@@ -194,6 +207,21 @@ def _checked_block_size(block_size: Sequence[int]) -> tuple[int, int, int]:
             f"got {block}"
         )
     return block[0], block[1], block[2]
+
+
+def _corners(
+    region: Sequence[slice] | None, shape: tuple[int, ...]
+) -> tuple[int, int, int, int, int, int]:
+    """Return the first voxel of a region of a chunk, and the one behind its last."""
+    if region is None:
+        return 0, 0, 0, shape[0], shape[1], shape[2]
+    if len(region) != 3 or not all(isinstance(part, slice) for part in region):
+        raise InputError(f"region must be three slices, (x, y, z), got {region!r}")
+    ranges = [range(size)[part] for part, size in zip(region, shape[:3], strict=True)]
+    if any(part.step != 1 for part in ranges):
+        raise InputError(f"region must have steps of 1, got {tuple(region)}")
+    (x0, x1), (y0, y1), (z0, z1) = ((part.start, max(part.start, part.stop)) for part in ranges)
+    return x0, y0, z0, x1, y1, z1
 
 
 def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -1,8 +1,9 @@
 /* libFuzzer harness for both compressed_segmentation decoders.
  *
  * The input's first eight bytes choose the type, shape, block size, memory order and set of
- * instructions; the rest is the chunk. Run by `scripts/fuzz.sh`. A decoder must write inside of its output and read inside
- * of its input, whatever the bytes: the sanitizers see to that.
+ * instructions; the rest is the chunk. A second call decodes a region of it. Run by
+ * `scripts/fuzz.sh`. A decoder must write inside its output and read inside its input, whatever
+ * the bytes: the sanitizers check that.
  */
 #include "segmentation.h"
 
@@ -22,7 +23,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
-    ptrdiff_t shape[4], strides[4], block[3], width;
+    ptrdiff_t shape[4], strides[4], block[3], region[6], width;
     const Codec *codec;
     uint8_t *data;
     char *out;
@@ -37,6 +38,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
         block[axis] = input[7] & 4 ? 8 : 1 + input[4 + axis] % 64;
     width = only_labels ? only_labels / 8 : input[7] & 1 ? 8 : 4;
     codec = &codecs[input[7] >> 3 & 1];
+    for (axis = 0; axis < 3; axis++) {
+        region[axis] = input[7] & 16 ? input[4 + axis] % shape[axis] : 0;
+        region[axis + 3] = shape[axis];
+        if (input[7] & 32)
+            region[axis + 3] = region[axis] + 1 + input[axis] % (shape[axis] - region[axis]);
+    }
     if (input[7] & 2) { /* C order */
         strides[3] = width;
         for (axis = 2; axis >= 0; axis--)
@@ -52,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     out = (char *)malloc((size_t)(shape[0] * shape[1] * shape[2] * shape[3] * width));
     memcpy(data, input + 8, 4 * words);
     status = (width == 8 ? codec->decode_u64 : codec->decode_u32)(data, words, out, shape, strides,
-                                                                  block, &fault);
+                                                                  block, region, &fault);
     if (status && fault > words)
         abort(); /* the message would point outside of the chunk */
     free(data);

@@ -29,7 +29,8 @@ from ngcore.transaction.removal import remove_volume_files
 from ngcore.transaction.temporary import owned_folder
 from ngcore.volume.digest import ScaleDigest, digested
 from ngcore.volume.provenance import record_step
-from ngcore.volume.read import ScaleArray, Volume
+from ngcore.volume.read import Volume
+from ngcore.volume.scale import ScaleArray
 from ngcore.work.threads import TaskGroup, ThreadPool
 
 logger = logging.getLogger(__name__)

@@ -347,7 +347,7 @@ END_AVX2
 typedef int EncodeChunk(const char *, const ptrdiff_t *, const ptrdiff_t *, const ptrdiff_t *,
                         WordBuffer *);
 typedef int DecodeChunk(const uint8_t *, size_t, char *, const ptrdiff_t *, const ptrdiff_t *,
-                        const ptrdiff_t *, size_t *);
+                        const ptrdiff_t *, const ptrdiff_t *, size_t *);
 
 typedef struct {
     const char *instructions;

@@ -3,6 +3,9 @@
  * No offset is followed before it is known to lie inside its channel. Where a whole table of
  * 2^width entries lies inside, no index of the block can leave it and none is checked; else the
  * largest index is found first. Widths are constants in the unpacking loops.
+ *
+ * A region is a box of the chunk, {x0, y0, z0, x1, y1, z1}, not empty and inside of it. Only the
+ * blocks that it touches are looked at; with the region of the whole chunk, unused bytes are found.
  */
 
 static inline LABEL NAME(load_label)(const uint8_t *bytes)
@@ -150,11 +153,12 @@ static inline void NAME(look_up_eight)(const uint8_t *values, const uint8_t *tab
     }
 }
 
-/* Look up every voxel of the box; `width` is a constant wherever this is inlined. A table that is
- * not `whole` may be read only where the values say. */
+/* Look up every voxel of the box, which starts `skip` voxels into the block; `width` is a constant
+ * wherever this is inlined. A table that is not `whole` may be read only where the values say. */
 static inline void NAME(look_up_box)(const uint8_t *values, const uint8_t *table, unsigned width,
-                                     int whole, const ptrdiff_t *block, char *box,
-                                     const ptrdiff_t *extent, const ptrdiff_t *strides)
+                                     int whole, const ptrdiff_t *block, const ptrdiff_t *skip,
+                                     char *box, const ptrdiff_t *extent,
+                                     const ptrdiff_t *strides)
 {
     const uint32_t mask = width == 32 ? UINT32_MAX : (UINT32_C(1) << width) - 1;
     const int has_rows_of_8 =
@@ -166,7 +170,8 @@ static inline void NAME(look_up_box)(const uint8_t *values, const uint8_t *table
         for (z = 0; z < extent[2]; z++) {
             for (y = 0; y < extent[1]; y++) {
                 LABEL *row = (LABEL *)(box + z * strides[2] + y * strides[1]);
-                const uint8_t *from = values + (size_t)(block[0] / 8 * (y + block[1] * z)) * width;
+                const ptrdiff_t rows = skip[1] + y + block[1] * (skip[2] + z);
+                const uint8_t *from = values + (size_t)(block[0] / 8 * rows) * width;
                 for (x = 0; x < extent[0]; x += 8, from += width)
                     NAME(permute_eight)(from, &small, width, row + x);
             }
@@ -178,7 +183,8 @@ static inline void NAME(look_up_box)(const uint8_t *values, const uint8_t *table
         for (z = 0; z < extent[2]; z++) {
             for (y = 0; y < extent[1]; y++) {
                 LABEL *row = (LABEL *)(box + z * strides[2] + y * strides[1]);
-                const uint8_t *from = values + (size_t)(block[0] / 8 * (y + block[1] * z)) * width;
+                const ptrdiff_t rows = skip[1] + y + block[1] * (skip[2] + z);
+                const uint8_t *from = values + (size_t)(block[0] / 8 * rows) * width;
                 for (x = 0; x < extent[0]; x += 8, from += width)
                     NAME(look_up_eight)(from, table, width, row + x);
             }
@@ -188,7 +194,8 @@ static inline void NAME(look_up_box)(const uint8_t *values, const uint8_t *table
     for (z = 0; z < extent[2]; z++) {
         for (y = 0; y < extent[1]; y++) {
             char *row = box + z * strides[2] + y * strides[1];
-            uint64_t bit = (uint64_t)(block[0] * (y + block[1] * z)) * width;
+            const ptrdiff_t rows = skip[1] + y + block[1] * (skip[2] + z);
+            uint64_t bit = (uint64_t)(skip[0] + block[0] * rows) * width;
             for (x = 0; x < extent[0]; x++, bit += width) {
                 const uint32_t index = load_word(values + bit / 32 * 4) >> (bit % 32) & mask;
                 *(LABEL *)(row + x * strides[0]) =
@@ -198,28 +205,33 @@ static inline void NAME(look_up_box)(const uint8_t *values, const uint8_t *table
     }
 }
 
-/* Decode the channel at words [channel, end) of the chunk. `fault` is the word that is wrong. */
+/* Decode the region of the channel at words [channel, end) of the chunk. `fault` is the word that
+ * is wrong. */
 static int NAME(decode_channel)(const uint8_t *data, size_t channel, size_t end, char *out,
                                 const ptrdiff_t *shape, const ptrdiff_t *strides,
-                                const ptrdiff_t *block, size_t *fault)
+                                const ptrdiff_t *block, const ptrdiff_t *region, size_t *fault)
 {
     const size_t room = end - channel; /* words */
     const uint8_t *base = data + 4 * channel;
     const uint64_t volume = (uint64_t)(block[0] * block[1] * block[2]);
-    ptrdiff_t grid[3], at[3], extent[3];
-    size_t headers = 2, header = 0, last_table = 0, last_header = 0, used;
-    int axis;
+    ptrdiff_t grid[3], first[3], last[3], at[3], extent[3], skip[3];
+    size_t headers = 2, last_table = 0, last_header = 0, used;
+    int axis, is_whole = 1;
     for (axis = 0; axis < 3; axis++) {
         grid[axis] = ceil_divide(shape[axis], block[axis]);
         headers *= (size_t)grid[axis];
+        first[axis] = region[axis] / block[axis];
+        last[axis] = (region[axis + 3] - 1) / block[axis];
+        is_whole = is_whole && !region[axis] && region[axis + 3] == shape[axis];
     }
     *fault = channel;
     if (headers > room)
         return SEG_HEADERS_TRUNCATED;
     used = headers;
-    for (at[2] = 0; at[2] < grid[2]; at[2]++)
-    for (at[1] = 0; at[1] < grid[1]; at[1]++)
-    for (at[0] = 0; at[0] < grid[0]; at[0]++, header += 2) {
+    for (at[2] = first[2]; at[2] <= last[2]; at[2]++)
+    for (at[1] = first[1]; at[1] <= last[1]; at[1]++)
+    for (at[0] = first[0]; at[0] <= last[0]; at[0]++) {
+        const size_t header = 2 * (size_t)(at[0] + grid[0] * (at[1] + grid[1] * at[2]));
         const uint32_t word = load_word(base + 4 * header);
         const size_t table_offset = word & 0xFFFFFF;
         const size_t values_offset = load_word(base + 4 * header + 4);
@@ -251,20 +263,27 @@ static int NAME(decode_channel)(const uint8_t *data, size_t channel, size_t end,
                 return SEG_INDEX_OUTSIDE;
         }
         for (axis = 0; axis < 3; axis++) {
-            const ptrdiff_t start = at[axis] * block[axis];
-            extent[axis] = smaller_of(block[axis], shape[axis] - start);
-            box += start * strides[axis];
+            const ptrdiff_t origin = at[axis] * block[axis];
+            const ptrdiff_t start = larger_of(origin, region[axis]);
+            skip[axis] = start - origin;
+            extent[axis] = smaller_of(origin + block[axis], region[axis + 3]) - start;
+            box += (start - region[axis]) * strides[axis];
         }
+#define LOOK_UP(bits) \
+    NAME(look_up_box)(values, table, bits, whole, block, skip, box, extent, strides)
         switch (width) {
         case 0: NAME(fill_box)(NAME(load_label)(table), box, extent, strides); break;
-        case 1: NAME(look_up_box)(values, table, 1, whole, block, box, extent, strides); break;
-        case 2: NAME(look_up_box)(values, table, 2, whole, block, box, extent, strides); break;
-        case 4: NAME(look_up_box)(values, table, 4, whole, block, box, extent, strides); break;
-        case 8: NAME(look_up_box)(values, table, 8, whole, block, box, extent, strides); break;
-        case 16: NAME(look_up_box)(values, table, 16, whole, block, box, extent, strides); break;
-        default: NAME(look_up_box)(values, table, 32, whole, block, box, extent, strides); break;
+        case 1: LOOK_UP(1); break;
+        case 2: LOOK_UP(2); break;
+        case 4: LOOK_UP(4); break;
+        case 8: LOOK_UP(8); break;
+        case 16: LOOK_UP(16); break;
+        default: LOOK_UP(32); break;
+#undef LOOK_UP
         }
     }
+    if (!is_whole)
+        return SEG_OK;
     /* The last table ends with the largest index of a block that uses it. */
     {
         const unsigned width = load_word(base + 4 * last_header) >> 24;
@@ -281,9 +300,11 @@ static int NAME(decode_channel)(const uint8_t *data, size_t channel, size_t end,
     return used < room ? SEG_TRAILING : SEG_OK;
 }
 
-/* Decode `size` words into out[x, y, z, channel] (strides in bytes). */
+/* Decode the region of a chunk of `size` words and `shape` into out[x, y, z, channel], which has
+ * the shape of the region (strides in bytes). */
 static int NAME(decode_chunk)(const uint8_t *data, size_t size, char *out, const ptrdiff_t *shape,
-                              const ptrdiff_t *strides, const ptrdiff_t *block, size_t *fault)
+                              const ptrdiff_t *strides, const ptrdiff_t *block,
+                              const ptrdiff_t *region, size_t *fault)
 {
     const size_t channels = (size_t)shape[3];
     size_t channel, start, stop;
@@ -299,7 +320,7 @@ static int NAME(decode_chunk)(const uint8_t *data, size_t size, char *out, const
         if ((channel == 0 && start != channels) || start > stop || stop > size)
             return SEG_CHANNEL_OFFSET;
         status = NAME(decode_channel)(data, start, stop, out + (ptrdiff_t)channel * strides[3],
-                                      shape, strides, block, fault);
+                                      shape, strides, block, region, fault);
     }
     return status;
 }

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.chunks import Vec3
     from ngcore.volume.chunk_scan import Progress
-    from ngcore.volume.read import ScaleArray, Volume
+    from ngcore.volume.read import Volume
+    from ngcore.volume.scale import ScaleArray
 
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from ngcore.storage.local import LocalStore
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.volume.chunk_scan import scan_chunks
 from ngcore.volume.label_names import announce_properties, properties_folder
-from ngcore.volume.read import ScaleArray, Volume
+from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.segment_colours import COLOURS_NAME, Colour, encode_colours
 from ngcore.volume.world import world_transform
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from ngcore.sources.tables.rows import Label
     from ngcore.volume.chunk_scan import Progress
+    from ngcore.volume.scale import ScaleArray
 
 logger = logging.getLogger(__name__)
 

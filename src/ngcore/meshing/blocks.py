@@ -18,8 +18,9 @@ from ngcore.arrays.triangles import Surface, joined
 from ngcore.meshing.libraries import load_library
 from ngcore.meshing.simplify import simplified
 from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
-from ngcore.volume.read import ScaleArray, Volume
+from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
+from ngcore.volume.scale import ScaleArray
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.meshing.parcels import Parcels, Place
-    from ngcore.volume.read import ScaleArray
+    from ngcore.volume.scale import ScaleArray
     from ngcore.work.processes import WorkerProcesses
 
 BLOCK_SIDE = 192
@@ -181,7 +182,7 @@ def find_surfaces(
 
 @lru_cache(maxsize=1)
 def _opened(_run: bytes, folder: str) -> Volume:
-    return open_volume(folder)
+    return open_volume(folder, workers=1, cache_bytes=0)
 
 
 def _with_neighbours(bounds: Box, whole: Box) -> Box:

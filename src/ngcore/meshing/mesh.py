@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from ngcore.meshing.blocks import Piece
     from ngcore.precomputed.chunks import Vec3
     from ngcore.volume.chunk_scan import Progress
-    from ngcore.volume.read import ScaleArray, Volume
+    from ngcore.volume.read import Volume
+    from ngcore.volume.scale import ScaleArray
     from ngcore.volume.world import Space
 
 logger = logging.getLogger(__name__)

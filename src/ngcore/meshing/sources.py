@@ -16,7 +16,8 @@ from ngcore.volume.provenance import provenance_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ngcore.volume.read import ScaleArray, Volume
+    from ngcore.volume.read import Volume
+    from ngcore.volume.scale import ScaleArray
 
 PROVENANCE = "provenance"
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.arrays.affines import Axes, Signs, Sizes
-    from ngcore.volume.read import ScaleArray, Volume
+    from ngcore.volume.read import Volume
+    from ngcore.volume.scale import ScaleArray
     from ngcore.volume.segment_colours import Colour
 
 DEFAULT_SIZE = 512

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.server.states import Corner
-    from ngcore.volume.read import ScaleArray, Volume
+    from ngcore.volume.read import Volume
+    from ngcore.volume.scale import ScaleArray
     from ngcore.volume.segment_colours import Colour
 
 logger = logging.getLogger(__name__)

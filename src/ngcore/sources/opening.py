@@ -121,7 +121,7 @@ def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
             raise InputError("the path of the source is empty; pass that of a file or a folder")
         return _open_path(os.fspath(source), asked, choices)
     from ngcore.sources.volumes.array import ArrayLike, open_array
-    from ngcore.volume.read import ScaleArray
+    from ngcore.volume.scale import ScaleArray
 
     if not isinstance(source, ArrayLike):
         raise InputError(

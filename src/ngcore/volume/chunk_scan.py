@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.precomputed.chunks import Vec3
-    from ngcore.volume.read import ScaleArray
+    from ngcore.volume.scale import ScaleArray
 
     Progress = Callable[[int, int], None]
 

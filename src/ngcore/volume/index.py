@@ -42,6 +42,10 @@ class Selection:
             for voxel in range(self.start, self._last + 1, self.step):
                 yield voxel // side
 
+    def span(self, side: int) -> tuple[int, int]:
+        """Return the positions of the first and the last chunk that hold a selected voxel."""
+        return self.start // side, self._last // side
+
     def overlap(self, origin: int, side: int) -> tuple[slice, slice]:
         """Return the selected voxels of the chunk at `origin`, in it and in the result."""
         first = max(0, -((self.start - origin) // self.step))

@@ -1,34 +1,34 @@
-"""Volumes as arrays: `open` one, and index its scales as NumPy arrays are indexed.
-
-Only the chunks that an index touches are read.
-"""
+"""Volumes that are there: `open` one, ask where it lies in the world, read its scales."""
 
 from __future__ import annotations
 
-import itertools
 import os
-from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore.errors import FormatError, InputError, InputNotFoundError
-from ngcore.precomputed.encodings import ChunkEncoding, Shape4, make_encoding
-from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks, open_store
+from ngcore.errors import FormatError, InputError, InputNotFoundError, VolumeIndexError
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.storage import LocalStore, ReadableStore, open_store
 from ngcore.storage.local import WORK_FOLDER
-from ngcore.volume.index import Selection, parse_index
+from ngcore.volume.chunk_cache import ChunkCache
+from ngcore.volume.scale import ScaleArray
+from ngcore.volume.world import has_world, scale_affine, world_transform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
-    from ngcore.precomputed.chunks import Box, Vec3
+_MAX_INFO = 16 << 20
+_CACHE_BYTES = 128 << 20
 
 
-def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is its public name)
+def open(  # noqa: A001 (ngcore.open is its public name)
+    path: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    cache_bytes: int = _CACHE_BYTES,
+) -> Volume:
     """Open a volume to read it.
 
     Parameters
@@ -36,6 +36,11 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
     path : str or path
         The folder that holds its `info` file; or its URL, such as ``https://example.org/brain``
         or ``gs://bucket/brain``, for which the extra ``cloud`` is needed.
+    workers : int, optional
+        Threads that read; default all cores, and more for URLs.
+    cache_bytes : int
+        How many bytes of chunks may be kept in memory of which a part was read, so that the next
+        plane or cutout needs not read them again; 0 keeps none.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
     FormatError
         The `info` file breaks the format's rules.
     InputError
-        The path is empty.
+        The path is empty, or `workers` or `cache_bytes` is not a number that makes sense.
     MissingExtraError
         A URL needs a package that is not installed.
     StorageError
@@ -57,6 +62,10 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
     text = os.fspath(path)
     if not text:
         raise InputError("the path of the volume is empty; pass that of the folder that holds it")
+    if workers is not None and (isinstance(workers, bool) or workers < 1):
+        raise InputError(f"workers must be 1 or more, got {workers!r}")
+    if isinstance(cache_bytes, bool) or cache_bytes < 0:
+        raise InputError(f"cache_bytes must be 0 or more, got {cache_bytes!r}")
     store = open_store(path)
     try:
         document = store.get_whole("info", _MAX_INFO)
@@ -77,20 +86,21 @@ def open(path: str | os.PathLike[str]) -> Volume:  # noqa: A001 (ngcore.open is 
         info = VolumeInfo.from_json(document)
     except FormatError as error:
         raise FormatError(f"{text}/info: {error}") from error
-    return Volume(store, info)
-
-
-_MAX_INFO = 16 << 20
+    return Volume(store, info, workers=workers, cache_bytes=cache_bytes)
 
 
 class Volume:
-    """A multiscale volume.
+    """A multiscale volume. Safe to use from several threads at once; can be pickled.
 
     Parameters
     ----------
     store : ReadableStore
         Where it is.
     info : VolumeInfo
+    workers : int, optional
+        Threads that read; default all cores, and more for URLs.
+    cache_bytes : int
+        How much of the chunks of which a part was read may be kept.
 
     Attributes
     ----------
@@ -100,237 +110,129 @@ class Volume:
     store : ReadableStore
     """
 
-    def __init__(self, store: ReadableStore, info: VolumeInfo) -> None:
+    def __init__(
+        self,
+        store: ReadableStore,
+        info: VolumeInfo,
+        *,
+        workers: int | None = None,
+        cache_bytes: int = 0,
+    ) -> None:
         self.store = store
         self.info = info
-        self.scales = tuple(ScaleArray(store, info, index) for index in range(len(info.scales)))
+        cache = ChunkCache(cache_bytes)
+        self.scales = tuple(
+            ScaleArray(store, info, index, workers=workers, cache=cache)
+            for index in range(len(info.scales))
+        )
+
+    @property
+    def affine(self) -> NDArray[np.float64] | None:
+        """From indices of voxel centres of scale 0 to millimetres of the world, 4x4.
+
+        None where the volume has no world: it was made of an array or of slices without an affine.
+
+        Raises
+        ------
+        FormatError
+            `transform.json` holds no 4x4 affine matrix that can be inverted.
+        """
+        transform = world_transform(self)
+        return scale_affine(self.scales[0], transform) if has_world(transform) else None
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Names of labels, by label; empty where the volume has none.
+
+        Raises
+        ------
+        FormatError
+            The segment properties are damaged.
+        """
+        folder = self.info.segment_properties
+        document = None if folder is None else self.store.get(f"{folder}/info")
+        if document is None:
+            return {}
+        from ngcore.precomputed.segment_properties import SegmentProperties, TextProperty
+
+        try:
+            properties = SegmentProperties.from_json(document)
+        except FormatError as error:
+            raise FormatError(f"{self.store.location}/{folder}/info: {error}") from error
+        for item in properties.properties:
+            if isinstance(item, TextProperty) and item.type == "label":
+                return dict(zip(properties.ids, item.values, strict=True))
+        return {}
+
+    def at_mm(self, x: float, y: float, z: float) -> NDArray[Any]:
+        """Return the values of the voxel of scale 0 at a place in the world.
+
+        Parameters
+        ----------
+        x, y, z : float, in mm
+            To the right, to the front, up, where the affine of the source is in RAS.
+
+        Returns
+        -------
+        ndarray of the volume's type, shape (channel,)
+
+        Raises
+        ------
+        VolumeIndexError
+            The place is not a number, or lies outside of the volume.
+        InputError
+            The volume has no world.
+        """
+        affine = self.affine
+        if affine is None:
+            raise InputError(
+                f"{self.store.location} has no world, so it has no voxel at {x, y, z} mm; "
+                "index its scales instead"
+            )
+        voxel = np.linalg.solve(affine, [x, y, z, 1.0])[:3]
+        scale = self.scales[0]
+        nearest = np.floor(voxel + 0.5)
+        # Written so that a NaN is outside, too.
+        if not all(0 <= index < size for index, size in zip(nearest, scale.shape, strict=False)):
+            raise VolumeIndexError(
+                f"{x, y, z} mm lies outside of {self.store.location}: it would be the voxel "
+                f"{tuple(round(float(index), 1) for index in voxel)} of {scale.shape[:3]}"
+            )
+        i, j, k = (int(index) for index in nearest)
+        return scale[i, j, k]
+
+    def view(self) -> None:
+        """Show the volume in Neuroglancer, in the browser, until Ctrl-C; see `ngcore.view`."""
+        import ngcore
+
+        ngcore.view(self.store.location)
 
     def __repr__(self) -> str:
         lines = [f"<Volume {self.store.location}: {self.info.type}, {self.info.data_type}"]
         lines += [f"  scales[{index}] {scale.summary}" for index, scale in enumerate(self.scales)]
         return "\n".join(lines) + ">"
 
-
-class ScaleArray:
-    """One scale of a volume, indexed as a NumPy array of shape (x, y, z, channel) is.
-
-    Integers drop their axis; slices may have steps, also negative ones. Indices start at 0
-    whatever `voxel_offset` is. Chunks that are not there are zeros. Safe to use from several
-    threads at once.
-
-    Attributes
-    ----------
-    info : ScaleInfo
-    shape : tuple of int, (x, y, z, channel)
-    dtype : dtype
-        In the byte order of this machine.
-
-    Examples
-    --------
-    >>> import ngcore
-    >>> volume = ngcore.open("brain")  # doctest: +SKIP
-    >>> volume.scales[0][10:20, :, 5].shape  # doctest: +SKIP
-    (10, 218, 1)
-    """
-
-    def __init__(self, store: ReadableStore, info: VolumeInfo, index: int) -> None:
-        self._store = store
-        self._volume = info
-        self._index = index
-        self.info: ScaleInfo = info.scales[index]
-        self.dtype: np.dtype[Any] = info.dtype
-        self.shape: Shape4 = (*self.info.size, info.num_channels)
-
-    @property
-    def index(self) -> int:
-        """Its place among the volume's scales."""
-        return self._index
-
-    @property
-    def path(self) -> Path | None:
-        """The volume's folder; None where it is no local one."""
-        return self._store.path.absolute() if isinstance(self._store, LocalStore) else None
-
-    @property
-    def key(self) -> str:
-        """Folder of the scale, such as ``8_8_40``."""
-        return self.info.key
-
-    @property
-    def resolution(self) -> tuple[float, float, float]:
-        """Nanometres per voxel along x, y, z."""
-        return self.info.resolution
-
-    @property
-    def voxel_offset(self) -> Vec3:
-        """Global coordinate of the first voxel along x, y, z, in voxels."""
-        return self.info.voxel_offset
-
-    @property
-    def chunk_size(self) -> Vec3:
-        """Voxels of a chunk along x, y, z; those at the upper edges may be smaller."""
-        return self.info.chunk_size
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes: 4."""
-        return len(self.shape)
-
-    @property
-    def summary(self) -> str:
-        """What the scale is, on one line."""
-        size, chunks, nm = (
-            " x ".join(f"{n:g}" if isinstance(n, float) else str(n) for n in numbers)
-            for numbers in (self.shape, self.chunk_size, self.resolution)
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: what the volume holds, and its scales as a table."""
+        title = f"{self.info.type}, {self.info.data_type}, {self.info.num_channels} channel"
+        plural = "s" if self.info.num_channels > 1 else ""
+        head = "".join(
+            f"<th>{name}</th>"
+            for name in ("scale", "size", "nm per voxel", "offset", "chunks", "encoding")
         )
-        sharded = ", sharded" if self.info.sharding is not None else ""
-        offset = f", offset {self.voxel_offset}" if any(self.voxel_offset) else ""
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(scale)) + "</tr>"
+            for scale in self.scales
+        )
         return (
-            f"{self.key!r}: {size} at {nm} nm{offset}, {self.info.encoding} chunks of "
-            f"{chunks}{sharded}"
+            f"<p><b>{escape(self.store.location)}</b>: {escape(title)}{plural}</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         )
 
-    def __repr__(self) -> str:
-        return f"<ScaleArray {self.dtype} {self.summary}>"
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(
-        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
-    ) -> NDArray[Any]:
-        """Read all of it, for `numpy.asarray`."""
-        if copy is False:
-            raise ValueError("a volume is not an array in memory: it can't be had without a copy")
-        voxels = self[...]
-        return voxels if dtype is None else voxels.astype(dtype, copy=False)
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Read what a NumPy index of integers, slices and an ellipsis selects.
-
-        Returns
-        -------
-        ndarray of `dtype`
-            Of the shape that the same index would give on an array in memory.
-
-        Raises
-        ------
-        VolumeIndexError
-            An integer lies outside of the volume, or there are too many indices, or other kinds
-            of indices (arrays, booleans, None).
-        FormatError
-            A chunk is damaged; the message names it.
-        """
-        ranges, drops = parse_index(index, self.shape)
-        shape = [len(indices) for indices in ranges]
-        voxels = np.empty(shape, self.dtype, order="F")
-        if 0 not in shape:
-            self._fill(voxels, [Selection.of(indices) for indices in ranges])
-        flips_and_drops = tuple(
-            0 if is_dropped else slice(None, None, -1 if indices.step < 0 else None)
-            for indices, is_dropped in zip(ranges, drops, strict=True)
-        )
-        return voxels[flips_and_drops]
-
-    def read(self, box: Box, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Read a box of voxels, all channels.
-
-        Parameters
-        ----------
-        box : Box
-            In global coordinates, those that include `voxel_offset`.
-        out : ndarray of `dtype`, shape (x, y, z, channel), optional
-            Filled and returned, whatever its strides.
-
-        Returns
-        -------
-        ndarray of `dtype`, shape (x, y, z, channel), Fortran order, or `out`
-
-        Raises
-        ------
-        InputError
-            The box is empty, or not inside the volume, or `out` does not fit it.
-        FormatError
-            A chunk is damaged; the message names it.
-        """
-        if not box or box.intersection(self.info.bounds) != box:
-            raise InputError(f"{box} is not inside of {self.info.bounds}, the scale {self.key}")
-        shape = (*box.shape, self.shape[3])
-        if out is None:
-            out = np.empty(shape, self.dtype, order="F")
-        elif out.shape != shape or out.dtype != self.dtype:
-            raise InputError(
-                f"out must be {self.dtype} of shape {shape}, got {out.dtype} of {out.shape}"
-            )
-        ranges = (*box.slices(self.voxel_offset), slice(0, self.shape[3]))
-        self._fill(out, [Selection(part.start, 1, part.stop - part.start) for part in ranges])
-        return out
-
-    def read_chunk(self, cell: Vec3) -> NDArray[Any]:
-        """Read one chunk, decoded.
-
-        Parameters
-        ----------
-        cell : tuple of int, (x, y, z)
-            Its place on the grid of chunks, from (0, 0, 0).
-
-        Returns
-        -------
-        ndarray of `dtype`, shape (x, y, z, channel), Fortran order
-
-        Raises
-        ------
-        InputError
-            The grid has no such chunk.
-        FormatError
-            The chunk is damaged.
-        """
-        shape = self._chunk_shape(cell)
-        chunk = self._stored_chunk(cell)
-        return np.zeros(shape, self.dtype, order="F") if chunk is None else chunk
-
-    def _fill(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
-        """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
-        x, y, z, channels = selections
-        for cell in self._cells(x, y, z):
-            sources, targets = self._overlap((x, y, z), cell)
-            chunk = self._stored_chunk(cell)
-            voxels[targets] = 0 if chunk is None else chunk[(*sources, channels.as_slice())]
-
-    def _cells(self, x: Selection, y: Selection, z: Selection) -> Iterator[Vec3]:
-        """Yield the chunks that hold a selected voxel, x fastest."""
-        width, height, depth = self.chunk_size
-        for k, j, i in itertools.product(z.cells(depth), y.cells(height), x.cells(width)):
-            yield i, j, k
-
-    def _overlap(
-        self, selections: tuple[Selection, ...], cell: Vec3
-    ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Return where the selected voxels of a chunk are in it, and where in the result."""
-        overlaps = [
-            selection.overlap(position * side, side)
-            for selection, position, side in zip(selections, cell, self.chunk_size, strict=True)
-        ]
-        return tuple(source for source, _ in overlaps), tuple(target for _, target in overlaps)
-
-    def _chunk_shape(self, cell: Vec3) -> Shape4:
-        return (*self.info.grid.bounds(cell).shape, self.shape[3])
-
-    def _stored_chunk(self, cell: Vec3) -> NDArray[Any] | None:
-        """Return a chunk, None where it is absent."""
-        data = self._chunks.read(cell)
-        if data is None:
-            return None
-        try:
-            return self._encoding.decode(data, self._chunk_shape(cell))
-        except FormatError as error:
-            name = f"{self.key}/{self.info.grid.name(cell)}"
-            raise FormatError(f"chunk {name} in {self._store.location}: {error}") from error
-
-    @cached_property
-    def _chunks(self) -> ChunkReader:
-        return open_chunks(self._store, self._volume, self._index)
-
-    @cached_property
-    def _encoding(self) -> ChunkEncoding:
-        return make_encoding(self._volume, self.info)
+def _row(scale: ScaleArray) -> tuple[str, ...]:
+    size, resolution, offset, chunk = (
+        " x ".join(f"{number:g}" if isinstance(number, float) else str(number) for number in part)
+        for part in (scale.shape[:3], scale.resolution, scale.voxel_offset, scale.chunk_size)
+    )
+    return scale.key, size, resolution, offset, chunk, scale.info.encoding

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.storage import ReadableStore
-    from ngcore.volume.read import ScaleArray, Volume
+    from ngcore.volume.read import Volume
+    from ngcore.volume.scale import ScaleArray
 
 Space = Literal["native", "world"]
 

@@ -10,11 +10,15 @@ import heapq
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from types import TracebackType
 from typing import Self, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 URGENT = 0
 LATER = 1
@@ -171,3 +175,83 @@ def for_each(
             if stop is not None:
                 stop()
             raise
+
+
+def share(items: Iterable[T], work: Callable[[T], object], workers: int) -> None:
+    """Call `work` with every item, on this thread and on others that stay there for the next call.
+
+    For short work, which `for_each` would keep waiting for new threads. After an error no thread
+    takes another item, and the first error is raised.
+
+    Parameters
+    ----------
+    items : iterable
+        Taken one by one, when a thread is free.
+    work : callable
+        Called from several threads at once, in no order; it must not call `share`.
+    workers : int
+        Threads, this one included.
+    """
+    iterator, lock, end = iter(items), threading.Lock(), object()
+    is_over = threading.Event()
+
+    def run() -> None:
+        try:
+            while not is_over.is_set():
+                with lock:
+                    item = next(iterator, end)
+                if item is end:
+                    return
+                work(item)  # type: ignore[arg-type]
+        except BaseException:
+            is_over.set()
+            raise
+
+    helpers = [_standing_pool(os.getpid(), workers).submit(run) for _ in range(workers - 1)]
+    try:
+        run()
+    finally:
+        is_over.set()
+        # One that has not begun has nothing left to do.
+        begun = [helper for helper in helpers if not helper.cancel()]
+        errors = [error for helper in begun if (error := helper.exception()) is not None]
+    if errors:
+        raise errors[0]
+
+
+@lru_cache(maxsize=4)
+def _standing_pool(_process: int, workers: int) -> ThreadPoolExecutor:
+    """Return threads that wait for work; a forked process has none of its parent's."""
+    return ThreadPoolExecutor(workers, "ngcore-shared")
+
+
+def map_ahead(
+    work: Callable[[T], R], items: Iterable[T], workers: int | None = None
+) -> Iterator[R]:
+    """Yield what `work` makes of every item, in order, while threads make the next ones.
+
+    At most twice as many results wait as there are threads. An error is raised in its turn; no
+    item behind it is begun.
+
+    Parameters
+    ----------
+    work : callable
+        Called from several threads at once.
+    items : iterable
+        Taken one by one, by the thread that asks for results.
+    workers : int, optional
+        Threads; default all cores.
+    """
+    count = workers or os.cpu_count() or 1
+    with ThreadPoolExecutor(count, "ngcore") as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= 2 * count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -10,8 +10,8 @@ from ngcore.errors import FormatError, InputNotFoundError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.sources import open_source
 from ngcore.storage import LocalStore, create_chunks
-from ngcore.volume.read import ScaleArray
 from ngcore.volume.read import open as open_volume
+from ngcore.volume.scale import ScaleArray
 
 SHAPE = (37, 29, 41, 2)
 CHUNK = (16, 8, 12)
@@ -48,13 +48,13 @@ def write_volume(folder, values, transform=None, **members):
 def decoded(monkeypatch):
     """Count how often each chunk is decoded."""
     counts = {}
-    original = ScaleArray._stored_chunk
+    original = ScaleArray._decode
 
-    def counted(self, cell):
+    def counted(self, box, cell, out):
         counts[cell] = counts.get(cell, 0) + 1
-        return original(self, cell)
+        original(self, box, cell, out)
 
-    monkeypatch.setattr(ScaleArray, "_stored_chunk", counted)
+    monkeypatch.setattr(ScaleArray, "_decode", counted)
     return counts
 
 

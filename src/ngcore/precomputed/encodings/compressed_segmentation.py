@@ -30,6 +30,7 @@ class CompressedSegmentationEncoding(ChunkEncoding):
     """
 
     name: ClassVar[str] = "compressed_segmentation"
+    decodes_boxes: ClassVar[bool] = True
 
     block_size: tuple[int, int, int] = (8, 8, 8)
 
@@ -46,6 +47,24 @@ class CompressedSegmentationEncoding(ChunkEncoding):
     def decode(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
         """Decode one chunk; see `ChunkEncoding.decode`."""
         return compressed_segmentation.decode(data, shape, self.dtype, block_size=self.block_size)
+
+    def decode_box(
+        self, data: Buffer, shape: Shape4, box: tuple[slice, ...], out: NDArray[Any]
+    ) -> None:
+        """Decode a box of one chunk; see `ChunkEncoding.decode_box`."""
+        whole = tuple(slice(part.start, part.stop) for part in box[:3])
+        steps = tuple(slice(None, None, part.step) for part in box[:3])
+        is_direct = out.shape[3] == shape[3] and all(part.step in (None, 1) for part in box)
+        voxels = compressed_segmentation.decode(
+            data,
+            shape,
+            self.dtype,
+            block_size=self.block_size,
+            region=whole,
+            out=out if is_direct else None,
+        )
+        if not is_direct:
+            out[...] = voxels[(*steps, box[3])]
 
     def max_encoded_size(self, shape: Shape4) -> int:
         """Return the size of a chunk in which no two voxels, nor two tables, are equal."""

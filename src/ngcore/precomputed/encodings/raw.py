@@ -23,6 +23,7 @@ class RawEncoding(ChunkEncoding):
     """Voxels as they lie in memory."""
 
     name: ClassVar[str] = "raw"
+    decodes_boxes: ClassVar[bool] = True
 
     def _check(self) -> None:
         """Any type of `info` and any number of channels will do."""
@@ -34,16 +35,24 @@ class RawEncoding(ChunkEncoding):
 
     def decode(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
         """Decode one chunk; see `ChunkEncoding.decode`."""
+        # The copy makes the voxels writable and aligned.
+        return self._stored(data, shape).astype(self.dtype, order="F", copy=True)
+
+    def decode_box(
+        self, data: Buffer, shape: Shape4, box: tuple[slice, ...], out: NDArray[Any]
+    ) -> None:
+        """Decode a box of one chunk; see `ChunkEncoding.decode_box`."""
+        out[...] = self._stored(data, shape)[box]
+
+    def _stored(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
+        """Return the voxels of a chunk where they lie, read-only and little-endian."""
         view, expected = memoryview(data), self.decoded_size(shape)
         if view.nbytes != expected:
             raise FormatError(
                 f"a raw chunk of shape {shape} and type {self.dtype} has {expected} bytes, "
                 f"got {view.nbytes}"
             )
-        little_endian = np.frombuffer(view, self.dtype.newbyteorder("<"))
-        # The copy makes the voxels writable and aligned.
-        voxels: NDArray[Any] = little_endian.astype(self.dtype, copy=True)
-        return voxels.reshape(shape, order="F")
+        return np.frombuffer(view, self.dtype.newbyteorder("<")).reshape(shape, order="F")
 
     def max_encoded_size(self, shape: Shape4) -> int:
         """Return the bytes of a chunk, which are always as many."""

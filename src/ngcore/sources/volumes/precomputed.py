@@ -21,12 +21,13 @@ from ngcore.sources.base import SourceHeader, SuggestedType
 from ngcore.sources.geometry import AskedGeometry, place
 from ngcore.sources.volumes.raw import ReadableSource
 from ngcore.storage import is_url
-from ngcore.volume.read import ScaleArray, Volume
+from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 
 if TYPE_CHECKING:
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.sources.base import Vec3, VolumeType, Window
+    from ngcore.volume.scale import ScaleArray
 
 
 _MAX_TRANSFORM = 1 << 20
@@ -42,7 +43,7 @@ def open_precomputed(
     FormatError
         If `info` or `transform.json` break their format.
     """
-    opened = open_volume(path)
+    opened = open_volume(path, workers=1, cache_bytes=0)
     scale = opened.scales[0]
     transform = _transform(opened, name)
     offset = scale.voxel_offset
@@ -242,4 +243,6 @@ class PrecomputedSource(ReadableSource):
 
 
 def _reopened(header: SourceHeader, path: Path, index: int) -> PrecomputedSource:
-    return PrecomputedSource(header, open_volume(path).scales[index], workers=1)
+    return PrecomputedSource(
+        header, open_volume(path, workers=1, cache_bytes=0).scales[index], workers=1
+    )

@@ -1,0 +1,447 @@
+"""One scale of a volume as an array: index it as a NumPy array is indexed.
+
+Only the chunks that an index touches are read, and of those only what it selects is decoded, where
+the encoding allows that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ngcore.errors import FormatError, InputError
+from ngcore.precomputed.encodings import ChunkEncoding, Shape4, make_encoding
+from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks
+from ngcore.volume.chunk_cache import ChunkCache
+from ngcore.volume.index import Selection, parse_index
+from ngcore.work.threads import map_ahead, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ngcore.precomputed.chunks import Box, Vec3
+    from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+
+_SMALL_READ = 256 << 10
+"""Bytes of chunks that one thread reads from a disk as quickly as several would."""
+Spans = tuple[tuple[int, int], ...]
+"""First and last position of chunks along x, y, z."""
+
+_REMOTE_WORKERS = 16
+"""Threads for chunks at URLs, which wait more than they work."""
+
+
+class ScaleArray:
+    """One scale of a volume, indexed as a NumPy array of shape (x, y, z, channel) is.
+
+    Integers drop their axis; slices may have steps, also negative ones. Indices start at 0
+    whatever `voxel_offset` is. Chunks that are not there are zeros. Safe to use from several
+    threads at once; can be pickled.
+
+    Parameters
+    ----------
+    store : ReadableStore
+        Of the volume.
+    info : VolumeInfo
+    index : int
+        Its place among the volume's scales.
+    workers : int, optional
+        Threads that read; default all cores, and more for URLs.
+    cache : ChunkCache, optional
+        Keeps chunks of which a part was read; default none is kept.
+
+    Attributes
+    ----------
+    info : ScaleInfo
+    shape : tuple of int, (x, y, z, channel)
+    dtype : dtype
+        In the byte order of this machine.
+
+    Examples
+    --------
+    >>> import ngcore
+    >>> volume = ngcore.open("brain")  # doctest: +SKIP
+    >>> volume.scales[0][10:20, :, 5].shape  # doctest: +SKIP
+    (10, 218, 1)
+    """
+
+    def __init__(
+        self,
+        store: ReadableStore,
+        info: VolumeInfo,
+        index: int,
+        *,
+        workers: int | None = None,
+        cache: ChunkCache | None = None,
+    ) -> None:
+        self._store = store
+        self._volume = info
+        self._index = index
+        self._workers = workers
+        self._cache = ChunkCache(0) if cache is None else cache
+        self._last_spans: Spans | None = None
+        self.info: ScaleInfo = info.scales[index]
+        self.dtype: np.dtype[Any] = info.dtype
+        self.shape: Shape4 = (*self.info.size, info.num_channels)
+
+    @property
+    def index(self) -> int:
+        """Its place among the volume's scales."""
+        return self._index
+
+    @property
+    def path(self) -> Path | None:
+        """The volume's folder; None where it is no local one."""
+        return self._store.path.absolute() if isinstance(self._store, LocalStore) else None
+
+    @property
+    def key(self) -> str:
+        """Folder of the scale, such as ``8_8_40``."""
+        return self.info.key
+
+    @property
+    def resolution(self) -> tuple[float, float, float]:
+        """Nanometres per voxel along x, y, z."""
+        return self.info.resolution
+
+    @property
+    def voxel_offset(self) -> Vec3:
+        """Global coordinate of the first voxel along x, y, z, in voxels."""
+        return self.info.voxel_offset
+
+    @property
+    def chunk_size(self) -> Vec3:
+        """Voxels of a chunk along x, y, z; those at the upper edges may be smaller."""
+        return self.info.chunk_size
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes: 4."""
+        return len(self.shape)
+
+    @property
+    def summary(self) -> str:
+        """What the scale is, on one line."""
+        size, chunks, nm = (
+            " x ".join(f"{n:g}" if isinstance(n, float) else str(n) for n in numbers)
+            for numbers in (self.shape, self.chunk_size, self.resolution)
+        )
+        sharded = ", sharded" if self.info.sharding is not None else ""
+        offset = f", offset {self.voxel_offset}" if any(self.voxel_offset) else ""
+        return (
+            f"{self.key!r}: {size} at {nm} nm{offset}, {self.info.encoding} chunks of "
+            f"{chunks}{sharded}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<ScaleArray {self.dtype} {self.summary}>"
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        """Read all of it, for `numpy.asarray`."""
+        if copy is False:
+            raise ValueError("a volume is not an array in memory: it can't be had without a copy")
+        voxels = self[...]
+        return voxels if dtype is None else voxels.astype(dtype, copy=False)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read what a NumPy index of integers, slices and an ellipsis selects.
+
+        Returns
+        -------
+        ndarray of `dtype`
+            Of the shape that the same index would give on an array in memory.
+
+        Raises
+        ------
+        VolumeIndexError
+            An integer lies outside of the volume, or there are too many indices, or other kinds
+            of indices (arrays, booleans, None).
+        FormatError
+            A chunk is damaged; the message names it.
+        """
+        ranges, drops = parse_index(index, self.shape)
+        shape = [len(indices) for indices in ranges]
+        voxels = np.empty(shape, self.dtype, order="F")
+        if 0 not in shape:
+            self._fill(voxels, [Selection.of(indices) for indices in ranges])
+        flips_and_drops = tuple(
+            0 if is_dropped else slice(None, None, -1 if indices.step < 0 else None)
+            for indices, is_dropped in zip(ranges, drops, strict=True)
+        )
+        return voxels[flips_and_drops]
+
+    def read(self, box: Box, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read a box of voxels, all channels.
+
+        Parameters
+        ----------
+        box : Box
+            In global coordinates, those that include `voxel_offset`.
+        out : ndarray of `dtype`, shape (x, y, z, channel), optional
+            Filled and returned, whatever its strides.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (x, y, z, channel), Fortran order, or `out`
+
+        Raises
+        ------
+        InputError
+            The box is empty, or not inside the volume, or `out` does not fit it.
+        FormatError
+            A chunk is damaged; the message names it.
+        """
+        if not box or box.intersection(self.info.bounds) != box:
+            raise InputError(f"{box} is not inside of {self.info.bounds}, the scale {self.key}")
+        shape = (*box.shape, self.shape[3])
+        if out is None:
+            out = np.empty(shape, self.dtype, order="F")
+        elif out.shape != shape or out.dtype != self.dtype:
+            raise InputError(
+                f"out must be {self.dtype} of shape {shape}, got {out.dtype} of {out.shape}"
+            )
+        ranges = (*box.slices(self.voxel_offset), slice(0, self.shape[3]))
+        self._fill(out, [Selection(part.start, 1, part.stop - part.start) for part in ranges])
+        return out
+
+    def read_chunk(self, cell: Vec3) -> NDArray[Any]:
+        """Read one chunk, decoded.
+
+        Parameters
+        ----------
+        cell : tuple of int, (x, y, z)
+            Its place on the grid of chunks, from (0, 0, 0).
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (x, y, z, channel), Fortran order
+
+        Raises
+        ------
+        InputError
+            The grid has no such chunk.
+        FormatError
+            The chunk is damaged.
+        """
+        shape = self._chunk_shape(cell)
+        data = self._chunks.read(cell)
+        if data is None:
+            return np.zeros(shape, self.dtype, order="F")
+        return self._decoded(data, cell)
+
+    def blocks(
+        self, *, workers: int | None = None
+    ) -> Iterator[tuple[tuple[slice, slice, slice], NDArray[Any]]]:
+        """Yield every chunk of the scale, x fastest, reading ahead on several threads.
+
+        Parameters
+        ----------
+        workers : int, optional
+            Threads that read; default those of the volume.
+
+        Yields
+        ------
+        box : tuple of three slices, (x, y, z)
+            Where the block is, from 0, in the scale or in any array of its shape.
+        block : ndarray of `dtype`, shape (x, y, z, channel), Fortran order
+            Its voxels; the last ones along each axis may be smaller.
+
+        Raises
+        ------
+        InputError
+            `workers` is not a positive integer.
+        FormatError
+            A chunk is damaged; the message names it.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, ngcore
+        >>> made = ngcore.convert(np.ones((100, 80, 60), np.uint8), tempfile.mkdtemp(),
+        ...                       resolution=(8, 8, 8))
+        >>> sum(int(block.sum()) for box, block in made.scales[0].blocks(workers=2))
+        480000
+        """
+        if workers is not None and (isinstance(workers, bool) or workers < 1):
+            raise InputError(f"workers must be 1 or more, got {workers!r}")
+        grid, threads = self.info.grid, workers or self._threads
+        cells, again = itertools.tee(grid.cells())
+        for cell, block in zip(again, map_ahead(self.read_chunk, cells, threads), strict=True):
+            yield grid.bounds(cell).slices(self.voxel_offset), block
+
+    @property
+    def _threads(self) -> int:
+        if self._workers is not None:
+            return self._workers
+        return (os.cpu_count() or 1) if isinstance(self._store, LocalStore) else _REMOTE_WORKERS
+
+    def _fill(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
+        """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
+        x, y, z, channels = selections
+        slab = self._slab(selections[:3])
+        if slab is not None:
+            voxels[...] = slab.voxels[slab.place_of(selections)]
+            return
+        part = channels.as_slice()
+
+        def fill(cell: Vec3) -> None:
+            box, target = self._overlap((x, y, z), cell)
+            self._decode((*box, part), cell, voxels[target])
+
+        cells = list(self._cells(x, y, z))
+        threads = self._threads_for(voxels, len(cells))
+        if threads == 1:
+            for cell in cells:
+                fill(cell)
+        else:
+            share(cells, fill, threads)
+
+    def _threads_for(self, voxels: NDArray[Any], cells: int) -> int:
+        """Return how many threads are to read some chunks for a result."""
+        if isinstance(self._store, LocalStore):
+            # A box of a gzipped chunk takes as long as all of it.
+            is_gzipped = self.info.sharding is not None
+            chunk_bytes = math.prod(self.chunk_size) * self.shape[3] * self.dtype.itemsize
+            if (cells * chunk_bytes if is_gzipped else voxels.nbytes) <= _SMALL_READ:
+                return 1
+        return min(self._threads, cells)
+
+    def _slab(self, selections: Sequence[Selection]) -> _Slab | None:
+        """Return all voxels of the chunks that hold a selection, where that is worth it.
+
+        Who reads plane after plane asks for the same chunks again and again: from the second time
+        on, they are kept together, decoded.
+        """
+        sides = self.chunk_size
+        if not self._cache.max_bytes or any(part.step != 1 for part in selections):
+            return None
+        spans = tuple(part.span(side) for part, side in zip(selections, sides, strict=True))
+        kept = self._cache.get(self._index, spans)
+        if kept is not None:
+            slab: _Slab = kept[0]
+            return slab
+        is_asked_again, self._last_spans = spans == self._last_spans, spans
+        start = tuple(first * side for (first, _), side in zip(spans, sides, strict=True))
+        stop = tuple(
+            min((last + 1) * side, size)
+            for (_, last), side, size in zip(spans, sides, self.shape, strict=False)
+        )
+        shape = tuple(b - a for a, b in zip(start, stop, strict=True))
+        size = math.prod(shape) * self.shape[3] * self.dtype.itemsize
+        wanted = math.prod(part.count for part in selections)
+        if not is_asked_again or size > self._cache.max_bytes // 2 or wanted == math.prod(shape):
+            return None
+        voxels = self._empty_slab(shape, [part.count for part in selections])
+        parts = [Selection(a, 1, n) for a, n in zip(start, shape, strict=True)]
+        self._fill(voxels, [*parts, Selection(0, 1, self.shape[3])])
+        slab = _Slab(voxels, start)
+        self._cache.put(self._index, spans, slab)
+        return slab
+
+    def _empty_slab(self, shape: tuple[int, ...], counts: Sequence[int]) -> NDArray[Any]:
+        """Return memory in which the planes that are asked for lie together."""
+        if counts[0] * 8 <= shape[0] and counts[0] < min(counts[1:]):  # planes of y and z
+            y, z, x = shape[1], shape[2], shape[0]
+            turned = np.empty((y, z, x, self.shape[3]), self.dtype, order="F")
+            return turned.transpose(2, 0, 1, 3)
+        return np.empty((*shape, self.shape[3]), self.dtype, order="F")
+
+    def _decode(self, box: tuple[slice, ...], cell: Vec3, out: NDArray[Any]) -> None:
+        """Write a box of a chunk into `out`; the chunk is kept if that is not all of it."""
+        cached = self._cache.get(self._index, cell)
+        shape = self._chunk_shape(cell)
+        if cached is None:
+            data = self._chunks.read(cell)
+            stored: bytes | NDArray[Any] | None = data
+            if out.shape != shape:
+                if data is not None and not self._encoding.decodes_boxes:
+                    stored = self._decoded(data, cell)
+                self._cache.put(self._index, cell, stored)
+        else:
+            stored = cached[0]
+        if stored is None:
+            out[...] = 0
+        elif isinstance(stored, bytes):
+            with self._located(cell):
+                self._encoding.decode_box(stored, shape, box, out)
+        else:
+            out[...] = stored[box]
+
+    def _cells(self, x: Selection, y: Selection, z: Selection) -> Iterator[Vec3]:
+        """Yield the chunks that hold a selected voxel, x fastest."""
+        width, height, depth = self.chunk_size
+        for k, j, i in itertools.product(z.cells(depth), y.cells(height), x.cells(width)):
+            yield i, j, k
+
+    def _overlap(
+        self, selections: tuple[Selection, ...], cell: Vec3
+    ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Return where the selected voxels of a chunk are in it, and where in the result."""
+        overlaps = [
+            selection.overlap(position * side, side)
+            for selection, position, side in zip(selections, cell, self.chunk_size, strict=True)
+        ]
+        return tuple(source for source, _ in overlaps), tuple(target for _, target in overlaps)
+
+    def _chunk_shape(self, cell: Vec3) -> Shape4:
+        return (*self.info.grid.bounds(cell).shape, self.shape[3])
+
+    def _decoded(self, data: bytes, cell: Vec3) -> NDArray[Any]:
+        with self._located(cell):
+            return self._encoding.decode(data, self._chunk_shape(cell))
+
+    @contextmanager
+    def _located(self, cell: Vec3) -> Iterator[None]:
+        """Say in errors of the format which chunk they are about."""
+        try:
+            yield
+        except FormatError as error:
+            name = f"{self.key}/{self.info.grid.name(cell)}"
+            raise FormatError(f"chunk {name} in {self._store.location}: {error}") from error
+
+    @cached_property
+    def _chunks(self) -> ChunkReader:
+        return open_chunks(self._store, self._volume, self._index)
+
+    @cached_property
+    def _encoding(self) -> ChunkEncoding:
+        return make_encoding(self._volume, self.info)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Readers hold locks and what they know of files; both are made again where this is used.
+        return {name: value for name, value in vars(self).items() if name not in _NOT_PICKLED}
+
+
+_NOT_PICKLED = ("_chunks", "_encoding")
+
+
+class _Slab(NamedTuple):
+    """The voxels of neighbouring chunks, shape (x, y, z, channel), from `start` on."""
+
+    voxels: NDArray[Any]
+    start: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return self.voxels.nbytes
+
+    def place_of(self, selections: Sequence[Selection]) -> tuple[slice, ...]:
+        """Return where selected voxels of x, y, z and channel are in it."""
+        origin = (*self.start, 0)
+        return tuple(
+            slice(part.start - first, part.start - first + part.count * part.step, part.step)
+            for part, first in zip(selections, origin, strict=True)
+        )

@@ -1,0 +1,143 @@
+"""Blocks, threads, the cache of chunks and pickles of an open volume."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from thorough import amount
+from volumes import labels, make_info, write_volume
+
+import ngcore
+from ngcore.errors import FormatError, InputError
+from ngcore.storage import LocalStore
+from ngcore.volume.chunk_cache import ChunkCache
+
+SHAPE = (37, 22, 19, 1)
+OFFSET = (-5, 0, 7)
+ENCODINGS = ["raw", "compressed_segmentation", "png"]
+
+
+@pytest.fixture(scope="module", params=ENCODINGS)
+def folder(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    voxels = labels(SHAPE, "uint16" if request.param == "png" else "uint32")
+    members = {"encoding": request.param, "chunk_sizes": ((16, 8, 8),), "voxel_offset": OFFSET}
+    if request.param == "compressed_segmentation":
+        members["compressed_segmentation_block_size"] = (8, 8, 8)
+    info = make_info(voxels, **members)
+    write_volume(folder, voxels, info)
+    return folder, voxels
+
+
+@settings(max_examples=amount(20, 500), deadline=None)
+@given(data=st.data())
+def test_reads_after_one_another_agree_whatever_was_kept(folder, data):
+    path, voxels = folder
+    cache_bytes = data.draw(st.sampled_from([0, 200, 3000, 1 << 20]))
+    scale = ngcore.open(path, cache_bytes=cache_bytes).scales[0]
+    for _ in range(4):
+        index = tuple(
+            slice(*sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))), data.draw(steps))
+            for n, steps in zip(SHAPE[:3], [st.integers(1, 3)] * 3, strict=True)
+        )
+        np.testing.assert_array_equal(scale[index], voxels[index])
+
+
+def test_blocks_fill_an_array_of_the_shape_of_the_scale(folder):
+    path, voxels = folder
+    filled = np.zeros(SHAPE, voxels.dtype)
+    for box, block in ngcore.open(path).scales[0].blocks(workers=3):
+        assert block.flags.f_contiguous
+        assert filled[box].shape == block.shape
+        filled[box] += block
+    np.testing.assert_array_equal(filled, voxels)
+
+
+def test_blocks_can_be_left_early_and_raise_what_is_wrong(folder):
+    path, _ = folder
+    blocks = ngcore.open(path).scales[0].blocks()
+    next(blocks)
+    blocks.close()
+    with pytest.raises(InputError, match="workers must be 1 or more, got 0"):
+        next(ngcore.open(path).scales[0].blocks(workers=0))
+
+
+def test_a_damaged_chunk_is_named_whichever_way_it_is_read(tmp_path):
+    voxels = labels(SHAPE, "uint32")
+    write_volume(tmp_path, voxels, make_info(voxels, chunk_sizes=((16, 8, 8),)))
+    (tmp_path / "1_1_1" / "16-32_8-16_0-8").write_bytes(b"damaged")
+    scale = ngcore.open(tmp_path).scales[0]
+    for read in (lambda: scale[:], lambda: scale[20, 10], lambda: list(scale.blocks())):
+        with pytest.raises(FormatError, match="16-32_8-16_0-8"):
+            read()
+    np.testing.assert_array_equal(scale[:16], voxels[:16])
+
+
+def test_large_reads_use_several_threads(tmp_path, monkeypatch):
+    voxels = np.ones((128, 128, 128, 1), np.uint8)
+    write_volume(tmp_path, voxels, make_info(voxels, chunk_sizes=((32, 32, 32),)))
+    used = set()
+    original = LocalStore.get
+
+    def get(self, *args):
+        used.add(threading.get_ident())
+        return original(self, *args)
+
+    monkeypatch.setattr(LocalStore, "get", get)
+    np.testing.assert_array_equal(ngcore.open(tmp_path, workers=4).scales[0][:], voxels)
+    assert len(used) > 1
+    used.clear()
+    np.testing.assert_array_equal(ngcore.open(tmp_path, workers=1).scales[0][:], voxels)
+    assert used == {threading.get_ident()}
+
+
+def _first_voxels(scale):
+    return scale[:3, :4, :5]
+
+
+def test_scales_and_volumes_pickle_before_and_after_reading(folder):
+    path, voxels = folder
+    volume = ngcore.open(path)
+    for _ in range(2):
+        again = pickle.loads(pickle.dumps(volume))
+        scale = pickle.loads(pickle.dumps(volume.scales[0]))
+        np.testing.assert_array_equal(again.scales[0][5:30], voxels[5:30])
+        np.testing.assert_array_equal(scale[5:30], voxels[5:30])
+        volume.scales[0][3:9, 2, 1]
+    with ProcessPoolExecutor(1) as pool:
+        there = pool.submit(_first_voxels, volume.scales[0]).result()
+    np.testing.assert_array_equal(there, voxels[:3, :4, :5])
+
+
+def test_many_threads_read_one_scale(folder):
+    path, voxels = folder
+    scale = ngcore.open(path, cache_bytes=2000).scales[0]
+    with ThreadPoolExecutor(8) as pool:
+        planes = list(pool.map(lambda z: scale[:, :, z], [*range(SHAPE[2])] * 3))
+    for z, plane in zip([*range(SHAPE[2])] * 3, planes, strict=True):
+        np.testing.assert_array_equal(plane, voxels[:, :, z])
+
+
+@settings(max_examples=amount(30, 500), deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60)), max_size=40))
+def test_the_cache_stays_within_its_bytes(puts):
+    cache = ChunkCache(100)
+    for cell, size in puts:
+        cache.put(0, (cell, 0, 0), bytes(size))
+        kept = [cache.get(0, (number, 0, 0)) for number in range(10)]
+        assert sum(len(found[0]) for found in kept if found is not None) <= 100
+        assert cache.get(0, (cell, 0, 0)) is not None
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"workers": True}, {"cache_bytes": -1}, {"cache_bytes": True}]
+)
+def test_options_of_open_that_make_no_sense_are_refused(folder, options):
+    with pytest.raises(InputError, match=f"{next(iter(options))} must be"):
+        ngcore.open(folder[0], **options)
