@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import click
+import numpy as np
 import pytest
 
 from ngcore.cli import run
@@ -42,3 +43,12 @@ def test_module_is_the_command():
     version = [sys.executable, "-m", "ngcore", "--version"]
     shown = subprocess.run(version, capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("ngcore")
+
+
+def test_verbose_version_names_every_package_that_ngcore_uses(capsys):
+    assert run(["--verbose", "--version"]) == 0
+    lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["numpy"] == np.__version__
+    assert {"ngcore", "Python", "system", "kernels", "nibabel", "neuroglancer"} <= lines.keys()
+    assert run(["--verbose"]) == 2
+    assert "--verbose goes with --version" in capsys.readouterr().err

@@ -118,10 +118,13 @@ def _set_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None
         ctx.find_root().meta["ngcore.debug"] = True
 
 
-def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
+def _print_version(*, verbose: bool) -> None:
+    if verbose:
+        from ngcore.cli._versions import version_lines
+
+        click.echo("\n".join(version_lines()))
+    else:
         click.echo(f"ngcore {__version__}")
-        ctx.exit()
 
 
 @click.group(
@@ -131,22 +134,25 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@click.option("--version", is_flag=True, help="Print the version.")
 @click.option(
-    "--version",
+    "--verbose",
     is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_version,
-    help="Print the version.",
+    help="With --version: print those of Python and of every package that ngcore uses, too.",
 )
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, version: bool, verbose: bool) -> None:
     """Put volumes, slices and meshes into Neuroglancer.
 
     \b
     ngcore convert brain.nii.gz brain    every scale of a volume, ready to serve
     ngcore view brain                    look at it in Neuroglancer
     """
+    if version:
+        _print_version(verbose=verbose)
+        ctx.exit()
+    if verbose:
+        raise click.UsageError("--verbose goes with --version")
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
