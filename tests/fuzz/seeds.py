@@ -18,12 +18,20 @@ import trimesh
 from PIL import Image
 
 from ngcore import compressed_segmentation
+from ngcore.precomputed.annotation_records import encode_annotations, encode_list, make_records
+from ngcore.precomputed.annotations import (
+    AnnotationIndex,
+    AnnotationInfo,
+    AnnotationProperty,
+    SpatialLevel,
+)
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.mesh import Mesh
 from ngcore.precomputed.mesh_legacy import encode_fragment
 from ngcore.precomputed.segment_properties import SegmentProperties, TagsProperty, TextProperty
 from ngcore.precomputed.shard_index import layout_shard
 from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo, VertexAttribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +110,56 @@ def info() -> Iterator[bytes]:
     }
     yield json.dumps(multilod).encode()
     yield json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()
+
+
+LAYERS = (*("annotations", "point", "line", "polyline", "by_id", "skeletons", "skeleton"),)
+"""What the first byte of a fuzzed layer chooses from: an `info`, or the bytes it describes."""
+
+
+def annotation_info(kind: str) -> AnnotationInfo:
+    """An `info` with properties of each size and a relationship."""
+    return AnnotationInfo(
+        {"x": (0.001, "m"), "y": (0.001, "m"), "z": (0.001, "m")},
+        (0, 0, 0),
+        (1, 2, 3),
+        kind,
+        (
+            AnnotationProperty("word", "uint8", None, None, (0, 1), ("a", "b")),
+            AnnotationProperty("size", "float32", "in mm"),
+            AnnotationProperty("colour", "rgb"),
+        ),
+        (AnnotationIndex("rel_cell", None, "cell"),),
+        AnnotationIndex("by_id", SHARDINGS[3]),
+        (SpatialLevel("spatial0", (1, 1, 1), (1, 2, 3), 100, SHARDINGS[0]),),
+    )
+
+
+SKELETON_INFO = SkeletonInfo(
+    (VertexAttribute("radius", "float32"), VertexAttribute("o", "int8", 3))
+)
+
+
+def layers() -> Iterator[bytes]:
+    """Annotations and skeletons: their `info` and their bytes."""
+    yield _layer("annotations") + annotation_info("point").to_json().encode()
+    yield _layer("skeletons") + SKELETON_INFO.to_json().encode()
+    words = {"word": np.arange(3), "size": np.ones(3), "colour": np.full((3, 3), 7)}
+    ids = np.arange(1, 4, dtype=np.uint64)
+    for kind, floats in (("point", 3), ("line", 6), ("polyline", 3)):
+        offsets = np.array([0, 2, 4, 7]) if kind == "polyline" else None
+        rows = 7 if kind == "polyline" else 3
+        geometry = np.arange(rows * floats, dtype=np.float32).reshape(rows, floats)
+        records = make_records(annotation_info(kind), geometry, words, offsets)
+        yield _layer(kind) + encode_list(records, ids)
+        if kind == "point":
+            single = encode_annotations(records, [(np.arange(4), ids)])
+            yield _layer("by_id") + single.words[: single.offsets[1]].tobytes()
+    skeleton = Skeleton(
+        np.ones((3, 3), np.float32),
+        np.array([[0, 1], [1, 2]], np.uint32),
+        {"radius": np.ones(3), "o": np.ones((3, 3))},
+    )
+    yield _layer("skeleton") + skeleton.to_bytes(SKELETON_INFO)
 
 
 def shards() -> Iterator[bytes]:
@@ -250,3 +308,7 @@ def _kind(name: str) -> bytes:
 
 def _ending(name: str) -> bytes:
     return bytes([VOLUME_ENDINGS.index(name)])
+
+
+def _layer(name: str) -> bytes:
+    return bytes([LAYERS.index(name)])

@@ -18,11 +18,14 @@ import numpy as np
 
 from fuzz import seeds
 from ngcore.errors import FormatError, NgcoreError
+from ngcore.precomputed.annotation_records import decode_annotation, decode_list
+from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings
 from ngcore.precomputed.mesh_legacy import decode_fragment, decode_manifest, mesh_info_type
 from ngcore.precomputed.mesh_multilod import MultilodInfo, MultilodManifest
 from ngcore.precomputed.segment_properties import SegmentProperties
+from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo
 from ngcore.precomputed.transform import parse_transform
 from ngcore.sources import open_source
 from ngcore.sources.surfaces.reading import read_mesh
@@ -163,6 +166,29 @@ def _labels(data: bytes, folder: Path) -> None:
     assert table.labels
 
 
+def _layer(data: bytes, folder: Path) -> None:
+    del folder
+    if not data:
+        raise FormatError("no layer")
+    kind, data = seeds.LAYERS[data[0] % len(seeds.LAYERS)], data[1:]
+    if kind == "annotations":
+        info = AnnotationInfo.from_json(data)
+        assert AnnotationInfo.from_json(info.to_json()) == info
+    elif kind == "skeletons":
+        skeletons = SkeletonInfo.from_json(data)
+        assert SkeletonInfo.from_json(skeletons.to_json()) == skeletons
+    elif kind == "skeleton":
+        skeleton = Skeleton.from_bytes(data, seeds.SKELETON_INFO)
+        assert skeleton.to_bytes(seeds.SKELETON_INFO) == data
+    elif kind == "by_id":
+        found, (segments,) = decode_annotation(data, seeds.annotation_info("point"))
+        assert len(found) == 1
+        assert segments.dtype == np.uint64
+    else:
+        found = decode_list(data, seeds.annotation_info(kind))
+        assert np.isfinite(found.geometry).all()
+
+
 def _chunk(data: bytes, folder: Path) -> None:
     del folder
     if not data:
@@ -235,6 +261,7 @@ TARGETS = {
     "shards": Target(seeds.shards, _shards),
     "meshes": Target(seeds.meshes, _mesh),
     "labels": Target(seeds.labels, _labels),
+    "layers": Target(seeds.layers, _layer),
     "chunks": Target(seeds.chunks, _chunk),
     "nifti": Target(seeds.nifti, _nifti),
     "tiff": Target(seeds.tiff, _tiff),
