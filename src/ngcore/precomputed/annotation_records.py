@@ -106,11 +106,10 @@ def make_records(
     stored = np.ascontiguousarray(geometry, "<f4")
     if vertex_offsets is None:
         count, floats = stored.shape
-        words = np.zeros((count, info.record_bytes // WORD), "<u4")
-        words[:, :floats] = stored.view("<u4")
-        put_properties(info, words[:, floats:], properties)
-        width = words.shape[1]
-        return Records(words.reshape(-1), np.arange(count + 1, dtype=np.int64) * width)
+        table = np.zeros((count, info.record_bytes // WORD), "<u4")
+        table[:, :floats] = stored.view("<u4")
+        put_properties(info, table[:, floats:], properties)
+        return Records(table.reshape(-1), np.arange(count + 1, dtype=np.int64) * table.shape[1])
     count = len(vertex_offsets) - 1
     tail = np.zeros((count, info.property_bytes // WORD), "<u4")
     put_properties(info, tail, properties)
