@@ -50,7 +50,7 @@ link aseg --url https://example.org/aseg
 server-config nginx
 mesh-to-precomputed box.ply aseg --mesh-name box
 mesh-to-vtk box.ply box.vtk
-stl-to-precomputed box.stl aseg
+stl-to-precomputed box.stl aseg --mesh-name solid
 link-mesh-fragments links.csv aseg
 volume-to-raw-chunks t1.nii.gz steps --generate-info
 generate-scales-info steps/info_fullres.json steps

@@ -16,6 +16,7 @@ from ngcore.errors import DestinationError, StorageError
 from ngcore.labelling.labels import write_labels
 from ngcore.storage.local import LocalStore
 from ngcore.transaction import destination, temporary
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.journal import JOURNAL, PLAN
 from ngcore.volume.provenance import record_step
 
@@ -397,7 +398,8 @@ def test_what_other_commands_add_to_a_volume_does_not_make_it_another(tmp_path):
     info = json.loads((out / "info").read_text())
     assert "segment_properties" in info
     (out / "info").write_text(json.dumps(info | {"mesh": "mesh", "of_another_tool": [1]}))
-    record_step(LocalStore(out), "mesh-to-precomputed", {"mesh": "a.stl"}, {})
+    with Transaction(out) as change:
+        record_step(change, "mesh-to-precomputed", {"mesh": "a.stl"}, {})
     before = all_bytes(out)
     ngcore.convert(labels, out, resume=True, **options)
     assert all_bytes(out) == before

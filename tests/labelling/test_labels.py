@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 
 import nibabel
@@ -16,6 +18,7 @@ from ngcore.errors import DestinationError, FormatError, InputError, InputNotFou
 from ngcore.labelling.labels import count_labels, write_labels
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.storage import LocalStore
+from ngcore.storage.base import TEMPORARY_SUFFIX
 from ngcore.volume.segment_colours import segment_colours
 
 TABLE = """\
@@ -170,9 +173,11 @@ def test_a_folder_outside_of_the_volume_is_refused(atlas, table):
 def test_properties_are_there_before_info_names_them(atlas, table, monkeypatch):
     """A reader in between finds all that `info` names."""
     order = []
-    put = LocalStore.put
+    put = LocalStore._put
     monkeypatch.setattr(
-        LocalStore, "put", lambda self, name, *parts: (order.append(name), put(self, name, *parts))
+        LocalStore,
+        "_put",
+        lambda self, name, *rest, **how: (order.append(name), put(self, name, *rest, **how)),
     )
     write_labels(atlas, table)
     assert order == ["segment_properties/info", "segment_properties/colors.json", "info"]
@@ -256,3 +261,44 @@ def test_the_command_warns_and_is_otherwise_silent(atlas, table, capsys):
     assert capsys.readouterr() == ("", "")
     assert run(["labels", str(atlas), str(atlas / "info")]) == 2
     assert "is no label table" in capsys.readouterr().err
+
+
+def test_labels_and_meshes_that_are_written_at_once_are_all_named(atlas, table, tmp_path):
+    """As `make -j` runs them: each changes `info`, and neither change may be lost."""
+    lines = ["solid", "facet normal 0 0 0", "outer loop", "vertex 0 0 0", "vertex 1 0 0"]
+    stl = tmp_path / "a.stl"
+    stl.write_text("\n".join([*lines, "vertex 0 1 0", "endloop", "endfacet", "endsolid", ""]))
+    commands = [["labels", atlas, table]]
+    commands += [["mesh-to-precomputed", stl, atlas, "--mesh-name", f"m{n}"] for n in range(3)]
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "ngcore", *map(str, words)]) for words in commands
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    members = json.loads((atlas / "info").read_text())
+    assert members["mesh"] == "mesh"
+    assert members["segment_properties"] == "segment_properties"
+    assert not (atlas / ".ngcore").exists()
+
+
+def test_properties_of_another_kind_and_folders_of_another_purpose_are_left_alone(atlas, table):
+    path = atlas / "segment_properties" / "info"
+    path.parent.mkdir()
+    path.write_text('{"@type": "neuroglancer_skeletons"}')
+    with pytest.raises(InputError, match='"neuroglancer_skeletons", so names'):
+        write_labels(atlas, table)
+    assert path.read_text() == '{"@type": "neuroglancer_skeletons"}'
+    members = json.loads((atlas / "info").read_text())
+    key = members["scales"][0]["key"]
+    (atlas / "info").write_text(json.dumps(members | {"segment_properties": key}))
+    with pytest.raises(InputError, match=r"would touch .* which is scales\[0\].key"):
+        write_labels(atlas, table)
+
+
+def test_what_a_killed_command_left_half_written_goes(atlas, table):
+    folder = atlas / "segment_properties"
+    folder.mkdir()
+    left = [atlas / f".x{TEMPORARY_SUFFIX}", folder / f".y{TEMPORARY_SUFFIX}"]
+    for path in left:
+        path.write_bytes(b"half")
+    write_labels(atlas, table)
+    assert not any(path.exists() for path in left)

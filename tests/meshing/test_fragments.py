@@ -118,6 +118,55 @@ def test_fragment_without_gzip_replaces_one_with(volume, surface):
     assert sorted(p.name for p in (volume / "mesh").iterdir()) == ["a.gz", "info"]
 
 
+@pytest.mark.parametrize("use_gzip", [True, False])
+def test_another_mesh_of_the_same_name_is_replaced_only_where_that_is_asked(
+    volume, surface, tmp_path, use_gzip
+):
+    def files():
+        return {path.name: path.read_bytes() for path in (volume / "mesh").iterdir()}
+
+    mesh_to_precomputed(surface, volume, mesh_name="a")
+    mesh_to_precomputed(surface, volume, mesh_name="a", use_gzip=use_gzip)  # it is the same
+    before = files()
+    other = tmp_path / "other.surf.gii"
+    write_gifti(other, 2 * BALL.vertices, BALL.faces)
+    with pytest.raises(DestinationError, match=r"mesh/a.* is there already.*--overwrite"):
+        mesh_to_precomputed(other, volume, mesh_name="a", use_gzip=use_gzip)
+    assert files() == before
+    mesh_to_precomputed(other, volume, mesh_name="a", use_gzip=use_gzip, overwrite=True)
+    assert files().keys() == before.keys()
+    (name,) = before.keys() - {"info"}
+    vertices = fragment(volume / "mesh" / name).vertices_nm
+    np.testing.assert_allclose(np.abs(vertices).max(), 40e6, rtol=0.2)
+
+
+def test_a_file_that_is_no_fragment_is_never_replaced(volume, surface):
+    (volume / "mesh").mkdir()
+    (volume / "mesh" / "notes").write_text("mine")
+    with pytest.raises(DestinationError, match="mesh/notes is there already, and is no such file"):
+        mesh_to_precomputed(surface, volume, mesh_name="notes", overwrite=True)
+    assert (volume / "mesh" / "notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("folder", "what"),
+    [
+        ("1000000_1000000_1000000", r"scales\[0\].key"),
+        ("1000000_1000000_1000000/meshes", r"scales\[0\].key"),
+        ("names", "segment_properties"),
+        ("linked", r"scales\[0\].key"),
+    ],
+)
+def test_meshes_go_into_no_folder_that_has_another_purpose(volume, surface, folder, what):
+    (volume / "info").write_text(json.dumps(INFO | {"segment_properties": "names/of"}))
+    (volume / INFO["scales"][0]["key"]).mkdir()
+    (volume / "linked").symlink_to(INFO["scales"][0]["key"])
+    before = sorted(volume.rglob("*"))
+    with pytest.raises(InputError, match=f"would touch .* which is {what}"):
+        mesh_to_precomputed(surface, volume, mesh_dir=folder, mesh_name="0.shard")
+    assert sorted(volume.rglob("*")) == before
+
+
 def test_same_mesh_gives_the_same_bytes(volume, surface):
     mesh_to_precomputed(surface, volume, mesh_name="a")
     mesh_to_precomputed(surface, volume, mesh_name="b")
@@ -301,6 +350,23 @@ def test_vtk_file_is_in_nanometres(tmp_path, surface):
     assert lines[6 + len(BALL.vertices)] == f"3 {c} {b} {a}"
 
 
+def test_vtk_replaces_a_file_only_where_that_is_asked_and_never_its_source(tmp_path, surface):
+    out = tmp_path / "out.vtk"
+    out.write_text("mine")
+    with pytest.raises(DestinationError, match="is there already; pass --overwrite"):
+        mesh_to_vtk(surface, out)
+    assert out.read_text() == "mine"
+    mesh_to_vtk(surface, out, overwrite=True)
+    assert out.read_text().startswith("# vtk")
+    before = surface.read_bytes()
+    link = tmp_path / "link.vtk"
+    link.hardlink_to(surface)
+    for target in (surface, link):
+        with pytest.raises(DestinationError, match="is the source"):
+            mesh_to_vtk(surface, target, overwrite=True)
+    assert surface.read_bytes() == before
+
+
 def test_vtk_is_not_written_over_a_folder_or_under_a_file(tmp_path, surface):
     with pytest.raises(DestinationError, match="is a folder"):
         mesh_to_vtk(surface, tmp_path)
@@ -374,6 +440,20 @@ def test_bad_table_is_refused_by_line_and_nothing_is_written(meshed, tmp_path, t
 
 
 @COLONS
+@COLONS
+def test_another_manifest_is_replaced_only_where_that_is_asked(meshed, tmp_path):
+    table = tmp_path / "links.csv"
+    table.write_text("3,left\n")
+    link_mesh_fragments(table, meshed)
+    link_mesh_fragments(table, meshed)
+    table.write_text("3,right\n4,left\n")
+    with pytest.raises(DestinationError, match=r"3:0 is there already.*--overwrite"):
+        link_mesh_fragments(table, meshed)
+    assert not (meshed / "mesh" / "4:0").exists()
+    link_mesh_fragments(table, meshed, overwrite=True)
+    assert json.loads((meshed / "mesh" / "3:0").read_text()) == {"fragments": ["right"]}
+
+
 def test_manifest_does_not_replace_a_fragment(meshed, tmp_path):
     table = write_table(tmp_path, "7,7\n")
     assert link_mesh_fragments(table, meshed) == 1

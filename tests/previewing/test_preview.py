@@ -24,7 +24,7 @@ GAP = 10
 
 
 def picture_of(tmp_path, size=SIZE):
-    preview(tmp_path / "volume", tmp_path / "picture.png", size=size)
+    preview(tmp_path / "volume", tmp_path / "picture.png", size=size, overwrite=True)
     return np.asarray(Image.open(tmp_path / "picture.png"))
 
 

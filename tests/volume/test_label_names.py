@@ -10,7 +10,7 @@ from ngcore.precomputed.segment_properties import (
     TextProperty,
 )
 from ngcore.storage import LocalStore
-from ngcore.volume.label_names import LabelNames
+from ngcore.volume.label_names import named_properties
 
 INFO = {"@type": "neuroglancer_multiscale_volume", "type": "segmentation", "mine": [1]}
 
@@ -21,16 +21,16 @@ def store(tmp_path):
     return LocalStore(tmp_path)
 
 
-def written(store, folder="segment_properties"):
-    return SegmentProperties.from_json(store.get(f"{folder}/info"))
+def named(store, known, names):
+    folder, document = named_properties(store, known, names)
+    assert folder == (known or "segment_properties")
+    return SegmentProperties.from_json(document)
 
 
-def test_names_make_a_folder_that_info_tells_of(store):
-    LabelNames(store, None, {12: "twelve", 5: "five"}).write()
-    assert written(store) == SegmentProperties(
+def test_names_come_in_the_order_of_their_labels(store):
+    assert named(store, None, {12: "twelve", 5: "five"}) == SegmentProperties(
         (5, 12), (TextProperty("label", ("five", "twelve")),)
     )
-    assert json.loads(store.get("info")) == INFO | {"segment_properties": "segment_properties"}
 
 
 def test_names_are_put_among_those_that_are_there(store):
@@ -43,8 +43,7 @@ def test_names_are_put_among_those_that_are_there(store):
         ),
     )
     store.put("names/info", old.to_json().encode())
-    LabelNames(store, "names", {9: "IX", 7: "seven"}).write()
-    assert written(store, "names") == SegmentProperties(
+    assert named(store, "names", {9: "IX", 7: "seven"}) == SegmentProperties(
         (5, 7, 9),
         (
             TextProperty("label", ("five", "seven", "IX")),
@@ -57,17 +56,16 @@ def test_names_are_put_among_those_that_are_there(store):
 def test_numbers_stay_with_their_labels_and_are_not_made_up(store):
     counts = NumberProperty("voxels", "uint32", (1, 2))
     store.put("names/info", SegmentProperties((5, 9), (counts,)).to_json().encode())
-    LabelNames(store, "names", {9: "nine"}).write()
-    assert written(store, "names") == SegmentProperties(
+    assert named(store, "names", {9: "nine"}) == SegmentProperties(
         (5, 9), (TextProperty("label", ("5", "nine")), counts)
     )
     with pytest.raises(InputError, match="label 7 has no 'voxels' in"):
-        LabelNames(store, "names", {7: "seven"})
+        named_properties(store, "names", {7: "seven"})
 
 
 def test_damaged_and_foreign_properties_are_refused(store):
     store.put("names/info", b"{")
     with pytest.raises(FormatError, match="names/info"):
-        LabelNames(store, "names", {7: "seven"})
+        named_properties(store, "names", {7: "seven"})
     with pytest.raises(InputError, match="outside of"):
-        LabelNames(store, "../names", {7: "seven"})
+        named_properties(store, "../names", {7: "seven"})

@@ -23,7 +23,7 @@ from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.sources.base import Source
 from ngcore.sources.opening import TIFF_ENDINGS
 from ngcore.sources.slices.folder import SlicesSource
-from ngcore.storage import LocalStore
+from ngcore.transaction.changes import Transaction
 from ngcore.volume.provenance import record_step
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,8 @@ def _write(
     digests = write_chunks(conversion, source, options, dest, progress)
     if conversion.info.scales[0].encoding == "jpeg":
         parameters = {**parameters, "jpeg_quality": options.jpeg_quality}
-    record_step(LocalStore(dest), task, parameters, digests, sources=names)
+    with Transaction(dest) as change:
+        record_step(change, task, parameters, digests, sources=names)
 
 
 def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> Conversion:

@@ -19,7 +19,7 @@ from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.volumes.precomputed import open_scale
-from ngcore.storage import LocalStore
+from ngcore.transaction.changes import Transaction
 from ngcore.volume.provenance import record_step
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,8 @@ def compute_scales(
     parameters: dict[str, Any] = {"downsampling": method, "outside_value": outside_value}
     if any(scale.encoding == "jpeg" for scale in info.scales[1:]):
         parameters["jpeg_quality"] = asked.jpeg_quality
-    record_step(LocalStore(dest), "compute-scales", parameters, digests)
+    with Transaction(dest) as change:
+        record_step(change, "compute-scales", parameters, digests)
 
 
 def scale_factors(info: VolumeInfo) -> tuple[Vec3, ...]:

@@ -12,7 +12,7 @@ from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import decide_content, open_for, transform_json
 from ngcore.precomputed.json_members import dump
 from ngcore.precomputed.sharding import ShardingSpec
-from ngcore.storage import LocalStore
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 
 logger = logging.getLogger(__name__)
@@ -72,10 +72,10 @@ def generate_fullres_info(
             "scales": [scale],
         }
         check_output_folder(Path(dest))
-        store = LocalStore(dest)
-        store.put(FULLRES_NAME, dump(info).encode())
         transform = transform_json(opened, resolution, opened.voxel_offset)
-        store.put("transform.json", transform)
+        with Transaction(dest) as change:
+            change.put(FULLRES_NAME, dump(info).encode())
+            change.put("transform.json", transform)
     path = Path(dest) / FULLRES_NAME
     logger.info("wrote %s and transform.json; next is generate-scales-info", path)
     return path

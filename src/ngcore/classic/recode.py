@@ -24,6 +24,7 @@ from ngcore.precomputed.encodings import JpegPlane, make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.transform import TRANSFORM_NAME
 from ngcore.storage import ChunkWriter, LocalStore, create_chunks, open_chunks
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.removal import remove_volume_files
 from ngcore.transaction.temporary import owned_folder
@@ -90,7 +91,8 @@ def convert_chunks(
     target = LocalStore(dest)
     info_before = target.get("info")
     if copy_info:
-        target.put("info", opened.info.to_json().encode())
+        with Transaction(dest) as change:
+            change.put("info", opened.info.to_json().encode())
         _warn_of_folders(opened.info, target)
     info = open_volume(dest).info
     if encoding is not None:
@@ -115,17 +117,19 @@ def convert_chunks(
     except (InputError, FormatError):
         remove_volume_files(folder, info)
         if copy_info and info_before is None:
-            target.delete("info")  # or the folder would look like a volume of zeros
+            with Transaction(dest) as change:
+                change.delete("info")  # or the folder would look like a volume of zeros
         raise
     warn_of(counter.counts, os.fspath(source), info.data_type)
     parameters: dict[str, Any] = {"encoding": info.scales[0].encoding}
     if parameters["encoding"] == "jpeg":
         parameters |= {"jpeg_quality": jpeg_quality, "jpeg_plane": jpeg_plane}
     transform = opened.store.get(TRANSFORM_NAME)
-    if transform is not None and target.get(TRANSFORM_NAME) is None:
-        target.put(TRANSFORM_NAME, transform)
     names = [Path(source).resolve().name]
-    record_step(target, "convert-chunks", parameters, digests, sources=names)
+    with Transaction(dest) as change:
+        if transform is not None and change.get(TRANSFORM_NAME) is None:
+            change.put(TRANSFORM_NAME, transform)
+        record_step(change, "convert-chunks", parameters, digests, sources=names)
 
 
 def _warn_of_folders(info: VolumeInfo, dest: LocalStore) -> None:

@@ -24,6 +24,7 @@ from ngcore.precomputed.json_members import (
 )
 from ngcore.precomputed.scales import pyramid_scales
 from ngcore.storage import LocalStore, Store
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 
 logger = logging.getLogger(__name__)
@@ -77,17 +78,22 @@ def generate_scales_info(
     path = Path(fullres)
     document = _read(path)
     store = LocalStore(dest)
-    folders = _named_folders(store)
-    try:
-        info = _with_scales(document, folders, target_chunk_size, max_scales, type, encoding)
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    for warning in info_warnings(info):
+
+    def made() -> VolumeInfo:
+        folders = _named_folders(store)
+        try:
+            return _with_scales(document, folders, target_chunk_size, max_scales, type, encoding)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    for warning in info_warnings(made()):
         logger.warning("%s: %s", path, warning)
     check_output_folder(Path(dest))
-    store.put("info", info.to_json().encode())
+    with Transaction(store) as change:
+        info = made()  # again: another command may have named a folder since
+        change.put("info", info.to_json().encode())
     return info
 
 

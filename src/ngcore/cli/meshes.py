@@ -30,6 +30,9 @@ def _numbers(
     return numbers
 
 
+_overwrite = click.option(
+    "--overwrite", is_flag=True, help="Replace what is there.  [default: refuse]"
+)
 _coord_transform = click.option(
     "--coord-transform",
     callback=_numbers,
@@ -67,6 +70,7 @@ def _fragment_options(command: Command) -> Command:
             is_flag=True,
             help="Write NAME, not NAME.gz.  [default: gzip]",
         ),
+        _overwrite,
         idle_flat_option,
         compresslevel_option,
     ]
@@ -87,6 +91,7 @@ def mesh_to_precomputed(
     coord_transform: tuple[float, ...] | None,
     space: Space,
     no_gzip: bool,
+    overwrite: bool,
 ) -> None:
     """Write MESH into the volume DEST, as one fragment.
 
@@ -108,6 +113,7 @@ def mesh_to_precomputed(
         coord_transform=coord_transform,
         space=space,
         use_gzip=not no_gzip,
+        overwrite=overwrite,
     )
 
 
@@ -132,6 +138,7 @@ def stl_to_precomputed(
     coord_transform: tuple[float, ...] | None,
     space: Space,
     no_gzip: bool,
+    overwrite: bool,
 ) -> None:
     """Write STL (text or binary) into the volume DEST, as one fragment; equal vertices are merged.
 
@@ -152,6 +159,7 @@ def stl_to_precomputed(
         coord_transform=coord_transform,
         space=space,
         use_gzip=not no_gzip,
+        overwrite=overwrite,
     )
 
 
@@ -159,7 +167,10 @@ def stl_to_precomputed(
 @click.argument("mesh")
 @click.argument("out", metavar="OUT.vtk")
 @_coord_transform
-def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) -> None:
+@_overwrite
+def mesh_to_vtk(
+    mesh: str, out: str, coord_transform: tuple[float, ...] | None, overwrite: bool
+) -> None:
     """Write MESH as VTK: ASCII PolyData in nanometres, for Neuroglancer's vtk source.
 
     MESH is what mesh-to-precomputed takes.
@@ -170,7 +181,7 @@ def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) 
     """
     from ngcore.meshing import fragments
 
-    fragments.mesh_to_vtk(mesh, out, coord_transform=coord_transform)
+    fragments.mesh_to_vtk(mesh, out, coord_transform=coord_transform, overwrite=overwrite)
 
 
 @click.command("link-mesh-fragments")
@@ -181,10 +192,11 @@ def mesh_to_vtk(mesh: str, out: str, coord_transform: tuple[float, ...] | None) 
     is_flag=True,
     help="Name manifests LABEL, not LABEL:0, for file systems without colons.  [default: LABEL:0]",
 )
+@_overwrite
 @click.option("--no-gzip", "--no-compression", is_flag=True, hidden=True, expose_value=False)
 @idle_flat_option
 @compresslevel_option
-def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool) -> None:
+def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool, overwrite: bool) -> None:
     """Link labels to mesh fragments of the volume DEST.
 
     Each row of CSV is a label and the names of its fragments (label,fragment,...) and becomes a
@@ -196,7 +208,7 @@ def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool) -> None:
     """
     from ngcore.meshing import fragments
 
-    fragments.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix)
+    fragments.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix, overwrite=overwrite)
 
 
 commands: list[click.Command] = [

@@ -14,12 +14,13 @@ import click
     show_default=True,
     help="Pixels of the longest side of the volume.",
 )
-def preview(dest: str, out: str, *, size: int) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace OUT.  [default: refuse]")
+def preview(dest: str, out: str, *, size: int, overwrite: bool) -> None:
     """Write a picture of the three middle slices of DEST, with a scale bar.
 
     Where DEST says how it lies in the world, these are the sagittal, coronal and axial slice, with
     left, right, posterior and anterior marked. Labels have the colours that `ngcore labels` gave
-    them. OUT is replaced if it is there.
+    them.
 
     \b
     Example:
@@ -27,7 +28,7 @@ def preview(dest: str, out: str, *, size: int) -> None:
     """
     from ngcore.previewing.middle_slices import preview as write_preview
 
-    write_preview(dest, out, size=size)
+    write_preview(dest, out, size=size, overwrite=overwrite)
 
 
 commands = [preview]

@@ -21,8 +21,7 @@ from ngcore.codecs.gzip import compress_parts
 from ngcore.errors import FormatError, InputError
 from ngcore.exporting.nifti_header import nifti_header
 from ngcore.precomputed.chunks import Box
-from ngcore.storage.local import LocalStore
-from ngcore.transaction.output_file import check_output_file
+from ngcore.transaction.output_file import check_output_file, write_output_parts
 from ngcore.volume.provenance import last_method
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import has_world, scale_affine, world_transform
@@ -106,9 +105,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     voxels = _voxels(chosen, dtype, out.parent, workers or os.cpu_count() or 1, progress)
     parts: Iterable[bytes | memoryview] = _after(head, voxels)
-    LocalStore(out.parent).put_parts(
-        out.name, compress_parts(parts) if name.endswith(".gz") else parts
-    )
+    write_output_parts(out, compress_parts(parts) if name.endswith(".gz") else parts)
 
 
 def _source_dtype(opened: Volume) -> np.dtype[Any]:

@@ -26,10 +26,11 @@ from ngcore.precomputed.segment_properties import (
     TextProperty,
 )
 from ngcore.sources.tables.tables import read_label_table
-from ngcore.storage.local import LocalStore
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.places import check_own_folder
 from ngcore.volume.chunk_scan import scan_chunks
-from ngcore.volume.label_names import announce_properties, properties_folder
+from ngcore.volume.label_names import check_is_properties, properties_folder
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.segment_colours import COLOURS_NAME, Colour, encode_colours
@@ -98,7 +99,7 @@ def write_labels(
             f"{where} is an image, and only labels have names; "
             "convert it with --type segmentation if it holds labels"
         )
-    folder = properties_folder(opened.info.segment_properties, where)
+    properties_folder(opened.info.segment_properties, where)
     check_output_folder(Path(dest))
     found = read_label_table(table)
     logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
@@ -109,7 +110,7 @@ def write_labels(
         (*_texts(found.labels), *(_measures(found.labels, voxels, opened) if measure else ())),
     )
     colours = {label.id: label.colour for label in found.labels if label.colour is not None}
-    _write(LocalStore(dest), folder, properties, colours)
+    _write(dest, properties, colours)
     return properties
 
 
@@ -199,12 +200,17 @@ def _voxel_volume_mm3(opened: Volume) -> float:
 
 
 def _write(
-    store: LocalStore, folder: str, properties: SegmentProperties, colours: dict[int, Colour]
+    dest: str | os.PathLike[str], properties: SegmentProperties, colours: dict[int, Colour]
 ) -> None:
     """Write the properties, then what announces them: nobody finds an announced file missing."""
-    store.put(f"{folder}/info", properties.to_json().encode())
-    if colours:
-        store.put(f"{folder}/{COLOURS_NAME}", encode_colours(colours))
-    else:
-        store.delete(f"{folder}/{COLOURS_NAME}")  # those of an older table
-    announce_properties(store, folder)
+    with Transaction(dest) as change:
+        members = change.read_info()
+        folder = properties_folder(members.get("segment_properties"), change.location)
+        check_own_folder(members, "segment_properties", folder, change.store)
+        check_is_properties(change.get(f"{folder}/info"), f"{change.location}/{folder}/info")
+        change.put(f"{folder}/info", properties.to_json().encode())
+        if colours:
+            change.put(f"{folder}/{COLOURS_NAME}", encode_colours(colours))
+        else:
+            change.delete(f"{folder}/{COLOURS_NAME}")  # those of an older table
+        change.change_info(lambda info: {**info, "segment_properties": folder})

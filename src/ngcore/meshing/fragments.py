@@ -17,11 +17,13 @@ import numpy as np
 
 from ngcore.codecs import gzip
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
-from ngcore.precomputed.json_members import dump, shown
+from ngcore.precomputed.json_members import shown
 from ngcore.precomputed.mesh import Mesh, affine_mm_to_nm
 from ngcore.precomputed.mesh_legacy import (
     LEGACY_MESH_TYPE,
     check_fragment_name,
+    decode_fragment,
+    decode_manifest,
     encode_fragment,
     encode_manifest,
     encode_mesh_info,
@@ -32,7 +34,14 @@ from ngcore.precomputed.mesh_legacy import (
 from ngcore.precomputed.vtk import encode_vtk
 from ngcore.sources.surfaces.reading import mesh_stem, read_mesh
 from ngcore.storage.local import LocalStore
-from ngcore.transaction.output_file import check_output_folder, refuse_url
+from ngcore.transaction.changes import Transaction
+from ngcore.transaction.output_file import (
+    check_output_file,
+    check_output_folder,
+    refuse_url,
+    write_output,
+)
+from ngcore.transaction.places import check_own_folder
 from ngcore.volume.world import world_to_native
 
 if TYPE_CHECKING:
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DEFAULT_FOLDER = "mesh"
+_MAX_FRAGMENT = 1 << 32
 _LABEL = re.compile(r"[0-9]{1,20}")
 
 
@@ -58,6 +68,7 @@ def mesh_to_precomputed(
     coord_transform: ArrayLike | None = None,
     space: Space = "native",
     use_gzip: bool = True,
+    overwrite: bool = False,
 ) -> str:
     """Write a mesh file into a volume as one fragment; return the fragment's name.
 
@@ -80,6 +91,8 @@ def mesh_to_precomputed(
         the world that DEST/transform.json leads to, and its inverse is applied.
     use_gzip : bool
         Write NAME.gz rather than NAME.
+    overwrite : bool
+        Replace a fragment of that name that is another mesh.
 
     Raises
     ------
@@ -89,7 +102,7 @@ def mesh_to_precomputed(
     FormatError
         If the mesh or one of DEST's JSON files is malformed.
     DestinationError
-        If DEST can't be written.
+        If there is such a fragment already, or DEST can't be written.
     """
     return _add_fragment(
         mesh,
@@ -101,6 +114,7 @@ def mesh_to_precomputed(
         coord_transform=coord_transform,
         space=space,
         use_gzip=use_gzip,
+        overwrite=overwrite,
     )
 
 
@@ -114,6 +128,7 @@ def stl_to_precomputed(
     coord_transform: ArrayLike | None = None,
     space: Space = "native",
     use_gzip: bool = True,
+    overwrite: bool = False,
 ) -> str:
     """Write an STL file into a volume as one fragment; return the fragment's name.
 
@@ -138,11 +153,16 @@ def stl_to_precomputed(
         coord_transform=coord_transform,
         space=space,
         use_gzip=use_gzip,
+        overwrite=overwrite,
     )
 
 
 def mesh_to_vtk(
-    mesh: str | Path, out: str | Path, *, coord_transform: ArrayLike | None = None
+    mesh: str | Path,
+    out: str | Path,
+    *,
+    coord_transform: ArrayLike | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a mesh file as the VTK text that Neuroglancer's `vtk:` source reads, in nanometres.
 
@@ -151,27 +171,28 @@ def mesh_to_vtk(
     mesh : str or Path
         What `ngcore.sources.surfaces.reading.read_mesh` reads, in millimetres.
     out : str or Path
-        The file to write; replaced if it is there.
+        The file to write.
     coord_transform : 12 or 16 numbers, optional
         Affine transform of the coordinates, row-major, translation in millimetres.
+    overwrite : bool
+        Replace `out` if it is there.
 
     Raises
     ------
     InputError, FormatError
         If the mesh can't be read or the transform is singular.
     DestinationError
-        If `out` is a folder, or its folder can't be written.
+        If `out` is a folder, the mesh itself or there already, or can't be written.
     """
     out = Path(out)
-    if out.is_dir():
-        raise DestinationError(f"{str(out)!r} is a folder; name the VTK file to write")
-    refuse_url(out)
-    check_output_folder(out.parent)
+    check_output_file(out, overwrite=overwrite, sources=[mesh])
     moved = _moved(read_mesh(mesh), coord_transform)
-    LocalStore(out.parent).put(out.name, encode_vtk(moved))
+    write_output(out, encode_vtk(moved))
 
 
-def link_mesh_fragments(table: str | Path, dest: str | Path, *, colon_suffix: bool = True) -> int:
+def link_mesh_fragments(
+    table: str | Path, dest: str | Path, *, colon_suffix: bool = True, overwrite: bool = False
+) -> int:
     """Write the manifests that link segments to their fragments; return how many.
 
     Nothing is written unless the whole table is sound.
@@ -185,16 +206,20 @@ def link_mesh_fragments(table: str | Path, dest: str | Path, *, colon_suffix: bo
     colon_suffix : bool
         Name manifests `LABEL:0`, as Neuroglancer asks for them, or `LABEL`, for file systems
         without colons (the web server then must map one to the other).
+    overwrite : bool
+        Replace manifests that are there and list other fragments.
 
     Raises
     ------
+    DestinationError
+        If such a manifest is there already.
     InputError
         If DEST has no `info` or no meshes, or a row has a bad label, a label that came before, or
         a fragment that is not there; the message names the line.
     """
     refuse_url(Path(dest))
     store = LocalStore(dest)
-    info = _read_info(store)
+    info = _checked(_read_info(store), store)
     check_output_folder(Path(dest))
     if "mesh" not in info:
         raise InputError(
@@ -229,9 +254,13 @@ def link_mesh_fragments(table: str | Path, dest: str | Path, *, colon_suffix: bo
             f"the manifest {min(hidden)!r} would replace the fragment of that name; "
             "give the fragment another name"
         )
-    _announce_meshes(store, info, folder)
-    for name, fragments in manifests.items():
-        store.put(f"{folder}/{name}", encode_manifest(fragments))
+    with Transaction(store) as change:
+        _check_folder(_checked(change.read_info(), store), folder, store)
+        for name, fragments in manifests.items():
+            _check_free(change, folder, name, encode_manifest(fragments), overwrite=overwrite)
+        _put_mesh_info(change, folder)
+        for name, fragments in manifests.items():
+            change.put(f"{folder}/{name}", encode_manifest(fragments))
     return len(manifests)
 
 
@@ -246,10 +275,11 @@ def _add_fragment(
     coord_transform: ArrayLike | None,
     space: Space,
     use_gzip: bool,
+    overwrite: bool,
 ) -> str:
     refuse_url(Path(dest))
     store = LocalStore(dest)
-    info = _read_info(store)
+    info = _checked(_read_info(store), store)
     check_output_folder(Path(dest))
     folder = _mesh_folder(info, mesh_dir, store)
     name = mesh_stem(path) if mesh_name is None else mesh_name
@@ -267,15 +297,50 @@ def _add_fragment(
             "%s is no segmentation: Neuroglancer shows meshes of segmentations only",
             store.location,
         )
-    stored, stale = f"{folder}/{name}", f"{folder}/{name}.gz"
-    if use_gzip:
+    stored, stale = f"{name}.gz", name
+    if not use_gzip:
         stored, stale = stale, stored
-    # The mesh comes before what announces it: whoever reads meanwhile finds nothing missing.
-    store.put(stored, gzip.compress(fragment) if use_gzip else fragment)
-    if store.size(stale) is not None:
-        store.delete(stale)  # an older fragment of this name, which readers might find first
-    _announce_meshes(store, info, folder)
+    with Transaction(store) as change:
+        folder = _mesh_folder(_checked(change.read_info(), store), mesh_dir, store)
+        for known in (stored, stale):
+            _check_free(change, folder, known, fragment, overwrite=overwrite)
+        change.put(f"{folder}/{stored}", gzip.compress(fragment) if use_gzip else fragment)
+        change.delete(f"{folder}/{stale}")  # an older one, which readers might find first
+        _put_mesh_info(change, folder)
+        # The mesh comes before what announces it: whoever reads meanwhile finds nothing missing.
+        change.change_info(lambda members: {**members, "mesh": folder})
     return name
+
+
+def _check_free(
+    change: Transaction, folder: str, name: str, wanted: bytes, *, overwrite: bool
+) -> None:
+    """Refuse to replace a file that holds something else than what is to be written.
+
+    What is no fragment or manifest is somebody else's, whatever was asked.
+    """
+    where = f"{change.location}/{folder}/{name}"
+    found = change.get(f"{folder}/{name}")
+    if found is None:
+        return
+    try:
+        if name.endswith(".gz"):
+            found = gzip.decompress(found, max_size=_MAX_FRAGMENT)
+        if found == wanted:
+            return
+        if wanted.startswith(b"{"):
+            decode_manifest(found)
+        else:
+            decode_fragment(found)
+    except FormatError as error:
+        raise DestinationError(
+            f"{where} is there already, and is no such file ({error}); choose another name"
+        ) from error
+    if not overwrite:
+        raise DestinationError(
+            f"{where} is there already, with another content; pass --overwrite to replace it, or "
+            "choose another name"
+        )
 
 
 def _moved(mesh: Mesh, coord_transform: ArrayLike | None) -> Mesh:
@@ -288,7 +353,10 @@ def _read_info(store: Store) -> dict[str, Any]:
         raise InputNotFoundError(
             f"{store.location} holds no info; meshes go into a volume that is there already"
         )
-    info = json_members(data, f"{store.location}/info")
+    return json_members(data, f"{store.location}/info")
+
+
+def _checked(info: dict[str, Any], store: Store) -> dict[str, Any]:
     kind = info.get("@type", "neuroglancer_multiscale_volume")
     if str(kind).lower() != "neuroglancer_multiscale_volume":
         raise InputError(
@@ -313,6 +381,13 @@ def _mesh_folder(info: dict[str, Any], mesh_dir: str | None, store: Store) -> st
     folder = known or mesh_dir or _DEFAULT_FOLDER
     if "\\" in folder or any(part in ("", ".", "..") for part in folder.split("/")):
         raise InputError(f"the mesh folder {folder!r} must be a plain path inside of DEST")
+    _check_folder(info, folder, store)
+    return folder
+
+
+def _check_folder(info: dict[str, Any], folder: str, store: Store) -> None:
+    """Refuse a folder in which other things lie than single fragments."""
+    check_own_folder(info, "mesh", folder, store)
     data = store.get(f"{folder}/info")
     if data is not None:
         name = f"{store.location}/{folder}/info"
@@ -322,14 +397,11 @@ def _mesh_folder(info: dict[str, Any], mesh_dir: str | None, store: Store) -> st
                 f"{name} says {kind}, beside which single fragments can't lie; "
                 "write them to another copy of the volume"
             )
-    return folder
 
 
-def _announce_meshes(store: Store, info: dict[str, Any], folder: str) -> None:
-    if store.get(f"{folder}/info") is None:
-        store.put(f"{folder}/info", encode_mesh_info())
-    if info.get("mesh") != folder:
-        store.put("info", dump({**info, "mesh": folder}).encode())
+def _put_mesh_info(change: Transaction, folder: str) -> None:
+    if change.get(f"{folder}/info") is None:
+        change.put(f"{folder}/info", encode_mesh_info())
 
 
 def _rows(table: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:

@@ -27,10 +27,12 @@ from ngcore.meshing.sources import PROVENANCE, MeshSources
 from ngcore.precomputed.mesh_multilod import MultilodInfo
 from ngcore.sources.surfaces.reading import read_mesh
 from ngcore.storage import LocalStore
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.journal import read_plan, resumable
 from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.places import check_own_folder
 from ngcore.transaction.workplace import MESHES, Workplace, remove_leftovers, work_store
-from ngcore.volume.label_names import LabelNames
+from ngcore.volume.label_names import check_is_properties, named_properties
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import world_to_native
 from ngcore.work.processes import WorkerProcesses
@@ -146,7 +148,8 @@ def write_meshes(
         raise InputError(f"label {min(both)} is given a surface and to be meshed; choose one")
     check_output_folder(Path(dest))
     check_libraries()
-    naming = LabelNames(opened.store, opened.info.segment_properties, names) if names else None
+    if names:
+        named_properties(opened.store, opened.info.segment_properties, names)  # or it raises
     to_native = world_to_native(opened.store, space) if surfaces else None
     given = {label: _given(path, to_native) for label, path in surfaces.items()}
     options = {
@@ -185,11 +188,21 @@ def write_meshes(
             work.store.put(f"{MESHES}/{PROVENANCE}", sources.provenance)
             work.store.put(f"{MESHES}/info", info.to_json().encode())
             work.announce()
-        if naming is not None:
-            naming.write()
+        if names:
+            _write_names(opened.store, names)
         made = meshed_labels(work.meshes)
         work.finish()
     return made
+
+
+def _write_names(store: LocalStore, names: Mapping[int, str]) -> None:
+    with Transaction(store) as change:
+        members = change.read_info()
+        folder, document = named_properties(store, members.get("segment_properties"), names)
+        check_own_folder(members, "segment_properties", folder, store)
+        check_is_properties(change.get(f"{folder}/info"), f"{store.location}/{folder}/info")
+        change.put(f"{folder}/info", document)
+        change.change_info(lambda info: {**info, "segment_properties": folder})
 
 
 def _check_labels(labels: Iterable[int]) -> None:

@@ -11,8 +11,7 @@ import numpy as np
 from ngcore.arrays.affines import NM_PER_MM, axes_between, orientation_of, voxel_sizes_mm
 from ngcore.errors import InputError
 from ngcore.previewing.sheet import Panel, draw_sheet
-from ngcore.storage.local import LocalStore
-from ngcore.transaction.output_file import check_output_file
+from ngcore.transaction.output_file import check_output_file, write_output
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.segment_colours import default_colours, segment_colours
 from ngcore.volume.world import has_world, scale_affine, world_transform
@@ -89,7 +88,11 @@ class _View:
 
 
 def preview(
-    dest: str | os.PathLike[str], out: str | os.PathLike[str], *, size: int = DEFAULT_SIZE
+    dest: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    size: int = DEFAULT_SIZE,
+    overwrite: bool = False,
 ) -> None:
     """Write a PNG of the three middle slices of a volume.
 
@@ -104,9 +107,11 @@ def preview(
     dest : str or path
         The folder of the volume.
     out : str or path
-        The `.png` file to write; replaced if it is there.
+        The `.png` file to write.
     size : int, in pixels
         Of the longest side of the volume, 64 to 4096.
+    overwrite : bool
+        Replace `out` if it is there.
 
     Raises
     ------
@@ -115,7 +120,7 @@ def preview(
     FormatError
         If the volume is damaged.
     DestinationError
-        If `out` can't be written.
+        If `out` is there already or can't be written.
     """
     opened = open_volume(dest)
     out = Path(out)
@@ -123,7 +128,7 @@ def preview(
         raise InputError(f"{str(out)!r} must end in .png")
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"the size must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
-    check_output_file(out, overwrite=True)
+    check_output_file(out, overwrite=overwrite)
     view = _view(opened, size)
     pixel_nm = max(view.extent_nm) / size
     panels = _WORLD_PANELS if view.has_world else _NATIVE_PANELS
@@ -144,7 +149,7 @@ def preview(
         ],
         pixel_nm=pixel_nm,
     )
-    LocalStore(out.parent).put(out.name, sheet)
+    write_output(out, sheet)
 
 
 def _view(opened: Volume, size: int) -> _View:

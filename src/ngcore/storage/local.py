@@ -7,10 +7,13 @@ import io
 import itertools
 import os
 import posixpath
+import re
 import shutil
 import stat
 import threading
 from contextlib import suppress
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +44,8 @@ WRONG_FOLDER = {
 }
 """Errors for which another folder helps; others (a full disk) may go by themselves."""
 
-_TOKEN = os.urandom(4).hex()
 _COUNTER = itertools.count()
+_TEMPORARY = re.compile(r"\.([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]+" + re.escape(TEMPORARY_SUFFIX))
 
 _BATCH_BYTES = 8 << 20
 _BATCH_PARTS = 512
@@ -60,6 +63,30 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 """A pipe that lies among the files of a volume would be waited for until somebody writes to it."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+def temporary_name() -> str:
+    """Return a new name for a file that this process writes: hidden, and it tells the process."""
+    return f".{_machine()}-{os.getpid()}-{next(_COUNTER)}-{os.urandom(3).hex()}{TEMPORARY_SUFFIX}"
+
+
+def writer_of(name: str) -> int | None:
+    """Return the process of this machine that writes a temporary file.
+
+    None where it is another machine's, or no such file.
+    """
+    match = _TEMPORARY.fullmatch(name)
+    return int(match[2]) if match and match[1] == _machine() else None
+
+
+@cache
+def _machine() -> str:
+    """Return what process numbers are unique in: a running system, or a container of it."""
+    parts = [os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return blake2b("\0".join(parts).encode(), digest_size=4).hexdigest()
 
 
 class LocalStore(Store):
@@ -139,7 +166,7 @@ class LocalStore(Store):
     ) -> None:
         path = self._path(name, writing=True)
         folder = path.rpartition("/")[0]
-        temporary = f"{folder}/.{_TOKEN}-{os.getpid()}-{next(_COUNTER)}{TEMPORARY_SUFFIX}"
+        temporary = f"{folder}/{temporary_name()}"
         names = _FOLDER_LOCKS[hash(folder) % len(_FOLDER_LOCKS)]
         try:
             try:

@@ -12,6 +12,7 @@ from ngcore.precomputed.json_members import dump, parse_object
 from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.transaction.folder_lock import lock_folder, unlock_folder
+from ngcore.transaction.stale import remove_stale
 
 if TYPE_CHECKING:
     import os
@@ -61,15 +62,33 @@ class Transaction:
         self.store: Store = dest if isinstance(dest, Store) else LocalStore(dest)
         self._lock: StoreLock | None = None
         self._unsynced: set[str] = set()
+        self._cleaned: set[str] = set()
 
     def __enter__(self) -> Self:
         self._lock = lock_folder(self.store, WORK_FOLDER, patience=PATIENCE)
+        self._clean("")
         return self
+
+    @property
+    def location(self) -> str:
+        """Where this is, for messages."""
+        return self.store.location
+
+    def get(self, name: str) -> bytes | None:
+        """Return the content of a file; None where there is none."""
+        return self.store.get(name)
 
     def put(self, name: str, *parts: Buffer) -> None:
         """Write a file, which is durable by the time that `info` is changed next."""
+        self._clean(name.rpartition("/")[0])
         self.store.put(name, *parts)
         self._unsynced.add(name)
+
+    def _clean(self, folder: str) -> None:
+        """Remove what killed processes left half-written where this one is going to write."""
+        if isinstance(self.store, LocalStore) and folder not in self._cleaned:
+            self._cleaned.add(folder)
+            remove_stale(self.store.path / folder, is_locked=True)
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""

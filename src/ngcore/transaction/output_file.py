@@ -1,15 +1,20 @@
-"""A single file, or a few, that a command writes: refused before any work is done for them."""
+"""A single file that a command writes: refused before any work is done for it, then durable."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError
-from ngcore.storage import url_of_path
+from ngcore.storage import LocalStore, url_of_path
+from ngcore.transaction.places import is_same_file
+from ngcore.transaction.stale import remove_stale
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
+
+    from typing_extensions import Buffer
 
 
 def refuse_url(path: Path) -> None:
@@ -48,20 +53,55 @@ def check_output_folder(folder: Path) -> None:
         raise DestinationError(f"{str(existing)!r} can't be written; choose another place")
 
 
-def check_output_file(out: Path, *, overwrite: bool) -> None:
+def check_output_file(
+    out: Path, *, overwrite: bool, sources: Iterable[str | os.PathLike[str]] = ()
+) -> None:
     """Check that a file can be written, in a folder which need not be there yet.
+
+    Parameters
+    ----------
+    out : Path
+    overwrite : bool
+        It may be there already, and is replaced.
+    sources : iterable of path
+        What it is made from: none of them may be replaced.
 
     Raises
     ------
     DestinationError
-        The file is a folder, is there already and not to be replaced, or can't be written.
+        The file is a folder, is there already and not to be replaced, is a source, or can't be
+        written.
     """
     refuse_url(out)
     check_output_folder(out.parent)
     if out.is_dir():
         raise DestinationError(f"{str(out)!r} is a folder; name the file to write")
+    for source in sources:
+        if is_same_file(out, Path(source)):
+            raise DestinationError(
+                f"{str(out)!r} is the source {os.fspath(source)!r}; name another file to write"
+            )
     if out.exists() and not overwrite:
         raise DestinationError(f"{str(out)!r} is there already; pass --overwrite to replace it")
+
+
+def write_output(out: Path, *parts: Buffer) -> None:
+    """Write a file that `check_output_file` has let pass; it is durable when this returns.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or failed. What was there is still there.
+    """
+    write_output_parts(out, parts)
+
+
+def write_output_parts(out: Path, parts: Iterable[Buffer]) -> None:
+    """Do as `write_output`, with parts that are taken as they are needed, a few MiB at a time."""
+    store = LocalStore(out.parent)
+    remove_stale(out.parent)
+    store.put_parts(out.name, parts)
+    store.sync([out.name])
 
 
 def _may(path: Path, mode: int) -> bool:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ngcore.errors import DestinationError, FormatError, InputError, StorageError
 from ngcore.precomputed.info import VolumeInfo
-from ngcore.precomputed.json_members import dump, parse_object
+from ngcore.precomputed.json_members import parse_object
 from ngcore.storage import LocalStore
 from ngcore.storage.sync import sync_folder, sync_path
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.folder_lock import empty_folder, lock_folder, unlock_folder
 from ngcore.transaction.journal import MESH_WORK_FOLDER, PLAN, Journal, read_plan
 
@@ -182,11 +183,8 @@ class Workplace:
         self._check_free(old)
         name = self._name_folder(old)
         sync_path(self._volume.path)
-        document = self._volume.get("info")
-        assert document is not None
-        # Member by member, so that all that others wrote stays as it is.
-        members = {**parse_object(document), "mesh": name}
-        self._volume.put_durably("info", dump(members).encode())
+        with Transaction(self._volume) as change:
+            change.change_info(lambda members: {**members, "mesh": name})
 
     def finish(self) -> None:
         """Remove the meshes that were replaced; nothing is left to be done."""

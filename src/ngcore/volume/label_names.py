@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, InputError
-from ngcore.precomputed.json_members import dump, parse_object
+from ngcore.precomputed.json_members import parse_object, shown
 from ngcore.precomputed.segment_properties import (
+    SEGMENT_PROPERTIES_TYPE,
     NumberProperty,
     Property,
     SegmentProperties,
@@ -17,7 +18,7 @@ from ngcore.precomputed.segment_properties import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ngcore.storage import LocalStore
+    from ngcore.storage.base import ReadableStore
 
 DEFAULT_FOLDER = "segment_properties"
 
@@ -46,27 +47,51 @@ def properties_folder(known: str | None, where: str) -> str:
     return folder
 
 
-def announce_properties(store: LocalStore, folder: str) -> None:
-    """Name the folder of segment properties in a volume's `info`, which it may be named in."""
-    document = store.get("info")
-    assert document is not None
-    # Member by member, so that all that others wrote stays as it is.
-    members = parse_object(document)
-    if members.get("segment_properties") != folder:
-        store.put("info", dump({**members, "segment_properties": folder}).encode())
-
-
-class LabelNames:
-    """The names that a volume's labels will have: those that it has, and some that are given.
+def check_is_properties(document: bytes | None, where: str) -> None:
+    """Refuse to replace a file that is of another kind; a damaged one may be replaced.
 
     Parameters
     ----------
-    store : LocalStore
+    document : bytes or None
+        What is there, if anything is.
+    where : str
+        Its name, for messages.
+
+    Raises
+    ------
+    InputError
+        It is of another kind.
+    """
+    try:
+        kind = parse_object(document or b"{}").get("@type", SEGMENT_PROPERTIES_TYPE)
+    except FormatError:
+        return
+    if kind != SEGMENT_PROPERTIES_TYPE:
+        raise InputError(
+            f"{where} is of type {shown(kind)}, so names of labels can't go there; move it, or "
+            "name another folder as segment_properties in info"
+        )
+
+
+def named_properties(
+    store: ReadableStore, known: str | None, names: Mapping[int, str]
+) -> tuple[str, bytes]:
+    """Return the names that a volume's labels will have: those that they have, and given ones.
+
+    Parameters
+    ----------
+    store : ReadableStore
         Of the volume.
     known : str or None
         The folder of segment properties that its `info` names.
     names : mapping of int to str
         Of labels; they replace names that these have.
+
+    Returns
+    -------
+    folder : str
+    document : bytes
+        The content of `info` in it.
 
     Raises
     ------
@@ -75,23 +100,16 @@ class LabelNames:
     FormatError
         The properties that the volume has are damaged.
     """
-
-    def __init__(self, store: LocalStore, known: str | None, names: Mapping[int, str]) -> None:
-        self._store = store
-        self._folder = properties_folder(known, store.location)
-        document = store.get(f"{self._folder}/info") if known is not None else None
-        old = SegmentProperties((), ())
-        if document is not None:
-            try:
-                old = SegmentProperties.from_json(document)
-            except FormatError as error:
-                raise FormatError(f"{store.location}/{self._folder}/info: {error}") from error
-        self._properties = _named(old, names, f"{store.location}/{self._folder}/info")
-
-    def write(self) -> None:
-        """Write the properties, then what announces them: nobody finds them missing."""
-        self._store.put(f"{self._folder}/info", self._properties.to_json().encode())
-        announce_properties(self._store, self._folder)
+    folder = properties_folder(known, store.location)
+    where = f"{store.location}/{folder}/info"
+    document = store.get(f"{folder}/info") if known is not None else None
+    old = SegmentProperties((), ())
+    if document is not None:
+        try:
+            old = SegmentProperties.from_json(document)
+        except FormatError as error:
+            raise FormatError(f"{where}: {error}") from error
+    return folder, _named(old, names, where).to_json().encode()
 
 
 def _named(old: SegmentProperties, names: Mapping[int, str], where: str) -> SegmentProperties:

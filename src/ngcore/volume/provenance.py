@@ -6,16 +6,21 @@ same source and options always give the same bytes.
 https://github.com/seung-lab/cloud-volume/wiki/Provenance-Files
 """
 
+from __future__ import annotations
+
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ngcore._version import __version__
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.storage import Store
 from ngcore.volume.digest import ALGORITHM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from typing_extensions import Buffer
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +101,22 @@ def _conversion_of(provenance: bytes) -> tuple[object, dict[str, Any]]:
     return parse_object(provenance).get("sources"), conversion
 
 
+class Place(Protocol):
+    """Where a step is noted: a transaction, so that steps at once lose no notes."""
+
+    @property
+    def location(self) -> str:
+        """Where this is, for messages."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return the content of a file; None where there is none."""
+
+    def put(self, name: str, *parts: Buffer) -> None:
+        """Write a file."""
+
+
 def record_step(
-    store: Store,
+    store: Place,
     command: str,
     parameters: Mapping[str, object],
     digests: Mapping[str, str],
@@ -108,8 +127,8 @@ def record_step(
 
     Parameters
     ----------
-    store : Store
-        The volume's folder.
+    store : Place
+        The volume, locked.
     command : str
         Name of the step. It takes the place of an earlier run of the same step.
     parameters : mapping
