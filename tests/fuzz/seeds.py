@@ -226,6 +226,19 @@ def labels() -> Iterator[bytes]:
     label.label = "three"
     table.labels.append(label)
     yield nibabel.gifti.GiftiImage(labeltable=table).to_bytes()
+    yield b"1 0.47 0.07 0.51 Left (l5)\n"
+    yield b"1 PN ctx-pons 25 5 25 255\n"
+    yield b"Left Pons\n1 255 0 0 255\nb\n2 0 0 0 0\n"
+    yield b"1 Precentral_L 2001\n2 Postcentral_L 2002\n"
+    yield b",root_id,name,rgb_triplet,n,flag\n0,720575940631843533,a b,1/2/3,7,True\n1,9,b,,,\n"
+    yield b"acronym,id,name,structure_id_path\nroot,1,root,/1/\nTH,2,t,/1/2/\n"
+    yield b'{"msg":[{"id":1,"name":"a","hex_color":"010203","children":[{"id":2,"name":"b"}]}]}'
+    yield b'{"labels":{"background":0,"a":1}}'
+    entry = b"\0\0\0\1\0\0\0\2a\0" + bytes([0, 0, 0, 9] * 4)
+    colours = b"\xff\xff\xff\xfe\0\0\0\2\0\0\0\2f\0\0\0\0\1" + entry
+    yield b"\0\0\0\1" + bytes(8) + b"\0\0\0\1" + colours
+    volume = nibabel.MGHImage(np.zeros((2, 2, 2), np.uint8), np.eye(4)).to_bytes()
+    yield volume + b"\0\0\0\3" + bytes(7) + b"\2ab" + b"\0\0\0\1" + colours
 
 
 def chunks() -> Iterator[bytes]:

@@ -74,7 +74,6 @@ def test_labels_get_names_and_colours(atlas, table):
     returned = write_labels(atlas, table)
     names, values = written(atlas)
     assert names == {
-        0: "Unknown",
         17: "Left-Hippocampus",
         53: "Right-Hippocampus",
         54: "Right-Amygdala",
@@ -83,7 +82,6 @@ def test_labels_get_names_and_colours(atlas, table):
     volume = ngcore.open(atlas)
     assert volume.info.segment_properties == "segment_properties"
     assert segment_colours(volume.store, volume.info) == {
-        0: (0, 0, 0),
         17: (220, 216, 20),
         53: (220, 216, 20),
         54: (103, 255, 255),
@@ -105,8 +103,8 @@ def test_descriptions_and_tags_are_written_where_there_are_some(atlas, tmp_path)
 def test_measures_are_voxels_and_cubic_millimetres(atlas, table):
     write_labels(atlas, table, measure=True)
     _, values = written(atlas)
-    assert values["voxels"] == (84000 - 1000 - 4000, 1000, 4000, 0)
-    assert values["volume_mm3"] == (158000, 2000, 8000, 0)
+    assert values["voxels"] == (1000, 4000, 0)
+    assert values["volume_mm3"] == (2000, 8000, 0)
 
 
 def test_measures_of_a_sheared_volume_are_those_of_the_world(tmp_path, table):
@@ -116,7 +114,7 @@ def test_measures_of_a_sheared_volume_are_those_of_the_world(tmp_path, table):
     ngcore.convert(source, tmp_path / "out", fsync=False)
     write_labels(tmp_path / "out", table, measure=True)
     _, values = written(tmp_path / "out")
-    assert values["volume_mm3"][1] == pytest.approx(3 * 1000, rel=1e-6)
+    assert values["volume_mm3"][0] == pytest.approx(3 * 1000, rel=1e-6)
 
 
 def test_strangers_are_counted_in_one_warning(atlas, tmp_path, caplog):
@@ -160,7 +158,7 @@ def test_the_folder_that_info_names_is_used(atlas, table):
     info = json.loads((atlas / "info").read_text())
     (atlas / "info").write_text(json.dumps(info | {"segment_properties": "names/v2"}))
     write_labels(atlas, table)
-    assert len(written(atlas, "names/v2")[0]) == 4
+    assert len(written(atlas, "names/v2")[0]) == 3
 
 
 def test_a_folder_outside_of_the_volume_is_refused(atlas, table):
@@ -302,3 +300,28 @@ def test_what_a_killed_command_left_half_written_goes(atlas, table):
         path.write_bytes(b"half")
     write_labels(atlas, table)
     assert not any(path.exists() for path in left)
+
+
+def test_further_columns_are_numbers_where_every_label_has_one_else_texts(atlas, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("id,name,count,size,gap,voxels\n0,x,,,,\n17,L,300,1.5,1,7\n53,R,4,2,,8\n")
+    write_labels(atlas, table, measure=True)
+    properties = SegmentProperties.from_json((atlas / "segment_properties/info").read_text())
+    found = {
+        item.id: (getattr(item, "data_type", item.type), item.values)
+        for item in properties.properties
+    }
+    assert found["count"] == ("uint16", (300, 4))
+    assert found["size"] == ("float32", (1.5, 2))
+    assert found["gap"] == ("string", ("1", ""))
+    assert found["voxels_"] == ("uint8", (7, 8))
+    assert found["voxels"][1] == (1000, 4000)
+
+
+def test_columns_can_be_chosen_on_the_command_line(atlas, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("neuron,nickname,hue\n17,L,#010203\n53,R,#040506\n")
+    options = ["--id-column", "neuron", "--name-column", "nickname", "--color-column", "hue"]
+    assert run(["labels", str(atlas), str(table), *options]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert written(atlas)[0] == {17: "L", 53: "R"}

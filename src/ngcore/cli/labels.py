@@ -13,13 +13,37 @@ from ngcore.cli._progress import progress_bar
     is_flag=True,
     help="Add the number of voxels and the volume in mm^3 of each label.  [default: names only]",
 )
-def labels(dest: str, table: str, *, measure: bool) -> None:
+@click.option(
+    "--id-column",
+    metavar="TITLE",
+    help="Title (or number, from 1) of the column of ids.  [default: by title and content]",
+)
+@click.option(
+    "--name-column",
+    metavar="TITLE",
+    help="Title of the column of names.  [default: by title and content]",
+)
+@click.option(
+    "--color-column",
+    metavar="TITLE",
+    help="Title of the column of colours, or three: R,G,B.  [default: by title and content]",
+)
+def labels(
+    dest: str,
+    table: str,
+    *,
+    measure: bool,
+    id_column: str | None,
+    name_column: str | None,
+    color_column: str | None,
+) -> None:
     """Give the labels of the segmentation DEST the names and colours of TABLE.
 
-    TABLE is a FreeSurfer colour table, an ITK-SNAP label description, a BIDS _dseg.tsv, an FSL
-    atlas (XML), a GIfTI file with a label table, or CSV of id,name[,r,g,b][,tag...]; its content
-    tells which. The names that DEST has are replaced. Says how many labels of DEST have no name,
-    and how many names no voxel.
+    TABLE is text of FreeSurfer, ITK-SNAP, FSLeyes, MRtrix or Workbench, lines of an id and a
+    name, a BIDS _dseg.tsv or any CSV with ids and names, XML of FSL, SPM, CAT or GIfTI, JSON of
+    an atlas or a network, an .annot, or an .mgz with a colour table; its content tells which. The
+    names that DEST has are replaced. Says how many labels of DEST have no name, and how many
+    names no voxel.
 
     \b
     Example:
@@ -28,7 +52,15 @@ def labels(dest: str, table: str, *, measure: bool) -> None:
     from ngcore.labelling.labels import write_labels
 
     with progress_bar("counting labels") as progress:
-        write_labels(dest, table, measure=measure, progress=progress)
+        write_labels(
+            dest,
+            table,
+            measure=measure,
+            id_column=id_column,
+            name_column=name_column,
+            color_column=color_column,
+            progress=progress,
+        )
 
 
 commands = [labels]

@@ -25,6 +25,8 @@ from ngcore.precomputed.segment_properties import (
     TagsProperty,
     TextProperty,
 )
+from ngcore.sources.tables.columns import Choice
+from ngcore.sources.tables.rows import tag_of
 from ngcore.sources.tables.tables import read_label_table
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
@@ -56,6 +58,9 @@ def write_labels(
     table: str | Path,
     *,
     measure: bool = False,
+    id_column: str | None = None,
+    name_column: str | None = None,
+    color_column: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> SegmentProperties:
@@ -63,7 +68,8 @@ def write_labels(
 
     Writes the volume's folder of segment properties, replacing one that is there, and last its
     name into the volume's `info`. Reads every voxel of the finest scale once, to count the labels
-    that have no name and the names that have no voxel; a logged warning tells of them.
+    that have no name and the names that have no voxel; a logged warning tells of them. A name of
+    0, the background, is left out: views would list it as a segment.
 
     Parameters
     ----------
@@ -73,6 +79,10 @@ def write_labels(
         What `ngcore.sources.tables.tables.read_label_table` reads.
     measure : bool
         Add the voxels and the volume in mm^3 of each segment.
+    id_column, name_column, color_column : str, optional
+        Titles of the table's columns that hold the ids, the names and the colours (one title, or
+        three joined by commas), or their numbers from 1; default those whose titles and cells
+        speak for it.
     workers : int, optional
         Threads; default all cores.
     progress : callable, optional
@@ -101,15 +111,18 @@ def write_labels(
         )
     properties_folder(opened.info.segment_properties, where)
     check_output_folder(Path(dest))
-    found = read_label_table(table)
+    found = read_label_table(table, Choice(id_column, name_column, color_column))
     logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
+    labels = tuple(label for label in found.labels if label.id != 0)
     voxels = count_labels(opened.scales[0], workers=workers, progress=progress)
-    _warn_of_strangers(found.labels, voxels, where)
+    _warn_of_strangers(labels, voxels, where)
+    measures = _measures(labels, voxels, opened) if measure else []
+    taken = {"label", "description", "tags", *(item.id for item in measures)}
     properties = SegmentProperties(
-        tuple(label.id for label in found.labels),
-        (*_texts(found.labels), *(_measures(found.labels, voxels, opened) if measure else ())),
+        tuple(label.id for label in labels),
+        (*_texts(labels), *_values(labels, taken), *measures),
     )
-    colours = {label.id: label.colour for label in found.labels if label.colour is not None}
+    colours = {label.id: label.colour for label in labels if label.colour is not None}
     _write(dest, properties, colours)
     return properties
 
@@ -177,6 +190,39 @@ def _texts(labels: Sequence[Label]) -> list[Property]:
     return properties
 
 
+def _values(labels: Sequence[Label], taken: set[str]) -> list[Property]:
+    """Return further columns of a table: numbers where every label has one, else texts."""
+    columns: dict[str, dict[int, int | float | str]] = {}
+    for label in labels:
+        for title, value in label.values:
+            columns.setdefault(title, {})[label.id] = value
+    properties: list[Property] = []
+    for title, values in columns.items():
+        name = tag_of(title)  # the client finds words in queries
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        numbers = [value for value in values.values() if not isinstance(value, str)]
+        if len(numbers) == len(labels):
+            properties.append(NumberProperty(name, _number_type(numbers), tuple(numbers)))
+        else:
+            texts = tuple(str(values.get(label.id, "")) for label in labels)
+            properties.append(TextProperty(name, texts, "string"))
+    return properties
+
+
+def _number_type(numbers: Sequence[int | float]) -> str:
+    """Return the smallest type of numbers that holds all of them."""
+    if any(isinstance(number, float) for number in numbers):
+        return "float32"
+    low, high = min(numbers), max(numbers)
+    return next(
+        kind
+        for kind, (least, most) in NUMBER_RANGES.items()
+        if kind == "float32" or (least <= low and high <= most)
+    )
+
+
 def _measures(
     labels: Sequence[Label], voxels: Mapping[int, int], opened: Volume
 ) -> list[Property]:
@@ -185,7 +231,7 @@ def _measures(
     voxel_mm3 = _voxel_volume_mm3(opened)
     # The client keeps float32: more digits would only make the file longer.
     sizes = tuple(float(f"{count * voxel_mm3:.9g}") for count in counts)
-    kind = "uint32" if max(counts) <= largest else "float32"
+    kind = "uint32" if max(counts, default=0) <= largest else "float32"
     return [
         NumberProperty("voxels", kind, counts, "Voxels of full resolution"),
         NumberProperty("volume_mm3", "float32", sizes, "Volume in cubic millimetres"),

@@ -152,7 +152,9 @@ def test_bids_table_is_read(tmp_path):
 
 def test_bids_table_may_have_its_columns_in_any_order_and_more_of_them(tmp_path):
     text = "Name\tR\tG\tB\tlobe\ttag\tindex\r\nInsula\t80\t196\t98\tx y\tleft\t19\r\n"
-    assert read(tmp_path, text).labels == (Label(19, "Insula", (80, 196, 98), "", ("left",)),)
+    assert read(tmp_path, text).labels == (
+        Label(19, "Insula", (80, 196, 98), "", ("x_y", "left")),
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_bids_table_may_have_its_columns_in_any_order_and_more_of_them(tmp_path)
         ("index\tname\n\n1\ta\tb\n", "line 3: 3 columns, but 2 titles"),
         ("index\tname\tcolor\n1\ta\tred\n", "line 2: the colour 'red' must be written as"),
         ("index\tname\tr\tg\n1\ta\t1\t2\n", "line 1: a colour is either"),
-        ("index\tid\tname\n1\t1\ta\n", "line 1: two columns hold the id"),
+        ("index\tid\tname\n7\t1\ta\n", "line 1: the columns .* both could hold the ids; say"),
         ("index\tname\n", "is a BIDS table without a label"),
     ],
 )
@@ -217,7 +219,6 @@ def test_csv_with_a_header_finds_its_columns_by_title(tmp_path):
         ("1,a\n2\n", "line 2: the name is missing"),
         ("1,a\n2,b\n1,c\n", "line 3: the id 1 was in line 1"),
         ("1,a,1,2,3\n2,b,left\n", "line 2: the colour 'left"),
-        ("1,a,left side\n", "line 1: the tag 'left side' holds a space; write 'left_side'"),
         ("1,a,#left\n", "line 1: the tag '#left' must be written without"),
         ("1,a,left\n2,b,Left\n", "line 2: the tag 'Left' differs from 'left' in line 1"),
         ('1,a\n2,"b\n', "line 3: unexpected end"),
@@ -231,7 +232,7 @@ def test_bad_csv_lines_are_refused_by_number(tmp_path, text, message):
 
 def test_fsl_labels_of_a_label_atlas_are_their_index(tmp_path):
     table = read(tmp_path, FSL.format(type="Label"), encoding="latin-1")
-    assert table == ("FSL", (Label(0, "Frontal Pole"), Label(1, "Insular & Müller's Cortex")))
+    assert table == ("atlas", (Label(0, "Frontal Pole"), Label(1, "Insular & Müller's Cortex")))
 
 
 @pytest.mark.parametrize("kind", ["Probabilistic", "Probabalistic"])
@@ -253,7 +254,7 @@ def test_fsl_label_may_say_its_value(tmp_path):
         ('index="1"', "", "line 14: <label> has no attribute index"),
         ("ISO-8859-1", "ISO-885-1", "line 1: unknown encoding: ISO-885-1; save it as UTF-8"),
         ("ISO-8859-1", "big5", "line 1: .*; save it as UTF-8"),
-        ("</data>", "", "line 16: not sound XML: mismatched tag"),
+        ("</data>", "", "line 16: not valid XML: mismatched tag"),
         ("<atlas", "<!DOCTYPE a [<!ENTITY a 'b'>]><atlas", "line 2: XML entities are not taken"),
     ],
 )
