@@ -4,6 +4,14 @@ Each is an `NgcoreError` and also the builtin that fits, so callers may catch ei
 is one line: what is wrong, where, and what to do about it.
 """
 
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class NgcoreError(Exception):
     """Root of every error that ngcore raises on purpose."""
@@ -38,3 +46,27 @@ class StorageError(NgcoreError, OSError):
 
 class MissingExtraError(NgcoreError, ImportError):
     """A feature whose optional dependency is not installed; the message says what to install."""
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the name of an input before the message of an error that doesn't hold it.
+
+    A source or volume does so at its boundary, so that no reader below needs its name.
+
+    Examples
+    --------
+    >>> with naming("a.nrrd"):
+    ...     raise FormatError("truncated at byte 7; download it again")
+    Traceback (most recent call last):
+    ngcore.errors.FormatError: a.nrrd: truncated at byte 7; download it again
+    """
+    try:
+        yield
+    except NgcoreError as error:
+        message = str(error)
+        if name not in message:
+            error.args = (f"{name}: {message}",)
+            if isinstance(error, ImportError):
+                error.msg = error.args[0]
+        raise

@@ -21,8 +21,8 @@ from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.sources.base import Source
-from ngcore.sources.opening import TIFF_ENDINGS
 from ngcore.sources.slices.folder import SlicesSource
+from ngcore.sources.volumes.slice_stacks import TIFF_ENDINGS
 from ngcore.transaction.changes import Transaction
 from ngcore.volume.provenance import record_step
 

@@ -95,7 +95,7 @@ def compute_scales(
     for scale in info.scales:
         make_encoding(info, scale)  # raises where the encoding can't hold such voxels
     source = open_scale(
-        opened.scales[0], os.fspath(dest), AskedGeometry(), workers=asked.thread_count
+        opened.scales[0], AskedGeometry(), os.fspath(dest), workers=asked.thread_count
     )
     conversion = Conversion(
         info,

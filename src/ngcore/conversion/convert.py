@@ -12,9 +12,9 @@ from ngcore.conversion.options import ConvertOptions, OptionValues
 from ngcore.conversion.prepare import Conversion, open_for, prepare
 from ngcore.conversion.run import Outcome, Progress, Run
 from ngcore.errors import InputError
+from ngcore.sources import source_path
 from ngcore.sources.base import Source
 from ngcore.sources.identity import check_unchanged, source_identity
-from ngcore.storage import is_url
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
 from ngcore.volume.provenance import with_digests
@@ -122,7 +122,7 @@ def destination_of(
         Path(dest),
         overwrite=options.overwrite,
         resume=options.resume,
-        source_path=_path_of(source),
+        source_path=source_path(source),
     )
 
 
@@ -226,12 +226,6 @@ def _finish(
     side_files = dict(conversion.side_files)
     side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
     destination.finish(side_files, fsync=options.fsync)
-
-
-def _path_of(source: object) -> Path | None:
-    if isinstance(source, str | os.PathLike) and not is_url(source):
-        return Path(source)
-    return None
 
 
 def warn_of(counts: Counts, name: str, data_type: str) -> None:

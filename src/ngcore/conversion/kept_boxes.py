@@ -12,7 +12,7 @@ from ngcore.conversion.items import ItemGrid
 from ngcore.conversion.window import Voxels
 from ngcore.errors import StorageError
 from ngcore.precomputed.chunks import Box, Vec3
-from ngcore.sources.base import MemoryOrder, SourceHeader, SuggestedType, Window
+from ngcore.sources.base import Cost, MemoryOrder, SourceHeader, SuggestedType, Window
 from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
 
 
@@ -116,8 +116,7 @@ class KeptSource(ReadableSource):
     kept : KeptBoxes
     """
 
-    is_random_access = True
-    can_be_shared = True
+    cost = Cost("planes", is_concurrent=True, is_shareable=True)
 
     def __init__(self, kept: KeptBoxes) -> None:
         info = kept.grid.info

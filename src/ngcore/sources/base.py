@@ -2,19 +2,20 @@
 
 A `Source` hands out *stored* values (before slope and intercept) in boxes of axis order
 (x, y, z, channel). It says along which axis it is cheapest to walk (`stream_axis`), in which
-memory order it fills a buffer fastest, and whether it can only be read front to back.
+memory order it fills a buffer fastest, and what reading takes (`cost`).
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ngcore.errors import FormatError, InputError
+from ngcore.errors import FormatError, InputError, naming
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -25,6 +26,8 @@ VolumeType = Literal["image", "segmentation"]
 MemoryOrder = Literal["F", "C"]
 Shape4 = tuple[int, int, int, int]
 Vec3 = tuple[int, int, int]
+Box3 = tuple[slice, slice, slice]
+"""Ranges along (x, y, z), with step 1."""
 Window = tuple[slice, slice]
 """Ranges on the two spatial axes other than the stream axis, in ascending axis order."""
 
@@ -39,6 +42,22 @@ class SuggestedType(NamedTuple):
     reason: str
 
 
+class Segment(NamedTuple):
+    """A label that a source names.
+
+    Attributes
+    ----------
+    id : int
+    name : str
+    color : str or None
+        As `#rrggbb`.
+    """
+
+    id: int
+    name: str
+    color: str | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceHeader:
     """What is known of a source before a voxel is read; checked where it is made.
@@ -46,7 +65,7 @@ class SourceHeader:
     Attributes
     ----------
     name : str
-        The input as the user gave it, for messages.
+        The input as the user gave it, for messages; `open_source` puts it in.
     shape : tuple of int, (x, y, z, channel)
         Every length at least 1.
     dtype : numpy.dtype
@@ -62,7 +81,12 @@ class SourceHeader:
     suggested_type : SuggestedType
         Image or segmentation, with the reason.
     notes : tuple of str
-        Warnings found in the header, one line each.
+        Warnings found in the header, one line each; `open_source` puts the name before them.
+    facts : mapping of str to JSON value
+        What `provenance` keeps of the source, so that `export` and `preview` have it: "time_step"
+        (seconds between channels that are times), "left_is_unknown", "sform_code", "qform_code".
+    segments : tuple of Segment
+        Names and colours of labels that the source itself holds.
     files : tuple of Path
         Files by which a resumed conversion knows the input: all that it is read from, but of a
         precomputed volume only those beside its chunks. Empty for arrays and URLs.
@@ -79,30 +103,32 @@ class SourceHeader:
     voxel_offset: Vec3 = (0, 0, 0)
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.shape) != 4:
-            raise InputError(f"{self.name}: shape must be (x, y, z, channel), got {self.shape}")
+            raise InputError(f"shape must be (x, y, z, channel), got {self.shape}")
         if min(self.shape) < 1:
             raise InputError(
-                f"{self.name}: a volume needs at least one voxel along every axis, "
+                f"a volume needs at least one voxel along every axis, "
                 f"got shape {self.shape}; check how the file was made"
             )
         if self.dtype.kind not in STORED_KINDS or not self.dtype.isnative:
             raise InputError(
-                f"{self.name}: voxels of type {self.dtype} can't be read; "
+                f"voxels of type {self.dtype} can't be read; "
                 "save them as integers, float32 or float64 first"
             )
         if not (math.isfinite(self.slope) and math.isfinite(self.intercept)) or self.slope == 0:
             raise FormatError(
-                f"{self.name}: slope {self.slope} and intercept {self.intercept} make no values; "
+                f"slope {self.slope} and intercept {self.intercept} make no values; "
                 f"pass --ignore-scaling to use the stored ones"
             )
         if self.resolution_nm is not None and not all(
             math.isfinite(size) and size > 0 for size in self.resolution_nm
         ):
             raise InputError(
-                f"{self.name}: voxel sizes must be positive and finite, got "
+                f"voxel sizes must be positive and finite, got "
                 f"{self.resolution_nm} nm; pass --resolution X,Y,Z in nanometres"
             )
 
@@ -117,6 +143,53 @@ class SourceHeader:
         return self.voxel_count * self.dtype.itemsize
 
 
+Access = Literal["boxes", "planes", "whole planes", "forward", "unpack"]
+"""What may be asked of a source, from the freest to the least free; see `Cost`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it takes to read a source: all that a conversion needs to plan by.
+
+    Attributes
+    ----------
+    access : str
+        - "boxes": any box costs its share, from any number of threads.
+        - "planes": any planes and windows; a window costs little more than its share.
+        - "whole planes": the same, but a window costs as much as its planes do (they are
+          compressed): read parts of planes from a spool.
+        - "forward": front to back, each plane once, without windows.
+        - "unpack": `read` can't be called, as the order of the input does not allow planes; call
+          `spooled` first.
+    is_concurrent : bool
+        Several threads may call `read` at once.
+    is_shareable : bool
+        It can be pickled, and the copy, in another process or on another machine, reads the same
+        files.
+    row_planes : int
+        How many planes are best read at once, from a multiple of it on: the depth of chunks.
+    scratch_bytes : int
+        Bytes that reading holds beside `out`, where that is more than a few MiB.
+    bytes_per_thread : int
+        The same, for each thread that the source may use.
+    column_bytes : int
+        Bytes that reading holds for each column, along the stream axis, of the window.
+    """
+
+    access: Access
+    is_concurrent: bool = False
+    is_shareable: bool = False
+    row_planes: int = 1
+    scratch_bytes: int = 0
+    bytes_per_thread: int = 0
+    column_bytes: int = 0
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether windows are read from the source itself, not from a file it is unpacked to."""
+        return self.access in ("boxes", "planes")
+
+
 class Source(ABC):
     """Voxels of one input, in stored values.
 
@@ -124,34 +197,21 @@ class Source(ABC):
     ----------
     header : SourceHeader
         What is known before a voxel is read.
+    cost : Cost
+        What reading takes.
     stream_axis : int, 0 to 2
         The slowest axis of the input: reading is cheapest in slabs along it.
     memory_order : "F" or "C"
         The order of `out` that `read` fills fastest.
-    is_sequential : bool
-        Can only be read front to back, each plane once.
-    is_random_access : bool
-        `read` may be called for any planes and windows, from several threads at once.
-    gives_boxes : bool
-        A window costs no more than its share of the planes, from several threads at once.
-    reads_whole_planes : bool
-        A window costs as much as its planes do (they are compressed): read bands from a spool.
-    can_be_shared : bool
-        It can be pickled, and the copy, in another process or on another machine, reads the same
-        files.
-    needs_spool : bool
-        `read` can't be called: the input's order does not allow slabs. Call `spooled` first.
+    workers : int
+        How many pieces a source that has threads of its own decodes at a time.
     """
 
     header: SourceHeader
+    cost: Cost
     stream_axis: int = 2
     memory_order: MemoryOrder = "F"
-    is_sequential: bool = False
-    is_random_access: bool = False
-    gives_boxes: bool = False
-    reads_whole_planes: bool = False
-    needs_spool: bool = False
-    can_be_shared: bool = False
+    workers: int = 1
 
     @property
     def name(self) -> str:
@@ -214,29 +274,63 @@ class Source(ABC):
         return 0
 
     @property
+    def is_sequential(self) -> bool:
+        """Whether it can only be read front to back, each plane once; see `Cost.access`."""
+        return self.cost.access in ("forward", "unpack")
+
+    @property
+    def needs_spool(self) -> bool:
+        """Whether `read` can't be called before `spooled`; see `Cost.access`."""
+        return self.cost.access == "unpack"
+
+    @property
+    def reads_whole_planes(self) -> bool:
+        """Whether a window costs as much as its planes; see `Cost.access`."""
+        return self.cost.access == "whole planes"
+
+    @property
+    def gives_boxes(self) -> bool:
+        """Whether any box costs its share; see `Cost.access`."""
+        return self.cost.access == "boxes"
+
+    @property
+    def is_random_access(self) -> bool:
+        """Whether several threads may read at once; see `Cost.is_concurrent`."""
+        return self.cost.is_concurrent
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether a pickled copy reads the same files; see `Cost.is_shareable`."""
+        return self.cost.is_shareable
+
+    @property
     def row_planes(self) -> int:
-        """How many planes are best read at once, from a multiple of it on: the depth of chunks."""
-        return 1
+        """Depth of chunks; see `Cost.row_planes`."""
+        return self.cost.row_planes
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes that `read` holds beside `out`, where that is more than a few MiB."""
-        return 0
+        """Bytes that reading holds beside `out`, with the threads that it uses now."""
+        return self.cost.scratch_bytes + self.workers * self.cost.bytes_per_thread
 
     @property
     def column_bytes(self) -> int:
-        """Bytes that `read` holds for each column, along the stream axis, of the window."""
-        return 0
+        """Bytes held for each column of a window; see `Cost.column_bytes`."""
+        return self.cost.column_bytes
 
     @property
     def spool_bytes(self) -> int:
         """Bytes that `spooled` holds, where that is more than a few MiB."""
-        return 0
+        if self.is_sequential:
+            return 0
+        columns = math.prod(self.shape[:3]) // self.shape[self.stream_axis]
+        plane_bytes = columns * self.shape[3] * self.dtype.itemsize
+        return plane_bytes + self.scratch_bytes + columns * self.column_bytes
 
-    def use_threads(self, count: int) -> None:  # noqa: B027 - most sources have no threads
+    def use_threads(self, count: int) -> None:
         """Decode no more than so many pieces at a time; call it before the first read."""
+        self.workers = count
 
-    @abstractmethod
     def read(
         self,
         start: int,
@@ -265,6 +359,12 @@ class Source(ABC):
         StorageError
             If reading fails while running.
         """
+        with naming(self.name):
+            self._read(self.check_read(start, stop, out, window), out)
+
+    def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
+        """Fill `out` with a box, slices along (x, y, z) that were checked; errors need no name."""
+        raise NotImplementedError
 
     @abstractmethod
     def spooled(self, path: Path) -> Source:
@@ -293,7 +393,7 @@ class Source(ABC):
 
     def check_read(
         self, start: int, stop: int, out: np.ndarray[Any, Any], window: Window | None
-    ) -> tuple[slice, slice, slice]:
+    ) -> Box3:
         """Check the arguments of `read`; return them as slices along (x, y, z).
 
         Raises

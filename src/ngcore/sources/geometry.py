@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,10 +31,13 @@ class AskedGeometry(NamedTuple):
         Voxel size in nanometres.
     voxel_offset : tuple of int, (x, y, z), or None
         Global index of the first voxel.
+    affine : ndarray of float64, shape (4, 4), or None
+        From voxel centres to millimetres.
     """
 
     resolution: tuple[float, float, float] | None = None
     voxel_offset: Vec3 | None = None
+    affine: Affine | None = None
 
 
 class Placement(NamedTuple):
@@ -44,6 +47,31 @@ class Placement(NamedTuple):
     resolution_nm: tuple[float, float, float] | None
     voxel_offset: Vec3
     notes: tuple[str, ...] = ()
+
+
+def asked_affine(values: Any) -> Affine | None:
+    """Return the affine that a caller passes: 4x4, 3x4, or 12 or 16 numbers, row-major.
+
+    Raises
+    ------
+    InputError
+        If it is none, or can't be turned back.
+    """
+    if values is None:
+        return None
+    try:
+        numbers = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if numbers.size not in (12, 16) or (numbers.ndim > 1 and numbers.shape[-1] != 4):
+        raise InputError(f"affine must be a 4 x 4 array, or 12 or 16 numbers, got {values!r}")
+    affine = np.vstack([numbers.reshape(-1, 4)[:3], [0, 0, 0, 1]])
+    if numbers.size == 16 and not np.array_equal(numbers.reshape(4, 4)[3], affine[3]):
+        raise InputError("affine must end with the row 0, 0, 0, 1; pass it row-major")
+    try:
+        return checked_affine(affine, "affine")
+    except FormatError as error:
+        raise InputError(str(error)) from error
 
 
 def place(affine: Affine | None, asked: AskedGeometry, name: str) -> Placement:
@@ -63,6 +91,8 @@ def place(affine: Affine | None, asked: AskedGeometry, name: str) -> Placement:
         If the affine can't be used and no resolution stands in for it.
     """
     offset = asked.voxel_offset or (0, 0, 0)
+    if asked.affine is not None:
+        affine = asked.affine
     if affine is None:
         return Placement(None, asked.resolution, offset)
     notes: tuple[str, ...] = ()

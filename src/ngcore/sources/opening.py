@@ -1,6 +1,7 @@
-"""Which reader opens a source: by what is there, then by the ending of its name.
+"""The boundary of sources: options are checked, a format is found, the name goes onto errors.
 
-Each reader is imported where it is needed: `import ngcore` stays quick, however many there are.
+Formats register themselves (`ngcore.sources.registry`) and are imported with the first source
+that is opened, what they need only with the first of their own kind.
 """
 
 from __future__ import annotations
@@ -8,27 +9,21 @@ from __future__ import annotations
 import math
 import operator
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ngcore.arrays.affines import parse_orientation
-from ngcore.errors import InputError
+from ngcore.errors import InputError, naming
 from ngcore.sources.files import refuse_pipe
-from ngcore.sources.geometry import AskedGeometry
-from ngcore.sources.slices.names import is_slice_pattern
+from ngcore.sources.geometry import AskedGeometry, asked_affine
+from ngcore.sources.registry import Asked, Found, open_found, with_name
 from ngcore.storage import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ngcore.sources.base import Source, Vec3
     from ngcore.sources.volumes.nifti_affine import Form
-
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
-TIFF_ENDINGS = (".tif", ".tiff")
-MGH_ENDINGS = (".mgh", ".mgz", ".mgh.gz")
-NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
-"""Endings of NIfTI files; pairs may be Analyze's, which their header tells."""
 
 
 def open_source(
@@ -40,6 +35,9 @@ def open_source(
     input_orientation: str = "RAS",
     resolution: Sequence[float] | None = None,
     voxel_offset: Sequence[int] | None = None,
+    affine: Any = None,
+    axes: str | None = None,
+    level: int | None = None,
     workers: int | None = None,
 ) -> Source:
     """Open whatever volumes come from; reads headers, no voxels.
@@ -61,6 +59,12 @@ def open_source(
         Instead of the source's; its axes are those of the result, after `orient`.
     voxel_offset : sequence of int, (x, y, z), in voxels, optional
         Instead of the source's.
+    affine : array of float, shape (4, 4), or 12 or 16 numbers, optional
+        From voxel centres to millimetres, instead of the source's.
+    axes : str, optional
+        What each stored axis is, slowest first, such as "zyx" or "tzyx".
+    level : int, optional
+        Which of several resolutions of a source; default the finest, 0.
     workers : int, optional
         How many slices are decoded at once; default as many as there are processors.
 
@@ -80,127 +84,51 @@ def open_source(
     MissingExtraError
         If it needs a package that is not installed.
     """
-    asked = AskedGeometry(_resolution(resolution), _voxel_offset(voxel_offset))
-    choices = Choices(form, ignore_scaling, parse_orientation(input_orientation), workers)
+    geometry = AskedGeometry(
+        _resolution(resolution), _voxel_offset(voxel_offset), asked_affine(affine)
+    )
+    asked = Asked(
+        geometry,
+        form,
+        ignore_scaling,
+        parse_orientation(input_orientation),
+        axes,
+        level,
+        workers,
+    )
     if orient is None:
-        return _open(source, asked, choices)
+        return _open(source, asked)
     from ngcore.sources.orient import orient_source
 
-    opened = _open(source, AskedGeometry(), choices)
+    opened = _open(source, asked._replace(geometry=AskedGeometry(affine=geometry.affine)))
     try:
-        return orient_source(opened, orient, asked)
+        return orient_source(opened, orient, geometry)
     except BaseException:
         opened.close()
         raise
 
 
-class Choices(NamedTuple):
-    """Options that only some readers have; the others refuse them where they are set."""
-
-    form: Form
-    ignore_scaling: bool
-    input_orientation: str
-    workers: int | None
-
-    def refuse_form(self, name: str) -> None:
-        """Refuse `--form` for what is not NIfTI."""
-        if self.form != "auto":
-            raise InputError(f"{name}: --form {self.form} is for NIfTI files; leave it out")
-
-    def refuse_orientation(self, name: str) -> None:
-        """Refuse `--input-orientation` for what is neither slices nor a TIFF stack."""
-        if self.input_orientation != "RAS":
-            raise InputError(
-                f"{name}: --input-orientation is for slices and TIFF stacks; use --orient"
-            )
+def source_path(source: object) -> Path | None:
+    """Return where a source lies in the file system, if it does, without a path inside of it."""
+    if not isinstance(source, str | os.PathLike) or is_url(source):
+        return None
+    return Found.at(os.fspath(source)).path
 
 
-def _open(source: object, asked: AskedGeometry, choices: Choices) -> Source:
+def _open(source: object, asked: Asked) -> Source:
     if isinstance(source, str | os.PathLike):
         if not os.fspath(source):
             raise InputError("the path of the source is empty; pass that of a file or a folder")
-        return _open_path(os.fspath(source), asked, choices)
-    from ngcore.sources.volumes.array import ArrayLike, open_array
-    from ngcore.volume.scale import ScaleArray
+        found = Found.at(os.fspath(source))
+        with naming(found.name):
+            if not found.is_url:
+                refuse_pipe(found.path, found.name)
+            return with_name(open_found(found, asked), found.name)
+    from ngcore.sources.objects import open_object
 
-    if not isinstance(source, ArrayLike):
-        raise InputError(
-            f"a source is a path or an array with shape, dtype and slicing, got "
-            f"{type(source).__name__}"
-        )
     name = f"the {type(source).__name__}"
-    choices.refuse_form(name)
-    choices.refuse_orientation(name)
-    if isinstance(source, ScaleArray):
-        from ngcore.sources.volumes.precomputed import open_scale
-
-        return open_scale(source, name, asked)
-    return open_array(source, name, asked)
-
-
-def _open_path(name: str, asked: AskedGeometry, choices: Choices) -> Source:
-    if is_url(name):
-        from ngcore.sources.volumes.precomputed import open_precomputed
-
-        choices.refuse_form(name)
-        choices.refuse_orientation(name)
-        return open_precomputed(name, name, asked, workers=choices.workers)
-    path = Path(name)
-    lower = path.name.lower()
-    refuse_pipe(path, name)
-    is_folder = path.is_dir()
-    is_volume = is_folder and (path / "info").is_file()
-    if (is_folder and not is_volume) or is_slice_pattern(name) or lower.endswith(PICTURE_ENDINGS):
-        from ngcore.sources.slices.folder import SlicesSource
-
-        choices.refuse_form(name)
-        return SlicesSource(
-            [name],
-            input_orientation=choices.input_orientation,
-            resolution=asked.resolution,
-            voxel_offset=asked.voxel_offset or (0, 0, 0),
-            workers=choices.workers,
-        )
-    if lower.endswith(TIFF_ENDINGS):
-        from ngcore.sources.slices.tiff import TiffStackSource
-
-        choices.refuse_form(name)
-        return TiffStackSource(
-            path,
-            name,
-            input_orientation=choices.input_orientation,
-            resolution=asked.resolution,
-            voxel_offset=asked.voxel_offset or (0, 0, 0),
-            workers=choices.workers,
-        )
-    choices.refuse_orientation(name)
-    if not is_volume and lower.endswith(NIFTI_ENDINGS):
-        from ngcore.sources.volumes.nifti import is_nifti, open_nifti
-
-        if is_nifti(path, name):
-            return open_nifti(
-                path,
-                name,
-                asked=asked,
-                form=choices.form,
-                ignore_scaling=choices.ignore_scaling,
-            )
-    choices.refuse_form(name)
-    if is_volume:
-        from ngcore.sources.volumes.precomputed import open_precomputed
-
-        return open_precomputed(path, name, asked, workers=choices.workers)
-    if lower.endswith(MGH_ENDINGS):
-        from ngcore.sources.volumes.mgh import open_mgh
-
-        return open_mgh(path, name, asked)
-    if lower.endswith(".npy"):
-        from ngcore.sources.volumes.npy import open_npy
-
-        return open_npy(path, name, asked)
-    from ngcore.sources.volumes.nibabel_formats import open_with_nibabel
-
-    return open_with_nibabel(path, name, asked, ignore_scaling=choices.ignore_scaling)
+    with naming(name):
+        return with_name(open_object(source, asked), name)
 
 
 def _resolution(values: Sequence[float] | None) -> tuple[float, float, float] | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.arrays.affines import Axes, Signs
-    from ngcore.sources.base import SourceHeader, Window
+    from ngcore.sources.base import Box3, SourceHeader
 
 
 def orient_source(source: Source, code: str, asked: AskedGeometry) -> Source:
@@ -97,47 +97,23 @@ class OrientedSource(Source):
         rows = axes.index(0 if source.memory_order == "F" else 2)
         self.memory_order = "C" if rows == 2 else "F"
         self._is_reversed = signs[self.stream_axis] < 0
-        self.is_sequential = source.is_sequential
-        self.is_random_access = source.is_random_access
-        self.gives_boxes = source.gives_boxes
-        self.can_be_shared = source.can_be_shared
-        self.reads_whole_planes = source.reads_whole_planes
-        self.needs_spool = source.needs_spool or (source.is_sequential and self._is_reversed)
+        cost = source.cost
+        if self._is_reversed and cost.access == "forward":
+            cost = replace(cost, access="unpack")
+        self.cost = cost
+        self.workers = source.workers
 
     @property
     def bytes_read(self) -> int:
         """Bytes that the source consumed."""
         return self._source.bytes_read
 
-    @property
-    def scratch_bytes(self) -> int:
-        """Bytes that the source holds."""
-        return self._source.scratch_bytes
-
-    @property
-    def column_bytes(self) -> int:
-        """Bytes that the source holds for each column."""
-        return self._source.column_bytes
-
-    @property
-    def spool_bytes(self) -> int:
-        """Bytes that the source holds while it is unpacked."""
-        return self._source.spool_bytes
-
     def use_threads(self, count: int) -> None:
         """Let the source use so many threads."""
+        self.workers = count
         self._source.use_threads(count)
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Fill `out` through a view with the source's axes; see `Source.read`."""
-        box = self.check_read(start, stop, out, window)
+    def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         flips = tuple(slice(None, None, sign) for sign in self._signs)
         order = [self._axes.index(axis) for axis in range(3)]
         view = out[flips].transpose(*order, 3)
@@ -145,8 +121,7 @@ class OrientedSource(Source):
             _flipped(box[target], self.shape[target], self._signs[target]) for target in order
         ]
         along = ranges.pop(self._source.stream_axis)
-        others = None if window is None else (ranges[0], ranges[1])
-        self._source.read(along.start, along.stop, view, window=others)
+        self._source.read(along.start, along.stop, view, window=(ranges[0], ranges[1]))
 
     def spooled(self, path: Path) -> Source:
         """Unpack the source, and look at that through the same permutation."""

@@ -148,13 +148,13 @@ class SlicesSource(PlanesSource):
         _check_counts(self._lists)
         notes = [note for slices in self._lists for note in slices.notes]
         self._layouts: list[PlaneLayout] = []
-        self._plane_scratch_bytes = 0
+        scratch_bytes, is_compressed = 0, False
         for slices in self._lists:
             first = _open_slice(slices.paths[0])
             first.close()
             self._layouts.append(first.layout)
-            self.reads_whole_planes |= not first.is_uncompressed
-            self._plane_scratch_bytes = max(self._plane_scratch_bytes, first.scratch_bytes)
+            is_compressed |= not first.is_uncompressed
+            scratch_bytes = max(scratch_bytes, first.scratch_bytes)
             notes += [f"{slices.name}: {note}" for note in first.notes]
         for slices, layout in zip(self._lists, self._layouts, strict=True):
             _check_layout(
@@ -173,12 +173,9 @@ class SlicesSource(PlanesSource):
             workers=workers,
             notes=tuple(notes),
             files=tuple(path for slices in self._lists for path in slices.paths),
+            plane_scratch_bytes=scratch_bytes,
+            is_compressed=is_compressed,
         )
-
-    @property
-    def plane_scratch_bytes(self) -> int:
-        """Memory that decoding one slice takes, as the first slices say."""
-        return self._plane_scratch_bytes
 
     def _read_plane(
         self, index: int, into: np.ndarray[Any, Any], rows: slice, columns: slice

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ngcore.sources.base import SourceHeader
+from ngcore.sources.base import Cost, SourceHeader
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import ReadableSource
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from ngcore.sources.base import Vec3, Window
+    from ngcore.sources.base import Box3, Vec3
     from ngcore.sources.slices.orientation import SliceOrientation
     from ngcore.sources.slices.slice_file import PlaneLayout
 
@@ -49,9 +49,11 @@ class PlanesSource(ReadableSource):
     notes : tuple of str
     files : tuple of Path
         Where the planes lie.
+    plane_scratch_bytes : int
+        Memory that decoding one plane takes, beside the array that it fills.
+    is_compressed : bool
+        A part of a plane costs as much as the plane.
     """
-
-    is_random_access = True
 
     def __init__(
         self,
@@ -66,6 +68,8 @@ class PlanesSource(ReadableSource):
         workers: int | None = None,
         notes: tuple[str, ...] = (),
         files: tuple[Path, ...] = (),
+        plane_scratch_bytes: int = 0,
+        is_compressed: bool = True,
     ) -> None:
         resolution_nm: tuple[float, float, float] | None = None
         if resolution is not None:
@@ -94,20 +98,11 @@ class PlanesSource(ReadableSource):
         self._plane_count = plane_count
         self._executor: ThreadPoolExecutor | None = None
         self._executor_lock = threading.Lock()
-
-    @property
-    @abstractmethod
-    def plane_scratch_bytes(self) -> int:
-        """Memory that decoding one plane takes, beside the array that it fills."""
-
-    @property
-    def scratch_bytes(self) -> int:
-        """Memory that `read` takes, beside `out`."""
-        return min(self.workers, self._plane_count) * self.plane_scratch_bytes
-
-    def use_threads(self, count: int) -> None:
-        """Decode so many planes at a time; see `Source.use_threads`."""
-        self.workers = count
+        self.cost = Cost(
+            "whole planes" if is_compressed else "planes",
+            is_concurrent=True,
+            bytes_per_thread=plane_scratch_bytes,
+        )
 
     @abstractmethod
     def _read_plane(
@@ -115,19 +110,9 @@ class PlanesSource(ReadableSource):
     ) -> None:
         """Fill `into`, of shape (row, column, channel), with a window of plane `index`."""
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Decode planes [start, stop) along the stream axis into `out`; see `Source.read`.
-
-        Each plane is decoded once, whatever part of it the window takes. Nothing is kept.
-        """
-        box = self.check_read(start, stop, out, window)
+    def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
+        # Each plane is decoded once, whatever part of it the box takes. Nothing is kept.
+        start, stop = box[self.stream_axis].start, box[self.stream_axis].stop
         flip_columns, flip_rows, flip_planes = self.orientation.inverted
         column_axis, row_axis, _ = self.orientation.axes
         rows = _in_input(box[row_axis], self._layout.rows, is_inverted=flip_rows)

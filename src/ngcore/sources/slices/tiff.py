@@ -130,8 +130,6 @@ class TiffStackSource(PlanesSource):
                 size = pixel_size_nm(self._tiff)
             first = self._open_plane(name, 0, 0)
             self._page_layout = first.layout
-            self._plane_scratch_bytes = first.scratch_bytes
-            self.reads_whole_planes = not first.is_uncompressed
             super().__init__(
                 name,
                 replace(first.layout, samples=first.layout.samples * self._pages.channels),
@@ -143,13 +141,10 @@ class TiffStackSource(PlanesSource):
                 workers=workers,
                 notes=tuple(f"{name}: {note}" for note in first.notes),
                 files=(path,),
+                plane_scratch_bytes=first.scratch_bytes,
+                is_compressed=not first.is_uncompressed,
             )
             self._open_files = files.pop_all()
-
-    @property
-    def plane_scratch_bytes(self) -> int:
-        """Memory that decoding one plane takes, as the first page says."""
-        return self._plane_scratch_bytes
 
     def close(self) -> None:
         """End the threads and close the file."""

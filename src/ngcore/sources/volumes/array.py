@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from ngcore.errors import InputError
-from ngcore.sources.base import Source, SourceHeader, SuggestedType
+from ngcore.sources.base import Cost, Source, SourceHeader, SuggestedType
 from ngcore.sources.geometry import AskedGeometry, place, shape_with_channels
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import (
@@ -21,7 +21,7 @@ from ngcore.sources.volumes.raw import (
 )
 
 if TYPE_CHECKING:
-    from ngcore.sources.base import Window
+    from ngcore.sources.base import Box3
 
 SLAB_BYTES = 1 << 24
 """Bytes asked of an array at a time where it doesn't say how it is chunked."""
@@ -70,7 +70,7 @@ def stored_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     return dtype
 
 
-def open_array(array: ArrayLike, name: str, asked: AskedGeometry) -> Source:
+def open_array(array: ArrayLike, asked: AskedGeometry) -> Source:
     """Open an array of shape (x, y), (x, y, z) or (x, y, z, channel).
 
     Raises
@@ -78,6 +78,7 @@ def open_array(array: ArrayLike, name: str, asked: AskedGeometry) -> Source:
     InputError
         If its shape or type can't be converted.
     """
+    name = f"the {type(array).__name__}"
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{name}: masked voxels have no value; pass array.filled(0)")
     dtype = np.dtype(getattr(array.dtype, "numpy_dtype", array.dtype))  # tensorstore has its own
@@ -121,8 +122,7 @@ def _four_axes(array: np.ndarray[Any, Any], colors: int) -> np.ndarray[Any, Any]
 class MemorySource(ReadableSource):
     """A NumPy array, or a memory map: shape (x, y, z, channel), any strides and byte order."""
 
-    is_random_access = True
-    gives_boxes = True
+    cost = Cost("boxes", is_concurrent=True)
 
     def __init__(self, header: SourceHeader, array: np.ndarray[Any, Any]) -> None:
         self.header = header
@@ -132,16 +132,8 @@ class MemorySource(ReadableSource):
         self.stream_axis = slowest_spatial_axis(header.shape, order)
         self.memory_order = cheapest_memory_order(order)
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Copy planes [start, stop) along the stream axis; see `Source.read`."""
-        np.copyto(out, self._array[self.check_read(start, stop, out, window)])
+    def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
+        np.copyto(out, self._array[box])
 
 
 class SlicedSource(ReadableSource):
@@ -154,11 +146,9 @@ class SlicedSource(ReadableSource):
         self.stream_axis = slowest_spatial_axis(header.shape, order)
         self.memory_order = cheapest_memory_order(order)
         self._step = self._chunk_planes()
-
-    @property
-    def column_bytes(self) -> int:
-        """Bytes of what one row of the array's chunks holds of a column."""
-        return self._step * self.shape[3] * self.dtype.itemsize
+        # What one row of the array's chunks holds of a column.
+        column_bytes = self._step * self.shape[3] * self.dtype.itemsize
+        self.cost = Cost("planes", column_bytes=column_bytes)
 
     @property
     def _plane_bytes(self) -> int:
@@ -172,16 +162,9 @@ class SlicedSource(ReadableSource):
             return max(along) if isinstance(along, tuple) else int(along)
         return max(1, min(self.shape[self.stream_axis], SLAB_BYTES // self._plane_bytes))
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Read planes [start, stop) along the stream axis; see `Source.read`."""
-        box = list(self.check_read(start, stop, out, window))
+    def _read(self, spatial: Box3, out: np.ndarray[Any, Any]) -> None:
+        box = list(spatial)
+        start, stop = box[self.stream_axis].start, box[self.stream_axis].stop
         axis = self.stream_axis
         planes = np.moveaxis(out, axis, 0)
         first = start

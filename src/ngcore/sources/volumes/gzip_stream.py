@@ -12,7 +12,7 @@ import numpy as np
 from isal import igzip_lib
 
 from ngcore.errors import FormatError
-from ngcore.sources.base import Source
+from ngcore.sources.base import Cost, Source
 from ngcore.sources.files import bytes_of, open_binary
 from ngcore.sources.volumes.raw import (
     RawSource,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ngcore.sources.base import SourceHeader, Window
+    from ngcore.sources.base import Box3, SourceHeader
     from ngcore.sources.volumes.raw import AxisOrder
 
 COMPRESSED_BLOCK_BYTES = 1 << 17
@@ -205,8 +205,6 @@ class GzipSource(Source):
         If the header says more voxels than a gzip file of this size can hold.
     """
 
-    is_sequential = True
-
     def __init__(
         self,
         header: SourceHeader,
@@ -219,7 +217,8 @@ class GzipSource(Source):
         self.stream_axis = slowest_spatial_axis(header.shape, order)
         self.memory_order = cheapest_memory_order(order)
         # Channels that follow each other whole: a plane of all of them lies all over the file.
-        self.needs_spool = header.shape[3] > 1 and order.index(3) > order.index(self.stream_axis)
+        is_apart = header.shape[3] > 1 and order.index(3) > order.index(self.stream_axis)
+        self.cost = Cost("unpack" if is_apart else "forward")
         self._order = order
         self._stored_dtype = stored_dtype
         self._offset = offset
@@ -242,19 +241,16 @@ class GzipSource(Source):
         """Bytes of the compressed file taken so far."""
         return self._stream.compressed_position
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Fill `out` with the next planes; see `Source.read`."""
-        self.check_read(start, stop, out, window)
-        if window is not None or self.needs_spool or start != self._next_plane:
+    def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
+        start, stop = box[self.stream_axis].start, box[self.stream_axis].stop
+        is_whole = all(
+            (part.start, part.stop) == (0, self.shape[axis])
+            for axis, part in enumerate(box)
+            if axis != self.stream_axis
+        )
+        if not is_whole or self.needs_spool or start != self._next_plane:
             raise ValueError(
-                f"{self.name}: planes {start} to {stop}, window {window}: a stream at plane "
+                f"{self.name}: planes {start} to {stop}, box {box}: a stream at plane "
                 f"{self._next_plane} is read forward and whole; use spooled() for more"
             )
         self._next_plane = stop

@@ -13,16 +13,14 @@ from ngcore.errors import FormatError
 from ngcore.sources.base import SourceHeader
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import place, shape_with_channels
+from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.gzip_stream import GzipSource, GzipStream, is_gzip
 from ngcore.sources.volumes.raw import FORTRAN_ORDER, RawSource
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ngcore.arrays.affines import Affine
     from ngcore.sources.base import Source
-    from ngcore.sources.geometry import AskedGeometry
 
 HEADER = np.dtype(
     [
@@ -43,7 +41,7 @@ CORONAL = np.array([[-1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 """Directions of x, y and z, one a row, where a file does not say."""
 
 
-def open_mgh(path: Path, name: str, asked: AskedGeometry) -> Source:
+def open_mgh(found: Found, choices: Asked) -> Source:
     """Open an MGH or MGZ file; frames become channels.
 
     Raises
@@ -51,6 +49,7 @@ def open_mgh(path: Path, name: str, asked: AskedGeometry) -> Source:
     FormatError
         If header or size of the file are not what the format asks for.
     """
+    path, name, asked = found.path, found.name, choices.geometry
     is_compressed = is_gzip(path, name)
     block = bytearray(HEADER.itemsize)
     file = GzipStream(path, name) if is_compressed else open_binary(path, name)
@@ -101,3 +100,6 @@ def _affine(fields: np.void) -> Affine:
         affine[:3, :3] = columns
         affine[:3, 3] = centre - columns @ (lengths / 2)
     return affine
+
+
+register(SourceFormat(name="MGH", open=open_mgh, endings=(".mgh", ".mgz", ".mgh.gz")))

@@ -18,6 +18,7 @@ from ngcore.errors import FormatError, InputError
 from ngcore.sources.base import SourceHeader
 from ngcore.sources.files import bytes_of, open_binary
 from ngcore.sources.geometry import place, shape_with_channels
+from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.gzip_stream import GzipSource, GzipStream, is_gzip
 from ngcore.sources.volumes.nifti_affine import affine_of_header
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.sources.base import Source
-    from ngcore.sources.geometry import AskedGeometry
-    from ngcore.sources.volumes.nifti_affine import Fields, Form
+    from ngcore.sources.volumes.nifti_affine import Fields
 
 MAGICS = {b"n+1\0": True, b"ni1\0": False, b"n+2\0": True, b"ni2\0": False}
 """Whether voxels follow in the same file."""
@@ -56,6 +56,10 @@ REFUSED_DATATYPES = {
 }
 
 
+_PAIR_ENDINGS = (".hdr", ".hdr.gz", ".img", ".img.gz")
+"""These may be Analyze's, which the header tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """The file with the header, and the one with the voxels."""
@@ -78,35 +82,21 @@ def paired_files(path: Path) -> Files:
     )
 
 
-def is_nifti(path: Path, name: str) -> bool:
-    """Return whether a file starts with a NIfTI header, or claims to by its name.
-
-    A `.hdr` without NIfTI's magic number is Analyze's, which nibabel reads.
-    """
-    files = paired_files(path)
-    if files.header == files.voxels:
+def _is_nifti(found: Found) -> bool:
+    """Return whether a file, or the header beside it, starts as NIfTI does."""
+    if found.head.startswith(b"BZh"):
+        return False  # nibabel's
+    if _magic(found.unpacked_head) is not None:
         return True
-    return _magic(_header_bytes(files.header, name)) is not None
+    if not found.ends_with(*_PAIR_ENDINGS):
+        return False
+    header = Found.at(str(paired_files(found.path).header))
+    is_missing = not header.path.exists()  # which is told when it is opened
+    return is_missing or _magic(header.unpacked_head) is not None
 
 
-def open_nifti(
-    path: Path, name: str, *, asked: AskedGeometry, form: Form, ignore_scaling: bool
-) -> Source:
-    """Open a NIfTI file.
-
-    Parameters
-    ----------
-    path : Path
-        A `.nii` or `.nii.gz`, or either file of a pair.
-    name : str
-        What messages call it.
-    asked : AskedGeometry
-        What is wanted in place of the header's geometry.
-    form : "auto", "sform" or "qform"
-        Which affine: auto takes the sform if its code is above 0, else the qform if its code is,
-        else the voxel sizes alone.
-    ignore_scaling : bool
-        Take stored values without `scl_slope` and `scl_inter`.
+def open_nifti(found: Found, asked: Asked) -> Source:
+    """Open a NIfTI file: a `.nii` or `.nii.gz`, or either file of a pair.
 
     Raises
     ------
@@ -115,7 +105,8 @@ def open_nifti(
     InputError
         If it is sound, but can't be shown or has no such form.
     """
-    files = paired_files(path)
+    name = found.name
+    files = paired_files(found.path)
     block = _header_bytes(files.header, name)
     fields, is_single = _parse(block, name)
     rank = int(fields["dim"][0])
@@ -133,11 +124,11 @@ def open_nifti(
     colors = COLORS.get(code, 1)
     byte_order = fields["dim"].dtype.byteorder
     stored = np.dtype(np.uint8 if colors > 1 else DATATYPES[code]).newbyteorder(byte_order)
-    slope, intercept = (1.0, 0.0) if ignore_scaling or colors > 1 else _scaling(fields)
+    slope, intercept = (1.0, 0.0) if asked.ignore_scaling or colors > 1 else _scaling(fields)
     shape = shape_with_channels(lengths, name, colors)
     with np.errstate(all="ignore"):  # NumPy warns of a signalling NaN, which is refused below
-        affine, form_notes = affine_of_header(fields, shape, form, asked, name)
-    placement = place(affine, asked, name)
+        affine, form_notes = affine_of_header(fields, shape, asked.form, asked.geometry, name)
+    placement = place(affine, asked.geometry, name)
     header = SourceHeader(
         name=name,
         shape=shape,
@@ -240,3 +231,14 @@ def _scaling(fields: Fields) -> tuple[float, float]:
     if slope == 0 or not math.isfinite(slope):
         return 1.0, 0.0
     return slope, intercept
+
+
+register(
+    SourceFormat(
+        name="NIfTI",
+        open=open_nifti,
+        is_it=_is_nifti,
+        endings=(".nii", ".nii.gz"),
+        takes=frozenset({"form"}),
+    )
+)

@@ -14,14 +14,13 @@ from numpy.lib import format as npy_format
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.sources.base import SourceHeader
 from ngcore.sources.files import open_binary
-from ngcore.sources.geometry import AskedGeometry, place, shape_with_channels
+from ngcore.sources.geometry import place, shape_with_channels
+from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.array import color_count, stored_type
 from ngcore.sources.volumes.raw import C_ORDER, FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
 PARSING_ERRORS = (
@@ -36,7 +35,7 @@ PARSING_ERRORS = (
 """What NumPy raises while it reads malformed headers, which are Python literals."""
 
 
-def open_npy(path: Path, name: str, asked: AskedGeometry) -> RawSource:
+def open_npy(found: Found, choices: Asked) -> RawSource:
     """Open a `.npy` file in C or Fortran order.
 
     Raises
@@ -46,6 +45,7 @@ def open_npy(path: Path, name: str, asked: AskedGeometry) -> RawSource:
     InputError
         If its values can't be converted: objects, complex numbers, texts.
     """
+    path, name, asked = found.path, found.name, choices.geometry
     open_binary(path, name).close()  # says what is wrong with the path, as for every format
     with path.open("rb") as file:
         shape, is_fortran, dtype = _header(file, name)
@@ -96,3 +96,13 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(f"{name}: no sound .npy file: {reason}; save the array again") from error
     return shape, is_fortran, dtype
+
+
+register(
+    SourceFormat(
+        name="NumPy's .npy",
+        open=open_npy,
+        is_it=lambda found: found.head.startswith(b"\x93NUMPY"),
+        endings=(".npy",),
+    )
+)

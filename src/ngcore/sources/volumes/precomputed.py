@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,25 +16,25 @@ import numpy as np
 from ngcore.arrays.affines import Affine, world_nm_to_affine
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
-from ngcore.sources.base import SourceHeader, SuggestedType
+from ngcore.sources.base import Cost, SourceHeader, SuggestedType
 from ngcore.sources.geometry import AskedGeometry, place
+from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.volumes.raw import ReadableSource
 from ngcore.storage import is_url
-from ngcore.volume.read import Volume
-from ngcore.volume.read import open as open_volume
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from ngcore.precomputed.info import VolumeInfo
-    from ngcore.sources.base import Vec3, VolumeType, Window
+    from ngcore.sources.base import Box3, Vec3, VolumeType, Window
+    from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
 
 
 _MAX_TRANSFORM = 1 << 20
 
 
-def open_precomputed(
-    path: str | Path, name: str, asked: AskedGeometry, *, workers: int | None = None
-) -> PrecomputedSource:
+def open_precomputed(found: Found, choices: Asked) -> PrecomputedSource:
     """Open the finest scale of a volume; its type, geometry and `transform.json` stay.
 
     Raises
@@ -43,6 +42,9 @@ def open_precomputed(
     FormatError
         If `info` or `transform.json` break their format.
     """
+    from ngcore.volume.read import open as open_volume
+
+    path, name, asked = found.location, found.name, choices.geometry
     opened = open_volume(path, workers=1, cache_bytes=0)
     scale = opened.scales[0]
     transform = _transform(opened, name)
@@ -67,7 +69,7 @@ def open_precomputed(
         notes=(*placement.notes, *_left_behind(opened.info, name)),
         files=_files_beside_chunks(path),
     )
-    return PrecomputedSource(header, scale, workers=workers)
+    return PrecomputedSource(header, scale, workers=choices.workers)
 
 
 def _left_behind(info: VolumeInfo, name: str) -> list[str]:
@@ -94,7 +96,7 @@ def _files_beside_chunks(path: str | Path) -> tuple[Path, ...]:
 
 
 def open_scale(
-    scale: ScaleArray, name: str, asked: AskedGeometry, *, workers: int | None = None
+    scale: ScaleArray, asked: AskedGeometry, name: str = "", *, workers: int | None = None
 ) -> PrecomputedSource:
     """Open a scale of a volume that was opened already; it is an array with a resolution."""
     header = SourceHeader(
@@ -128,49 +130,32 @@ class PrecomputedSource(ReadableSource):
         Chunks decoded at a time; default the number of processors.
     """
 
-    can_be_shared = True
-
     def __init__(
         self, header: SourceHeader, scale: ScaleArray, *, workers: int | None = None
     ) -> None:
         self.header = header
-        self._workers = workers or os.cpu_count() or 1
+        self.workers = workers or os.cpu_count() or 1
         self._executor: ThreadPoolExecutor | None = None
         self._scale = scale
         self._depth = scale.chunk_size[2]
         self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
+        sides = zip(scale.chunk_size, self.shape, strict=False)
+        chunk_bytes = math.prod(min(chunk, size) for chunk, size in sides) * self._voxel_bytes
+        depth = min(self._depth, self.shape[2])
+        self.cost = Cost(
+            "planes",
+            is_shareable=True,
+            row_planes=depth,
+            bytes_per_thread=2 * chunk_bytes,  # encoded and not
+            column_bytes=depth * self._voxel_bytes,  # of the row of chunks that is kept
+        )
 
     @property
-    def row_planes(self) -> int:
-        """Depth of the volume's chunks."""
-        return min(self._depth, self.shape[2])
+    def _voxel_bytes(self) -> int:
+        return self.shape[3] * self.dtype.itemsize
 
-    @property
-    def column_bytes(self) -> int:
-        """Bytes of a column of the row of chunks that is kept."""
-        return self.row_planes * self.shape[3] * self.dtype.itemsize
-
-    @property
-    def scratch_bytes(self) -> int:
-        """Bytes of the chunks that are decoded: one for each thread, encoded and not."""
-        sides = zip(self._scale.chunk_size, self.shape, strict=False)
-        voxels = math.prod(min(chunk, size) for chunk, size in sides)
-        return 2 * self._workers * voxels * self.shape[3] * self.dtype.itemsize
-
-    def use_threads(self, count: int) -> None:
-        """Decode so many chunks at a time; see `Source.use_threads`."""
-        self._workers = count
-
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Fill `out` with planes [start, stop) along z; see `Source.read`."""
-        x, y, _ = self.check_read(start, stop, out, window)
+    def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
+        x, y, (start, stop) = box[0], box[1], (box[2].start, box[2].stop)
         first = start
         while first < stop:
             row = first // self._depth
@@ -202,11 +187,13 @@ class PrecomputedSource(ReadableSource):
         height = self._scale.chunk_size[1]
         inner = range((y.start // height + 1) * height, y.stop, height)
         edges = [y.start, *inner, y.stop]
-        if len(edges) == 2 or self._workers == 1:
+        if len(edges) == 2 or self.workers == 1:
             self._scale.read(self._box(x, y, start, stop), out)
             return
+        from concurrent.futures import ThreadPoolExecutor, wait
+
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._workers, "ngcore-chunks")
+            self._executor = ThreadPoolExecutor(self.workers, "ngcore-chunks")
         futures = [
             self._executor.submit(
                 self._scale.read,
@@ -243,6 +230,16 @@ class PrecomputedSource(ReadableSource):
 
 
 def _reopened(header: SourceHeader, path: Path, index: int) -> PrecomputedSource:
-    return PrecomputedSource(
-        header, open_volume(path, workers=1, cache_bytes=0).scales[index], workers=1
+    from ngcore.volume.read import open as open_volume
+
+    volume = open_volume(path, workers=1, cache_bytes=0)
+    return PrecomputedSource(header, volume.scales[index], workers=1)
+
+
+register(
+    SourceFormat(
+        name="precomputed",
+        open=open_precomputed,
+        is_it=lambda found: found.is_url or found.holds("info"),
     )
+)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.errors import FormatError, InputNotFoundError, StorageError
-from ngcore.sources.base import Source
+from ngcore.sources.base import Cost, Source
 from ngcore.sources.files import bytes_of, open_binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ngcore.sources.base import MemoryOrder, SourceHeader, Window
+    from ngcore.sources.base import Box3, MemoryOrder, SourceHeader
 
 AxisOrder = tuple[int, int, int, int]
 """Axes of (x, y, z, channel), fastest first."""
@@ -52,13 +52,6 @@ def cheapest_memory_order(order: AxisOrder) -> MemoryOrder:
 class ReadableSource(Source):
     """A source whose `read` can be called from the first plane to the last."""
 
-    @property
-    def spool_bytes(self) -> int:
-        """Bytes of a plane, and of what it is read by; see `Source.spool_bytes`."""
-        plane_bytes = self.header.byte_count // self.shape[self.stream_axis]
-        columns = math.prod(self.shape[:3]) // self.shape[self.stream_axis]
-        return plane_bytes + self.scratch_bytes + columns * self.column_bytes
-
     def spooled(self, path: Path) -> RawSource:
         """Read every plane once into a raw file at `path`; see `Source.spooled`."""
         return spool_planes(self, path)
@@ -87,9 +80,7 @@ class RawSource(ReadableSource):
         If the file is shorter than the header says; no memory is allocated for what it claims.
     """
 
-    is_random_access = True
-    gives_boxes = True
-    can_be_shared = True
+    cost = Cost("boxes", is_concurrent=True, is_shareable=True)
 
     def __init__(
         self,
@@ -121,16 +112,8 @@ class RawSource(ReadableSource):
                 f"get a whole copy"
             )
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Fill `out` with planes [start, stop) along the stream axis; see `Source.read`."""
-        box = (*self.check_read(start, stop, out, window), slice(0, self.shape[3]))
+    def _read(self, spatial: Box3, out: np.ndarray[Any, Any]) -> None:
+        box = (*spatial, slice(0, self.shape[3]))
         slow_to_fast = tuple(reversed(self._order))
         offset = self._offset + sum(
             part.start * self._strides[axis] for axis, part in enumerate(box)

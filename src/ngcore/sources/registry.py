@@ -1,0 +1,286 @@
+"""Formats of sources: each is one file in `volumes/` that registers itself; none is named here.
+
+A format is known by its content first and by the ending of its name second, so that a file under
+a wrong name is still read as what it is.
+"""
+
+from __future__ import annotations
+
+import bz2
+import os
+import pkgutil
+import zlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ngcore.errors import InputError
+from ngcore.sources.geometry import AskedGeometry
+from ngcore.storage import is_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ngcore.sources.base import Source
+    from ngcore.sources.volumes.nifti_affine import Form
+
+HEAD_BYTES = 4096
+"""How much of a file is looked at to know what it is."""
+
+
+class Asked(NamedTuple):
+    """What the caller asks of a source.
+
+    Attributes
+    ----------
+    geometry : AskedGeometry
+        Resolution, offset and affine instead of the source's.
+    form : "auto", "sform" or "qform"
+        Which affine of a NIfTI file.
+    ignore_scaling : bool
+        Take stored values as they are.
+    input_orientation : str
+        For slices: direction of increasing column, row and slice.
+    axes : str or None
+        What each stored axis is, slowest first, such as "zyx".
+    level : int or None
+        Which of several resolutions; None: the finest.
+    workers : int or None
+        How many pieces are decoded at once; None: as many as there are processors.
+    """
+
+    geometry: AskedGeometry = AskedGeometry()
+    form: Form = "auto"
+    ignore_scaling: bool = False
+    input_orientation: str = "RAS"
+    axes: str | None = None
+    level: int | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies at the path or URL of a source.
+
+    Attributes
+    ----------
+    name : str
+        The source as the user gave it.
+    location : str
+        The path or URL without what follows `:/`.
+    inside : str or None
+        Of `FILE:/path/inside`: `path/inside`.
+    """
+
+    name: str
+    location: str
+    inside: str | None = None
+
+    @classmethod
+    def at(cls, name: str) -> Found:
+        """Take `FILE:/path/inside` apart, if that is what a name is.
+
+        Examples
+        --------
+        >>> Found.at("s3://bucket/a.zarr:/0").inside
+        '0'
+        """
+        scheme = name.index("://") + 3 if is_url(name) else 0
+        if not scheme and os.path.lexists(name):
+            return cls(name, name)
+        start, mark, inside = name[scheme:].rpartition(":/")
+        location = name[:scheme] + start
+        if mark and (scheme or os.path.lexists(location)):
+            return cls(name, location, inside.strip("/"))
+        return cls(name, name)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies in the file system."""
+        return Path(self.location)
+
+    @property
+    def is_url(self) -> bool:
+        """Whether it lies on a server or in a bucket."""
+        return is_url(self.location)
+
+    @cached_property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return not self.is_url and self.path.is_dir()
+
+    def holds(self, *names: str) -> bool:
+        """Return whether it is a folder with a file of one of these names."""
+        return self.is_folder and any((self.path / name).is_file() for name in names)
+
+    def ends_with(self, *endings: str) -> bool:
+        """Return whether its name ends so, in whatever case."""
+        return self.location.rstrip("/").lower().endswith(endings)
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first bytes of a file; none where there is no file that can be read."""
+        if self.is_url or self.is_folder:
+            return b""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(HEAD_BYTES)
+        except (OSError, ValueError):
+            return b""
+
+    @cached_property
+    def unpacked_head(self) -> bytes:
+        """The first bytes of what a file holds under gzip or bzip2; else those of the file."""
+        try:
+            if self.head.startswith(b"\x1f\x8b"):
+                return zlib.decompressobj(31).decompress(self.head, HEAD_BYTES)
+            if self.head.startswith(b"BZh"):
+                return bz2.BZ2Decompressor().decompress(self.head, HEAD_BYTES)
+        except (OSError, zlib.error):
+            return b""
+        return self.head
+
+
+class Opener(Protocol):
+    """The one call that a format consists of."""
+
+    def __call__(self, found: Found, asked: Asked, /) -> Source:
+        """Open a source; errors need not name it, and notes neither."""
+
+
+def _never(_found: Found) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFormat:
+    """A kind of source.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it: "NRRD".
+    open : callable of (Found, Asked), returns Source
+        Reads the header, no voxels. It imports what it needs when it is called.
+    is_it : callable of (Found), returns bool
+        Tells by content; it is asked about every source, so it must not import anything.
+    endings : tuple of str
+        Of names, in lower case with their dots.
+    takes : set of str
+        Fields of `Asked` that mean something here, and "inside" where `FILE:/path/inside` does;
+        others are refused where they are given.
+    is_last_resort : bool
+        It is only asked when no other format knows the source.
+    """
+
+    name: str
+    open: Opener
+    is_it: Callable[[Found], bool] = _never
+    endings: tuple[str, ...] = ()
+    takes: frozenset[str] = field(default=frozenset())
+    is_last_resort: bool = False
+
+
+_FORMATS: dict[str, SourceFormat] = {}
+
+
+def register(source_format: SourceFormat) -> SourceFormat:
+    """Make a format known; a later one of the same name takes its place.
+
+    Examples
+    --------
+    >>> toy = register(SourceFormat(name="toy", open=print, endings=(".toy",)))
+    >>> find_format(Found.at("a.toy")).name
+    'toy'
+    >>> unregister(toy)
+    """
+    _FORMATS[source_format.name] = source_format
+    return source_format
+
+
+def unregister(source_format: SourceFormat) -> None:
+    """Forget a format."""
+    _FORMATS.pop(source_format.name, None)
+
+
+def formats() -> tuple[SourceFormat, ...]:
+    """Return every format; the modules of `volumes/` are imported when this is first called."""
+    _import_all()
+    return tuple(sorted(_FORMATS.values(), key=lambda known: known.is_last_resort))
+
+
+def find_format(found: Found) -> SourceFormat:
+    """Return the format of a source, by its content or else by its name.
+
+    Raises
+    ------
+    InputError
+        If no format takes it.
+    """
+    known = formats()
+    for is_last in (False, True):
+        asked = [one for one in known if one.is_last_resort is is_last]
+        for one in asked:
+            if one.is_it(found):
+                return one
+        for one in asked:
+            if one.endings and found.ends_with(*one.endings):
+                return one
+    raise InputError("no format that can be read; `ngcore convert --help` names those that can")
+
+
+_OPTIONS: dict[str, tuple[Any, str]] = {
+    "form": ("auto", "--form {} is for NIfTI files; leave it out"),
+    "input_orientation": (
+        "RAS",
+        "--input-orientation is for slices and TIFF stacks; use --orient",
+    ),
+    "axes": (None, "--axes {} is for arrays without named axes; leave it out"),
+    "level": (None, "--level {} is for sources of several resolutions; leave it out"),
+}
+
+
+def check_options(source_format: SourceFormat, found: Found, asked: Asked) -> None:
+    """Refuse what was asked for and means nothing to a format.
+
+    Raises
+    ------
+    InputError
+        That names the option.
+    """
+    check_takes(source_format.takes, asked)
+    if found.inside is not None and "inside" not in source_format.takes:
+        raise InputError(
+            f"is {source_format.name}, which holds no paths; leave out ':/{found.inside}'"
+        )
+
+
+def check_takes(takes: frozenset[str], asked: Asked) -> None:
+    """Refuse options that are set and not among those that are taken."""
+    for option, (default, message) in _OPTIONS.items():
+        value = getattr(asked, option)
+        if value != default and option not in takes:
+            raise InputError(message.format(value))
+
+
+def open_found(found: Found, asked: Asked) -> Source:
+    """Open what was found with the format that takes it."""
+    source_format = find_format(found)
+    check_options(source_format, found, asked)
+    return source_format.open(found, asked)
+
+
+def with_name(source: Source, name: str) -> Source:
+    """Put the name that the user gave onto a source and its notes."""
+    notes = tuple(note if name in note else f"{name}: {note}" for note in source.header.notes)
+    source.header = replace(source.header, name=name, notes=notes)
+    return source
+
+
+def _import_all() -> None:
+    from ngcore.sources import volumes
+
+    for module in pkgutil.iter_modules(volumes.__path__):
+        import_module(f"{volumes.__name__}.{module.name}")

@@ -1,0 +1,184 @@
+"""What every format of sources must do; the test of each format inherits it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from volume_files import read_all, voxels
+
+import ngcore
+from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.sources import Source, open_source
+from ngcore.sources.registry import Found, find_format
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CODES = ("RAS", "LPS", "LAS", "PIR", "SRA", "ASL", "IPR", "RSA")
+"""Of the 48 orientations, all kinds of exchange and flip."""
+
+
+def oblique(code: str, angles: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+    """Return an affine whose axes run as `code` says, turned by angles around x, y and z."""
+    target = nibabel.orientations.axcodes2ornt(tuple(code))
+    affine = np.zeros((4, 4))
+    for axis, (world, sign) in enumerate(target):
+        affine[int(world), axis] = sign * (1.5, 2.0, 3.25)[axis]
+    turn = nibabel.eulerangles.euler2mat(*angles)
+    affine[:3, :3] = turn @ affine[:3, :3]
+    affine[:, 3] = (-11.5, 20.25, 7.0, 1)
+    return affine
+
+
+AFFINES = [
+    *(oblique(code) for code in CODES),
+    oblique("RAS", (0.1, -0.2, 0.3)),
+    oblique("LPI", (0.4, 0.3, -0.2)),
+    oblique("SAL", (0.0, 0.0, 0.7)),
+    oblique("PIR", (-0.3, 0.1, 0.15)),
+]
+"""Twelve places in the world, four of them oblique."""
+
+
+class SourceContract(ABC):
+    """Inherit this, and write a file.
+
+    Attributes
+    ----------
+    format_name : str
+        What `SourceFormat.name` says.
+    file_name : str
+        Of the files that `write` makes.
+    keeps_affine : bool
+        The format holds any affine; else voxel sizes at the most.
+    options : dict
+        Passed to `open_source`, as a resolution where the format has none.
+    dtypes : tuple of str
+        Types of voxels that the format holds.
+    damages : int
+        How many truncations are tried, of one file.
+    """
+
+    format_name = ""
+    file_name = ""
+    keeps_affine = False
+    is_folder = False
+    options: ClassVar[dict[str, Any]] = {}
+    dtypes: tuple[str, ...] = ("uint8", "int16", "uint16", "float32")
+    truncations = 12
+    head_says_it = True
+
+    @abstractmethod
+    def write(self, path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+        """Write voxels of shape (x, y, z) to a file of the format, with a library of its own."""
+
+    def open(self, path: Path, **options: Any) -> Source:
+        return open_source(path, **{**self.options, **options})
+
+    def file(self, folder: Path, values: np.ndarray, affine: np.ndarray | None = None) -> Path:
+        path = folder / self.file_name
+        self.write(path, values, oblique("LPS") if affine is None else affine)
+        return path
+
+    def test_it_is_known(self, tmp_path):
+        path = self.file(tmp_path, voxels((5, 4, 3), self.dtypes[0]))
+        assert find_format(Found.at(str(path))).name == self.format_name
+        if self.head_says_it and path.is_file():
+            other = path.rename(tmp_path / "another_name")
+            assert find_format(Found.at(str(other))).name == self.format_name
+
+    def test_values_are_exact(self, tmp_path):
+        for number, dtype in enumerate(self.dtypes):
+            folder = tmp_path / dtype
+            folder.mkdir()
+            values = voxels((7, 6, 5), dtype, number)
+            with self.open(self.file(folder, values)) as source:
+                assert source.shape == (7, 6, 5, 1)
+                assert source.dtype == np.dtype(dtype)
+                assert_array_equal(read_all(source)[..., 0], values)
+
+    def test_any_box_is_read_where_the_source_says_so(self, tmp_path):
+        values = voxels((9, 8, 7), self.dtypes[0], 3)
+        with self.open(self.file(tmp_path, values)) as source:
+            axis = source.stream_axis
+            box = [slice(2, 7), slice(1, 8), slice(3, 6)]
+            if not source.cost.can_be_cut:
+                first = box[axis]
+                box = [slice(0, length) for length in source.shape[:3]]
+                box[axis] = slice(0, first.stop) if source.is_sequential else first
+            if source.needs_spool:
+                return
+            lengths = [part.stop - part.start for part in box]
+            out = np.empty((*lengths, 1), source.dtype)
+            others = tuple(part for number, part in enumerate(box) if number != axis)
+            window = (others[0], others[1]) if source.cost.can_be_cut else None
+            source.read(box[axis].start, box[axis].stop, out, window=window)
+            assert_array_equal(out[..., 0], values[tuple(box)])
+
+    def test_it_converts_to_a_volume_that_holds_the_same(self, tmp_path):
+        values = voxels((20, 18, 17), self.dtypes[0], 5)
+        path = self.file(tmp_path, values)
+        ngcore.convert(path, tmp_path / "out", type="image", fsync=False, **self.options)
+        assert_array_equal(ngcore.open(tmp_path / "out").scales[0][...][..., 0], values)
+
+    @pytest.mark.parametrize("affine", AFFINES)
+    def test_voxels_lie_where_the_file_says(self, tmp_path, affine):
+        if not self.keeps_affine:
+            pytest.skip("the format holds no affine")
+        values = voxels((5, 4, 3), self.dtypes[0])
+        with self.open(self.file(tmp_path, values, affine)) as source:
+            corners = np.array([[0, 0, 0, 1], [4, 0, 0, 1], [0, 3, 0, 1], [4, 3, 2, 1]]).T
+            assert source.affine_voxel_to_mm is not None
+            away = (source.affine_voxel_to_mm - affine) @ corners
+            assert_allclose(away, 0, atol=1e-3 * 1.5)
+
+    def test_a_truncated_file_is_refused_in_one_line(self, tmp_path):
+        path = self.file(tmp_path, voxels((9, 8, 7), self.dtypes[0]))
+        if path.is_dir():
+            pytest.skip("a folder")
+        data = path.read_bytes()
+        for length in range(1, len(data) - 1, max(1, len(data) // self.truncations)):
+            path.write_bytes(data[:length])
+            with pytest.raises((FormatError, InputError)) as error:
+                read_all(self.open(path))
+            assert "\n" not in str(error.value)
+            assert str(path) in str(error.value)
+
+    def test_a_file_that_is_not_there_is_named(self, tmp_path):
+        with pytest.raises(InputNotFoundError, match="no such file"):
+            self.open(tmp_path / self.file_name)
+
+    def test_the_name_stands_once_in_a_warning(self, tmp_path):
+        with self.open(self.file(tmp_path, voxels((5, 4, 3), self.dtypes[0]))) as source:
+            assert source.name == str(tmp_path / self.file_name)
+            assert all(note.count(source.name) == 1 for note in source.notes)
+
+    def test_a_form_is_refused_where_it_means_nothing(self, tmp_path):
+        path = self.file(tmp_path, voxels((5, 4, 3), self.dtypes[0]))
+        if "form" in find_format(Found.at(str(path))).takes:
+            pytest.skip("it has forms")
+        with pytest.raises(InputError, match="--form sform is for NIfTI"):
+            self.open(path, form="sform")
+
+
+def bad_input_exits_2(path: Path, out: Path, *options: str) -> str:
+    """Convert bad input on the command line; return the one line that says why not."""
+    run = subprocess.run(
+        [sys.executable, "-m", "ngcore", "convert", path, out, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = run.stderr.splitlines()
+    assert run.returncode == 2, run.stderr
+    assert len(lines) == 1
+    assert lines[0].startswith("ngcore: error: ")
+    assert not out.exists()
+    return lines[0]
