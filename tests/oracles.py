@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 WIDTHS = (0, 1, 2, 4, 8, 16, 32)
@@ -47,7 +49,7 @@ def downsample(
 
 def _average(voxels: NDArray[Any]) -> Any:
     if voxels.dtype.kind == "f":
-        return np.float32(voxels.sum(dtype=np.float64) / voxels.size)
+        return _of_present(lambda present: present.mean(dtype=np.float64))(voxels)
     return round(Fraction(sum(voxels.tolist()), voxels.size))  # ties to even
 
 
@@ -62,12 +64,22 @@ def _majority(voxels: NDArray[Any]) -> Any:
     return np.nan if nans > count else value
 
 
+def _of_present(reduce: Callable[[NDArray[Any]], Any]) -> Callable[[NDArray[Any]], Any]:
+    """NaN is absence."""
+
+    def reduced(voxels: NDArray[Any]) -> Any:
+        present = voxels[voxels == voxels]
+        return np.float32(reduce(present)) if present.size else np.nan
+
+    return lambda voxels: reduced(voxels) if voxels.dtype.kind == "f" else reduce(voxels)
+
+
 REDUCTIONS = {
     "average": _average,
     "majority": _majority,
     "stride": lambda voxels: voxels[0],
-    "min": np.min,
-    "max": np.max,
+    "min": _of_present(np.min),
+    "max": _of_present(np.max),
 }
 
 

@@ -28,7 +28,7 @@ def values(random, dtype, shape, kind):
             return random.integers(-1, 2, shape).astype(dtype)
         voxels = (random.standard_normal(shape) * 1000).astype(dtype)
         if kind == "special":
-            special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38]
+            special = [np.nan, np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38]
             voxels[:] = random.choice(np.array(special, dtype), shape)
         return voxels
     limits = np.iinfo(dtype)
@@ -210,13 +210,20 @@ def test_majority_ties_go_to_the_smallest(dtype):
     assert downsample(array, method="majority").item() == 3
 
 
-@pytest.mark.parametrize("method", ["average", "min", "max"])
-def test_nan_spreads(method):
-    array = np.zeros((4, 4, 4), np.float32)
-    array[1, 0, 1] = np.nan
+@pytest.mark.parametrize(("method", "reduced"), [("average", 4.5), ("min", 1), ("max", 8)])
+def test_nan_is_absence(method, reduced):
+    array = np.full((4, 4, 4), np.nan, np.float32)
+    array[0, 0, 0], array[1, 1, 1] = 1, 8
     result = downsample(array, method=method)
-    assert np.isnan(result[0, 0, 0])
-    assert np.isnan(result).sum() == 1
+    assert result[0, 0, 0] == reduced
+    assert np.isnan(result).sum() == 7
+
+
+def test_nan_is_absent_from_cells_filled_up_with_an_outside_value():
+    array = np.array([np.nan, 3, 5], np.float32).reshape(3, 1, 1)
+    assert downsample(array, (2, 1, 1), outside_value=1).ravel().tolist() == [3, 3]
+    array[2] = np.nan
+    assert downsample(array, (2, 1, 1), outside_value=1).ravel().tolist() == [3, 1]
 
 
 def test_odd_offset_makes_the_first_cell_partial():
@@ -234,7 +241,7 @@ def test_outside_value_fills_the_cell():
     assert result[1, 0, 0] == 40
     assert result[1, 1, 1] == 10
     array = np.ones((1, 1, 1), np.float32)
-    assert np.isnan(downsample(array, outside_value=float("nan"))).all()
+    assert downsample(array, outside_value=float("nan")).item() == 1  # NaN is absence
 
 
 def test_huge_factors_are_one_cell():

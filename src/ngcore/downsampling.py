@@ -61,7 +61,8 @@ def downsample(
         ``average``: the exact mean of the voxels present; integers are rounded to nearest, ties to
         even, float32 is summed in float64. ``majority``: the most frequent value, ties go to the
         smallest; all NaN count as one value, larger than any number. ``stride``: the first voxel
-        present. ``min``, ``max``. NaN spreads through average, min and max.
+        present. ``min``, ``max``. NaN is absence: average, min and max are of the voxels that have
+        a value, and NaN where none has.
     offset : sequence of int, (x, y, z), in voxels
         Global index of the first voxel; may be negative.
     outside_value : number, optional

@@ -191,8 +191,45 @@ def test_whole_float_labels_are_taken():
 def test_scaled_labels_are_taken_where_they_are_whole():
     out, _ = converted(np.array([0, 2, 4], "int16"), "uint32", slope=0.5, is_label=True)
     assert out.tolist() == [0, 1, 2]
-    with pytest.raises(InputError, match=r"fractional.*--ignore-scaling"):
+    with pytest.raises(InputError, match=r"fractional, by up to 0.5; .* pass --type image$"):
         converted(np.array([1], "int16"), "uint32", slope=0.5, is_label=True)
+
+
+def test_labels_that_scaling_moved_a_little_are_rounded_and_counted():
+    stored = np.array([0, 9362, 18725, 65535], "uint16")  # 7 / 65535 of these
+    out, counts = converted(stored, "uint32", slope=7 / 65535, is_label=True)
+    assert out.tolist() == [0, 1, 2, 7]
+    assert counts == Counts(rounded=2)
+    with pytest.raises(InputError, match=r"2 of the labels read are fractional, by up to 7.6e-05"):
+        converted(stored, "uint32", slope=7 / 65535, is_label=True, label_tolerance=0.0)
+
+
+def test_tolerance_that_an_error_advises_is_enough_wherever_labels_are_off():
+    stored = np.arange(256, dtype="uint8")
+    with pytest.raises(InputError, match="fractional") as refused:
+        converted(stored[20:40], "uint32", slope=0.05, is_label=True)
+    assert "--ignore-scaling" not in str(refused.value)
+    advised = re.search(r"--label-tolerance (\S+)", str(refused.value))
+    assert advised is None  # halves are no labels
+    some = np.rint(np.arange(10) / (9 / 255)).astype("uint8")
+    with pytest.raises(InputError, match="fractional") as refused:
+        converted(some[:3], "uint32", slope=9 / 255, is_label=True)
+    advised = re.search(r"--label-tolerance (\S+)", str(refused.value))
+    out, counts = converted(
+        some, "uint32", slope=9 / 255, is_label=True, label_tolerance=float(advised[1])
+    )
+    assert out.tolist() == list(range(10))
+    assert counts.rounded > 0
+
+
+def test_float_labels_are_rounded_only_when_asked():
+    values = np.array([2.9999, 3.0001, 4.0])
+    with pytest.raises(InputError, match=r"pass --label-tolerance 0\.0002 to round them, or"):
+        converted(values, "uint32", is_label=True)
+    out, counts = converted(values, "uint32", is_label=True, label_tolerance=0.01)
+    assert (out.tolist(), counts.rounded) == ([3, 3, 4], 2)
+    with pytest.raises(InputError, match="--label-tolerance is for labels"):
+        converted(values, "uint8", label_tolerance=0.01)
 
 
 def test_labels_that_scaling_makes_inexact_are_refused():

@@ -17,6 +17,7 @@ from thorough import amount
 import ngcore
 import oracles
 from ngcore.conversion.convert import carry_out
+from ngcore.conversion.estimate import estimate
 from ngcore.conversion.options import DATA_TYPES, ConvertOptions
 from ngcore.conversion.plan import INTERPRETER_BYTES, make_plan
 from ngcore.conversion.prepare import open_for, prepare
@@ -392,7 +393,7 @@ def test_provenance_and_transform_lie_beside_info(tmp_path):
 def test_labels_by_name_of_several_channels_are_refused(tmp_path):
     path = tmp_path / "sub-01_dseg.nii"
     nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.uint8), np.eye(4)), path)
-    with pytest.raises(InputError, match=r"since its BIDS suffix is 'dseg'\); pass --type image"):
+    with pytest.raises(InputError, match=r"since its name ends in 'dseg'\); pass --type image"):
         ngcore.convert(path, tmp_path / "out")
 
 
@@ -477,3 +478,18 @@ def test_zero_chunks_are_left_out_of_shards_but_every_shard_is_there(tmp_path):
     assert sizes.count(16) == 2 * 2 * 2
     assert np.array_equal(read_with_tensorstore(tmp_path / "out", 0)[..., 0], voxels)
     assert np.array_equal(read_with_cloudvolume(tmp_path / "out", 0)[..., 0], voxels)
+
+
+def test_long_fmri_fits_in_the_default_memory():
+    volume = np.broadcast_to(np.float32(1), (65, 77, 49, 300))
+    planned = estimate(volume, resolution="3mm")
+    assert planned.scales[0].chunk_size == (8, 8, 8)
+    assert planned.memory_bytes < 1 << 30
+
+
+def test_millions_of_tiny_chunks_are_refused_with_a_size_that_works():
+    line = np.broadcast_to(np.uint8(1), (2**31, 1, 1))
+    with pytest.raises(InputError, match="33554432 chunks of 64 voxels") as refused:
+        estimate(line, resolution=(8, 8, 8))
+    advised = tuple(map(int, str(refused.value).rpartition(" ")[2].split(",")))
+    assert estimate(line, resolution=(8, 8, 8), chunk_size=advised).chunks < 1 << 21

@@ -213,3 +213,21 @@ def test_scales_make_a_sound_info_without_warnings(size, resolution, offset):
     info = VolumeInfo("image", "uint8", 1, scales)
     assert VolumeInfo.from_json(info.to_json()) == info
     assert info_warnings(info) == []
+
+
+@pytest.mark.parametrize(
+    ("resolution", "voxel_bytes", "chunk"),
+    [
+        ((3e6, 3e6, 3e6), 300 * 4, (8, 8, 8)),
+        ((3e6, 3e6, 3e6), 16, (64, 64, 64)),
+        ((3e6, 3e6, 3e6), 17, (32, 32, 32)),
+        ((8, 8, 40), 8, (128, 128, 32)),
+        ((8, 8, 40), 12, (64, 64, 16)),
+        ((8, 8, 8), 1 << 40, (1, 1, 1)),
+    ],
+)
+def test_chunks_are_at_most_4_mib_with_all_channels(resolution, voxel_bytes, chunk):
+    levels = pyramid_scales((500, 500, 500), resolution, max_scales=4, voxel_bytes=voxel_bytes)
+    assert levels[0].chunk_size == chunk
+    if voxel_bytes < 1 << 22:
+        assert max(math.prod(level.chunk_size) for level in levels) * voxel_bytes <= 4 << 20

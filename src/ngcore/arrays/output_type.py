@@ -19,6 +19,7 @@ def choose_output_type(
     data_type: str | None = None,
     input_min: float | None = None,
     input_max: float | None = None,
+    label_tolerance: float | None = None,
     name: str = "the source",
 ) -> ValueMapping:
     """Choose the data type of a volume, and how stored values become values of it.
@@ -35,6 +36,8 @@ def choose_output_type(
         What was asked for; default: by the rules of the contract's "Data types".
     input_min, input_max : float, optional
         Range of values to map to the full range of an integer type (float32: 0 to 1).
+    label_tolerance : float, optional
+        See `ValueMapping`.
     name : str
         The source, for messages.
 
@@ -59,7 +62,17 @@ def choose_output_type(
         output = np.dtype(np.float32)
     else:
         output = _integer_type_holding(stored, int(intercept), name)
-    return ValueMapping(stored, output, slope, intercept, input_min, input_max, is_label, name)
+    return ValueMapping(
+        stored,
+        output,
+        slope,
+        intercept,
+        input_min,
+        input_max,
+        is_label,
+        name,
+        label_tolerance,
+    )
 
 
 def _integer_type_holding(stored: np.dtype[Any], shift: int, name: str) -> np.dtype[Any]:

@@ -26,6 +26,12 @@ DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "
 BLOCK_VALUES = 1 << 15
 """Values worked on at a time: their temporaries (8 bytes each) stay in the processor's cache."""
 
+SCALED_LABEL_TOLERANCE = 1e-3
+"""Labels that were stored with a slope come out so far from whole numbers, at most."""
+
+_PLAUSIBLE_TOLERANCE = 0.2
+"""Labels that are farther from whole numbers are none."""
+
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 EXACT_IN_FLOAT32 = 1 << 24
@@ -70,6 +76,9 @@ class ValueMapping:
         Range of meant values that becomes the full range of an integer `output`, or 0 to 1.
     is_label : bool
         Labels must come out exact, whole and not negative; anything else is an error.
+    label_tolerance : float, optional
+        How far from a whole number a label may be, to be rounded and counted; default
+        `SCALED_LABEL_TOLERANCE` where there is a slope or a fractional intercept, else 0.
     name : str
         Where the values come from, for messages.
 
@@ -87,6 +96,7 @@ class ValueMapping:
     input_max: float | None = None
     is_label: bool = False
     name: str = "the source"
+    label_tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_stored(self.stored, self.name)
@@ -101,6 +111,11 @@ class ValueMapping:
                 raise InputError(f"--input-min {low:g} must be below --input-max {high:g}")
         if self.is_label:
             self._check_label()
+        elif self.label_tolerance is not None:
+            raise InputError(
+                f"{self.name}: --label-tolerance is for labels, and this is taken as an image; "
+                f"pass --type segmentation, or leave it out"
+            )
 
     def _check_label(self) -> None:
         if self.output.kind == "f":
@@ -115,7 +130,8 @@ class ValueMapping:
         if self.stored.kind in "iu" and self.stored.itemsize == 8 and not self._is_integer_shift:
             raise InputError(
                 f"{self.name}: 64-bit labels with slope {self.slope:g} and intercept "
-                f"{self.intercept:g} can't be exact; pass --ignore-scaling to use the stored ones"
+                f"{self.intercept:g} can't be exact; pass --type image, or --ignore-scaling if "
+                f"the stored values are the labels"
             )
 
     @property
@@ -227,6 +243,7 @@ class ValueMapping:
         scratch = np.empty(min(BLOCK_VALUES, max(1, stored.size)))
         rounded_scratch = np.empty_like(scratch)
         below = above = fractional = nans = inexact = 0
+        off_by = 0.0
         for part, result in _blocks(stored, out):
             meant = self._meant(part, scratch)
             whole = np.rint(meant, out=rounded_scratch[: part.size].reshape(part.shape))
@@ -254,6 +271,9 @@ class ValueMapping:
             below += count_below
             above += count_above
             fractional += has_fraction
+            if self.is_label and has_fraction:
+                off = np.abs(meant - np.rint(meant))
+                off_by = max(off_by, float(np.max(off, initial=0, where=np.isfinite(off))))
         if nans:
             way_out = "--type image" if self.is_label else "--data-type float32"
             raise InputError(
@@ -262,10 +282,9 @@ class ValueMapping:
             )
         if self.is_label:
             advice = "pass --type image"
-            if (self.slope, self.intercept) != (1, 0):
-                advice += ", or --ignore-scaling to use the stored values"
             self._refuse_labels(below, "negative", advice)
-            self._refuse_labels(fractional, "fractional", advice)
+            if off_by > self._tolerance:
+                self._refuse_fractional(fractional, off_by)
             self._refuse_labels(inexact, "too large to be exact after scaling", advice)
             self._refuse_labels(above, f"beyond {self.output}", self._advice_for_large())
         return Counts(clipped=below + above, rounded=fractional)
@@ -290,6 +309,28 @@ class ValueMapping:
         return values
 
     @property
+    def _tolerance(self) -> float:
+        """How far from a whole number a label may be."""
+        if self.label_tolerance is not None:
+            return self.label_tolerance
+        return 0 if self._is_whole_shift else SCALED_LABEL_TOLERANCE
+
+    @property
+    def _is_whole_shift(self) -> bool:
+        return self.slope == 1 and float(self.intercept).is_integer()
+
+    def _refuse_fractional(self, count: int, off_by: float) -> None:
+        # What rounding to stored integers does at most, wherever this block lies.
+        if self.stored.kind in "iu":
+            off_by = max(off_by, abs(self.slope) / 2)
+        advice = "pass --type image"
+        if off_by <= _PLAUSIBLE_TOLERANCE:
+            advice = (
+                f"pass --label-tolerance {_rounded_up(off_by):g} to round them, or --type image"
+            )
+        self._refuse_labels(count, f"fractional, by up to {off_by:.2g}", advice)
+
+    @property
     def is_unscaled(self) -> bool:
         """Whether stored values are meant as they are, and are not mapped from a range."""
         return self.slope == 1 and self.intercept == 0 and self.input_max is None
@@ -304,6 +345,12 @@ class ValueMapping:
                 f"{self.name}: {count} of the labels read are {what}; "
                 f"labels must be whole numbers from 0 on that {self.output} holds; {advice}"
             )
+
+
+def _rounded_up(number: float) -> float:
+    """Return the smallest of 1, 2 and 5 times a power of ten that is not smaller."""
+    power = 10.0 ** math.floor(math.log10(number))
+    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= number)
 
 
 def check_stored(stored: np.dtype[Any], name: str) -> None:

@@ -9,6 +9,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ngcore.arrays.values import DATA_TYPES
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import VolumeInfo, info_warnings
@@ -38,7 +41,7 @@ def generate_scales_info(
     fullres: str | os.PathLike[str],
     dest: str | os.PathLike[str],
     *,
-    target_chunk_size: int = 64,
+    target_chunk_size: int | None = None,
     max_scales: int | None = None,
     type: str | None = None,  # noqa: A002 - the option's name
     encoding: str | None = None,
@@ -55,9 +58,10 @@ def generate_scales_info(
     dest : path
         Folder for `info`; made if it is not there.
     target_chunk_size : int
-        Side of a chunk of cubic voxels, a power of two; others hold about as many voxels.
+        Side of a chunk of cubic voxels, a power of two; others hold about as many voxels. By
+        default 64, or less where a chunk with all its channels would have more than 4 MiB.
     max_scales : int, optional
-        Scales at the most; by default until every axis fits in one chunk.
+        How many scales at most; by default until every axis fits in one chunk.
     type : {"image", "segmentation"}, optional
         By default what `fullres` says, else segmentation if compressed so, else image.
     encoding : str, optional
@@ -122,7 +126,7 @@ def _named_folders(store: Store) -> dict[str, Any]:
 def _with_scales(
     document: bytes,
     folders: dict[str, Any],
-    target_chunk_size: int,
+    target_chunk_size: int | None,
     max_scales: int | None,
     volume_type: str | None,
     encoding: str | None,
@@ -150,6 +154,9 @@ def _with_scales(
     full["encoding"] = encoding
     if is_compressed:
         full["compressed_segmentation_block_size"] = block_size
+    voxel_bytes = None
+    if target_chunk_size is None:
+        voxel_bytes = _voxel_bytes(members)
     scales: list[dict[str, Any]] = [
         {
             "key": level.key,
@@ -160,10 +167,23 @@ def _with_scales(
             **full,
         }
         for level in pyramid_scales(
-            size, resolution, offset, target=target_chunk_size, max_scales=max_scales
+            size,
+            resolution,
+            offset,
+            target=target_chunk_size or 64,
+            max_scales=max_scales,
+            voxel_bytes=voxel_bytes,
         )
     ]
     info = VolumeInfo.from_json(dump({**members, "scales": scales}))
     for scale in info.scales:
         make_encoding(info, scale)  # raises where the encoding can't hold such voxels
     return info
+
+
+def _voxel_bytes(members: dict[str, Any]) -> int | None:
+    """Return the bytes of a voxel with all its channels; None where the members are unsound."""
+    data_type, channels = members.get("data_type"), members.get("num_channels")
+    if data_type in DATA_TYPES and isinstance(channels, int) and channels > 0:
+        return int(np.dtype(data_type).itemsize * channels)
+    return None

@@ -43,7 +43,34 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         return numbers
 
 
-RESOLUTION = Numbers(float, (3,), "X,Y,Z")
+class Lengths(click.ParamType[tuple[float, ...]]):
+    """Sizes of a voxel in nanometres or with units, such as ``8,8,40`` or ``1mm``."""
+
+    name = "X,Y,Z"
+
+    # The signature is click's.
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """Return how help shows the value."""
+        return self.name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse the text of an option."""
+        from ngcore.arrays.lengths import parse_lengths_nm
+
+        try:
+            return value if isinstance(value, tuple) else parse_lengths_nm(str(value))
+        except ValueError:
+            self.fail(
+                f"expected X,Y,Z in nanometres or with units such as 8nm,8nm,40nm or 1mm, "
+                f"got {value!r}",
+                param,
+                ctx,
+            )
+
+
+RESOLUTION = Lengths()
 WHOLE_VECTOR = Numbers(int, (3,), "X,Y,Z")
 CHUNK_SIZE = Numbers(int, (1, 3), "N|X,Y,Z")
 ENCODING = click.Choice(["raw", "png", "jpeg", "compressed_segmentation"])

@@ -31,7 +31,8 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     type=click.Choice(["image", "segmentation", "auto"]),
     default="auto",
     show_default=True,
-    help="What the voxels are. auto goes by header intent and by BIDS and FreeSurfer names.",
+    help="What the voxels are. auto goes by header intent and by the names of BIDS, FreeSurfer "
+    "and atlases.",
 )
 @click.option(
     "--data-type",
@@ -50,7 +51,8 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 @click.option(
     "--chunk-size",
     type=CHUNK_SIZE,
-    help="Voxels per chunk, for every scale.  [default: near-cubic in nm, about 64 cubed]",
+    help="Voxels per chunk, for every scale, no side over 2048.  [default: near-cubic in nm, "
+    "about 64 cubed, at most 4 MiB with all channels]",
 )
 @downsampling_option
 @max_scales_option
@@ -75,8 +77,8 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 @click.option(
     "--resolution",
     type=RESOLUTION,
-    help="Voxel size in nanometres, along the axes of the volume written: after "
-    "--input-orientation and --orient.  [default: from the source]",
+    help="Voxel size in nanometres, or with units such as 1mm or 8nm,8nm,40nm, along the axes of "
+    "the volume written: after --input-orientation and --orient.  [default: from the source]",
 )
 @click.option(
     "--voxel-offset",
@@ -111,6 +113,13 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     help="Reorder the axes on the way in, affine included, such as RAS.  [default: as stored]",
 )
 @click.option("--ignore-scaling", is_flag=True, help="Use stored values, not slope and intercept.")
+@click.option(
+    "--label-tolerance",
+    type=float,
+    metavar="E",
+    help="Round labels that are up to E off whole numbers, and count them.  [default: 0.001 where "
+    "the file stores them with a slope, else 0]",
+)
 @outside_value_option
 @click.option(
     "--memory",

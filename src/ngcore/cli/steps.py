@@ -155,10 +155,9 @@ def slices_to_raw_chunks(
 @click.option(
     "--target-chunk-size",
     type=click.IntRange(1),
-    default=64,
-    show_default=True,
     metavar="N",
-    help="Side of a chunk of cubic voxels, a power of two; others hold about as many voxels.",
+    help="Side of a chunk of cubic voxels, a power of two; others hold about as many voxels.  "
+    "[default: 64, less where a chunk would have more than 4 MiB]",
 )
 @max_scales_option
 @click.option(

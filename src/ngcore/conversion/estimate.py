@@ -110,7 +110,7 @@ def estimate(
             return _estimate_of(plan) if executor is None else _with_items(plan, opened)
     if shape is None:
         raise InputError("a dry run needs SOURCE, or --shape X,Y,Z")
-    if asked.resolution is None or asked.data_type is None:
+    if asked.resolution_nm is None or asked.data_type is None:
         raise InputError("--shape needs --resolution X,Y,Z and --data-type too")
     if not all(1 <= length <= MAX_SAFE_INTEGER for length in shape):
         raise InputError(
@@ -118,7 +118,6 @@ def estimate(
             f"{','.join(map(str, shape))}"
         )
     kind: VolumeKind = "segmentation" if asked.type == "segmentation" else "image"
-    x, y, z = asked.resolution
     offset_x, offset_y, offset_z = asked.voxel_offset or (0, 0, 0)
     info, factors = make_info(
         asked,
@@ -126,7 +125,7 @@ def estimate(
         data_type=asked.data_type,
         size=shape,
         num_channels=1,
-        resolution=(x, y, z),
+        resolution=asked.resolution_nm,
         voxel_offset=(offset_x, offset_y, offset_z),
     )
     plan = plan_for(info, factors, 2, asked)

@@ -11,10 +11,12 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
+from ngcore.arrays.lengths import parse_lengths_nm
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
 from ngcore.precomputed.scale_info import ENCODINGS
+from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
 
 DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 JPEG_QUALITY = 95
@@ -66,7 +68,7 @@ class OptionValues(TypedDict, total=False):
     sharding: bool
     layout: Literal["flat", "nested"]
     gzip: bool | None
-    resolution: Sequence[float] | None
+    resolution: Sequence[float] | str | None
     voxel_offset: Sequence[int] | None
     input_min: float | None
     input_max: float | None
@@ -74,6 +76,7 @@ class OptionValues(TypedDict, total=False):
     form: Literal["auto", "sform", "qform"]
     orient: str | None
     ignore_scaling: bool
+    label_tolerance: float | None
     outside_value: float | None
     memory: str | int
     workers: int | None
@@ -103,7 +106,7 @@ class ConvertOptions:
     sharding: bool = True
     layout: Literal["flat", "nested"] = "flat"
     gzip: bool | None = None
-    resolution: Sequence[float] | None = None
+    resolution: Sequence[float] | str | None = None
     voxel_offset: Sequence[int] | None = None
     input_min: float | None = None
     input_max: float | None = None
@@ -111,6 +114,7 @@ class ConvertOptions:
     form: Literal["auto", "sform", "qform"] = "auto"
     orient: str | None = None
     ignore_scaling: bool = False
+    label_tolerance: float | None = None
     outside_value: float | None = None
     memory: str | int = "1G"
     workers: int | None = None
@@ -131,6 +135,11 @@ class ConvertOptions:
             raise InputError(f"--jpeg-quality must be from 1 to 100, got {self.jpeg_quality}")
         if self.chunk_shape is not None and min(self.chunk_shape) < 1:
             raise InputError(f"--chunk-size must be N or X,Y,Z, 1 or more, got {self.chunk_size}")
+        if self.chunk_shape is not None and max(self.chunk_shape) > LARGEST_CHUNK_SIDE:
+            raise InputError(
+                f"--chunk-size must be at most {LARGEST_CHUNK_SIDE} on each side, got "
+                f"{self.chunk_size}: Neuroglancer draws longer chunks black"
+            )
         if self.max_scales is not None and self.max_scales < 1:
             raise InputError(f"--max-scales must be at least 1, got {self.max_scales}")
         if self.workers is not None and self.workers < 1:
@@ -150,7 +159,7 @@ class ConvertOptions:
         plain: dict[str, object] = {}
         for name in ("jpeg_quality", "max_scales", "workers"):
             plain[name] = _plain(name, getattr(self, name), _whole, "a whole number")
-        for name in ("input_min", "input_max", "outside_value"):
+        for name in ("input_min", "input_max", "outside_value", "label_tolerance"):
             plain[name] = _plain(name, getattr(self, name), _number, "a number")
         if self.data_type is not None and not isinstance(self.data_type, str):
             # NumPy's own, such as np.uint16 or array.dtype.
@@ -158,7 +167,10 @@ class ConvertOptions:
                 "data_type", self.data_type, lambda t: np.dtype(t).name, "the name of a type"
             )
         plain["resolution"] = _plain(
-            "resolution", self.resolution, lambda r: _three(r, _number), "three numbers"
+            "resolution",
+            self.resolution,
+            lambda r: parse_lengths_nm(r) if isinstance(r, str) else _three(r, _number),
+            "X,Y,Z in nanometres or with units, such as 8,8,40 or 1mm",
         )
         plain["voxel_offset"] = _plain(
             "voxel_offset", self.voxel_offset, lambda o: _three(o, _whole), "three whole numbers"
@@ -173,18 +185,15 @@ class ConvertOptions:
             object.__setattr__(self, name, value)
 
     def _check_geometry(self) -> None:
-        if self.resolution is not None and not all(
-            math.isfinite(length) and length > 0 for length in self.resolution
-        ):
-            raise InputError(
-                f"--resolution must be three positive sizes in nm, got {self.resolution}"
-            )
-        if self.resolution is not None and not all(
-            SMALLEST_LENGTH <= length <= LARGEST_LENGTH for length in self.resolution
-        ):
+        sizes = self.resolution_nm
+        if sizes is None:
+            return
+        if not all(math.isfinite(length) and length > 0 for length in sizes):
+            raise InputError(f"--resolution must be three positive sizes in nm, got {sizes}")
+        if not all(SMALLEST_LENGTH <= length <= LARGEST_LENGTH for length in sizes):
             raise InputError(
                 f"--resolution must be in nm, from {SMALLEST_LENGTH:g} to {LARGEST_LENGTH:g}, got "
-                f"{self.resolution}"
+                f"{sizes}"
             )
 
     def _check_values(self) -> None:
@@ -195,6 +204,9 @@ class ConvertOptions:
             raise InputError("--input-min and --input-max must be finite")
         if high is not None and high <= (low or 0):
             raise InputError(f"--input-max must be above --input-min, got {low or 0} and {high}")
+        tolerance = self.label_tolerance
+        if tolerance is not None and not 0 <= tolerance < 0.5:
+            raise InputError(f"--label-tolerance must be from 0 to below 0.5, got {tolerance}")
         outside = self.outside_value
         if outside is not None and not abs(outside) <= _LARGEST_VALUE:
             raise InputError(
@@ -213,6 +225,15 @@ class ConvertOptions:
         if isinstance(self.chunk_size, int):
             return self.chunk_size, self.chunk_size, self.chunk_size
         x, y, z = self.chunk_size
+        return x, y, z
+
+    @property
+    def resolution_nm(self) -> tuple[float, float, float] | None:
+        """Size of a voxel in nanometres, if it was given."""
+        assert not isinstance(self.resolution, str)  # numbers since it was checked
+        if self.resolution is None:
+            return None
+        x, y, z = self.resolution
         return x, y, z
 
     @property

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ngcore._version import __version__
 from ngcore.arrays.affines import volume_to_world_nm
@@ -17,10 +20,10 @@ from ngcore.conversion.plan import Plan
 from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
-from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.chunks import ChunkGrid, Vec3
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.precomputed.scales import pyramid_scales
+from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE, PyramidLevel, pyramid_scales
 from ngcore.precomputed.sharding import choose_sharding
 from ngcore.sources import open_source
 from ngcore.sources.base import Source
@@ -28,6 +31,8 @@ from ngcore.sources.identity import lasting_identity
 from ngcore.volume.provenance import provenance_json
 
 logger = logging.getLogger(__name__)
+
+_TINY_CHUNK, _MOST_TINY_CHUNKS, _ADVISED_CHUNK = 512, 1 << 20, 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def open_for(source: object, options: ConvertOptions) -> Source:
         form=options.form,
         orient=options.orient,
         input_orientation=options.input_orientation,
-        resolution=options.resolution,
+        resolution=options.resolution_nm,
         voxel_offset=options.voxel_offset,
         workers=options.thread_count,
     )
@@ -124,6 +129,7 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
         data_type=options.data_type,
         input_min=options.input_min,
         input_max=options.input_max,
+        label_tolerance=options.label_tolerance,
         name=source.name,
     )
     if source.resolution_nm is None:
@@ -230,7 +236,9 @@ def make_info(
         voxel_offset,
         chunk_size=options.chunk_shape,
         max_scales=options.max_scales,
+        voxel_bytes=np.dtype(data_type).itemsize * num_channels,
     )
+    _refuse_tiny_chunks(levels[0])
     encoding = options.encoding_for(kind, data_type)
     scales: list[ScaleInfo] = []
     for level in levels:
@@ -255,6 +263,24 @@ def make_info(
         type=kind, data_type=data_type, num_channels=num_channels, scales=tuple(scales)
     )
     return info, (*(level.factors_from_previous for level in levels[1:]), (1, 1, 1))
+
+
+def _refuse_tiny_chunks(finest: PyramidLevel) -> None:
+    """Refuse millions of chunks of a few voxels, which take hours for no use."""
+    grid = ChunkGrid(finest.size, finest.chunk_size)
+    voxels = math.prod(finest.size) // grid.count
+    if grid.count <= _MOST_TINY_CHUNKS or voxels >= _TINY_CHUNK:
+        return
+    sides = [
+        min(LARGEST_CHUNK_SIDE, 1 << (size - 1).bit_length()) if count > 1 else side
+        for size, count, side in zip(finest.size, grid.shape, finest.chunk_size, strict=True)
+    ]
+    while math.prod(sides) > _ADVISED_CHUNK and max(sides) > 1:
+        sides[sides.index(max(sides))] //= 2
+    raise InputError(
+        f"{'x'.join(map(str, finest.size))} voxels make {grid.count} chunks of {voxels} voxels; "
+        f"pass larger ones, such as --chunk-size {','.join(map(str, sides))}"
+    )
 
 
 def transform_json(
@@ -286,6 +312,7 @@ def _parameters(info: VolumeInfo, options: ConvertOptions, method: str) -> dict[
         "input_min": options.input_min,
         "input_max": options.input_max,
         "ignore_scaling": options.ignore_scaling,
+        "label_tolerance": options.label_tolerance,
         "form": options.form,
         "orient": options.orient,
         "input_orientation": options.input_orientation,

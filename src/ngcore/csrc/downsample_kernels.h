@@ -148,6 +148,71 @@ static void NAME(reduce_rows)(const Downsampling *job, NAME(Workspace) *work, pt
     }
 }
 
+#ifdef FLOATING
+/* NaN is absence: reduce the voxels of one cell that have a value; NaN if none has. `start` and `stop`
+ * are the voxels of the cell per axis. */
+static VOXEL NAME(reduce_present)(const Downsampling *job, const ptrdiff_t *start,
+                                  const ptrdiff_t *stop, const char *from, VOXEL outside)
+{
+    ptrdiff_t present = 0, missing, x, y, z;
+    VOXEL value = 0;
+    SUM sum = 0;
+    for (x = start[0]; x < stop[0]; x++)
+        for (z = start[2]; z < stop[2]; z++)
+            for (y = start[1]; y < stop[1]; y++) {
+                const VOXEL voxel = *(const VOXEL *)(from + x * job->strides[0] +
+                                                     y * job->strides[1] + z * job->strides[2]);
+                if (voxel != voxel)
+                    continue;
+                if (present++ == 0) {
+                    sum = value = voxel;
+                    continue;
+                }
+                sum += voxel;
+                value = job->method == METHOD_MIN ? NAME(smaller)(value, voxel)
+                                                  : NAME(larger)(value, voxel);
+            }
+    if (job->method == METHOD_AVERAGE) {
+        missing = job->factors[0] * job->factors[1] * job->factors[2];
+        missing -= (stop[0] - start[0]) * (stop[1] - start[1]) * (stop[2] - start[2]);
+        if (job->has_outside && missing > 0 && outside == outside) {
+            sum += (SUM)outside * (SUM)missing;
+            present += missing;
+        }
+        value = (VOXEL)(sum / (SUM)present); /* NaN of 0 / 0 */
+    }
+    return present && value == value ? value : NAME(from_key)(UINT32_MAX);
+}
+
+/* Kernels for rows let NaN spread, which costs them nothing. Reduce those cells of a row of the result
+ * again. */
+static void NAME(reduce_nan_cells)(const Downsampling *job, VOXEL outside, ptrdiff_t at_y,
+                                   ptrdiff_t at_z, const char *from, char *to)
+{
+    const ptrdiff_t cells = job->out_shape[0], stride = job->out_strides[0];
+    ptrdiff_t start[3], stop[3], cell;
+    int has_nan = 0;
+    if (job->method == METHOD_MAJORITY || job->method == METHOD_STRIDE)
+        return;
+    if (stride == sizeof(VOXEL)) {
+        const VOXEL *row = (const VOXEL *)to;
+        for (cell = 0; cell < cells; cell++)
+            has_nan |= row[cell] != row[cell];
+        if (!has_nan)
+            return;
+    }
+    cell_range(job, 1, at_y, &start[1], &stop[1]);
+    cell_range(job, 2, at_z, &start[2], &stop[2]);
+    for (cell = 0; cell < cells; cell++, to += stride) {
+        VOXEL *value = (VOXEL *)to;
+        if (*value == *value)
+            continue;
+        cell_range(job, 0, cell, &start[0], &stop[0]);
+        *value = NAME(reduce_present)(job, start, stop, from, outside);
+    }
+}
+#endif
+
 /* Run the whole job; 0 when there is no memory for its scratch rows. */
 static int NAME(downsample)(const Downsampling *job, VOXEL outside)
 {
@@ -187,6 +252,10 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
                                     channel * job->strides[3],
                                 at_y, stop_full, y_stop - y_start, z_stop - z_start, &work))) {
             NAME(write_row)(job, &batch, at_y, to);
+#ifdef FLOATING
+            NAME(reduce_nan_cells)(job, outside, at_y, at_z,
+                                   job->from + channel * job->strides[3], to);
+#endif
             continue;
         }
         for (z = z_start; z < z_stop; z++) {
@@ -216,6 +285,10 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
             for (x = 0; x < job->out_shape[0]; x++)
                 *(VOXEL *)(to + x * job->out_strides[0]) = work.result[x];
         }
+#ifdef FLOATING
+        NAME(reduce_nan_cells)(job, outside, at_y, at_z, job->from + channel * job->strides[3],
+                               to);
+#endif
     }
     NAME(free_workspace)(&work, &batch);
     return 1;

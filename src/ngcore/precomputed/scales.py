@@ -2,9 +2,9 @@
 
 Finer axes are halved first, until voxels are as close to cubes as powers of two bring them; chunks
 are shaped so that they are close to cubes in space and hold about T x T x T voxels. The rule is
-that of neuroglancer-scripts' ``generate-scales-info``, with three differences: an axis of one
-voxel is halved no further, coarse voxels lie on the global grid whatever the voxel_offset, and
-scales go on until every axis fits in one chunk.
+that of neuroglancer-scripts' ``generate-scales-info``, with four differences: an axis of one
+voxel is halved no further, coarse voxels lie on the global grid whatever the voxel_offset, scales
+go on until every axis fits in one chunk, and chunks of many channels are smaller.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import Vec3
 
 _Resolution = tuple[float, float, float]
+
+LARGEST_CHUNK_SIDE = 2048
+"""In voxels. Neuroglancer draws longer chunks black: textures of WebGL end there."""
+
+LARGEST_CHUNK_BYTES = 4 << 20
+"""Of a chunk of the classic rule, with all its channels, before it is encoded."""
 
 
 class PyramidLevel(NamedTuple):
@@ -51,6 +57,7 @@ def pyramid_scales(
     target: int = 64,
     chunk_size: Vec3 | None = None,
     max_scales: int | None = None,
+    voxel_bytes: int | None = None,
 ) -> list[PyramidLevel]:
     """Return the scales of a volume, full resolution first.
 
@@ -65,7 +72,11 @@ def pyramid_scales(
     chunk_size : tuple of int, (x, y, z), in voxels, optional
         Of every scale, instead of the rule.
     max_scales : int, optional
-        Scales at the most. By default the last is the first in which every axis fits in one chunk.
+        How many scales at most. By default the last is the first in which every axis fits in one
+        chunk.
+    voxel_bytes : int, optional
+        Bytes of a voxel with all its channels: the target is halved until no chunk has more than
+        `LARGEST_CHUNK_BYTES`. By default it is not.
 
     Returns
     -------
@@ -102,6 +113,8 @@ def pyramid_scales(
         raise InputError(f"the number of scales must be 1 or more, got {max_scales}")
 
     delays = _delays(level.resolution)
+    if voxel_bytes is not None:
+        target = _target_for(delays, target, voxel_bytes)
     levels: list[PyramidLevel] = []
     step = 0
     while True:
@@ -151,6 +164,18 @@ def _classic_chunk_size(delays: Vec3, step: int, target: int) -> Vec3:
     base = exponent - (sum(longer) + 1) // 3
     x, y, z = (2 ** (base + more) for more in longer)
     return x, y, z
+
+
+def _target_for(delays: Vec3, target: int, voxel_bytes: int) -> int:
+    """Return the target, halved until no chunk of any scale has too many bytes."""
+
+    def largest(target: int) -> int:
+        steps = range(max(delays) + 1)
+        return max(math.prod(_classic_chunk_size(delays, step, target)) for step in steps)
+
+    while target > 1 and largest(target) * voxel_bytes > LARGEST_CHUNK_BYTES:
+        target //= 2
+    return target
 
 
 def _halved(level: PyramidLevel, is_due: tuple[bool, ...]) -> PyramidLevel:

@@ -30,8 +30,13 @@ STATISTICS = range(2, 25)
 """Intent codes of statistics: correlation to minus the logarithm of a p-value."""
 
 LABEL_SUFFIXES = frozenset(
-    ("dseg", "mask", "roi", "seg", "segmentation", "label", "labels", "parc", "parcellation")
-)
+    (
+        "dseg", "mask", "masks", "roi", "rois", "seg", "segmentation", "segmentations", "label",
+        "labels", "labelmap", "parc", "parcellation", "parcellations", "parcels", "nodes",
+        "annotation", "annotations", "pveseg", "firstseg",
+    )
+)  # fmt: skip
+"""How names of labels end, those of BIDS, FSL, Cellpose, 3D Slicer, MRtrix and others."""
 
 IMAGE_SUFFIXES = frozenset(("probseg", "bold", "boldref", "dwi", "t1w", "t2w", "flair", "pet"))
 
@@ -41,8 +46,24 @@ FREESURFER_LABELS = frozenset(
 
 FREESURFER_LABEL_STARTS = ("hippoamyglabels", "hipposflabels", "brainstemss", "thalamicnuclei")
 
+_ATLAS_WORDS = re.compile(
+    r"aal(\d[a-z0-9]*)?|atlas|atlases|maxprob|(\d*)parcels|parcellations?|annotations?|labelmap|masks"
+    r"|(schaefer|yeo|hcpmmp|brainnetome|craddock|glasser|desikan|destrieux|brodmann)[a-z0-9]*"
+)
+"""Words in names of atlases and masks in use."""
+
+_IMAGE_WORDS = frozenset(
+    (
+        "prob", "probs", "probability", "probabilistic", "probmap", "pve", "tpm", "template",
+        "average", "mean", "t1", "t1w", "t2", "t2w", "flair", "bold", "boldref", "dwi", "fa",
+        "pet", "ct", "zstat", "tstat", "zmap", "tmap", "raw", "intensity", "masked",
+    )
+)  # fmt: skip
+"""Words that say that an atlas, or what was masked, is an image."""
+
 _EXTENSIONS = re.compile(
-    r"(\.(nii|mgh|mgz|hdr|img|mnc|npy|par|rec|tiff?|ome))?(\.(gz|bz2|zst))?$", re.IGNORECASE
+    r"(\.(nii|mgh|mgz|hdr|img|mnc|npy|par|rec|tiff?|ome|btf|nrrd|nhdr|mha|mhd|mrc|map|mif|h5|zarr|n5))?(\.(gz|bz2|zst))?$",
+    re.IGNORECASE,
 )
 
 
@@ -61,35 +82,49 @@ def suggest_type(name: str, channel_count: int, intent_code: int = 0) -> Suggest
     Examples
     --------
     >>> suggest_type("sub-01_desc-brain_mask.nii.gz", 1)
-    SuggestedType(type='segmentation', reason="its BIDS suffix is 'mask'")
+    SuggestedType(type='segmentation', reason="its name ends in 'mask'")
     """
-    suggested = _by_intent_or_name(name, intent_code)
+    suggested = _by_intent_or_name(name, channel_count, intent_code)
     if channel_count > 1 and suggested.type == "image":
         return SuggestedType("image", f"it has {channel_count} channels")
     return suggested
 
 
-def _by_intent_or_name(name: str, intent_code: int) -> SuggestedType:
+def _by_intent_or_name(name: str, channel_count: int, intent_code: int) -> SuggestedType:
     if intent_code in LABEL_INTENTS:
         return SuggestedType("segmentation", f"its intent is '{LABEL_INTENTS[intent_code]}'")
     if intent_code in IMAGE_INTENTS:
         return SuggestedType("image", f"its intent is '{IMAGE_INTENTS[intent_code]}'")
     if intent_code in STATISTICS:
         return SuggestedType("image", f"its intent is a statistic (code {intent_code})")
-    return _by_name(name)
+    return _by_name(name, channel_count)
 
 
-def _by_name(name: str) -> SuggestedType:
-    stem = Path(name).name
-    while (shorter := _EXTENSIONS.sub("", stem)) != stem:
-        stem = shorter
-    stem = stem.lower()
+def _by_name(name: str, channel_count: int) -> SuggestedType:
+    written = Path(name).name
+    while (shorter := _EXTENSIONS.sub("", written)) != written:
+        written = shorter
+    stem = written.lower()
     suffix = stem.rpartition("_")[2]
     if suffix in LABEL_SUFFIXES:
-        return SuggestedType("segmentation", f"its BIDS suffix is '{suffix}'")
+        return SuggestedType("segmentation", f"its name ends in '{suffix}'")
     if suffix in IMAGE_SUFFIXES:
         return SuggestedType("image", f"its BIDS suffix is '{suffix}'")
     for part in re.split(r"[.+]", stem) + re.split(r"[.+]", suffix):
         if part in FREESURFER_LABELS or part.startswith(FREESURFER_LABEL_STARTS):
             return SuggestedType("segmentation", f"FreeSurfer calls labels '{part}'")
+    found = _label_word(written) if channel_count == 1 else None
+    if found is not None:
+        return SuggestedType("segmentation", f"its name holds '{found}'")
     return SuggestedType("image", "neither header nor name says that it holds labels")
+
+
+def _label_word(stem: str) -> str | None:
+    """Return the word of a name that says labels; None if another says that it is an image."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem).lower()
+    words = [word for word in re.split(r"[^a-z0-9]+", apart) if word]
+    if not words or _IMAGE_WORDS.intersection(words):
+        return None
+    if words[-1] in LABEL_SUFFIXES:
+        return words[-1]
+    return next((word for word in words if _ATLAS_WORDS.fullmatch(word)), None)
