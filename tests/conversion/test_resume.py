@@ -18,7 +18,6 @@ from ngcore.storage.local import LocalStore
 from ngcore.transaction import destination, temporary
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.journal import JOURNAL, PLAN
-from ngcore.volume.provenance import record_step
 
 SHAPE = tuple(amount(1, 2) * length for length in (75, 80, 85))
 
@@ -399,7 +398,7 @@ def test_what_other_commands_add_to_a_volume_does_not_make_it_another(tmp_path):
     assert "segment_properties" in info
     (out / "info").write_text(json.dumps(info | {"mesh": "mesh", "of_another_tool": [1]}))
     with Transaction(out) as change:
-        record_step(change, "mesh-to-precomputed", {"mesh": "a.stl"}, {})
+        change.record("mesh-to-precomputed", {"mesh": "a.stl"})
     before = all_bytes(out)
     ngcore.convert(labels, out, resume=True, **options)
     assert all_bytes(out) == before

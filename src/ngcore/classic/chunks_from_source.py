@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ngcore.arrays.values import ValueMapping
-from ngcore.classic.folder import open_volume, write_chunks, writing_options
+from ngcore.classic.folder import open_volume, record_chunks, write_chunks, writing_options
 from ngcore.conversion.memory import plan_for_source
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for
@@ -24,7 +24,6 @@ from ngcore.sources.base import Source
 from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.volumes.slice_stacks import TIFF_ENDINGS
 from ngcore.transaction.changes import Transaction
-from ngcore.volume.provenance import record_step
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ def _write(
     if conversion.info.scales[0].encoding == "jpeg":
         parameters = {**parameters, "jpeg_quality": options.jpeg_quality}
     with Transaction(dest) as change:
-        record_step(change, task, parameters, digests, sources=names)
+        record_chunks(change, task, parameters, digests, sources=names)
 
 
 def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> Conversion:

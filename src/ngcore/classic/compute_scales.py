@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ngcore.arrays.values import ValueMapping
-from ngcore.classic.folder import has_chunks, open_volume, write_chunks, writing_options
+from ngcore.classic.folder import (
+    has_chunks,
+    open_volume,
+    record_chunks,
+    write_chunks,
+    writing_options,
+)
 from ngcore.conversion.memory import plan_for
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.run import Progress
@@ -20,7 +26,6 @@ from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.volumes.precomputed import open_scale
 from ngcore.transaction.changes import Transaction
-from ngcore.volume.provenance import record_step
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +115,7 @@ def compute_scales(
     if any(scale.encoding == "jpeg" for scale in info.scales[1:]):
         parameters["jpeg_quality"] = asked.jpeg_quality
     with Transaction(dest) as change:
-        record_step(change, "compute-scales", parameters, digests)
+        record_chunks(change, "compute-scales", parameters, digests)
 
 
 def scale_factors(info: VolumeInfo) -> tuple[Vec3, ...]:

@@ -6,6 +6,7 @@ it is.
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.run import Progress, Run
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.precomputed.transform import TRANSFORM_NAME
 from ngcore.sources.base import Source
 from ngcore.storage import LocalStore, ReadableStore, Store
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.removal import remove_volume_files
 from ngcore.transaction.temporary import owned_folder
 from ngcore.volume import read
 from ngcore.volume.read import Volume
+from ngcore.volume.seal import Seal, file_digest, sealed_members
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +131,38 @@ def write_chunks(
         raise
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     return outcome.digests
+
+
+def record_chunks(
+    change: Transaction,
+    command: str,
+    parameters: Mapping[str, object],
+    digests: Mapping[str, str],
+    *,
+    sources: Sequence[str] | None = None,
+) -> None:
+    """Note a step, and the digests of the scales it wrote, in a volume's `provenance` file.
+
+    Parameters
+    ----------
+    change : Transaction
+        Of the volume.
+    command : str
+        Name of the step. It takes the place of an earlier run of the same step.
+    parameters : mapping
+        The options that shaped the data.
+    digests : mapping of str to str
+        Of the scales it wrote, by key. Those of other scales are kept.
+    sources : sequence of str, optional
+        Names of the inputs, where the step starts the volume anew; else it adds to what is there.
+    """
+    change.record(command, parameters, sources=sources)
+    seal = Seal(digests)
+    if sources is not None:
+        transform = change.get(TRANSFORM_NAME)
+        files = {} if transform is None else {TRANSFORM_NAME: file_digest(transform)}
+        seal = Seal(digests, files, info=sealed_members(change.read_info()))
+    change.sealing.add(seal)
 
 
 def has_chunks(store: ReadableStore, scale: ScaleInfo) -> bool:

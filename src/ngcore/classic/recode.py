@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ngcore.arrays.values import Counts, ValueMapping
-from ngcore.classic.folder import has_chunks, open_volume, writing_options
+from ngcore.classic.folder import has_chunks, open_volume, record_chunks, writing_options
 from ngcore.conversion.convert import warn_of
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
@@ -29,7 +29,6 @@ from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.removal import remove_volume_files
 from ngcore.transaction.temporary import owned_folder
 from ngcore.volume.digest import ScaleDigest, digested
-from ngcore.volume.provenance import record_step
 from ngcore.volume.read import Volume
 from ngcore.volume.scale import ScaleArray
 from ngcore.work.threads import TaskGroup, ThreadPool
@@ -129,7 +128,7 @@ def convert_chunks(
     with Transaction(dest) as change:
         if transform is not None and change.get(TRANSFORM_NAME) is None:
             change.put(TRANSFORM_NAME, transform)
-        record_step(change, "convert-chunks", parameters, digests, sources=names)
+        record_chunks(change, "convert-chunks", parameters, digests, sources=names)
 
 
 def _warn_of_folders(info: VolumeInfo, dest: LocalStore) -> None:

@@ -17,9 +17,10 @@ from ngcore.sources.base import Source
 from ngcore.sources.identity import check_unchanged, source_identity
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
-from ngcore.volume.provenance import with_digests
+from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
+from ngcore.volume.seal import Seal, file_digest, sealed_info
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,13 @@ def _finish(
 ) -> None:
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     side_files = dict(conversion.side_files)
-    side_files["provenance"] = with_digests(side_files["provenance"], outcome.digests)
+    provenance = Provenance.from_json(side_files.pop(PROVENANCE_NAME))
+    seal = Seal(
+        scales=outcome.digests,
+        files={name: file_digest(content) for name, content in side_files.items()},
+        info=sealed_info(conversion.info),
+    )
+    side_files[PROVENANCE_NAME] = provenance.sealed(seal).to_json()
     destination.finish(side_files, fsync=options.fsync)
 
 

@@ -28,7 +28,7 @@ from ngcore.precomputed.sharding import choose_sharding
 from ngcore.sources import open_source
 from ngcore.sources.base import Source
 from ngcore.sources.identity import lasting_identity
-from ngcore.volume.provenance import provenance_json
+from ngcore.volume.provenance import CONVERT, Provenance
 
 logger = logging.getLogger(__name__)
 
@@ -195,9 +195,9 @@ def prepare(
             "transform.json": transform_json(
                 source, info.scales[0].resolution, info.scales[0].voxel_offset
             ),
-            "provenance": provenance_json(
-                [Path(source.name).name], {**parameters, **_known_source(identity)}
-            ),
+            "provenance": Provenance.of(
+                [Path(source.name).name], CONVERT, {**parameters, **_known_source(identity)}
+            ).to_json(),
         },
         {
             "source": dict(identity or {}),

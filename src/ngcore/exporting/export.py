@@ -22,7 +22,7 @@ from ngcore.errors import FormatError, InputError
 from ngcore.exporting.nifti_header import nifti_header
 from ngcore.precomputed.chunks import Box
 from ngcore.transaction.output_file import check_output_file, write_output_parts
-from ngcore.volume.provenance import last_method
+from ngcore.volume.provenance import CONVERT, PROVENANCE_NAME, Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import has_world, scale_affine, world_transform
 from ngcore.work.threads import TaskGroup, ThreadPool
@@ -110,8 +110,9 @@ def export(
 
 def _source_dtype(opened: Volume) -> np.dtype[Any]:
     """Return the type of the voxels before they were converted, where that is known."""
-    text = opened.store.get("provenance")
-    recorded = None if text is None else last_method(text).get("source_data_type")
+    text = opened.store.get(PROVENANCE_NAME)
+    conversion = None if text is None else Provenance.from_json(text).method_of(CONVERT)
+    recorded = (conversion or {}).get("source_data_type")
     if not isinstance(recorded, str):
         return opened.info.dtype
     try:

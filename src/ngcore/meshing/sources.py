@@ -11,7 +11,7 @@ from ngcore.errors import DestinationError, StorageError
 from ngcore.precomputed.json_members import parse_object
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.storage import LocalStore
-from ngcore.volume.provenance import provenance_json
+from ngcore.volume.provenance import Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,8 @@ class MeshSources:
         """The content of the file that lies beside the meshes."""
         lasting = {name: lasting_identity(found) for name, found in self._identities.items()}
         names = [path.name for path in self._surfaces.values()]
-        return provenance_json(names, {**self._options, "source": lasting}, task="ngcore mesh")
+        parameters = {**self._options, "source": lasting}
+        return Provenance.of(names, "mesh", parameters).to_json()
 
     def is_unchanged(self) -> bool:
         """Whether all files are as they were when this was made."""

@@ -1,6 +1,7 @@
 """A change of a volume that is there: read, changed and written under its lock, and durable.
 
-`info` is changed last, once all that it is about to name is safely on the disk.
+`info` is changed last, once all that it is about to name is safely on the disk. What is written is
+sealed in `provenance` (`ngcore.transaction.sealing`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from ngcore.precomputed.json_members import dump, parse_object
 from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.transaction.folder_lock import lock_folder, unlock_folder
+from ngcore.transaction.sealing import Sealing
 from ngcore.transaction.stale import remove_stale
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Buffer
@@ -63,6 +65,7 @@ class Transaction:
         self._lock: StoreLock | None = None
         self._unsynced: set[str] = set()
         self._cleaned: set[str] = set()
+        self._sealing: Sealing | None = None
 
     def __enter__(self) -> Self:
         self._lock = lock_folder(self.store, WORK_FOLDER, patience=PATIENCE)
@@ -74,6 +77,23 @@ class Transaction:
         """Where this is, for messages."""
         return self.store.location
 
+    @property
+    def sealing(self) -> Sealing:
+        """What keeps `provenance` true; see there for what is not a single file."""
+        if self._sealing is None:
+            self._sealing = Sealing(self.store)
+        return self._sealing
+
+    def record(
+        self,
+        command: str,
+        parameters: Mapping[str, object],
+        *,
+        sources: Sequence[str] | None = None,
+    ) -> None:
+        """Name the command that makes the change, for `provenance`; see `Sealing.record`."""
+        self.sealing.record(command, parameters, sources=sources)
+
     def get(self, name: str) -> bytes | None:
         """Return the content of a file; None where there is none."""
         return self.store.get(name)
@@ -81,6 +101,7 @@ class Transaction:
     def put(self, name: str, *parts: Buffer) -> None:
         """Write a file, which is durable by the time that `info` is changed next."""
         self._clean(name.rpartition("/")[0])
+        self.sealing.put(name, b"".join(parts))
         self.store.put(name, *parts)
         self._unsynced.add(name)
 
@@ -93,6 +114,7 @@ class Transaction:
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
         if self.store.size(name) is not None:
+            self.sealing.delete(name)
             self.store.delete(name)
             self._unsynced.discard(name)
             self._unsynced.add(f"{name.rpartition('/')[0] or '.'}/")
@@ -133,6 +155,7 @@ class Transaction:
         members = self.read_info()
         changed = change(dict(members))
         if changed != members:
+            self.sealing.change_info(members, changed)
             self.sync()
             self.store.put_durably("info", dump(changed).encode())
         return changed
@@ -152,5 +175,7 @@ class Transaction:
         try:
             if kind is None:
                 self.sync()
+                if self._sealing is not None:
+                    self._sealing.finish()
         finally:
             unlock_folder(self.store, WORK_FOLDER, self._lock, remove=False)

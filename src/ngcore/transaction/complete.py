@@ -12,7 +12,7 @@ from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.transform import TRANSFORM_NAME
 from ngcore.storage import LocalStore
-from ngcore.volume.provenance import is_same_work
+from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
 
 
 def check_is_same(
@@ -39,7 +39,7 @@ def check_is_same(
     store = LocalStore(path)
     is_same = (
         _has_members(store.get("info"), info)
-        and is_same_work(store.get("provenance"), side_files["provenance"])
+        and _is_same_work(store.get(PROVENANCE_NAME), side_files[PROVENANCE_NAME])
         and store.get(TRANSFORM_NAME) == side_files[TRANSFORM_NAME]
     )
     if not is_same:
@@ -53,6 +53,13 @@ def check_is_same(
             f"the source has changed since {path} was finished; "
             "pass --overwrite to convert it again, or choose another folder"
         )
+
+
+def _is_same_work(found: bytes | None, wanted: bytes) -> bool:
+    try:
+        return Provenance.from_json(found or b"").is_same_work(Provenance.from_json(wanted))
+    except FormatError:
+        return False
 
 
 def _has_members(found: bytes | None, info: VolumeInfo) -> bool:

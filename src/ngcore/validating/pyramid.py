@@ -25,6 +25,7 @@ from ngcore.errors import NgcoreError
 from ngcore.precomputed.chunks import Box
 from ngcore.validating.info import scale_factors
 from ngcore.validating.regions import downsampled, fits_memory, floor_box, scaled_box
+from ngcore.validating.side_files import downsampling_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.chunks import ChunkGrid, Vec3
     from ngcore.validating.scale import Context, ScaleCheck
-    from ngcore.validating.side_files import Provenance
+    from ngcore.volume.provenance import Provenance
     from ngcore.volume.read import Volume
 
 _MOST_PLACES = 256
@@ -90,7 +91,7 @@ def check_pyramid(
     context: Context, volume: Volume, checks: Sequence[ScaleCheck], provenance: Provenance
 ) -> None:
     """Compare each scale with the one before, in places that are the same at every run."""
-    method = provenance.method
+    method, _ = downsampling_of(provenance)
     unexplained = []
     for fine, coarse in pairwise(checks):
         comparison = _comparison(context, volume, fine, coarse, provenance, method)
@@ -98,7 +99,7 @@ def check_pyramid(
             method = comparison.run()
             if method is None and comparison.can_tell:
                 unexplained.append(coarse.index)
-    if not provenance.is_ours:
+    if not context.is_ours:
         for before, here, after in zip(checks, checks[1:], checks[2:], strict=False):
             if here.index in unexplained and after.index in unexplained:
                 skipping = _comparison(context, volume, before, after, provenance, None)
@@ -146,11 +147,11 @@ class _Comparison:
         self._fine = fine
         self._coarse = coarse
         self._factors = factors
-        self._outside_value = provenance.outside_value
+        known, self._outside_value = downsampling_of(provenance)
         self._is_lossy = "jpeg" in (fine.scale.encoding, coarse.scale.encoding)
-        self._is_ours = provenance.is_ours and provenance.method is not None
+        self._is_ours = known is not None
         self._method = method
-        self._methods = (provenance.method,) if provenance.method else tuple(_KERNELS)
+        self._methods = (known,) if known else tuple(_KERNELS)
         self._places: list[_Place] = []
         self._lock = threading.Lock()
         self.can_tell = False

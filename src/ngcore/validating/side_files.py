@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, StorageError
 from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.journal import MESH_WORK_FOLDER
 from ngcore.validating.files import read_limited
-from ngcore.volume.digest import ALGORITHM
-from ngcore.volume.provenance import TASK, last_method
+from ngcore.volume.provenance import CONVERT, MAX_SIZE, PROVENANCE_NAME, Provenance
 
 if TYPE_CHECKING:
     from ngcore.precomputed.info import VolumeInfo
@@ -27,62 +25,28 @@ _RUNS = {WORK_FOLDER: "a conversion", MESH_WORK_FOLDER: "a run of `ngcore mesh`"
 _METHODS = ("average", "majority", "stride", "min", "max")
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What the `provenance` file says that can be checked.
-
-    Attributes
-    ----------
-    is_ours : bool
-        Whether `convert` wrote the volume, so that its own stricter rules hold.
-    method : str or None
-        How it made the coarser scales.
-    outside_value : float or None
-        With what it padded.
-    digests : dict of str to str
-        By key of the scale.
-    """
-
-    is_ours: bool = False
-    method: str | None = None
-    outside_value: float | None = None
-    digests: dict[str, str] = field(default_factory=dict)
-
-
 def read_provenance(store: ReadableStore, findings: Findings) -> Provenance:
     """Return what the `provenance` file says; a damaged one is a warning, and says nothing."""
     try:
-        document = read_limited(store, "provenance", _MAX_SIZE)
-        method: dict[str, Any] = last_method(document) if document is not None else {}
+        document = read_limited(store, PROVENANCE_NAME, MAX_SIZE)
+        provenance = Provenance() if document is None else Provenance.from_json(document)
     except FormatError as error:
-        findings.warning("provenance", "provenance", f"{error}; digests can't be compared")
+        findings.warning("provenance", PROVENANCE_NAME, f"{error}; digests can't be compared")
         return Provenance()
-    task = method.get("task")
-    if not isinstance(task, str) or not task.startswith("ngcore "):
-        return Provenance()
-    downsampling, outside = method.get("downsampling"), method.get("outside_value")
-    digests = method.get("digests", {"algorithm": ALGORITHM, "scales": {}})
-    scales = digests.get("scales") if isinstance(digests, dict) else None
-    if not isinstance(scales, dict) or not all(isinstance(v, str) for v in scales.values()):
+    if provenance.fault:
         findings.warning(
-            "provenance",
-            "provenance: processing[].method.digests",
-            "an algorithm and a text for each scale expected; digests can't be compared",
+            "provenance", PROVENANCE_NAME, f"{provenance.fault}; digests can't be compared"
         )
-        scales = None
-    elif digests.get("algorithm") != ALGORITHM:
-        findings.warning(
-            "provenance",
-            "provenance: processing[].method.digests.algorithm",
-            "not one that this version of ngcore knows; digests can't be compared",
-        )
-        scales = None
-    is_ours = task == TASK  # the steps write digests too, but may work on volumes of others
-    return Provenance(
-        is_ours=is_ours,
-        method=downsampling if is_ours and downsampling in _METHODS else None,
-        outside_value=float(outside) if isinstance(outside, int | float) else None,
-        digests=scales or {},
+    return provenance
+
+
+def downsampling_of(provenance: Provenance) -> tuple[str | None, float | None]:
+    """Return how `convert` made coarser scales, and with what it padded; None if it didn't."""
+    conversion = provenance.method_of(CONVERT) or {}
+    method, outside = conversion.get("downsampling"), conversion.get("outside_value")
+    return (
+        method if method in _METHODS else None,
+        float(outside) if isinstance(outside, int | float) else None,
     )
 
 

@@ -23,8 +23,9 @@ from ngcore.validating.properties import check_properties
 from ngcore.validating.pyramid import check_pyramid
 from ngcore.validating.scale import Context, ScaleCheck
 from ngcore.validating.shards import MOST_HASHED_CELLS, check_shards
-from ngcore.validating.side_files import Provenance, check_strays, check_transform, read_provenance
+from ngcore.validating.side_files import check_strays, check_transform, read_provenance
 from ngcore.validating.work import Work
+from ngcore.volume.provenance import CONVERT
 from ngcore.volume.read import Volume
 from ngcore.work.threads import ThreadPool
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.storage import ReadableStore
+    from ngcore.volume.provenance import Provenance
 
 __all__ = ["Finding", "Report", "validate"]
 
@@ -87,9 +89,10 @@ def validate(
     if info is None:
         return findings.report(text, chunks=0, digests=())
     provenance = read_provenance(store, findings)
+    is_ours = provenance.method_of(CONVERT) is not None
     if isinstance(store, LocalStore):
         check_strays(store, info, findings)
-    if provenance.is_ours:
+    if is_ours:
         check_geometry(info, findings)
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
         context = Context(
@@ -98,7 +101,7 @@ def validate(
             findings,
             Work(pool),
             quick=quick,
-            is_ours=provenance.is_ours,
+            is_ours=is_ours,
             done=Meter(info, progress).add,
         )
         if is_http(text):
@@ -124,7 +127,7 @@ def _check_scales(context: Context, provenance: Provenance) -> list[ScaleCheck]:
         firsts.append(checks[0])
         everything += checks
     for check in firsts:
-        check.has_digest = check.scale.key in provenance.digests
+        check.has_digest = check.scale.key in provenance.seal.scales
         if not context.quick:
             _compare_digest(context, check, provenance)
     volume = Volume(context.store, context.info)
@@ -139,9 +142,9 @@ def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance)
 
     Where chunks can't be read the digests must differ, and what is wrong was reported already.
     """
-    expected = provenance.digests.get(check.scale.key)
+    expected = provenance.seal.scales.get(check.scale.key)
     if expected is None:
-        if provenance.digests:
+        if provenance.seal.scales:
             context.findings.warning(
                 "digest", check.scale.key, "provenance has digests, but none of this scale"
             )

@@ -1,7 +1,9 @@
 """The `provenance` file: where a volume came from, in the shape that CloudVolume reads.
 
 It says what shaped the data and nothing else: no time, host, thread count or memory, so that the
-same source and options always give the same bytes.
+same source and options always give the same bytes. The last step by ngcore holds the seal
+(`ngcore.volume.seal`) of all that ngcore wrote: ``digests`` of voxels, and ``seal`` for the rest.
+Steps and members of other programs stay as they are.
 
 https://github.com/seung-lab/cloud-volume/wiki/Provenance-Files
 """
@@ -9,178 +11,206 @@ https://github.com/seung-lab/cloud-volume/wiki/Provenance-Files
 from __future__ import annotations
 
 import json
-import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any
 
 from ngcore._version import __version__
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.volume.digest import ALGORITHM
+from ngcore.volume.seal import Seal, canonical_json
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+PROVENANCE_NAME = "provenance"
+CONVERT = "convert"
+MAX_SIZE = 64 << 20
+"""In bytes: what a reader takes. Folders of many single meshes have a digest for each file."""
 
-    from typing_extensions import Buffer
-
-logger = logging.getLogger(__name__)
-
-TASK = "ngcore convert"
+_PROGRAM = "ngcore "
+_DIGESTS, _SEAL, _CHECK, _CHANGING = "digests", "seal", "check", "changing"
 
 
-def provenance_json(
-    sources: Sequence[str], parameters: Mapping[str, object], *, task: str = TASK
-) -> bytes:
-    """Return the content of a `provenance` file.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that was done to a volume.
 
-    Parameters
+    Attributes
+    ----------
+    method : mapping
+        What was done, and with which options; without the seal. Others' may be a text.
+    extra : mapping
+        Other members of the step, such as ``by``.
+    """
+
+    method: Mapping[str, Any] | str
+    extra: Mapping[str, Any] = field(default_factory=lambda: {"by": ""})
+
+    @property
+    def command(self) -> str | None:
+        """The command of ngcore that did it, such as ``convert``; None for other programs."""
+        task = self.method.get("task") if isinstance(self.method, Mapping) else None
+        if isinstance(task, str) and task.startswith(_PROGRAM):
+            return task.removeprefix(_PROGRAM)
+        return None
+
+    @property
+    def name(self) -> str:
+        """A short name for messages."""
+        if isinstance(self.method, str):
+            return self.method
+        name = self.method.get("task") or self.method.get("name") or self.extra.get("by")
+        return str(name) if name else "another program"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        method = self.method if isinstance(self.method, str) else dict(self.method)
+        return {"method": method, **self.extra}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a volume came from, and what was done to it.
+
+    Attributes
     ----------
     sources : sequence of str
         Names of the inputs, without the folders they lie in.
-    parameters : mapping
-        The options that shaped the data; values that JSON can hold.
-    task : str
-        The command.
+    processing : tuple of Step
+        In the order in which it was done.
+    seal : Seal
+        Of what ngcore wrote.
+    changing : tuple of str
+        Commands of ngcore that are at work, or were interrupted: what they write may be new.
+    is_changed : bool
+        Whether somebody else changed what ngcore recorded.
+    fault : str
+        Why the seal can't be read; empty if it can, or there is none.
+    extra : mapping
+        Other members, such as ``owners``.
+
+    Examples
+    --------
+    >>> from ngcore.volume.provenance import Provenance
+    >>> made = Provenance.of(["t1.nii.gz"], "convert", {"type": "image"})
+    >>> Provenance.from_json(made.to_json()) == made
+    True
     """
-    document = {
-        "sources": list(sources),
-        "owners": [],
-        "processing": [
-            {
-                "method": {
-                    "task": task,
-                    "version": __version__,
-                    **parameters,
-                },
-                "by": "",
-            }
-        ],
-        "description": "",
-    }
-    return _to_bytes(document)
 
+    sources: Sequence[str] = ()
+    processing: tuple[Step, ...] = ()
+    seal: Seal = field(default_factory=Seal)
+    changing: tuple[str, ...] = ()
+    is_changed: bool = False
+    fault: str = ""
+    extra: Mapping[str, Any] = field(default_factory=lambda: {"owners": [], "description": ""})
 
-def with_digests(provenance: bytes, digests: Mapping[str, str]) -> bytes:
-    """Return a `provenance` file made by `provenance_json` with the digests of its scales added.
+    @classmethod
+    def of(
+        cls, sources: Sequence[str], command: str, parameters: Mapping[str, object]
+    ) -> Provenance:
+        """Return that of what a command makes.
 
-    Parameters
-    ----------
-    provenance : bytes
-    digests : mapping of str to str
-        By the key of the scale; see `ngcore.volume.digest`.
-    """
-    document = parse_object(provenance)
-    document["processing"][-1]["method"]["digests"] = {
-        "algorithm": ALGORITHM,
-        "scales": dict(digests),
-    }
-    return _to_bytes(document)
+        Parameters
+        ----------
+        sources : sequence of str
+            Names of the inputs, without the folders they lie in.
+        command : str
+            Of ngcore, such as ``convert``.
+        parameters : mapping
+            The options that shaped the data; values that JSON can hold.
+        """
+        return cls(tuple(sources)).with_step(command, parameters)
 
+    @classmethod
+    def from_json(cls, document: bytes) -> Provenance:
+        """Parse a `provenance` file.
 
-def is_same_work(found: bytes | None, wanted: bytes) -> bool:
-    """Whether two `provenance` files tell of the same conversion.
+        Raises
+        ------
+        FormatError
+            It is not JSON, or not of CloudVolume's shape.
+        """
+        members = parse_object(document)
+        items = members.pop("processing", [])
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise FormatError("processing: an array of objects expected")
+        steps: list[Step] = []
+        sealed: tuple[object, object] | None = None
+        for item in items:
+            method = item.pop("method", {})
+            step = Step(method if isinstance(method, dict | str) else {}, item)
+            if step.command is not None and {_DIGESTS, _SEAL} & method.keys():
+                sealed = method.pop(_DIGESTS, None), method.pop(_SEAL, {})
+            steps.append(step)
+        sources = members.pop("sources", ())
+        known = cls(
+            tuple(sources) if isinstance(sources, list) else sources,
+            tuple(steps),
+            extra=members,
+        )
+        return known if sealed is None else known._with_sealed(*sealed)
 
-    Its source and options are compared: neither digests nor what other commands did later.
-    """
-    if found is None:
-        return False
-    try:
-        return _conversion_of(found) == _conversion_of(wanted)
-    except FormatError:
-        return False
+    def _with_sealed(self, digests: object, others: object) -> Provenance:
+        try:
+            seal = Seal.from_json(digests, others)
+        except FormatError as error:
+            return replace(self, fault=f"processing[].method.{error}")
+        assert isinstance(others, dict)
+        known = replace(self, seal=seal, changing=tuple(map(str, others.get(_CHANGING, ()))))
+        # Volumes of ngcore 0.1 have digests of voxels alone.
+        return replace(known, is_changed=bool(others) and others.get(_CHECK) != known.check())
 
+    def to_json(self) -> bytes:
+        """Return the content of the file."""
+        steps = [step.to_json() for step in self.processing]
+        last = max(
+            (n for n, step in enumerate(self.processing) if step.command is not None), default=None
+        )
+        if last is not None and self.seal:
+            digests, others = self.seal.to_json()
+            if self.changing:
+                others[_CHANGING] = list(self.changing)
+            steps[last]["method"] |= {_DIGESTS: digests, _SEAL: {**others, _CHECK: self.check()}}
+        document = {"sources": self.sources, "processing": steps, **self.extra}
+        # Names of files need not be text: what is none becomes an escape, which JSON has for it.
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return text.encode(errors="backslashreplace")
 
-def _conversion_of(provenance: bytes) -> tuple[object, dict[str, Any]]:
-    """Return the sources and the last conversion that a `provenance` file tells of."""
-    methods = [
-        step["method"]
-        for step in _steps(provenance)
-        if isinstance(step.get("method"), dict) and step["method"].get("task") == TASK
-    ]
-    conversion = methods[-1] if methods else {}
-    conversion.pop("digests", None)
-    return parse_object(provenance).get("sources"), conversion
+    def check(self) -> str:
+        """Return the digest of all that ngcore recorded here."""
+        methods = [step.method for step in self.processing if step.command is not None]
+        recorded = canonical_json([methods, *self.seal.to_json(), list(self.changing)])
+        return blake2b(recorded, digest_size=16).hexdigest()
 
+    def with_step(self, command: str, parameters: Mapping[str, object]) -> Provenance:
+        """Return this with a step added, in the place of an earlier run of the same command."""
+        step = Step({"task": f"{_PROGRAM}{command}", "version": __version__, **parameters})
+        others = tuple(known for known in self.processing if known.command != command)
+        return replace(self, processing=(*others, step))
 
-class Place(Protocol):
-    """Where a step is noted: a transaction, so that steps at once lose no notes."""
+    def sealed(self, seal: Seal, gone: tuple[str, ...] = ()) -> Provenance:
+        """Return this with more parts sealed; see `Seal.updated`."""
+        return replace(self, seal=self.seal.updated(seal, gone))
+
+    def method_of(self, command: str) -> Mapping[str, Any] | None:
+        """Return what the last run of a command of ngcore recorded; None if there was none."""
+        methods = [step.method for step in self.processing if step.command == command]
+        return methods[-1] if methods and not isinstance(methods[-1], str) else None
 
     @property
-    def location(self) -> str:
-        """Where this is, for messages."""
+    def later_steps(self) -> tuple[str, ...]:
+        """Names of what other programs did after the last command of ngcore."""
+        names: list[str] = []
+        for step in self.processing:
+            names = [] if step.command is not None else [*names, step.name]
+        return tuple(names)
 
-    def get(self, name: str) -> bytes | None:
-        """Return the content of a file; None where there is none."""
+    def is_same_work(self, other: Provenance) -> bool:
+        """Whether another one tells of the same conversion, by its sources and options.
 
-    def put(self, name: str, *parts: Buffer) -> None:
-        """Write a file."""
-
-
-def record_step(
-    store: Place,
-    command: str,
-    parameters: Mapping[str, object],
-    digests: Mapping[str, str],
-    *,
-    sources: Sequence[str] | None = None,
-) -> None:
-    """Note a step of the classic pipeline in a volume's `provenance` file.
-
-    Parameters
-    ----------
-    store : Place
-        The volume, locked.
-    command : str
-        Name of the step. It takes the place of an earlier run of the same step.
-    parameters : mapping
-        The options that shaped the data.
-    digests : mapping of str to str
-        Of the scales it wrote, by key. Those of other scales are kept.
-    sources : sequence of str, optional
-        Names of the inputs, where the step starts the volume anew; else it adds to what is there.
-    """
-    task = f"ngcore {command}"
-    step = provenance_json(sources or (), parameters, task=task)
-    found = store.get("provenance") if sources is None else None
-    if found is None:
-        store.put("provenance", with_digests(step, digests))
-        return
-    try:
-        known = last_method(found).get("digests")
-    except FormatError as error:
-        logger.warning("%s/provenance is left as it is: %s", store.location, error)
-        return
-    kept = known.get("scales") if isinstance(known, dict) else None
-    document = parse_object(found)
-    document["processing"] = [
-        earlier
-        for earlier in document.get("processing", [])
-        if not isinstance(earlier.get("method"), dict) or earlier["method"].get("task") != task
-    ] + parse_object(step)["processing"]
-    all_digests = {**(kept if isinstance(kept, dict) else {}), **digests}
-    store.put("provenance", with_digests(_to_bytes(document), all_digests))
-
-
-def last_method(provenance: bytes) -> dict[str, Any]:
-    """Return what was done last to a volume, by its `provenance` file; empty if it doesn't say.
-
-    Raises
-    ------
-    FormatError
-        It is not JSON, or not of CloudVolume's shape.
-    """
-    processing = _steps(provenance)
-    method = processing[-1].get("method", {}) if processing else {}
-    return method if isinstance(method, dict) else {}
-
-
-def _steps(provenance: bytes) -> list[dict[str, Any]]:
-    processing = parse_object(provenance).get("processing", [])
-    if not isinstance(processing, list) or not all(isinstance(step, dict) for step in processing):
-        raise FormatError("processing: an array of objects expected")
-    return processing
-
-
-def _to_bytes(document: Mapping[str, object]) -> bytes:
-    # Names of files need not be text: what is none becomes an escape, which JSON has for it.
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    return text.encode(errors="backslashreplace")
+        Neither digests count nor what other commands did later.
+        """
+        return (list(self.sources), self.method_of(CONVERT)) == (
+            list(other.sources),
+            other.method_of(CONVERT),
+        )

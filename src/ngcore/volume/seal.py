@@ -1,0 +1,201 @@
+"""What ngcore wrote of a volume, in a form that tells later whether it is still that.
+
+Voxels have a digest for each scale (`ngcore.volume.digest`), small files one each, meshes of many
+segments one for all of them, and `info` one for what it says of each scale. The seal finds damage
+and changes; it is no proof against forgery.
+
+JSON is digested by what it says, so that programs may lay it out anew.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from ngcore.errors import FormatError
+from ngcore.precomputed.json_members import parse_object
+from ngcore.volume.digest import ALGORITHM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Buffer
+
+    from ngcore.precomputed.info import VolumeInfo
+
+_MODULUS = 1 << 128
+_NAMED = ("type", "data_type", "num_channels", "mesh", "skeletons", "segment_properties")
+_OF_SCALES = (
+    "key",
+    "size",
+    "resolution",
+    "voxel_offset",
+    "chunk_sizes",
+    "encoding",
+    "compressed_segmentation_block_size",
+    "sharding",
+    "hidden",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What ngcore wrote of a volume. A part that is not mentioned, others wrote.
+
+    Attributes
+    ----------
+    scales : mapping of str to str
+        Digests of voxels, by the key of the scale.
+    files : mapping of str to str
+        Digests of small files, by name, without ``.gz``.
+    meshes : mapping of str to str
+        Digests of multi-resolution meshes, by folder; see `MeshDigest`.
+    info : mapping
+        Members of `info`; see `sealed_members`.
+    """
+
+    scales: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    meshes: Mapping[str, str] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, part.name) for part in fields(self))
+
+    def updated(self, change: Seal, gone: tuple[str, ...] = ()) -> Seal:
+        """Return this seal with the parts of another one in their place.
+
+        Parameters
+        ----------
+        change : Seal
+        gone : tuple of str
+            Files and folders of meshes that ngcore removed, and members of `info`.
+        """
+        parts = {}
+        for part in fields(self):
+            kept = {k: v for k, v in getattr(self, part.name).items() if k not in gone}
+            parts[part.name] = {**kept, **getattr(change, part.name)}
+        return Seal(**parts)
+
+    @classmethod
+    def from_json(cls, digests: object, others: object) -> Seal:
+        """Check two parsed JSON values, which `to_json` returned.
+
+        Raises
+        ------
+        FormatError
+            They are something else, or of another version of ngcore.
+        """
+        scales = digests.get("scales") if isinstance(digests, dict) else None
+        if not isinstance(scales, dict) or not all(isinstance(v, str) for v in scales.values()):
+            raise FormatError("digests: an algorithm and a text for each scale expected")
+        if isinstance(digests, dict) and digests.get("algorithm") != ALGORITHM:
+            raise FormatError("digests.algorithm: not one that this version of ngcore knows")
+        if not isinstance(others, dict):
+            raise FormatError("seal: an object expected")
+        texts = {name: others.get(name, {}) for name in ("files", "meshes")}
+        for name, known in texts.items():
+            if not isinstance(known, dict) or not all(isinstance(v, str) for v in known.values()):
+                raise FormatError(f"seal.{name}: a text for each name expected")
+        info = others.get("info", {})
+        if not isinstance(info, dict):
+            raise FormatError("seal.info: an object expected")
+        return cls(scales, texts["files"], texts["meshes"], info)
+
+    def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what JSON holds: digests of voxels, whatever their layout, and all the rest."""
+        rest = {"files": self.files, "meshes": self.meshes, "info": self.info}
+        return (
+            {"algorithm": ALGORITHM, "scales": dict(self.scales)},
+            {name: dict(value) for name, value in rest.items() if value},
+        )
+
+
+class MeshDigest:
+    """The digest of multi-resolution meshes, by segment. Safe to use from several threads.
+
+    It does not depend on the order of segments, nor on how they are packed into files.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+        self._lock = threading.Lock()
+
+    def add(self, segment: int, manifest: Buffer, fragments: Buffer) -> None:
+        """Add the mesh of a segment: its manifest, decompressed, and all its fragments."""
+        term = blake2b(f"{segment} {memoryview(manifest).nbytes} ".encode(), digest_size=16)
+        term.update(manifest)
+        term.update(fragments)
+        number = int.from_bytes(term.digest(), "little")
+        with self._lock:
+            self._sum = (self._sum + number) % _MODULUS
+
+    def __str__(self) -> str:
+        return f"{self._sum:032x}"
+
+
+def file_digest(content: Buffer) -> str:
+    """Return the digest of a file, decompressed; of JSON, that of what it says."""
+    data = bytes(content)
+    if data.lstrip()[:1] in (b"{", b"["):
+        with suppress(ValueError, RecursionError):
+            data = canonical_json(json.loads(data))
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def canonical_json(value: object) -> bytes:
+    """Return JSON that is the same for values that say the same."""
+    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
+    return text.encode()
+
+
+def sealed_info(info: VolumeInfo) -> dict[str, Any]:
+    """Return what a seal keeps of a volume's `info`; see `sealed_members`."""
+    return sealed_members(parse_object(info.to_json()))
+
+
+def sealed_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a seal keeps of those members of an `info` that readers of volumes know.
+
+    Returns
+    -------
+    dict
+        Members themselves, and for each scale the digest of its members, under `scale_name`. What
+        means the same as its absence does not count.
+    """
+    found = {name: members[name] for name in _NAMED if members.get(name) is not None}
+    scales = members.get("scales")
+    for scale in scales if isinstance(scales, list) else ():
+        if isinstance(scale, dict):
+            name = scale_name(scale.get("key"))
+            known = found.get(name, "")  # two scales may have one key
+            found[name] = file_digest(known.encode() + canonical_json(_sealed_scale(scale)))
+    return found
+
+
+def scale_name(key: object) -> str:
+    """Return the name under which a seal keeps what `info` says of a scale."""
+    return f"scales[{key}]"
+
+
+def _sealed_scale(scale: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: scale[name] for name in _OF_SCALES if scale.get(name) is not None}
+    if found.get("voxel_offset") == [0, 0, 0]:
+        del found["voxel_offset"]
+    if not found.get("hidden"):
+        found.pop("hidden", None)
+    return found
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _canonical(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return value
