@@ -11,6 +11,7 @@ from itertools import product
 import nibabel
 import numpy as np
 import pytest
+from peers import read_with_tensorstore
 from PIL import Image
 from thorough import IS_THOROUGH, amount
 
@@ -118,6 +119,20 @@ def test_dask_writes_the_bytes_that_threads_write(client, voxels, tmp_path, make
     assert all_bytes(tmp_path / "dask") == all_bytes(tmp_path / "threads")
     assert calls[-1][0] == calls[-1][1] > 0
     assert len(calls) > 2
+
+
+def test_large_shards_hold_the_same_bytes_whoever_lays_them_down(tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 255, (131, 129, 2), np.uint8)
+    options = {**OPTIONS, "chunk_size": 1, "max_scales": 5, "voxel_offset": (3, -5, 1)}
+    options["resolution"] = (8, 8, 800)
+    volume = ngcore.convert(voxels, tmp_path / "threads", **options)
+    grids = item_grids(volume.info, ((2, 2, 1),) * 5, 2)
+    assert grids[0].block_widths != grids[0].step.widths
+    assert [scale.sharding.preshift_bits for scale in volume.info.scales] == [9, 9, 6, 4, 9]
+    ngcore.convert(voxels, tmp_path / "items", executor=SerialExecutor(), **options)
+    assert all_bytes(tmp_path / "items") == all_bytes(tmp_path / "threads")
+    found = read_with_tensorstore(tmp_path / "items", 3)
+    np.testing.assert_array_equal(found, volume.scales[3][...])
 
 
 def test_an_array_in_memory_is_unpacked_for_the_workers(client, voxels, tmp_path):
@@ -231,7 +246,7 @@ def test_items_look_for_stale_copies_only_where_files_were_before_the_run(
         LocalStore, "delete", lambda store, name: (deleted.append(name), delete(store, name))
     )
     ngcore.convert(source, out, **options)
-    assert deleted == []
+    assert not [name for name in deleted if not name.startswith(".ngcore/")]
     (out / "info").rename(tmp_path / "info")
     shutil.copytree(out, tmp_path / "whole")
     shutil.rmtree(out)
@@ -308,7 +323,7 @@ def test_a_worker_that_does_not_see_the_folders_is_named(tmp_path):
 
 @pytest.mark.parametrize("sharding", [True, False])
 @pytest.mark.parametrize("offset", [(0, 0, 0), (1, -3, 5), (7, -7, 15)])
-@pytest.mark.parametrize("size", [(70, 36, 41), (300, 3, 1), (33, 64, 129)])
+@pytest.mark.parametrize("size", [(70, 36, 41), (300, 3, 1), (33, 64, 129), (400, 400, 1)])
 def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, sharding):
     info, factors = make_info(
         ConvertOptions(chunk_size=2, sharding=sharding),
@@ -321,9 +336,11 @@ def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, shardi
     )
     writers = {}
     for grid in item_grids(info, factors, 2):
-        for place in grid:
+        blocks = [(place, block) for place in grid for block in grid.blocks_of(place)]
+        assert {block for _, block in blocks} == set(grid.blocks)
+        for place, block in blocks:
             taken = 0
-            for level in grid.levels(place):
+            for level in grid.blocks.levels(block):
                 x, y, z = level.needed.shape
                 taken += x * y * (min(2, z) + level.factors[2] - 1)
                 ends = zip(level.first_cell, level.stop_cell, strict=True)
@@ -335,6 +352,7 @@ def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, shardi
     rng = np.random.default_rng(0)
     for grid in item_grids(info, factors, 2):
         scale = grid.step.last_scale
+        grid = grid.blocks
         owned = {place: grid.owned_box(scale, place) for place in grid}
         for _ in range(amount(3, 50)):
             bounds = info.scales[scale].bounds

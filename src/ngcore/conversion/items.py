@@ -3,10 +3,13 @@
 An item owns the same box of cells at every scale of its pass, and the box holds whole shards of
 each. So two items never write one file, and nobody waits for another's chunks. What an item writes
 depends on the volume alone: done twice, it writes the same bytes twice.
+
+An item of large shards is walked in *blocks*, boxes that still make whole chunks of each scale: so
+memory is bounded by a block, and encoded chunks wait in a file for their shard.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import lcm, prod
 
@@ -18,9 +21,9 @@ from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.shard_grid import ShardGrid
 
 _SCALES_PER_PASS = 4
-"""The shards of four scales fit in one box of 8 x 8 x 8 chunks (see `choose_sharding`)."""
+"""The shards of four scales fit in one box of chunks (see `pyramid_chunk_bits`)."""
 
-_CHUNKS_PER_ITEM = 8 * 8 * 8
+_CHUNKS_PER_BLOCK = 8 * 8 * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,29 @@ class ItemGrid:
         From which scale to which. Its widths are those of an item.
     first_is_read : bool
         Whether the first of these scales was written by the pass before.
+    block_widths : tuple of int
+        Size of a block per axis, in voxels of the first scale; divides that of an item.
     """
 
     info: VolumeInfo
     factors: tuple[Vec3, ...]
     step: Pass
     first_is_read: bool
+    block_widths: Vec3
+
+    @property
+    def blocks(self) -> "ItemGrid":
+        """The blocks of all items, as if they were items themselves."""
+        return replace(self, step=self.step._replace(widths=self.block_widths))
+
+    def blocks_of(self, place: Vec3) -> Iterator[Vec3]:
+        """Yield the place, among all blocks, of those of an item, x fastest."""
+        ranges = []
+        for axis, blocks in enumerate(self.blocks.shape):
+            count = self.step.widths[axis] // self.block_widths[axis]
+            ranges.append(range(place[axis] * count, min((place[axis] + 1) * count, blocks)))
+        for z, y, x in product(*reversed(ranges)):
+            yield x, y, z
 
     @property
     def shape(self) -> Vec3:
@@ -142,16 +162,19 @@ def item_grids(
         is_read = first > 0
         last = min(first + 1, coarsest)
         widths = _widths(info, factors, first, last, first_is_read=is_read)
-        # One more scale for as long as that makes items no larger than they have to be.
+        # One more scale for as long as that makes items no larger than need be, or twice so:
+        # the last shards of a group of scales are a little longer than the others.
         while last < min(first + _SCALES_PER_PASS - 1 + is_read, coarsest):
             wider = _widths(info, factors, first, last + 1, first_is_read=is_read)
-            chunk = prod(info.scales[first].chunk_size)
-            if prod(wider) > max(prod(widths), _CHUNKS_PER_ITEM * chunk << 3 * is_read):
+            if prod(wider) > max(2 * prod(widths), _block_voxels(info, first, is_read)):
                 break
             last, widths = last + 1, wider
-        memory = row_bytes(info, factors, stream_axis, first, last, widths)
+        blocks = _block_widths(
+            info, factors, first, last, widths, _block_voxels(info, first, is_read)
+        )
+        memory = row_bytes(info, factors, stream_axis, first, last, blocks)
         step = Pass(first, last, widths, 1, memory)
-        grids.append(ItemGrid(info, factors, step, is_read))
+        grids.append(ItemGrid(info, factors, step, is_read, blocks))
         first = last
     return tuple(grids)
 
@@ -174,6 +197,37 @@ def _widths(
             width = cells[axis] * scale.chunk_size[axis] * factor[axis]
             widths[axis] = lcm(widths[axis], width)
     return _vec3(widths)
+
+
+def _block_voxels(info: VolumeInfo, first: int, is_read: bool) -> int:
+    """Return how many voxels of its first scale a block has at most, if it can have so few."""
+    return _CHUNKS_PER_BLOCK * prod(info.scales[first].chunk_size) << 3 * is_read
+
+
+def _block_widths(
+    info: VolumeInfo,
+    factors: Sequence[Vec3],
+    first: int,
+    last: int,
+    widths: Vec3,
+    most_voxels: int,
+) -> Vec3:
+    """Return the largest box that divides an item and makes whole chunks of each scale."""
+    block = list(widths)
+    if prod(block) <= most_voxels:
+        return widths
+    unit = [1, 1, 1]
+    for index in range(first, last + 1):
+        factor = factor_between(factors, first, index)
+        for axis in range(3):
+            unit[axis] = lcm(unit[axis], info.scales[index].chunk_size[axis] * factor[axis])
+    while prod(block) > most_voxels:
+        # The axis along which it is the most units wide.
+        halves = [axis for axis in range(3) if block[axis] % (2 * unit[axis]) == 0]
+        if not halves:
+            break
+        block[max(halves, key=lambda axis: block[axis] // unit[axis])] //= 2
+    return _vec3(block)
 
 
 def _vec3(values: Sequence[int]) -> Vec3:

@@ -1,4 +1,4 @@
-"""A scale that work items keep, uncompressed, for the next pass: a file from each item."""
+"""A scale that work items keep, uncompressed, for the next pass: a file from each block."""
 
 import math
 import os
@@ -23,11 +23,11 @@ class KeptBoxes:
     Attributes
     ----------
     grid : ItemGrid
-        The items of the pass.
+        The blocks of the pass.
     folder : Path
         That every worker sees.
     stream_axis : int
-        The axis along which the rows of an item follow each other.
+        The axis along which the rows of a block follow each other.
     memory_order : str
         "F" or "C", of the planes.
     """
@@ -43,7 +43,7 @@ class KeptBoxes:
         return self.grid.step.last_scale
 
     def path(self, place: Vec3) -> Path:
-        """Return the file that the item at `place` leaves."""
+        """Return the file that the block at `place` leaves."""
         return self.folder / f"scale-{self.scale}-{'-'.join(map(str, place))}"
 
     @property
@@ -56,13 +56,13 @@ class KeptBoxes:
 
 
 class KeptBoxWriter:
-    """Writes what one item keeps, row by row; the file appears when it is whole.
+    """Writes what one block keeps, row by row; the file appears when it is whole.
 
     Parameters
     ----------
     kept : KeptBoxes
     place : tuple of int
-        Of the item.
+        Of the block.
     scratch : Path
         Folder of this attempt alone, on the same file system.
     """
@@ -70,7 +70,7 @@ class KeptBoxWriter:
     def __init__(self, kept: KeptBoxes, place: Vec3, scratch: Path) -> None:
         self._kept = kept
         self._place = place
-        self._path = scratch / "kept"
+        self._path = scratch / kept.path(place).name
         self._file: BinaryIO | None = None
 
     def keep(self, _box: Box, voxels: Voxels) -> None:
@@ -107,7 +107,7 @@ def _not_written(path: Path, error: OSError) -> StorageError:
 
 
 class KeptSource(ReadableSource):
-    """The boxes that the items of a pass kept, as a source for the next pass.
+    """The boxes that the blocks of a pass kept, as a source for the next pass.
 
     Files are opened as they are needed: a copy in another process reads the same ones.
 

@@ -24,7 +24,7 @@ from ngcore.precomputed.chunks import ChunkGrid, Vec3
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE, PyramidLevel, pyramid_scales
-from ngcore.precomputed.sharding import choose_sharding
+from ngcore.precomputed.sharding import choose_sharding, pyramid_chunk_bits
 from ngcore.sources import open_source
 from ngcore.sources.base import Source
 from ngcore.sources.identity import lasting_identity
@@ -253,12 +253,18 @@ def make_info(
                 (8, 8, 8) if encoding == "compressed_segmentation" else None
             ),
         )
-        if options.sharding:
-            # One box of 8 x 8 x 8 chunks then holds whole shards of four scales.
-            side = 8 >> len(scales) % 4
-            sharding = choose_sharding(scale.grid.shape, gzip=options.is_gzipped, side=side)
-            scale = replace(scale, sharding=sharding)
         scales.append(scale)
+    if options.sharding:
+        bits = pyramid_chunk_bits([scale.grid.count for scale in scales])
+        scales = [
+            replace(
+                scale,
+                sharding=choose_sharding(
+                    scale.grid.shape, gzip=options.is_gzipped, chunk_bits=chunk_bits
+                ),
+            )
+            for scale, chunk_bits in zip(scales, bits, strict=True)
+        ]
     info = VolumeInfo(
         type=kind, data_type=data_type, num_channels=num_channels, scales=tuple(scales)
     )

@@ -136,7 +136,7 @@ class SpreadRun:
         for grid in grids:
             kept = None
             if grid.step.last_scale < len(info.scales) - 1:
-                kept = KeptBoxes(grid, self._tmp, axis, source.memory_order)
+                kept = KeptBoxes(grid.blocks, self._tmp, axis, source.memory_order)
             step = grid.step._replace(row_buffers=memory.row_buffers)
             work = Assignment(
                 conversion,

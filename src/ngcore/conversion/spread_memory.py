@@ -135,7 +135,7 @@ def _scratch_bytes(grids: Sequence[ItemGrid], source: Source | None, threads: in
     if (
         source is not None and source.row_planes > 1
     ):  # rows of the source's own chunks are decoded, and kept
-        sides = [min(a, b) for a, b in zip(grids[0].step.widths, source.shape, strict=False)]
+        sides = [min(a, b) for a, b in zip(grids[0].block_widths, source.shape, strict=False)]
         sides[source.stream_axis] = source.row_planes
         row = 2 * math.prod(sides) * source.shape[3] * source.dtype.itemsize
     return per_thread * threads + row

@@ -11,8 +11,8 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ngcore.conversion.kept_boxes import KeptBoxes, KeptBoxWriter
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.sink import ChunkSink
+from ngcore.conversion.window import Voxels
 from ngcore.errors import (
     DestinationError,
     FormatError,
@@ -30,7 +31,7 @@ from ngcore.errors import (
     InputNotFoundError,
     StorageError,
 )
-from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.chunks import Box, Vec3
 from ngcore.sources.base import Source
 from ngcore.storage import LocalStore
 from ngcore.transaction.journal import Trust, trusted_files
@@ -163,8 +164,7 @@ def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
 
 
 def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
-    grid = work.grid
-    levels = grid.levels(place)
+    grid, blocks = work.grid, work.grid.blocks
     first_is_written = grid.first_is_read
     counts, lock = [Counts()], threading.Lock()
     files: list[str] = []
@@ -182,7 +182,6 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         written=files.append,
         stale_scales=work.stale_scales,
     )
-    keeper = None if work.kept is None else KeptBoxWriter(work.kept, place, scratch)
 
     def planes_read(_voxels: int, read: Counts) -> None:
         with lock:
@@ -195,30 +194,47 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     try:
         with closing(_open_source(work.source, work.source_name)) as source:
             with ThreadPool(work.threads) as pool:
-                walk_band(
-                    work.conversion,
-                    grid.step,
-                    levels,
-                    source,
-                    sink,
-                    pool,
-                    keep_last=None if keeper is None else keeper.keep,
-                    first_is_written=first_is_written,
-                    planes_read=planes_read,
-                    row_done=row_done,
-                )
+                for block in grid.blocks_of(place):
+                    levels = blocks.levels(block)
+                    if not levels:
+                        continue
+                    with _keeper(work.kept, block, scratch) as keep:
+                        walk_band(
+                            work.conversion,
+                            grid.step,
+                            levels,
+                            source,
+                            sink,
+                            pool,
+                            keep_last=keep,
+                            first_is_written=first_is_written,
+                            planes_read=planes_read,
+                            row_done=row_done,
+                        )
             source.finish()
         sink.finish(whole=False)
-        if keeper is not None:
-            keeper.finish()
     finally:
         sink.abort()
-        if keeper is not None:
-            keeper.close()
     if work.syncs:
         _sync(work.dest, files)
     digests = {scale: digest.chunk_sum for scale, digest in sink.digests.items()}
     return ItemResult(grid.voxels(place), counts[0], digests, tuple(files))
+
+
+@contextmanager
+def _keeper(
+    kept: KeptBoxes | None, block: Vec3, scratch: Path
+) -> Iterator[Callable[[Box, Voxels], None] | None]:
+    """Give what keeps the last scale of a block; its file appears at the end."""
+    if kept is None:
+        yield None
+        return
+    writer = KeptBoxWriter(kept, block, scratch)
+    try:
+        yield writer.keep
+        writer.finish()
+    finally:
+        writer.close()
 
 
 def _open_source(pickled: bytes, name: str) -> Source:

@@ -25,6 +25,8 @@ from ngcore.precomputed.morton import morton_bits
 from ngcore.precomputed.murmurhash import murmurhash3_x86_128
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ngcore.precomputed.chunks import Vec3
@@ -34,6 +36,10 @@ _HASHES = ("identity", "murmurhash3_x86_128")
 _ENCODINGS = ("raw", "gzip")
 _ID_BITS = 64
 _LARGEST_MINISHARD_BITS = 9
+_LARGEST_CHUNK_BITS = 18
+_PYRAMID_BITS = (9, 6, 3, 0)
+_LARGE_PYRAMID_BITS = (12, 9, 6, 4)
+_MOST_SINGLE_CHUNKS = 512
 _MEMBERS = (
     "preshift_bits",
     "hash",
@@ -172,8 +178,8 @@ class ShardingSpec:
         return f"{shard:0{-(-self.shard_bits // 4)}x}.shard"
 
 
-def choose_sharding(grid_shape: Vec3, *, gzip: bool, side: int = 8) -> ShardingSpec:
-    """Choose a sharding whose shards are boxes of about `side` x `side` x `side` chunks.
+def choose_sharding(grid_shape: Vec3, *, gzip: bool, chunk_bits: int = 9) -> ShardingSpec:
+    """Choose a sharding whose shards are boxes of 2^`chunk_bits` chunks.
 
     The lowest bits of a compressed Morton code are whole boxes of cells, so the identity hash
     makes shards boxes; on a grid that is flat or thin they are longer along its other axes. A
@@ -185,13 +191,13 @@ def choose_sharding(grid_shape: Vec3, *, gzip: bool, side: int = 8) -> ShardingS
     grid_shape : tuple of int, (x, y, z), in cells
     gzip : bool
         Compress chunks and minishard indexes.
-    side : int
-        A power of two from 1 to 64. Less is taken where the grid is small.
+    chunk_bits : int, 0 to 18
+        Of an id, to tell the chunks of a shard apart. Fewer are taken where the grid is small.
 
     Raises
     ------
     InputError
-        `side` is none of these, or the grid needs ids of more than 64 bits.
+        `chunk_bits` is out of range, or the grid needs ids of more than 64 bits.
 
     Examples
     --------
@@ -199,10 +205,12 @@ def choose_sharding(grid_shape: Vec3, *, gzip: bool, side: int = 8) -> ShardingS
     >>> spec.preshift_bits, spec.minishard_bits, spec.shard_bits
     (9, 0, 6)
     """
-    if side not in (1, 2, 4, 8, 16, 32, 64):
-        raise InputError(f"shards are 1 to 64 chunks wide, a power of two; got {side}")
+    if not 0 <= chunk_bits <= _LARGEST_CHUNK_BITS:
+        raise InputError(
+            f"chunks of a shard take 0 to {_LARGEST_CHUNK_BITS} bits of an id, got {chunk_bits}"
+        )
     id_bits = len(morton_bits(grid_shape))
-    within_shard = 3 * min(side.bit_length() - 1, -(-id_bits // 3))
+    within_shard = min(chunk_bits, 3 * -(-id_bits // 3))
     preshift = min(within_shard, _LARGEST_MINISHARD_BITS)
     encoding = "gzip" if gzip else "raw"
     return ShardingSpec(
@@ -213,6 +221,31 @@ def choose_sharding(grid_shape: Vec3, *, gzip: bool, side: int = 8) -> ShardingS
         minishard_index_encoding=encoding,
         data_encoding=encoding,
     )
+
+
+def pyramid_chunk_bits(chunk_counts: Sequence[int]) -> list[int]:
+    """Return how many bits of a chunk's id tell the chunks of a shard apart, for each scale.
+
+    One box of chunks of a scale holds whole shards of the next three scales: they are half as wide
+    from scale to scale, as are the scales. Where that would make hundreds of shards of one chunk,
+    all are larger.
+
+    Parameters
+    ----------
+    chunk_counts : sequence of int
+        Of each scale, finest first.
+
+    Examples
+    --------
+    >>> pyramid_chunk_bits([4096, 512, 64, 8, 1])
+    [9, 6, 3, 0, 9]
+    >>> pyramid_chunk_bits([4096 << 9, 512 << 9, 64 << 9, 8 << 9, 1 << 9])
+    [12, 9, 6, 4, 12]
+    """
+    bits = _PYRAMID_BITS
+    if max(chunk_counts[len(bits) - 1 :], default=0) > _MOST_SINGLE_CHUNKS:
+        bits = _LARGE_PYRAMID_BITS
+    return [bits[number % len(bits)] for number in range(len(chunk_counts))]
 
 
 def _shifted_right(values: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
