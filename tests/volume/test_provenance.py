@@ -103,10 +103,10 @@ def test_members_that_mean_their_absence_are_left_out_of_the_seal():
 
 def test_meshes_are_digested_by_segment_in_any_order():
     one, other, swapped = MeshDigest(), MeshDigest(), MeshDigest()
-    one.add(1, b"a", b"b")
-    one.add(2, b"c", b"d")
-    other.add(2, b"c", b"d")
-    other.add(1, b"a", b"b")
-    swapped.add(2, b"a", b"b")
-    swapped.add(1, b"c", b"d")
+    one.add(1, b"a", [b"b"])
+    one.add(2, b"c", [b"d"])
+    other.add(2, b"c", [b"", b"d"])
+    other.add(1, b"a", [b"b"])
+    swapped.add(2, b"a", [b"b"])
+    swapped.add(1, b"c", [b"d"])
     assert str(one) == str(other) != str(swapped)

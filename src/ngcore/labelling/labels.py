@@ -123,7 +123,7 @@ def write_labels(
         (*_texts(labels), *_values(labels, taken), *measures),
     )
     colours = {label.id: label.colour for label in labels if label.colour is not None}
-    _write(dest, properties, colours)
+    _write(dest, properties, colours, {"table": Path(table).name, "measure": measure})
     return properties
 
 
@@ -246,10 +246,14 @@ def _voxel_volume_mm3(opened: Volume) -> float:
 
 
 def _write(
-    dest: str | os.PathLike[str], properties: SegmentProperties, colours: dict[int, Colour]
+    dest: str | os.PathLike[str],
+    properties: SegmentProperties,
+    colours: dict[int, Colour],
+    parameters: Mapping[str, object],
 ) -> None:
     """Write the properties, then what announces them: nobody finds an announced file missing."""
     with Transaction(dest) as change:
+        change.record("labels", parameters)
         members = change.read_info()
         folder = properties_folder(members.get("segment_properties"), change.location)
         check_own_folder(members, "segment_properties", folder, change.store)

@@ -13,9 +13,15 @@ import numpy as np
 
 from ngcore.codecs import gzip
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.mesh_multilod import EMPTY_MANIFEST_NAME, MultilodInfo, empty_manifest
+from ngcore.precomputed.mesh_multilod import (
+    EMPTY_MANIFEST_NAME,
+    MultilodInfo,
+    MultilodManifest,
+    empty_manifest,
+)
 from ngcore.precomputed.shard_index import layout_shard, parse_minishard_index, parse_shard_index
 from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.volume.seal import MeshDigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -134,8 +140,14 @@ class MeshFiles:
         yield layout.trailer
 
 
-def meshed_labels(store: LocalStore) -> tuple[int, ...]:
+def meshed_labels(store: LocalStore) -> tuple[tuple[int, ...], str]:
     """Return the segments that have a mesh in a folder of multi-resolution ones, ascending.
+
+    Returns
+    -------
+    labels : tuple of int
+    digest : str
+        Of their meshes; see `ngcore.volume.seal.MeshDigest`.
 
     Raises
     ------
@@ -143,13 +155,22 @@ def meshed_labels(store: LocalStore) -> tuple[int, ...]:
         It is damaged, or can't be read.
     """
     info = MultilodInfo.from_json(parse_object(store.get("info") or b""))
-    if info.sharding is not None:
-        return tuple(sorted(_ids_in_shards(store, info.sharding)))
-    found = (_INDEX.fullmatch(name) for name in store.list())
-    return tuple(sorted(int(match[1]) for match in found if match is not None))
+    labels, digest = [], MeshDigest()
+    meshes = _in_files(store) if info.sharding is None else _in_shards(store, info.sharding)
+    for label, manifest, fragments in meshes:
+        labels.append(label)
+        digest.add(label, manifest, [fragments])
+    return tuple(sorted(labels)), str(digest)
 
 
-def _ids_in_shards(store: LocalStore, spec: ShardingSpec) -> Iterator[int]:
+def _in_files(store: LocalStore) -> Iterator[tuple[int, bytes, bytes]]:
+    for name in store.list():
+        match = _INDEX.fullmatch(name)
+        if match is not None:
+            yield int(match[1]), store.get(name) or b"", store.get(match[1]) or b""
+
+
+def _in_shards(store: LocalStore, spec: ShardingSpec) -> Iterator[tuple[int, bytes, bytes]]:
     for shard in range(1 << spec.shard_bits):
         name = spec.file_name(shard)
         size = store.size(name)
@@ -160,7 +181,14 @@ def _ids_in_shards(store: LocalStore, spec: ShardingSpec) -> Iterator[int]:
             data = store.get(name, start, stop) or b""
             if data and spec.minishard_index_encoding == "gzip":
                 data = gzip.decompress(data, max_size=_MAX_INDEX)
-            yield from parse_minishard_index(data, spec, file_size=size).ids.tolist()
+            index = parse_minishard_index(data, spec, file_size=size)
+            for label, first, last in np.column_stack(
+                [index.ids, index.starts, index.stops]
+            ).tolist():
+                manifest = store.get(name, first, last) or b""
+                # Fragments end where their manifest starts.
+                length = MultilodManifest.from_bytes(manifest).data_size
+                yield label, manifest, store.get(name, first - length, first) or b""
 
 
 def _choose_sharding(kept: dict[int, Place]) -> ShardingSpec:

@@ -258,6 +258,7 @@ def link_mesh_fragments(
         _check_folder(_checked(change.read_info(), store), folder, store)
         for name, fragments in manifests.items():
             _check_free(change, folder, name, encode_manifest(fragments), overwrite=overwrite)
+        change.record("link-mesh-fragments", {"table": Path(table).name})
         _put_mesh_info(change, folder)
         for name, fragments in manifests.items():
             change.put(f"{folder}/{name}", encode_manifest(fragments))
@@ -304,6 +305,18 @@ def _add_fragment(
         folder = _mesh_folder(_checked(change.read_info(), store), mesh_dir, store)
         for known in (stored, stale):
             _check_free(change, folder, known, fragment, overwrite=overwrite)
+        change.record(
+            "mesh-to-precomputed" if kind is None else "stl-to-precomputed",
+            {
+                "part": f"{folder}/{name}",
+                "mesh": Path(path).name,
+                "coord_transform": None
+                if coord_transform is None
+                else np.asarray(coord_transform, np.float64).ravel().tolist(),
+                "space": space,
+                "unit_mm": unit_mm,
+            },
+        )
         change.put(f"{folder}/{stored}", gzip.compress(fragment) if use_gzip else fragment)
         change.delete(f"{folder}/{stale}")  # an older one, which readers might find first
         _put_mesh_info(change, folder)

@@ -34,6 +34,7 @@ from ngcore.transaction.places import check_own_folder
 from ngcore.transaction.workplace import MESHES, Workplace, remove_leftovers, work_store
 from ngcore.volume.label_names import check_is_properties, named_properties
 from ngcore.volume.read import open as open_volume
+from ngcore.volume.seal import Seal, file_digest
 from ngcore.volume.world import world_to_native
 from ngcore.work.processes import WorkerProcesses
 from ngcore.work.threads import for_each
@@ -166,7 +167,7 @@ def write_meshes(
     if resume and is_made:
         folder = opened.store.path / str(opened.info.mesh)
         sources.check_made(folder)
-        return meshed_labels(LocalStore(folder))
+        return meshed_labels(LocalStore(folder))[0]
     with (
         resumable(),
         Workplace(opened.store, sources.plan, overwrite=overwrite, resume=resume) as work,
@@ -188,11 +189,22 @@ def write_meshes(
             work.store.put(f"{MESHES}/{PROVENANCE}", sources.provenance)
             work.store.put(f"{MESHES}/info", info.to_json().encode())
             work.announce()
+        made, digest = meshed_labels(work.meshes)
+        with Transaction(opened.store) as change:
+            change.record("mesh", {**options, "surfaces": sources.names})
+            _seal_meshes(change, work.meshes.path.name, digest)
         if names:
             _write_names(opened.store, names)
-        made = meshed_labels(work.meshes)
         work.finish()
     return made
+
+
+def _seal_meshes(change: Transaction, folder: str, digest: str) -> None:
+    """Put the new meshes into the seal of the volume, in the place of those they replace."""
+    known = change.sealing.seal
+    change.sealing.forget(*known.meshes, *(f"{name}/info" for name in known.meshes))
+    info = file_digest(change.get(f"{folder}/info") or b"")
+    change.sealing.add(Seal(files={f"{folder}/info": info}, meshes={folder: digest}))
 
 
 def _write_names(store: LocalStore, names: Mapping[int, str]) -> None:

@@ -69,12 +69,16 @@ class MeshSources:
         return {"source": source, "options": self._options, "info": info}
 
     @property
+    def names(self) -> list[str]:
+        """Names of the surfaces' files."""
+        return [path.name for path in self._surfaces.values()]
+
+    @property
     def provenance(self) -> bytes:
         """The content of the file that lies beside the meshes."""
         lasting = {name: lasting_identity(found) for name, found in self._identities.items()}
-        names = [path.name for path in self._surfaces.values()]
         parameters = {**self._options, "source": lasting}
-        return Provenance.of(names, "mesh", parameters).to_json()
+        return Provenance.of(self.names, "mesh", parameters).to_json()
 
     def is_unchanged(self) -> bool:
         """Whether all files are as they were when this was made."""

@@ -59,6 +59,11 @@ class Sealing:
             self._is_damaged = True
             logger.warning("%s/provenance is left as it is: %s", store.location, error)
 
+    @property
+    def seal(self) -> Seal:
+        """What was sealed before."""
+        return Seal() if self._known is None else self._known.seal
+
     def record(
         self,
         command: str,

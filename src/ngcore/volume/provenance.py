@@ -54,6 +54,13 @@ class Step:
         return None
 
     @property
+    def what(self) -> tuple[object, ...]:
+        """What another run of the same command would write anew; of other programs, itself."""
+        if self.command is None or isinstance(self.method, str):
+            return (id(self),)
+        return self.command, self.method.get("part")
+
+    @property
     def name(self) -> str:
         """A short name for messages."""
         if isinstance(self.method, str):
@@ -183,9 +190,12 @@ class Provenance:
         return blake2b(recorded, digest_size=16).hexdigest()
 
     def with_step(self, command: str, parameters: Mapping[str, object]) -> Provenance:
-        """Return this with a step added, in the place of an earlier run of the same command."""
+        """Return this with a step added, in the place of an earlier run of the same command.
+
+        Commands that write one of several things say which in the parameter ``part``.
+        """
         step = Step({"task": f"{_PROGRAM}{command}", "version": __version__, **parameters})
-        others = tuple(known for known in self.processing if known.command != command)
+        others = tuple(known for known in self.processing if known.what != step.what)
         return replace(self, processing=(*others, step))
 
     def sealed(self, seal: Seal, gone: tuple[str, ...] = ()) -> Provenance:

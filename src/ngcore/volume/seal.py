@@ -21,7 +21,7 @@ from ngcore.precomputed.json_members import parse_object
 from ngcore.volume.digest import ALGORITHM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from typing_extensions import Buffer
 
@@ -125,11 +125,15 @@ class MeshDigest:
         self._sum = 0
         self._lock = threading.Lock()
 
-    def add(self, segment: int, manifest: Buffer, fragments: Buffer) -> None:
-        """Add the mesh of a segment: its manifest, decompressed, and all its fragments."""
+    def add(self, segment: int, manifest: Buffer, fragments: Iterable[Buffer]) -> None:
+        """Add the mesh of a segment: its manifest, decompressed, and the bytes of all fragments.
+
+        It does not matter how the latter are cut into pieces.
+        """
         term = blake2b(f"{segment} {memoryview(manifest).nbytes} ".encode(), digest_size=16)
         term.update(manifest)
-        term.update(fragments)
+        for piece in fragments:
+            term.update(piece)
         number = int.from_bytes(term.digest(), "little")
         with self._lock:
             self._sum = (self._sum + number) % _MODULUS
