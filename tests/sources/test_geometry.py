@@ -1,7 +1,9 @@
+import struct
+
 import nibabel
 import numpy as np
 import pytest
-from volume_files import AFFINE, save_nifti, voxels
+from volume_files import AFFINE, save_nifti, set_fields, voxels
 
 from ngcore.arrays.affines import volume_to_world_nm
 from ngcore.errors import FormatError, InputError
@@ -73,9 +75,63 @@ def test_half_turns_are_not_turned_further_by_rounding(tmp_path):
         np.testing.assert_allclose(affine_of(path), affine, atol=1e-6)
 
 
-def test_without_either_the_voxel_sizes_are_the_affine(tmp_path):
-    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), sform_code=0, qform_code=0)
-    np.testing.assert_array_equal(affine_of(path), np.diag([2, 3, 4, 1]))
+@pytest.mark.parametrize("shape", [SHAPE, (13, 11, 1), (4, 5, 6, 7)])
+def test_without_either_x_runs_to_the_left_as_nibabel_has_it_and_a_warning_says_so(
+    tmp_path, shape
+):
+    path = save_nifti(tmp_path / "volume.nii", voxels(shape), sform_code=0, qform_code=0)
+    with open_source(path) as source:
+        np.testing.assert_allclose(source.affine_voxel_to_mm, nibabel.load(path).affine)
+        (note,) = source.notes
+        assert "doesn't say where left is" in note
+        assert source.header.facts == {"sform_code": 0, "qform_code": 0, "left_is_unknown": True}
+
+
+def test_analyze_does_not_say_where_left_is(tmp_path):
+    image = nibabel.AnalyzeImage(voxels(SHAPE), np.diag([-2.0, 3, 4, 1]))
+    nibabel.save(image, tmp_path / "a.img")
+    with open_source(tmp_path / "a.img") as source:
+        np.testing.assert_allclose(
+            source.affine_voxel_to_mm, nibabel.load(tmp_path / "a.img").affine
+        )
+        assert "doesn't say where left is" in source.notes[0]
+        assert source.header.facts == {"left_is_unknown": True}
+
+
+def test_negative_voxel_sizes_are_lengths_as_nibabel_has_them(tmp_path):
+    affine = np.array([[-2.0, 0, 0, 20], [0, 3, 0, -30], [0, 0, 4, -40], [0, 0, 0, 1]])
+    path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), affine, sform_code=0, qform_code=1)
+    header = nibabel.load(path).header
+    pixdim = header["pixdim"].copy()
+    pixdim[1:3] = -np.abs(pixdim[1:3])
+    expected = affine_of(path)
+    set_fields(path, pixdim=pixdim)
+    with open_source(path) as source:
+        np.testing.assert_allclose(source.affine_voxel_to_mm, expected)
+        assert "pixdim) are negative" in source.notes[0]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("names", [("mat",), ("M", "mat"), ("M",)])
+def test_the_mat_of_spm_is_read_without_scipy(tmp_path, names, order):
+    image = nibabel.Spm99AnalyzeImage(voxels(SHAPE), np.diag([-2.0, 3, 4, 1]))
+    nibabel.save(image, tmp_path / "a.img")
+    affine = np.array([[-2, 0.1, 0, 31], [0, 3, 0.2, -30], [0.1, 0, 4, -40], [0, 0, 0, 1]])
+    from_one = np.eye(4)
+    from_one[:3, 3] = -1
+    with (tmp_path / "a.mat").open("wb") as file:
+        for name in names:
+            head = (0 if order == "<" else 1000, 4, 4, 0, len(name) + 1)
+            file.write(struct.pack(f"{order}5i", *head) + name.encode() + b"\0")
+            file.write((affine @ from_one).astype(f"{order}f8").tobytes(order="F"))
+    flip = np.diag([1.0 if "mat" in names else -1.0, 1, 1, 1])
+    with open_source(tmp_path / "a.img") as source:
+        np.testing.assert_allclose(source.affine_voxel_to_mm, flip @ affine)
+        assert "left" not in str(source.notes)
+    data = (tmp_path / "a.mat").read_bytes()
+    (tmp_path / "a.mat").write_bytes(data[:-1])
+    with pytest.raises(FormatError, match=r"'a\.mat' beside it is no MATLAB file"):
+        open_source(tmp_path / "a.img")
 
 
 @pytest.mark.parametrize("form", ["sform", "qform"])
@@ -96,7 +152,7 @@ def test_units_are_brought_to_millimetres(tmp_path, code, factor):
         assert len(source.notes) == (factor != 1)
 
 
-@pytest.mark.parametrize("size", [0, -1, np.nan, np.inf])
+@pytest.mark.parametrize("size", [0, np.nan, np.inf])
 def test_voxel_sizes_that_are_none_are_refused_unless_given(tmp_path, size):
     pixdim = [1, 2, size, 4, 1, 1, 1, 1]
     path = save_nifti(
@@ -106,7 +162,7 @@ def test_voxel_sizes_that_are_none_are_refused_unless_given(tmp_path, size):
         open_source(path)
     with open_source(path, resolution=(1e6, 5e6, 7e6)) as source:
         assert source.resolution_nm == (1e6, 5e6, 7e6)
-        np.testing.assert_array_equal(source.affine_voxel_to_mm, np.diag([1, 5, 7, 1]))
+        np.testing.assert_array_equal(source.affine_voxel_to_mm[:3, :3], np.diag([-1, 5, 7]))
 
 
 def test_a_slice_needs_no_thickness(tmp_path):

@@ -186,6 +186,8 @@ def prepare(
     if kind == "segmentation" and (source.slope, source.intercept) == (1, 0):
         # Labels become uint32 or uint64, and what they were would be forgotten: see export.
         parameters["source_data_type"] = source.dtype.name
+    if source.header.facts:
+        parameters["source_facts"] = dict(source.header.facts)
     return Conversion(
         info,
         mapping,

@@ -16,6 +16,9 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
 
+_LONGEST_POINTER = 1024
+"""Bytes of a file that may be a pointer of Git LFS or git-annex."""
+
 MAX_SINGLE_READ = 1 << 30
 """Systems limit what one call reads (2 GiB - 4 KiB on Linux)."""
 
@@ -31,7 +34,10 @@ def open_binary(path: str | Path, name: str) -> PositionalFile:
         If it may not be read or is a folder.
     """
     try:
-        return PositionalFile(path, name)
+        file = PositionalFile(path, name)
+        if file.size < _LONGEST_POINTER:
+            refuse_pointer(file, name)
+        return file
     except FileNotFoundError:
         raise missing_file(path, name) from None
     except PermissionError as error:
@@ -44,6 +50,30 @@ def open_binary(path: str | Path, name: str) -> PositionalFile:
         raise InputError(
             f"{name}: can't be opened: {error.strerror or error}; check the path and the disk"
         ) from error
+
+
+def refuse_pointer(file: PositionalFile, name: str) -> None:
+    """Refuse the few bytes that Git LFS and git-annex leave in place of a file.
+
+    Raises
+    ------
+    InputError
+        That says how to get the file itself.
+    """
+    head = bytearray(file.size)
+    file.read_into(0, memoryview(head))
+    way = None
+    if head.startswith(b"version https://git-lfs"):
+        way = "is a pointer of Git LFS, not the file itself; get that with `git lfs pull`"
+    elif head.lstrip().startswith(b"/annex/objects/"):
+        way = f"is a pointer of git-annex, not the file itself; {_annex_get(name)}"
+    if way is not None:
+        file.close()
+        raise InputError(f"{name}: {way}")
+
+
+def _annex_get(name: str) -> str:
+    return f"get that with `git annex get {name}` or `datalad get {name}`"
 
 
 def refuse_pipe(path: Path, name: str) -> None:
@@ -69,6 +99,15 @@ def refuse_pipe(path: Path, name: str) -> None:
 
 def missing_file(path: str | Path, name: str) -> InputNotFoundError:
     """Return the error for a file of the source `name` that is not there: it, or one beside it."""
+    target = str(Path(path).readlink()) if Path(path).is_symlink() else ""
+    if "annex/objects" in target.replace(os.sep, "/"):
+        return InputNotFoundError(
+            f"{name}: is a link of git-annex to content that is not here; {_annex_get(name)}"
+        )
+    if target:
+        return InputNotFoundError(
+            f"{name}: is a symbolic link to {target!r}, which is not there; check the path"
+        )
     other = Path(path).name
     if other != Path(name).name and Path(name).is_file():
         return InputNotFoundError(

@@ -9,6 +9,7 @@ https://nipy.org/nibabel/api.html#module-nibabel
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 import warnings
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
+from nibabel.analyze import AnalyzeImage
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
@@ -28,12 +30,15 @@ from nibabel.spatialimages import (
     ImageDataError,
     SpatialImage,
 )
+from nibabel.spm2analyze import Spm2AnalyzeImage
+from nibabel.spm99analyze import Spm99AnalyzeImage
 from nibabel.wrapstruct import WrapStructError
 
-from ngcore.errors import FormatError, InputError, MissingExtraError
+from ngcore.errors import FormatError, InputError, MissingExtraError, NgcoreError
 from ngcore.sources.base import Cost, Source, SourceHeader
 from ngcore.sources.files import missing_file, open_binary
 from ngcore.sources.geometry import Placement, place, shape_with_channels
+from ngcore.sources.spm_mat import read_spm_affine
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.array import stored_type
 from ngcore.sources.volumes.foreign import way_from
@@ -99,7 +104,8 @@ def open_with_nibabel(found: Found, choices: Asked) -> Source:
     _check_start(path, name)
     image, notes = _load(path, name)
     proxy = image.dataobj
-    affine = np.asarray(image.affine, dtype=np.float64)
+    affine, facts, left_notes = _affine(image, path)
+    notes += left_notes
     placement = place(affine, asked, name)
     time_axis = _leading_time_axis(image)
     shape = shape_with_channels((*image.shape[time_axis:], *image.shape[:time_axis]), name)
@@ -110,7 +116,7 @@ def open_with_nibabel(found: Found, choices: Asked) -> Source:
         scaling = (
             (1.0, 0.0) if choices.ignore_scaling else (float(proxy.slope), float(proxy.inter))
         )
-        header = _header(name, shape, stored, placement, notes, files, scaling)
+        header = _header(name, shape, stored, placement, notes, files, scaling, facts)
         voxels = Path(str(image.file_map["image"].filename))
         kind = GzipSource if is_gzip(voxels, name) else RawSource
         return kind(header, voxels, int(proxy.offset), FORTRAN_ORDER, stored)
@@ -141,6 +147,7 @@ def _header(
     notes: tuple[str, ...],
     files: tuple[Path, ...],
     scaling: tuple[float, float] = (1.0, 0.0),
+    facts: dict[str, Any] | None = None,
 ) -> SourceHeader:
     return SourceHeader(
         name=name,
@@ -154,7 +161,43 @@ def _header(
         suggested_type=suggest_type(name, shape[3]),
         notes=notes,
         files=files,
+        facts=facts or {},
     )
+
+
+def _affine(
+    image: SpatialImage, path: Path
+) -> tuple[np.ndarray[Any, Any], dict[str, Any], tuple[str, ...]]:
+    """Return the affine, with facts and notes; Analyze has one only where SPM left a `.mat`."""
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if type(image) not in (AnalyzeImage, Spm99AnalyzeImage, Spm2AnalyzeImage):
+        return affine, {}, ()
+    beside = read_spm_affine(_mat_beside(path))
+    if beside is not None:
+        flip = np.diag([-1.0 if beside.is_flipped else 1.0, 1, 1, 1])
+        return flip @ beside.affine, {}, ()
+    if _mat_beside(path).is_file():
+        return affine, {}, ()  # SciPy has read it
+    note = (
+        "doesn't say where left is (it is Analyze); x is taken to run to the left, as nibabel and "
+        "SPM do; pass --affine if that is wrong"
+    )
+    return affine, {"left_is_unknown": True}, (note,)
+
+
+def _mat_beside(path: Path) -> Path:
+    bare = path.with_suffix("") if path.suffix.lower() in (".gz", *PACKED_SUFFIXES) else path
+    return bare.with_suffix(".mat")
+
+
+def _load_image(path: Path, **options: Any) -> Any:
+    """Open a file with nibabel; without the `.mat` of SPM, where that needs no SciPy."""
+    if path.suffix.lower() in (".hdr", ".img") and read_spm_affine(_mat_beside(path)) is not None:
+        reader: Any = Spm2AnalyzeImage
+        file_map = dict(reader.filespec_to_file_map(path))
+        file_map["mat"] = nibabel.FileHolder(fileobj=io.BytesIO())
+        return reader.from_file_map(file_map)
+    return nibabel.load(path, **options)
 
 
 def _files(image: SpatialImage) -> tuple[Path, ...]:
@@ -201,7 +244,7 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
             logger.addHandler(collector)
             try:
                 # Slab by slab, a compressed file is decompressed once if it stays open.
-                image = nibabel.load(path, **({"keep_file_open": True} if is_packed else {}))
+                image = _load_image(path, **({"keep_file_open": True} if is_packed else {}))
             finally:
                 logger.removeHandler(collector)
     except ImageFileError as error:
@@ -213,6 +256,13 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
         ) from error
     except FileNotFoundError as error:
         raise missing_file(str(error.filename), name) from error
+    except ImportError as error:
+        needed = error.name or str(error)
+        raise MissingExtraError(
+            f"needs {needed} to be read; pip install {needed}, or save it as NIfTI"
+        ) from error
+    except NgcoreError:
+        raise
     except PARSING_ERRORS as error:
         raise FormatError(
             f"{name}: corrupt or truncated header: {_one_line(error)}; get a sound copy"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ngcore.errors import InputError
+from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.storage import is_url
 
@@ -138,9 +139,22 @@ class Found:
                 return zlib.decompressobj(31).decompress(self.head, HEAD_BYTES)
             if self.head.startswith(b"BZh"):
                 return bz2.BZ2Decompressor().decompress(self.head, HEAD_BYTES)
+            if self.head.startswith(b"\x28\xb5\x2f\xfd"):
+                return self._zstd_head()
         except (OSError, zlib.error):
             return b""
         return self.head
+
+    def _zstd_head(self) -> bytes:
+        try:
+            import zstandard
+        except ImportError:
+            return b""
+        try:
+            reader = zstandard.ZstdDecompressor().stream_reader(self.head, read_across_frames=True)
+            return bytes(reader.read(HEAD_BYTES))
+        except zstandard.ZstdError:
+            return b""
 
 
 class Opener(Protocol):
@@ -267,6 +281,8 @@ def check_takes(takes: frozenset[str], asked: Asked) -> None:
 
 def open_found(found: Found, asked: Asked) -> Source:
     """Open what was found with the format that takes it."""
+    if found.head and len(found.head) < HEAD_BYTES:
+        open_binary(found.path, found.name).close()  # says what pointers of Git are
     source_format = find_format(found)
     check_options(source_format, found, asked)
     return source_format.open(found, asked)

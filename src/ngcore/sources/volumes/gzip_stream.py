@@ -22,9 +22,11 @@ from ngcore.sources.volumes.raw import (
     slowest_spatial_axis,
     write_spool,
 )
+from ngcore.sources.volumes.zstd_stream import MAX_RATIO as ZSTD_MAX_RATIO
+from ngcore.sources.volumes.zstd_stream import ZstdStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ngcore.sources.base import Box3, SourceHeader
@@ -197,7 +199,8 @@ class GzipStream:
 class GzipSource(Source):
     """Voxels at an offset in the decompressed bytes of a gzip file.
 
-    Parameters are those of `RawSource`; `offset` counts decompressed bytes.
+    Parameters are those of `RawSource`; `offset` counts decompressed bytes. `stream` opens what
+    decompresses them: gzip unless told.
 
     Raises
     ------
@@ -212,6 +215,7 @@ class GzipSource(Source):
         offset: int,
         order: AxisOrder,
         stored_dtype: np.dtype[Any],
+        stream: Callable[[Path, str], GzipStream | ZstdStream] = GzipStream,
     ) -> None:
         self.header = header
         self.stream_axis = slowest_spatial_axis(header.shape, order)
@@ -226,14 +230,15 @@ class GzipSource(Source):
         self._next_plane = 0
         if offset < 0:
             raise FormatError(f"{path}: corrupt header: voxels start at byte {offset}")
-        self._stream = GzipStream(path, header.name)
-        most = MAX_RATIO * self._stream.compressed_size
+        self._stream = stream(path, header.name or path.name)
+        ratio = MAX_RATIO if stream is GzipStream else ZSTD_MAX_RATIO
+        most = ratio * self._stream.compressed_size
         if offset + header.byte_count > most:
             self._stream.close()
             raise FormatError(
-                f"{header.name}: truncated: its header says {header.shape} voxels of "
-                f"{header.dtype}, {header.byte_count} bytes, but {self._stream.compressed_size} "
-                f"bytes of gzip hold {most} at the most; get a whole copy"
+                f"truncated: its header says {header.shape} voxels of {header.dtype}, "
+                f"{header.byte_count} bytes, but {self._stream.compressed_size} compressed bytes "
+                f"hold {most} at most; download it again"
             )
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from ngcore.sources.files import bytes_of, open_binary
 from ngcore.sources.geometry import place, shape_with_channels
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.gzip_stream import GzipSource, GzipStream, is_gzip
+from ngcore.sources.volumes.gzip_stream import GZIP_MAGIC, GzipSource, GzipStream
 from ngcore.sources.volumes.nifti_affine import affine_of_header
 from ngcore.sources.volumes.nifti_fields import HEADER_TYPES
 from ngcore.sources.volumes.raw import FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
+from ngcore.sources.volumes.zstd_stream import ZSTD_MAGIC, ZstdStream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,10 @@ REFUSED_DATATYPES = {
     2048: "complex256",
 }
 
+
+_CIFTI_INTENTS = range(3000, 3100)
+_SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
+"""By the bits of xyzt_units that name the unit of time."""
 
 _PAIR_ENDINGS = (".hdr", ".hdr.gz", ".img", ".img.gz")
 """These may be Analyze's, which the header tells."""
@@ -125,7 +130,8 @@ def open_nifti(found: Found, asked: Asked) -> Source:
     byte_order = fields["dim"].dtype.byteorder
     stored = np.dtype(np.uint8 if colors > 1 else DATATYPES[code]).newbyteorder(byte_order)
     slope, intercept = (1.0, 0.0) if asked.ignore_scaling or colors > 1 else _scaling(fields)
-    shape = shape_with_channels(lengths, name, colors)
+    _refuse_cifti(lengths, int(fields["intent_code"]))
+    shape = shape_with_channels(_without_single_time(lengths), name, colors)
     with np.errstate(all="ignore"):  # NumPy warns of a signalling NaN, which is refused below
         affine, form_notes = affine_of_header(fields, shape, asked.form, asked.geometry, name)
     placement = place(affine, asked.geometry, name)
@@ -139,21 +145,81 @@ def open_nifti(found: Found, asked: Asked) -> Source:
         resolution_nm=placement.resolution_nm,
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3], int(fields["intent_code"])),
-        notes=form_notes + placement.notes,
+        notes=form_notes + placement.notes + _name_notes(found.path, files),
         files=(files.header,) if is_single else (files.header, files.voxels),
+        facts=_facts(fields, lengths),
     )
     offset = _voxels_offset(fields, len(block), is_single=is_single, name=name)
     voxels = files.header if is_single else files.voxels
     order = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
-    kind = GzipSource if is_gzip(voxels, name) else RawSource
-    return kind(header, voxels, offset, order, stored)
+    stream = _stream(voxels, name)
+    if stream is None:
+        return RawSource(header, voxels, offset, order, stored)
+    return GzipSource(header, voxels, offset, order, stored, stream)
+
+
+def _without_single_time(lengths: list[int]) -> list[int]:
+    """Drop a time axis of length 1 before the axis of a vector or of colours: ITK writes both."""
+    if len(lengths) > 4 and lengths[3] == 1:
+        return lengths[:3] + lengths[4:]
+    return lengths
+
+
+def _refuse_cifti(lengths: list[int], intent: int) -> None:
+    if intent in _CIFTI_INTENTS and lengths[:3] == [1, 1, 1]:
+        raise InputError(
+            "is CIFTI, which holds values of surfaces and of single voxels (grayordinates), not a "
+            "volume; `wb_command -cifti-separate IN COLUMN -volume-all OUT.nii.gz` makes one of it"
+        )
+
+
+def _facts(fields: Fields, lengths: list[int]) -> dict[str, Any]:
+    """Return what `export` gives back: codes, and the time from one volume to the next."""
+    facts: dict[str, Any] = {
+        "sform_code": int(fields["sform_code"]),
+        "qform_code": int(fields["qform_code"]),
+    }
+    if facts["sform_code"] <= 0 and facts["qform_code"] <= 0:
+        facts["left_is_unknown"] = True
+    step = float(fields["pixdim"][4])
+    seconds = _SECONDS_PER_UNIT.get(int(fields["xyzt_units"]) & 0x38)
+    is_time = len(lengths) > 3 and lengths[3] > 1
+    if is_time and seconds is not None and math.isfinite(step) and step > 0:
+        facts["time_step"] = float(f"{step * seconds:.7g}")  # as float32 can tell
+    return facts
+
+
+def _name_notes(path: Path, files: Files) -> tuple[str, ...]:
+    is_single = files.header == files.voxels
+    if not (is_single and path.suffix.lower() == ".gz"):
+        return ()
+    with path.open("rb") as file:
+        is_packed = file.read(2) == GZIP_MAGIC
+    return () if is_packed else ("is not gzipped, though its name says so; it is read as it is",)
+
+
+def _stream(path: Path, name: str) -> type[GzipStream] | type[ZstdStream] | None:
+    """Return what decompresses a file, by its content, else by its name; None if it is plain."""
+    file = open_binary(path, name)
+    try:
+        head = bytearray(min(540, file.size))
+        file.read_into(0, memoryview(head))
+    finally:
+        file.close()
+    if head.startswith(ZSTD_MAGIC) or path.suffix.lower() == ".zst":
+        return ZstdStream
+    if head.startswith(GZIP_MAGIC):
+        return GzipStream
+    is_named_so = path.suffix.lower() in (".gz", ".mgz")
+    return GzipStream if is_named_so and _magic(bytes(head)) is None else None
 
 
 def _header_bytes(path: Path, name: str) -> bytes:
     """Return the first bytes of a header: as many as there are, up to NIfTI-2's length."""
     size = max(HEADER_TYPES)
-    if is_gzip(path, name):
-        stream = GzipStream(path, name)
+    stream_of = _stream(path, name)
+    if stream_of is not None:
+        stream = stream_of(path, name)
         try:
             buffer = bytearray(min(HEADER_TYPES))
             stream.read_into(0, memoryview(buffer))
@@ -238,7 +304,7 @@ register(
         name="NIfTI",
         open=open_nifti,
         is_it=_is_nifti,
-        endings=(".nii", ".nii.gz"),
+        endings=(".nii", ".nii.gz", ".nii.zst"),
         takes=frozenset({"form"}),
     )
 )

@@ -75,7 +75,9 @@ def affine_of_header(
     sform[:3] = [fields["srow_x"], fields["srow_y"], fields["srow_z"]]
     if used == "qform" or codes["qform"] > 0:
         try:
-            qform = _qform(fields, codes["qform"], asked, name)
+            qform, size_notes = _qform(fields, codes["qform"], shape, asked, name)
+            if used == "qform":
+                notes += size_notes
         except FormatError:
             if used == "qform":
                 raise
@@ -91,13 +93,23 @@ def _in_mm(affine: Affine, mm_per_unit: float) -> Affine:
         return np.vstack([affine[:3] * mm_per_unit, affine[3:]])
 
 
-def _qform(fields: Fields, code: int, asked: AskedGeometry, name: str) -> Affine:
-    """Return the affine of quaternion, offsets and voxel sizes; of these sizes alone at code 0."""
+def _qform(
+    fields: Fields, code: int, shape: tuple[int, ...], asked: AskedGeometry, name: str
+) -> tuple[Affine, tuple[str, ...]]:
+    """Return the affine of quaternion, offsets and voxel sizes, and notes.
+
+    At code 0 the sizes are all there is: then x runs to the left and the middle of the volume is
+    the origin, as nibabel and SPM have it.
+    """
     rank = int(fields["dim"][0])
     sizes = fields["pixdim"][1:4].astype(np.float64)
     sizes[rank:] = np.where(sizes[rank:] > 0, sizes[rank:], 1.0)  # axes that are not there
     if asked.resolution is not None:
         sizes = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1.0)  # stands in for them
+    notes: tuple[str, ...] = ()
+    if (sizes < 0).any():
+        notes = ("voxel sizes (pixdim) are negative; taken as lengths, without their signs",)
+        sizes = np.abs(sizes)
     if not (np.isfinite(sizes).all() and sizes.min() > 0):
         raise FormatError(
             f"{name}: voxel sizes (pixdim) are {' x '.join(f'{size:g}' for size in sizes)}, "
@@ -105,7 +117,14 @@ def _qform(fields: Fields, code: int, asked: AskedGeometry, name: str) -> Affine
         )
     affine = np.diag([*sizes, 1.0])
     if code <= 0:
-        return affine
+        affine[0, 0] = -affine[0, 0]
+        lengths = np.array([*shape[:3], 1, 1][:3])
+        affine[:3, 3] = -(affine[:3, :3] @ ((lengths - 1) / 2))
+        left = (
+            "doesn't say where left is (sform and qform codes are 0); x is taken to run to the "
+            "left, as nibabel does; pass --affine if that is wrong"
+        )
+        return affine, (*notes, left)
     parts = [float(fields[part]) for part in ("quatern_b", "quatern_c", "quatern_d")]
     square = 1 - sum(x * x for x in parts)
     # NIfTI-2 has float64, but often what was float32 before.
@@ -120,7 +139,7 @@ def _qform(fields: Fields, code: int, asked: AskedGeometry, name: str) -> Affine
     affine[:3, :3] = rotation * sizes
     offsets = ("qoffset_x", "qoffset_y", "qoffset_z")
     affine[:3, 3] = [float(fields[part]) for part in offsets]
-    return affine
+    return affine, notes
 
 
 def _compare(
