@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict, Unpack
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from ngcore.arrays.affines import (
     with_resolution,
 )
 from ngcore.errors import FormatError, InputError
+from ngcore.sources.base import Segment, Shape4, SourceHeader, SuggestedType, Vec3
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ngcore.sources.base import Shape4, Vec3
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 class AskedGeometry(NamedTuple):
@@ -38,6 +38,19 @@ class AskedGeometry(NamedTuple):
     resolution: tuple[float, float, float] | None = None
     voxel_offset: Vec3 | None = None
     affine: Affine | None = None
+
+
+class HeaderFields(TypedDict, total=False):
+    """Fields of `SourceHeader` that have nothing to do with its place."""
+
+    shape: Required[Shape4]
+    dtype: Required[np.dtype[Any]]
+    suggested_type: Required[SuggestedType]
+    slope: float
+    intercept: float
+    files: tuple[Path, ...]
+    facts: Mapping[str, Any]
+    segments: tuple[Segment, ...]
 
 
 class Placement(NamedTuple):
@@ -99,17 +112,56 @@ def place(affine: Affine | None, asked: AskedGeometry, name: str) -> Placement:
     try:
         affine = checked_affine(affine, name)
     except FormatError as error:
+        message = str(error).removeprefix(": ")
         if asked.resolution is None:
-            raise
-        reason = str(error).partition(";")[0]
+            raise FormatError(message) from error
+        reason = message.partition(";")[0]
         notes = (f"{reason}; axes are taken as right, anterior, superior, with --resolution",)
         affine = np.diag([*(size / NM_PER_MM for size in asked.resolution), 1.0])
     if is_sheared(affine):
-        notes += (f"{name}: the affine is sheared; transform.json keeps the shear",)
+        notes += (
+            f"{name}{': ' if name else ''}the affine is sheared; transform.json keeps the shear",
+        )
     if asked.resolution is None:
         return Placement(affine, resolution_nm(affine), offset, notes)
     affine = with_resolution(affine, asked.resolution)
     return Placement(affine, asked.resolution, offset, notes)
+
+
+def placed_header(
+    affine: Affine | None,
+    asked: AskedGeometry,
+    *,
+    notes: tuple[str, ...] = (),
+    resolution: tuple[float, float, float] | None = None,
+    **fields: Unpack[HeaderFields],
+) -> SourceHeader:
+    """Return the header of a source with its place in the world.
+
+    Parameters
+    ----------
+    affine : ndarray of float64, shape (4, 4), or None
+        As the source has it, unchecked.
+    asked : AskedGeometry
+        What the caller wants instead.
+    notes : tuple of str
+        What else should be said.
+    resolution : tuple of float, (x, y, z), in nanometres, optional
+        Of a source that has voxel sizes and no affine.
+    **fields
+        Of `SourceHeader`.
+    """
+    if affine is None and asked.affine is None and asked.resolution is None:
+        asked = asked._replace(resolution=resolution)
+    placement = place(affine, asked, "")
+    return SourceHeader(
+        name="",
+        affine_voxel_to_mm=placement.affine_voxel_to_mm,
+        resolution_nm=placement.resolution_nm,
+        voxel_offset=placement.voxel_offset,
+        notes=notes + placement.notes,
+        **fields,
+    )
 
 
 def shape_with_channels(shape: Sequence[int], name: str, color_count: int = 1) -> Shape4:

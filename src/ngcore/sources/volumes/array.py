@@ -5,13 +5,16 @@ An array in memory is taken as it is; others (h5py, zarr, dask, ...) are read in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ngcore.errors import InputError
+from ngcore.errors import InputError, NgcoreError, StorageError
+from ngcore.sources.axes import ArrayAxes, axes_of
 from ngcore.sources.base import Cost, Source, SourceHeader, SuggestedType
-from ngcore.sources.geometry import AskedGeometry, place, shape_with_channels
+from ngcore.sources.chunked import ChunkedSource, plain_values
+from ngcore.sources.geometry import placed_header, shape_with_channels
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import (
     AxisOrder,
@@ -22,6 +25,7 @@ from ngcore.sources.volumes.raw import (
 
 if TYPE_CHECKING:
     from ngcore.sources.base import Box3
+    from ngcore.sources.registry import Asked
 
 SLAB_BYTES = 1 << 24
 """Bytes asked of an array at a time where it doesn't say how it is chunked."""
@@ -51,7 +55,7 @@ def color_count(dtype: np.dtype[Any]) -> int:
     return dtype.itemsize if is_colors and len(dtype.fields) == dtype.itemsize else 1
 
 
-def stored_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
+def stored_type(dtype: np.dtype[Any], name: str = "") -> np.dtype[Any]:
     """Return the type that voxels of an array are read as, its byte order kept.
 
     Raises
@@ -64,59 +68,151 @@ def stored_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         what = "objects" if dtype.hasobject else f"of type {dtype}"
         raise InputError(
-            f"{name}: values are {what}, which can't be converted; "
+            f"{name + ': ' if name else ''}values are {what}, which can't be converted; "
             f"save them as integers, float32 or float64 first"
         )
     return dtype
 
 
-def open_array(array: ArrayLike, asked: AskedGeometry) -> Source:
-    """Open an array of shape (x, y), (x, y, z) or (x, y, z, channel).
+def open_array(
+    array: ArrayLike, choices: Asked, affine: np.ndarray[Any, Any] | None = None
+) -> Source:
+    """Open an array of shape (x, y), (x, y, z) or (x, y, z, channel), or as its dimensions say.
+
+    Values are those that slicing gives, whatever type the array promises.
 
     Raises
     ------
     InputError
         If its shape or type can't be converted.
     """
-    name = f"the {type(array).__name__}"
     if isinstance(array, np.ma.MaskedArray):
-        raise InputError(f"{name}: masked voxels have no value; pass array.filled(0)")
-    dtype = np.dtype(getattr(array.dtype, "numpy_dtype", array.dtype))  # tensorstore has its own
+        raise InputError("masked voxels have no value; pass array.filled(0)")
+    shape = tuple(int(length) for length in array.shape)
+    origin = _origin(array, len(shape))
+    is_memory = type(array) is np.ndarray or isinstance(array, np.memmap)
+    if is_memory:
+        dtype = np.dtype(array.dtype)
+    else:
+        if min(shape, default=0) < 1:
+            raise InputError(f"a volume needs at least one voxel along every axis, got {shape}")
+        dtype = _first_voxel(array, shape, origin).dtype
     colors = color_count(dtype)
-    stored = stored_type(dtype, name).newbyteorder("=")
-    shape = shape_with_channels(array.shape, name, colors)
-    placement = place(None, asked, name)
-    hint = suggest_type("", shape[3])
-    if hint.type == "image" and shape[3] == 1:
+    stored = stored_type(dtype).newbyteorder("=")
+    axes = _axes(array, shape, choices.axes, colors)
+    if getattr(array, "order", "C") == "F":
+        axes = replace(axes, is_fortran=True)
+    hint = suggest_type("", axes.shape[3])
+    if hint.type == "image" and axes.shape[3] == 1:
         hint = SuggestedType("image", "an array doesn't say that it holds labels")
-    header = SourceHeader(
-        name=name,
-        shape=shape,
+    asked = choices.geometry
+    if asked.voxel_offset is None and origin is not None:
+        asked = asked._replace(voxel_offset=axes.along(origin, 0))
+    header = placed_header(
+        affine,
+        asked,
+        shape=axes.shape,
         dtype=stored,
-        affine_voxel_to_mm=placement.affine_voxel_to_mm,
-        resolution_nm=placement.resolution_nm,
-        voxel_offset=placement.voxel_offset,
         suggested_type=hint,
     )
-    if isinstance(array, np.ndarray):
-        return MemorySource(header, _four_axes(array, colors))
-    if colors > 1:
-        raise InputError(f"{name}: structured voxels are taken from NumPy arrays alone")
-    return SlicedSource(header, array)
+    if is_memory:
+        values = np.asarray(array)
+        return MemorySource(header, axes.arrange(_as_numbers(values, colors)))
+    library = type(array).__module__.partition(".")[0]
+    return ChunkedSource(
+        header,
+        axes,
+        _Slices(array),
+        chunks=_chunks(array, shape),
+        # Others have threads of their own, or a lock, or nothing is known of them.
+        workers=choices.workers if library == "zarr" else 1,
+        origin=origin,
+    )
 
 
-def _four_axes(array: np.ndarray[Any, Any], colors: int) -> np.ndarray[Any, Any]:
-    """View an array as (x, y, z, channel), plain numbers."""
-    if colors > 1:
-        array = array.view(np.dtype((np.uint8, (colors,))))
-        while array.ndim < 4:
-            array = array[..., np.newaxis, :]
-        return array[(slice(None),) * 3 + (0,) * (array.ndim - 4)]
-    if array.dtype.kind == "b":
-        array = array.view(np.uint8)
-    while array.ndim < 4:
-        array = array[..., np.newaxis]
-    return array[(slice(None),) * 4 + (0,) * (array.ndim - 4)]
+def _first_voxel(
+    array: ArrayLike, shape: tuple[int, ...], origin: tuple[int, ...] | None
+) -> np.ndarray[Any, Any]:
+    starts = origin or (0,) * len(shape)
+    return plain_values(_Slices(array)(tuple(slice(start, start + 1) for start in starts)))
+
+
+class _Slices:
+    """Slices an array; errors of its library are ours."""
+
+    def __init__(self, array: ArrayLike) -> None:
+        self._array = array
+
+    def __call__(self, index: tuple[slice, ...]) -> Any:
+        try:
+            values = self._array[index]
+            return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+        except NgcoreError:
+            raise
+        except OSError as error:
+            raise StorageError(f"slicing {_text(index)} failed: {_line(error)}") from error
+        except Exception as error:
+            raise InputError(
+                f"slicing {_text(index)} failed: {type(error).__name__}: {_line(error)}; pass an "
+                "array that is sliced as NumPy's are"
+            ) from error
+
+
+def _text(index: tuple[slice, ...]) -> str:
+    return "[" + ", ".join(f"{part.start}:{part.stop}" for part in index) + "]"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _origin(array: Any, rank: int) -> tuple[int, ...] | None:
+    """Return the index of the first element of arrays that may not start at 0."""
+    domain = getattr(array, "domain", None)  # tensorstore
+    found = getattr(domain, "origin", None)
+    if found is None:
+        bounds = getattr(array, "bounds", None)  # CloudVolume: (x, y, z)
+        found = getattr(bounds, "minpt", None)
+    if found is None:
+        return None
+    origin = [int(value) for value in found][:rank]
+    return (*origin, *[0] * (rank - len(origin)))
+
+
+def _axes(array: Any, shape: tuple[int, ...], asked: str | None, colors: int) -> ArrayAxes:
+    names = getattr(array, "dims", None)  # xarray
+    if not isinstance(names, tuple):
+        labels = getattr(getattr(array, "domain", None), "labels", None)  # tensorstore
+        names = labels if labels and all(labels) else None
+    if asked is None and names is None:
+        # What lies beyond four dimensions is dropped where it is of length 1.
+        shape_with_channels(shape, "", colors)
+        code = "xyzc"[: 3 if colors > 1 else 4][: len(shape)]
+        return ArrayAxes(code + "-" * (len(shape) - len(code)), shape, colors)
+    if names is not None and asked is None and len(shape) == len(names):
+        return axes_of(shape, names=names, colors=colors)
+    return axes_of(shape, asked=asked, colors=colors)
+
+
+def _chunks(array: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the sides of an array's chunks, where it has any; the largest of Dask's."""
+    chunks = getattr(array, "chunks", None)
+    if not chunks:
+        layout = getattr(array, "chunk_layout", None)  # tensorstore
+        chunks = getattr(getattr(layout, "read_chunk", None), "shape", None)
+    if not isinstance(chunks, tuple) or len(chunks) != len(shape):
+        return None
+    try:
+        return tuple(max(side) if isinstance(side, tuple) else int(side) for side in chunks)
+    except (TypeError, ValueError):
+        return None
+
+
+def _as_numbers(array: np.ndarray[Any, Any], colors: int) -> np.ndarray[Any, Any]:
+    """View structured colours as they are, and bool as bytes."""
+    if colors > 1 or array.dtype.kind != "b":
+        return array
+    return array.view(np.uint8)
 
 
 class MemorySource(ReadableSource):
@@ -134,57 +230,3 @@ class MemorySource(ReadableSource):
 
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         np.copyto(out, self._array[box])
-
-
-class SlicedSource(ReadableSource):
-    """Anything that gives a NumPy array for a tuple of slices; used from one thread at a time."""
-
-    def __init__(self, header: SourceHeader, array: ArrayLike) -> None:
-        self.header = header
-        self._array = array
-        order: AxisOrder = (0, 1, 2, 3) if getattr(array, "order", "C") == "F" else (3, 2, 1, 0)
-        self.stream_axis = slowest_spatial_axis(header.shape, order)
-        self.memory_order = cheapest_memory_order(order)
-        self._step = self._chunk_planes()
-        # What one row of the array's chunks holds of a column.
-        column_bytes = self._step * self.shape[3] * self.dtype.itemsize
-        self.cost = Cost("planes", column_bytes=column_bytes)
-
-    @property
-    def _plane_bytes(self) -> int:
-        return self.header.byte_count // self.shape[self.stream_axis]
-
-    def _chunk_planes(self) -> int:
-        """Return how many planes are asked for at a time: a row of chunks, where it has chunks."""
-        chunks = getattr(self._array, "chunks", None)
-        if isinstance(chunks, tuple) and len(chunks) > self.stream_axis:
-            along = chunks[self.stream_axis]
-            return max(along) if isinstance(along, tuple) else int(along)
-        return max(1, min(self.shape[self.stream_axis], SLAB_BYTES // self._plane_bytes))
-
-    def _read(self, spatial: Box3, out: np.ndarray[Any, Any]) -> None:
-        box = list(spatial)
-        start, stop = box[self.stream_axis].start, box[self.stream_axis].stop
-        axis = self.stream_axis
-        planes = np.moveaxis(out, axis, 0)
-        first = start
-        while first < stop:
-            last = min(stop, (first // self._step + 1) * self._step)
-            box[axis] = slice(first, last)
-            values = np.asarray(self._array[self._index(box)])
-            part = planes[first - start : last - start]
-            expected = np.moveaxis(part, 0, axis)
-            if values.size != expected.size:
-                raise InputError(
-                    f"{self.name}: slicing gave shape {values.shape}, expected {expected.shape}; "
-                    f"pass an array that is sliced as NumPy's are"
-                )
-            values = values.reshape(expected.shape)  # adds or drops axes of length 1
-            np.copyto(expected, values, casting="unsafe")  # of one type, bool as bytes
-            first = last
-
-    def _index(self, box: list[slice]) -> tuple[slice, ...]:
-        """Return the box in the array's own number of axes, all kept."""
-        rank = len(self._array.shape)
-        whole = [slice(0, length) for length in self._array.shape]
-        return (*box[: min(rank, 3)], *whole[3:])

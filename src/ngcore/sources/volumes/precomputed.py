@@ -99,11 +99,13 @@ def open_scale(
     scale: ScaleArray, asked: AskedGeometry, name: str = "", *, workers: int | None = None
 ) -> PrecomputedSource:
     """Open a scale of a volume that was opened already; it is an array with a resolution."""
+    placement = place(None, asked, name)
     header = SourceHeader(
         name=name,
         shape=scale.shape,
         dtype=scale.dtype.newbyteorder("="),
-        resolution_nm=asked.resolution or scale.resolution,
+        affine_voxel_to_mm=placement.affine_voxel_to_mm,
+        resolution_nm=placement.resolution_nm or scale.resolution,
         voxel_offset=asked.voxel_offset or scale.voxel_offset,
         suggested_type=SuggestedType("image", "an array doesn't say that it holds labels"),
     )
