@@ -12,7 +12,7 @@ import trimesh
 EXTRAS = (
     *("starlette", "uvicorn", "neuroglancer"),
     *("dask", "distributed"),
-    *("fsspec", "s3fs", "gcsfs", "aiohttp", "requests"),
+    *("obstore", "urllib3", "google", "requests"),
     *("imagecodecs", "h5py", "zarr"),
     *("DracoPy", "zmesh", "pyfqmr"),
     *("scipy", "pandas", "tensorstore", "cloudvolume"),

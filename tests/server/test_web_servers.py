@@ -282,7 +282,7 @@ def test_folders_that_servers_misread_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["nested", "flat%20files", "sharded"])
 def test_validate_finds_nothing_wrong_over_http(server, published, name):
-    pytest.importorskip("aiohttp", reason="the extra cloud is not installed")
+    pytest.importorskip("urllib3", reason="the extra cloud is not installed")
     _, port = server
     folder = published / name.replace("%20", " ")
     report = validate(f"http://127.0.0.1:{port}/{folder.name}")

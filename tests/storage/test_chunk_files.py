@@ -150,3 +150,23 @@ def test_encoding_that_ngcore_lacks_is_refused(store):
     info = make_info(VOXELS.astype(np.uint8), encoding="jpegxl")
     with pytest.raises(InputError, match="jpegxl"):
         open_chunks(store, info, 0)
+
+
+@pytest.mark.parametrize("ending", [".br", ".zst"])
+@pytest.mark.parametrize("layout", ["flat", "nested"])
+def test_chunks_of_other_programs_are_decompressed(tmp_path, ending, layout):
+    """CloudVolume writes brotli; taken for absent, such chunks would be zeros."""
+    compress = {
+        ".br": pytest.importorskip("brotli").compress,
+        ".zst": pytest.importorskip("zstandard").compress,
+    }[ending]
+    store = LocalStore(tmp_path)
+    grid = INFO.scales[0].grid
+    name = grid.name((0, 0, 0)) if layout == "flat" else grid.nested_name((0, 0, 0))
+    data = VOXELS[:4, :4, :4].tobytes(order="F")
+    store.put(f"{INFO.scales[0].key}/{name}{ending}", compress(data))
+    assert open_chunks(store, INFO, 0).read((0, 0, 0)) == data
+    store.put(f"{INFO.scales[0].key}/{name}{ending}", compress(data)[:-5])
+    with pytest.raises(FormatError, match=f"{ending[1:3]}.*end too early"):
+        open_chunks(store, INFO, 0).read((0, 0, 0))
+    assert open_chunks(store, INFO, 0).read((1, 0, 0)) is None

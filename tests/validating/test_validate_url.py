@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytest.importorskip("aiohttp", reason="the extra cloud is not installed")
-pytest.importorskip("fsspec", reason="the extra cloud is not installed")
+pytest.importorskip("urllib3", reason="the extra cloud is not installed")
 pytest.importorskip("starlette", reason="the extra view is not installed")
 
 NAMES = ("sharded", "files, nested, gzip", "files of labels")

@@ -220,7 +220,7 @@ class TestVolume:
             ngcore.open(tmp_path)
 
     def test_urls_of_unknown_kinds_are_refused(self, tmp_path):
-        pytest.importorskip("fsspec", reason="the extra cloud is not installed")
+        pytest.importorskip("urllib3", reason="the extra cloud is not installed")
         with pytest.raises(InputError, match="can't be opened"):
             ngcore.open("nosuch://bucket/volume")
         with pytest.raises(InputNotFoundError, match="no info file"):
@@ -250,7 +250,7 @@ class TestPackage:
             "import sys, ngcore\n"
             "for name in ngcore.__all__: getattr(ngcore, name)\n"
             "heavy = 'PIL tifffile trimesh rich starlette uvicorn neuroglancer imagecodecs'\n"
-            "heavy += ' dask distributed fsspec aiohttp s3fs gcsfs h5py zarr DracoPy zmesh'\n"
+            "heavy += ' dask distributed obstore urllib3 h5py zarr DracoPy zmesh'\n"
             "print(*sorted(set(heavy.split()) & set(sys.modules)))"
         )
         result = subprocess.run(

@@ -4,7 +4,7 @@ from ngcore.storage.base import ChunkReader, ChunkWriter, ReadableStore, Store, 
 from ngcore.storage.chunk_files import Layout
 from ngcore.storage.chunks import create_chunks, open_chunks
 from ngcore.storage.local import LocalStore
-from ngcore.storage.opening import is_http, is_url, open_store, url_of_path
+from ngcore.storage.opening import is_http, is_url, open_store, url_of_path, writable_store
 
 __all__ = [
     "ChunkReader",
@@ -20,4 +20,5 @@ __all__ = [
     "open_chunks",
     "open_store",
     "url_of_path",
+    "writable_store",
 ]

@@ -29,6 +29,9 @@ class ReadableStore(ABC):
     location: str
     """Where this is, for messages."""
 
+    is_remote: bool = False
+    """Whether each look takes a request to another machine."""
+
     @abstractmethod
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """Return the bytes under a name, None where there are none.
@@ -96,6 +99,9 @@ class Store(ReadableStore):
     is_durable: bool = False
     """Whether what was put survives any loss of power here, without `sync`."""
 
+    keeps_names: bool = False
+    """Whether a gzipped file keeps its name, and says how it is encoded, instead of ``.gz``."""
+
     def put(self, name: str, *parts: Buffer) -> None:
         """Store the parts, one after the other, under a name, replacing what was there.
 
@@ -112,9 +118,33 @@ class Store(ReadableStore):
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Do as `put`, with parts that are taken as they are needed, a few MiB at a time."""
 
+    def put_chunk(self, name: str, data: Buffer, *, media_type: str, is_gzipped: bool) -> None:
+        """Do as `put` for the file of one chunk, of which browsers may be told more.
+
+        Parameters
+        ----------
+        name : str
+            With ``.gz`` at its end if it is gzipped, unless the store keeps names.
+        data : bytes-like
+            As it is to lie there.
+        media_type : str
+            Its Content-Type, once it is decompressed.
+        is_gzipped : bool
+        """
+        _ = media_type, is_gzipped  # files have only names
+        self.put(name, data)
+
     @abstractmethod
     def delete(self, name: str) -> None:
         """Remove a name, if it is there."""
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Remove many names, where they are there."""
+        for name in names:
+            self.delete(name)
+
+    def delete_unfinished(self) -> None:
+        """Give up uploads of processes that are gone; call it with the place locked."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[str]:

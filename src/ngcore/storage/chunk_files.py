@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ngcore.codecs import gzip
+from ngcore.codecs.content import decompress_brotli, decompress_zstd
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
@@ -28,17 +29,29 @@ if TYPE_CHECKING:
 
 Layout = Literal["flat", "nested"]
 
-_KINDS: tuple[tuple[Layout, bool], ...] = (
-    ("flat", False),
-    ("nested", True),
-    ("flat", True),
-    ("nested", False),
+_KINDS: tuple[tuple[Layout, str], ...] = (
+    ("flat", ""),
+    ("nested", ".gz"),
+    ("flat", ".gz"),
+    ("nested", ""),
 )
-"""Every way a chunk may lie: layout, and whether gzipped. The usual ones come first."""
+"""Every way a chunk may lie: layout, and ending. The usual ones come first."""
+
+_RARE_KINDS: tuple[tuple[Layout, str], ...] = (
+    ("flat", ".br"),
+    ("flat", ".zst"),
+    ("flat", ".zstd"),
+    ("nested", ".br"),
+    ("nested", ".zst"),
+    ("nested", ".zstd"),
+)
+"""Those of other programs, on disks; servers say it in Content-Encoding."""
+
+_MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png"}
 
 
 class ChunkFileReader(ChunkReader):
-    """Reads chunks in whichever of the four ways each lies.
+    """Reads chunks in whichever way each lies.
 
     The way that was found last is tried first, so a volume that was written at once costs one look
     per chunk.
@@ -56,7 +69,7 @@ class ChunkFileReader(ChunkReader):
         self._scale = scale
         self._max_size = max_size
         self._max_stored_size = max_stored_size(max_size)
-        self._kinds = _KINDS
+        self._kinds = _KINDS if store.is_remote else _KINDS + _RARE_KINDS
 
     def read(self, cell: Vec3) -> bytes | None:
         """Return an encoded chunk; see `ChunkReader.read`."""
@@ -68,9 +81,9 @@ class ChunkFileReader(ChunkReader):
                 continue
             if kind is not kinds[0]:
                 # A tuple that is replaced whole needs no lock.
-                self._kinds = (kind, *(other for other in _KINDS if other is not kind))
+                self._kinds = (kind, *(other for other in kinds if other is not kind))
             try:
-                return self._plain(data, is_gzipped=kind[1])
+                return self._plain(data, kind[1])
             except FormatError as error:
                 raise FormatError(f"{name} in {self._store.location}: {error}") from error
         return None
@@ -81,8 +94,11 @@ class ChunkFileReader(ChunkReader):
         except FormatError as error:
             raise FormatError(f"{name} in {self._store.location}: {error}") from error
 
-    def _plain(self, data: bytes, *, is_gzipped: bool) -> bytes:
-        return gzip.decompress(data, max_size=self._max_size) if is_gzipped else data
+    def _plain(self, data: bytes, ending: str) -> bytes:
+        if not ending:
+            return data
+        decompress = _DECOMPRESS[ending]
+        return decompress(data, max_size=self._max_size)
 
 
 class ChunkFileWriter(ChunkWriter):
@@ -119,9 +135,13 @@ class ChunkFileWriter(ChunkWriter):
             raise InputError(f"layout must be flat or nested, got {layout!r}")
         self._store = store
         self._scale = scale
-        self._kind = (layout, gzipped)
+        self._is_gzipped = gzipped
+        self._kind = (layout, ".gz" if gzipped and not store.keeps_names else "")
+        self._media_type = _MEDIA_TYPES.get(scale.encoding, "application/octet-stream")
         self._written = written
         self._others = [kind for kind in _KINDS if kind != self._kind]
+        if not store.is_remote:
+            self._others += _RARE_KINDS
         self._may_be_stale = store.has_any(scale.key) if may_be_stale is None else may_be_stale
         encoding = make_encoding(info, scale)
         channels = info.num_channels
@@ -137,10 +157,10 @@ class ChunkFileWriter(ChunkWriter):
         """Write a chunk; see `ChunkWriter.write`."""
         if data is None:
             data = self._stored_zeros(self._scale.grid.bounds(cell).shape)
-        elif self._kind[1]:
+        elif self._is_gzipped:
             data = gzip.compress(data)
         name = self.file_of(cell)
-        self._store.put(name, data)
+        self._store.put_chunk(name, data, media_type=self._media_type, is_gzipped=self._is_gzipped)
         if self._may_be_stale:
             for kind in self._others:
                 self._store.delete(_name(self._scale, cell, *kind))
@@ -158,7 +178,15 @@ class ChunkFileWriter(ChunkWriter):
         """Do nothing: there is nothing to let go of."""
 
 
-def _name(scale: ScaleInfo, cell: Vec3, layout: Layout, gzipped: bool) -> str:
+def _name(scale: ScaleInfo, cell: Vec3, layout: Layout, ending: str) -> str:
     grid = scale.grid
     name = grid.name(cell) if layout == "flat" else grid.nested_name(cell)
-    return f"{scale.key}/{name}{'.gz' if gzipped else ''}"
+    return f"{scale.key}/{name}{ending}"
+
+
+_DECOMPRESS = {
+    ".gz": gzip.decompress,
+    ".br": decompress_brotli,
+    ".zst": decompress_zstd,
+    ".zstd": decompress_zstd,
+}

@@ -1,44 +1,52 @@
 """A volume on a web server; only read.
 
-Chunk files are fetched whole, compressed as they lie (``Content-Encoding: gzip``), and
-decompressed here, in bounded memory. Shards are fetched in ranges. A server that ignores ranges is
-read from the start of the file up to what is wanted, and never further.
+Chunk files are fetched whole, compressed as they lie (``Content-Encoding``), and decompressed
+here, in bounded memory. Shards are fetched in ranges. A server that ignores ranges is read from
+the start of the file up to what is wanted, and never further.
 
 https://www.rfc-editor.org/rfc/rfc9110
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import os
 import posixpath
-import zlib
+import re
+import time
+import urllib.request
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-import aiohttp
-import fsspec
-import fsspec.asyn
-import yarl
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError
+from urllib3.exceptions import TimeoutError as SilenceError
 
+from ngcore.codecs.content import decode_content
 from ngcore.errors import FormatError, InputError, StorageError
-from ngcore.storage.base import ReadableStore
+from ngcore.storage.base import ReadableStore, max_stored_size
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
 _ABSENT = (404, 410)
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
-_WAITS = (0.1, 0.5)
-"""Seconds before the second and the third try."""
-_CONNECT_SECONDS, _READ_SECONDS = 30.0, 60.0
-_PIECE = 1 << 16
-_GZIP_WRAPPER = 31
+_WAITS = (0.1, 0.5, 1.5)
+"""Seconds before the second, the third and the last try."""
+_LONGEST_WAIT = 10.0
+_CONNECT_SECONDS, _READ_SECONDS = 20.0, 60.0
+_REDIRECTS = 10
+_PIECE = 1 << 20
+_CONNECTIONS = 32
+_MAX_DECODED = 1 << 30
 _WHOLE = {"Accept-Encoding": "gzip"}
 _IDENTITY = {"Accept-Encoding": "identity"}
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Answer:
     headers : mapping
         By names in lower case.
     body : bytes
-        Decompressed, and no more than was wanted; `is_cut` where there would be more.
+        As it was sent, and no more than was wanted; `is_cut` where there would be more.
     """
 
     status: int
@@ -62,6 +70,10 @@ class Answer:
 
 class _TryAgainError(Exception):
     """The server is out of order, perhaps only for now."""
+
+    def __init__(self, reason: str, wait: float = 0) -> None:
+        super().__init__(reason)
+        self.wait = wait
 
 
 class HttpStore(ReadableStore):
@@ -77,31 +89,33 @@ class HttpStore(ReadableStore):
     Raises
     ------
     InputError
-        It is no URL.
+        It is not a URL.
     """
+
+    is_remote = True
 
     def __init__(self, url: str, *, read_seconds: float = _READ_SECONDS) -> None:
         try:
             parts = urlsplit(url)
-            _ = parts.port
+            port = parts.port
         except ValueError as error:
-            raise InputError(f"{url} is no URL: {error}; check it") from error
+            raise InputError(f"{url} is not a URL: {error}; check it") from error
         if not parts.hostname:
             raise InputError(
-                f"{url} is no URL: it names no server; pass one such as https://example.org/brain"
+                f"{url} is not a URL: it names no server; pass one such as "
+                "https://example.org/brain"
             )
         self.location = url.rstrip("/")
+        self._headers: dict[str, str] = {}
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers = urllib3.util.make_headers(basic_auth=user)
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            parts = parts._replace(netloc=host if port is None else f"{host}:{port}")
         # What people paste has spaces; what is quoted already stays.
         self._parts = parts._replace(path=quote(parts.path, safe="/%:@!$&'()*+,;=~"))
         self._is_warned = False
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=read_seconds
-        )
-        # fsspec keeps one session, and a thread for it, for all stores with the same options.
-        self._files = fsspec.filesystem(
-            "http",
-            client_kwargs={"timeout": timeout, "auto_decompress": False, "trust_env": True},
-        )
+        self._read_seconds = read_seconds
 
     def __repr__(self) -> str:
         return f"HttpStore({self.location!r})"
@@ -110,25 +124,45 @@ class HttpStore(ReadableStore):
         """Return a range of a file; see `ReadableStore.get`."""
         if stop is not None and stop <= start:
             return None if self.size(name) is None else b""
-        last = "" if stop is None else stop - 1
-        headers = {**_IDENTITY, "Range": f"bytes={start}-{last}"}
-        answer = self.ask(name, headers, limit=None if stop is None else stop - start, skip=start)
+        headers = dict(_IDENTITY)
+        if start or stop is not None:
+            headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        limit = None if stop is None else stop - start
+        answer = self.ask(name, headers, limit=limit, skip=start)
         if answer.status == 416:
             return b""
-        if answer.status == 200 and start and not self._is_warned:
+        if self._is_absent(name, answer):
+            return None
+        encoding = answer.headers.get("content-encoding")
+        if answer.status == 206:
+            self._check_range(name, answer, start, stop)
+        elif encoding not in (None, "identity"):
+            # It was asked not to. What it sends has to be had from its start, and decompressed.
+            whole = self.get_whole(name, _MAX_DECODED)
+            return None if whole is None else whole[start:stop]
+        elif start and not self._is_warned:
             self._is_warned = True
             logger.warning(
                 "%s ignores ranges: files are read from their start, which is slow",
                 self.location,
             )
-        return self._body(name, answer)
+        return answer.body
 
     def get_whole(self, name: str, max_size: int) -> bytes | None:
         """Return a file, decompressed if it was sent compressed; see `ReadableStore.get_whole`."""
-        answer = self.ask(name, _WHOLE, limit=max_size)
-        if answer.is_cut:
+        answer = self.ask(name, _WHOLE, limit=max_stored_size(max_size))
+        if self._is_absent(name, answer):
+            return None
+        encoding = answer.headers.get("content-encoding")
+        is_plain = encoding in (None, "identity")
+        if answer.is_cut or (is_plain and len(answer.body) > max_size):
             raise FormatError(f"larger than the {max_size} bytes expected")
-        return self._body(name, answer)
+        if is_plain:
+            return answer.body
+        try:
+            return decode_content(answer.body, encoding, max_size=max_size)
+        except FormatError as error:
+            raise FormatError(f"{self.url_of(name)}: {error}") from error
 
     def size(self, name: str) -> int | None:
         """Return the size of a file; see `ReadableStore.size`."""
@@ -148,7 +182,7 @@ class HttpStore(ReadableStore):
             return int(total)
         if answer.status == 416:
             return 0
-        if self._body(name, answer) is None:
+        if self._is_absent(name, answer):
             return None
         raise StorageError(
             f"{self.url_of(name)}: the server doesn't tell its size; ask who runs it"
@@ -171,101 +205,159 @@ class HttpStore(ReadableStore):
         headers : mapping
         method : str
         limit : int, optional
-            How many bytes are wanted at the most, decompressed.
+            How many bytes are wanted at most.
         skip : int
             How many bytes to leave out at the start, where the server ignores a range.
 
         Raises
         ------
-        FormatError
-            What was sent compressed is damaged.
         StorageError
             The server can't be reached, or doesn't answer in time.
         """
         url = self.url_of(name)
-        try:
-            answer: Answer = fsspec.asyn.sync(
-                self._files.loop, self._ask, url, dict(headers), method, limit, skip
-            )
-        except zlib.error as error:
-            raise FormatError(f"what was sent as gzip is damaged: {error}") from error
-        except aiohttp.InvalidURL as error:
-            raise InputError(f"{url} is no URL; check it") from error
-        except _TryAgainError as error:
-            raise StorageError(
-                f"can't read {url}: {error}; check the URL and the network"
-            ) from error
-        return answer
+        for wait in (*_WAITS, None):
+            try:
+                return self._ask_once(method, url, headers, limit, skip)
+            except LocationParseError as error:
+                raise InputError(f"{url} is not a URL; check it") from error
+            except (HTTPError, OSError, _TryAgainError) as error:
+                if wait is None or isinstance(error, SilenceError) or _has_gone_round(error):
+                    raise StorageError(
+                        f"can't read {url}: {self._reason(error)}; check the URL and the network"
+                    ) from error
+                time.sleep(max(wait, getattr(error, "wait", 0)))
+        raise AssertionError("the last try returns or raises")
 
     def url_of(self, name: str) -> str:
         """Return the URL of a file."""
         path = posixpath.normpath(f"{self._parts.path.rstrip('/')}/{quote(name, safe='/:')}")
         return urlunsplit(self._parts._replace(path=path, fragment=""))
 
-    def _body(self, name: str, answer: Answer) -> bytes | None:
+    def _ask_once(
+        self, method: str, url: str, headers: Mapping[str, str], limit: int | None, skip: int
+    ) -> Answer:
+        response = _pool(os.getpid()).request(
+            method,
+            url,
+            headers={**self._headers, **headers},
+            preload_content=False,
+            decode_content=False,
+            retries=urllib3.Retry(
+                total=None, connect=0, read=0, other=0, status=0, redirect=_REDIRECTS
+            ),
+            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._read_seconds),
+        )
+        with closing(response):
+            found = {key.lower(): value for key, value in response.headers.items()}
+            if response.status in _WORTH_ANOTHER_TRY:
+                after = found.get("retry-after", "")
+                wait = min(float(after), _LONGEST_WAIT) if after.isdigit() else 0
+                raise _TryAgainError(f"HTTP {response.status}", wait)
+            if method == "HEAD" or response.status not in (200, 206):
+                response.drain_conn()
+                return Answer(response.status, found, b"")
+            if response.status == 206 and found.get("content-encoding", "identity") != "identity":
+                raise _TryAgainError("it sends a range of compressed bytes (Content-Encoding)")
+            body, is_cut = _read(response, limit, 0 if response.status == 206 else skip)
+            if not is_cut:
+                response.release_conn()
+            return Answer(response.status, found, body, is_cut)
+
+    def _is_absent(self, name: str, answer: Answer) -> bool:
+        """Whether the answer says that nothing is there.
+
+        Object stores tell those who may not list a bucket 403 of what is absent. Of `info`, which
+        must be there, that is an error, and so it is where the URL has a token, which may expire.
+        """
         if answer.status in _ABSENT:
-            return None
+            return True
+        is_info = name.rpartition("/")[2] == "info"
+        if answer.status == 403 and not is_info and not self._parts.query:
+            return True
         if answer.status not in (200, 206):
             is_refused = answer.status in (401, 403)
             hint = "it may be private, or not there" if is_refused else "try again later"
             raise StorageError(f"can't read {self.url_of(name)}: HTTP {answer.status}; {hint}")
-        return answer.body
+        return False
 
-    async def _ask(
-        self, url: str, headers: dict[str, str], method: str, limit: int | None, skip: int
-    ) -> Answer:
-        session = await self._files.set_session()
-        for wait in (*_WAITS, None):
-            try:
-                return await self._ask_once(session, url, headers, method, limit, skip)
-            except (aiohttp.InvalidURL, aiohttp.TooManyRedirects) as error:
-                if isinstance(error, aiohttp.InvalidURL):
-                    raise
-                raise _TryAgainError("it redirects without end") from error
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                if wait is None or isinstance(error, asyncio.TimeoutError):
-                    raise _TryAgainError(_reason(error)) from error
-            except _TryAgainError:
-                if wait is None:
-                    raise
-            await asyncio.sleep(wait)
-        raise AssertionError("the last try returns or raises")
-
-    async def _ask_once(
-        self,
-        session: aiohttp.ClientSession,
-        url: str,
-        headers: dict[str, str],
-        method: str,
-        limit: int | None,
-        skip: int,
-    ) -> Answer:
-        async with session.request(
-            method, yarl.URL(url, encoded=True), headers=headers, allow_redirects=True
-        ) as response:
-            if response.status in _WORTH_ANOTHER_TRY:
-                raise _TryAgainError(f"HTTP {response.status}")
-            found = {key.lower(): value for key, value in response.headers.items()}
-            if method == "HEAD" or response.status not in (200, 206):
-                return Answer(response.status, found, b"")
-            is_range = response.status == 206
-            is_gzip = found.get("content-encoding", "identity").lower() in ("gzip", "x-gzip")
-            if is_range and is_gzip:
-                raise _TryAgainError("it sends a range of compressed bytes (Content-Encoding)")
-            pieces = response.content.iter_chunked(_PIECE)
-            body, is_cut = await _read(
-                _decompressed(pieces) if is_gzip else pieces, limit, 0 if is_range else skip
+    def _check_range(self, name: str, answer: Answer, start: int, stop: int | None) -> None:
+        """Refuse other bytes than those that were asked for."""
+        header = answer.headers.get("content-range")
+        if header is None and stop is not None and len(answer.body) == stop - start:
+            return
+        match = _CONTENT_RANGE.fullmatch((header or "").strip())
+        wanted = f"bytes {start}-{'' if stop is None else stop - 1}"
+        if match is not None:
+            first, last = int(match[1]), int(match[2])
+            ends = [last + 1] if match[3] == "*" else [int(match[3])]
+            is_right = (
+                first == start
+                and len(answer.body) == last - first + 1
+                and (last + 1 == stop or last + 1 in ends)
+                and (stop is None or last < stop)
             )
-            if is_cut:
-                response.close()  # the rest is not wanted
-            return Answer(response.status, found, body, is_cut)
+            if is_right and not answer.is_cut:
+                return
+        raise StorageError(
+            f"can't read {self.url_of(name)}: the server was asked for {wanted} and sent "
+            f"{len(answer.body)} bytes with Content-Range {header!r}; tell who runs it"
+        )
+
+    def _reason(self, error: BaseException) -> str:
+        if isinstance(error, MaxRetryError):
+            if _has_gone_round(error):
+                return "it redirects without end"
+            error = error.reason or error
+        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+            return f"can't connect to {self._parts.netloc}: no answer in time"
+        if isinstance(error, SilenceError):
+            return "the server doesn't answer in time"
+        if isinstance(error, urllib3.exceptions.NameResolutionError):
+            return f"can't connect to {self._parts.netloc}: there is no such host"
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            cause = str(error).rpartition(": ")[2]
+            return f"can't connect to {self._parts.netloc}: {cause}"
+        if isinstance(error, urllib3.exceptions.ProtocolError):
+            return "the connection was cut"
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-async def _read(pieces: AsyncIterator[bytes], limit: int | None, skip: int) -> tuple[bytes, bool]:
+def _has_gone_round(error: BaseException) -> bool:
+    return isinstance(error, MaxRetryError) and isinstance(
+        error.reason, urllib3.exceptions.ResponseError
+    )
+
+
+@cache
+def _pool(_process: int) -> urllib3.PoolManager:
+    """Return the connections of this process, which a fork must not share."""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get("https") or proxies.get("http") or proxies.get("all")
+    direct = urllib3.PoolManager(num_pools=16, maxsize=_CONNECTIONS)
+    if not proxy or not proxy.startswith(("http://", "https://")):
+        return direct
+    return _ProxiedPool(direct, urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS))
+
+
+class _ProxiedPool(urllib3.PoolManager):
+    """Goes through a proxy, but to hosts that the environment excepts (``no_proxy``)."""
+
+    def __init__(self, direct: urllib3.PoolManager, proxied: urllib3.PoolManager) -> None:
+        super().__init__()
+        self._direct, self._proxied = direct, proxied
+
+    def request(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
+        """Send a request the one way or the other."""
+        is_excepted = urllib.request.proxy_bypass(urlsplit(url).hostname or "")
+        pool = self._direct if is_excepted else self._proxied
+        return pool.request(method, url, **options)  # type: ignore[arg-type]
+
+
+def _read(response: urllib3.BaseHTTPResponse, limit: int | None, skip: int) -> tuple[bytes, bool]:
     """Return so many bytes after `skip`, and whether there are more."""
     kept = []
     size = 0
-    async for piece in pieces:
+    for piece in response.stream(_PIECE, decode_content=False):
         part = piece[skip:] if skip else piece
         skip = max(0, skip - len(piece))
         if limit is not None and size + len(part) > limit:
@@ -274,23 +366,3 @@ async def _read(pieces: AsyncIterator[bytes], limit: int | None, skip: int) -> t
         kept.append(part)
         size += len(part)
     return b"".join(kept), False
-
-
-async def _decompressed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield what gzip decompresses to, a little at a time."""
-    stream = zlib.decompressobj(_GZIP_WRAPPER)
-    async for piece in pieces:
-        data = piece
-        while data:
-            yield stream.decompress(data, 16 * _PIECE)
-            data = stream.unconsumed_tail
-    if not stream.eof:
-        raise zlib.error("it ends too early")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, asyncio.TimeoutError):
-        return "the server doesn't answer in time"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"can't connect to {error.host}:{error.port}: {error.strerror or error.os_error}"
-    return str(error) or type(error).__name__

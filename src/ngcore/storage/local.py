@@ -6,7 +6,6 @@ import errno
 import io
 import itertools
 import os
-import posixpath
 import re
 import shutil
 import stat
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
 from ngcore.storage.file_lock import LocalLock, is_locked
+from ngcore.storage.names import proper_name
 from ngcore.storage.sync import fsync_file, sync_files, sync_folder, sync_path
 
 if TYPE_CHECKING:
@@ -307,15 +307,9 @@ class LocalStore(Store):
 
     def _path(self, name: str, *, writing: bool = False) -> str:
         """Return where a name lies, once it is known to be a proper one."""
-        if not name or name[0] == "/" or "\\" in name or "\0" in name:
-            raise InputError(f"not a name in {self.location}: {name!r}")
+        name = proper_name(name, self.location, writing=writing)
         if os.name == "nt" and ":" in name:
             raise InputError(f"Windows has no files with a colon in their name: {name!r}")
-        if "." in name or "//" in name:
-            # As in URLs, ``..`` takes back the part before it, whether or not that exists.
-            name = posixpath.normpath(name)
-            if writing and (name == "." or name.split("/", 1)[0] == ".."):
-                raise InputError(f"{name!r} is no file in {self.location}, so can't be written")
         return f"{self._root}/{name}"
 
 

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ngcore.errors import MissingExtraError
+from ngcore.errors import InputError, MissingExtraError
+from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PREFIX = "precomputed://"
+_FILE = "file://"
 _WEB = ("http://", "https://")
+_BUCKETS = {"s3": "open_s3", "az": "open_azure", "memory": "open_memory"}
 
 
 def is_url(path: object) -> bool:
@@ -46,12 +49,12 @@ def open_store(path: str | os.PathLike[str]) -> ReadableStore:
     ----------
     path : str or path
         A folder; or a URL, as a browser or as Neuroglancer (``precomputed://``) takes it: http,
-        https, or whatever fsspec has a backend for, such as ``gs://`` and ``s3://``.
+        https, ``s3://``, ``gs://`` or ``az://``.
 
     Raises
     ------
     MissingExtraError
-        A URL of this kind needs a package that is not installed.
+        A URL needs a package that is not installed.
     InputError
         There are no such URLs.
     """
@@ -59,16 +62,48 @@ def open_store(path: str | os.PathLike[str]) -> ReadableStore:
     if not is_url(text):
         return LocalStore(text)
     url = text.removeprefix(_PREFIX)
+    if url.startswith(_FILE):
+        from urllib.request import url2pathname  # slow
+
+        return LocalStore(url2pathname(url.removeprefix(_FILE)))
     try:
         if is_http(url):
             from ngcore.storage.http import HttpStore
 
             return HttpStore(url)
-        from ngcore.storage.fsspec_store import FsspecStore
-
-        return FsspecStore(url)
+        return _bucket_store(url)
     except ImportError as error:
         raise MissingExtraError(
-            f"reading {text} needs a package that is not installed ({error}); "
+            f"{text} needs a package that is not installed ({error}); "
             "pip install 'ngcore-neuroglancer[cloud]'"
         ) from error
+
+
+def writable_store(path: str | os.PathLike[str]) -> Store:
+    """Return the store of a folder or bucket that is to be written.
+
+    Raises
+    ------
+    MissingExtraError, InputError
+        As `open_store` does; also where only reading is possible, such as from a web server.
+    """
+    store = open_store(path)
+    if isinstance(store, Store):
+        return store
+    raise InputError(
+        f"{path} can't be written: choose a folder, or a URL that begins with s3://, gs:// or az://"
+    )
+
+
+def _bucket_store(url: str) -> Store:
+    scheme, _, rest = url.partition("://")
+    if scheme not in _BUCKETS:
+        raise InputError(
+            f"{url} can't be opened: there are http, https, s3, gs and az URLs; check it"
+        )
+    if not rest.strip("/"):
+        raise InputError(f"{url} names no bucket; pass one such as {scheme}://bucket/brain")
+    from ngcore.storage.objects import services
+    from ngcore.storage.objects.store import ObjectStore
+
+    return ObjectStore(url, getattr(services, _BUCKETS[scheme]))

@@ -1,0 +1,1 @@
+"""Volumes in buckets: s3, gs and az."""

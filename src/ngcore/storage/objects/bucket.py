@@ -1,0 +1,111 @@
+"""What every kind of bucket can do, whoever's it is: keys, bytes, and writes with a condition."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from typing_extensions import Buffer
+
+PART_BYTES = 8 << 20
+"""More than this goes up in parts of this size, several at once. S3 allows 10,000 parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What lies under a key.
+
+    Attributes
+    ----------
+    data : bytes
+        Those that were asked for.
+    size : int, in bytes
+        Of the whole object.
+    version : str
+        Changes with every write.
+    encoding : str or None
+        Its Content-Encoding.
+    """
+
+    data: bytes = field(repr=False)
+    size: int
+    version: str
+    encoding: str | None = None
+
+
+class Bucket(ABC):
+    """A bucket, or a container, safe to use from several threads at once.
+
+    Every method raises StorageError with one line where the service can't be reached, refuses or
+    fails again and again, and DestinationError where a write is not allowed.
+    """
+
+    url: str
+    """Such as ``s3://bucket``."""
+
+    @abstractmethod
+    def read(
+        self, key: str, start: int = 0, stop: int | None = None, *, max_size: int | None = None
+    ) -> StoredObject | None:
+        """Return an object, or a range of it; None where there is none.
+
+        Parameters
+        ----------
+        key : str
+        start, stop : int, in bytes
+            A range past the end gives fewer bytes, or none.
+        max_size : int, in bytes
+            Leave out the data of an object that is larger.
+        """
+
+    @abstractmethod
+    def head(self, key: str) -> StoredObject | None:
+        """Return an object without its data."""
+
+    @abstractmethod
+    def write(self, key: str, parts: Iterable[Buffer], headers: Mapping[str, str]) -> None:
+        """Store parts one after the other; nothing changes where that fails."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes, headers: Mapping[str, str]) -> str | None:
+        """Store an object under a key that is free, and return its version; None if it isn't."""
+
+    @abstractmethod
+    def replace(
+        self, key: str, data: bytes, version: str, headers: Mapping[str, str]
+    ) -> str | None:
+        """Store an object over one of a version, and return the new one; None if it is another."""
+
+    @abstractmethod
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; those that are absent are passed over."""
+
+    @abstractmethod
+    def keys(self, folder: str) -> Iterator[str]:
+        """Yield all keys below a folder, sorted; all of the bucket if it is empty."""
+
+    @abstractmethod
+    def entries(self, folder: str) -> Iterator[str]:
+        """Yield the first part below a folder of every key, each once."""
+
+    def abort_uploads(self, folder: str) -> None:  # noqa: B027 (not all have such)
+        """Give up uploads in parts below a folder, whose processes are gone."""
+
+
+def batches(parts: Iterable[Buffer]) -> Iterator[bytes]:
+    """Join small parts, so that each but the last has `PART_BYTES` or more."""
+    waiting: list[bytes | memoryview] = []
+    size = 0
+    for part in parts:
+        view = memoryview(part).cast("B")
+        waiting.append(bytes(view))
+        size += len(view)
+        if size >= PART_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if size:
+        yield b"".join(waiting)

@@ -1,0 +1,281 @@
+"""Buckets of S3 and Azure, and one in memory, through obstore.
+
+https://developmentseed.org/obstore
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+from ngcore.errors import DestinationError, InputError, StorageError
+from ngcore.storage.objects.bucket import PART_BYTES, Bucket, StoredObject, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from typing_extensions import Buffer
+
+CLIENT: ClientConfig = {
+    "allow_http": True,
+    "connect_timeout": timedelta(seconds=10),
+    "timeout": timedelta(seconds=300),
+    "read_timeout": timedelta(seconds=60),
+}
+RETRIES: RetryConfig = {
+    "max_retries": 6,
+    "retry_timeout": timedelta(seconds=120),
+    "backoff": {
+        "init_backoff": timedelta(seconds=0.1),
+        "max_backoff": timedelta(seconds=5),
+        "base": 2,
+    },
+}
+_PARTS_AT_ONCE = 4
+_TRIES = 3
+_BATCH = 1000
+"""Keys in one request; S3 deletes no more."""
+_FAILURES = (BaseError, OSError, ValueError)
+
+_STATUS = re.compile(r"status code: (\d{3}) ?([A-Za-z ]*)")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_HOST = re.compile(r"https?://[^/\s]+")
+
+
+class ObstoreBucket(Bucket):
+    """A bucket that obstore knows.
+
+    Parameters
+    ----------
+    url : str
+    store : obstore store
+        Of the whole bucket.
+    is_unsigned : bool
+        Whether no credentials were found.
+    abort_uploads : callable, optional
+        Gives up what is unfinished below a folder.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        store: ObjectStore,
+        *,
+        is_unsigned: bool = False,
+        abort_uploads: Callable[[str], None] | None = None,
+    ) -> None:
+        self.url = url
+        self._store = store
+        self._is_unsigned = is_unsigned
+        self._abort_uploads = abort_uploads
+
+    def read(
+        self, key: str, start: int = 0, stop: int | None = None, *, max_size: int | None = None
+    ) -> StoredObject | None:
+        """Return an object or a range of it; see `Bucket.read`."""
+        if stop is not None and stop <= start:
+            return self.head(key)
+        options: dict[str, Any] = {}
+        if stop is not None:
+            options["range"] = (start, stop)
+        elif start:
+            options["range"] = {"offset": start}
+        for last in (False, False, True):
+            try:
+                found = obstore.get(self._store, key, options=options or None)  # type: ignore[arg-type]
+                meta = found.meta
+                is_wanted = max_size is None or meta["size"] <= max_size
+                data = bytes(found.bytes()) if is_wanted else b""
+                return StoredObject(
+                    data, meta["size"], _version(meta), found.attributes.get("Content-Encoding")
+                )
+            except FileNotFoundError as error:
+                self._check_bucket(error, "read", key)
+                return None
+            except _FAILURES as error:
+                if _answer(error)[0] == 416 or "Wanted range starting" in str(error):
+                    return self.head(key)  # the range begins after its end
+                failure = self._failure("read", key, error)
+                if failure is None:
+                    return None
+                if last or not _is_worth_another_try(error):
+                    raise failure from error
+        raise AssertionError("the last try returns or raises")
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what is known of an object; see `Bucket.head`."""
+        try:
+            meta = obstore.head(self._store, key)
+        except FileNotFoundError:
+            return None
+        except _FAILURES as error:
+            failure = self._failure("read", key, error)
+            if failure is None:
+                return None
+            raise failure from error
+        return StoredObject(b"", meta["size"], _version(meta))
+
+    def write(self, key: str, parts: Iterable[Buffer], headers: Mapping[str, str]) -> None:
+        """Store an object; see `Bucket.write`.
+
+        An upload in parts that fails is aborted. It starts again where its parts can be had again.
+        """
+        for last in (False,) * (_TRIES - 1) + (True,):
+            pieces = batches(parts)
+            start = list(itertools.islice(pieces, 2))
+            is_large = len(start) > 1 or len(b"".join(start)) > PART_BYTES
+            can_again = not is_large or iter(parts) is not parts
+            try:
+                obstore.put(
+                    self._store,
+                    key,
+                    itertools.chain(start, pieces) if is_large else b"".join(start),
+                    attributes=dict(headers),
+                    use_multipart=is_large,
+                    chunk_size=PART_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+                return
+            except StorageError:
+                raise  # from the parts
+            except _FAILURES as error:
+                if last or not can_again or not _is_worth_another_try(error):
+                    raise self._write_failure("write", key, error) from error
+            if not is_large:
+                parts = start
+
+    def create(self, key: str, data: bytes, headers: Mapping[str, str]) -> str | None:
+        """Store an object under a key that is free; see `Bucket.create`."""
+        return self._put_if(key, data, headers, "create")
+
+    def replace(
+        self, key: str, data: bytes, version: str, headers: Mapping[str, str]
+    ) -> str | None:
+        """Store an object over a version of it; see `Bucket.replace`."""
+        return self._put_if(key, data, headers, {"e_tag": version})
+
+    def _put_if(self, key: str, data: bytes, headers: Mapping[str, str], mode: Any) -> str | None:
+        try:
+            put = obstore.put(self._store, key, data, attributes=dict(headers), mode=mode)
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
+            self._check_bucket(error, "write", key)
+            return None
+        except _FAILURES as error:
+            # The answer may have been lost on its way, after it was done.
+            found = self.read(key) if _is_worth_another_try(error) else None
+            if found is not None and found.data == data:
+                return found.version
+            raise self._write_failure("write", key, error) from error
+        return str(put["e_tag"])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; see `Bucket.delete`."""
+        remaining = iter(keys)
+        while batch := list(itertools.islice(remaining, _BATCH)):
+            try:
+                obstore.delete(self._store, batch)
+            except FileNotFoundError as error:
+                self._check_bucket(error, "remove", batch[0])
+                for key in batch if len(batch) > 1 else []:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self._store, key)
+            except _FAILURES as error:
+                raise self._write_failure("remove", batch[0], error) from error
+
+    def keys(self, folder: str) -> Iterator[str]:
+        """Yield keys below a folder; see `Bucket.keys`."""
+        try:
+            for batch in obstore.list(self._store, folder or None, chunk_size=_BATCH):
+                yield from sorted(meta["path"] for meta in batch)
+        except _FAILURES as error:
+            raise self._failure("list", folder, error) or error from error
+
+    def entries(self, folder: str) -> Iterator[str]:
+        """Yield what lies directly in a folder; see `Bucket.entries`."""
+        try:
+            found = obstore.list_with_delimiter(self._store, folder or None)
+        except _FAILURES as error:
+            raise self._failure("list", folder, error) or error from error
+        yield from (prefix.rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"])
+        yield from (meta["path"].rpartition("/")[2] for meta in found["objects"])
+
+    def abort_uploads(self, folder: str) -> None:
+        """Give up unfinished uploads; see `Bucket.abort_uploads`."""
+        if self._abort_uploads is not None:
+            self._abort_uploads(folder)
+
+    def _check_bucket(self, error: Exception, action: str, key: str) -> None:
+        """Tell a bucket that is absent from an object that is."""
+        if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+            raise self._write_failure(action, key, error) from error
+
+    def _failure(
+        self, action: str, key: str, error: Exception
+    ) -> StorageError | InputError | None:
+        """Return what to raise; None where it only says that nothing is there.
+
+        Those who may not list a bucket are told 403 of what is absent. Of `info`, which must be
+        there, it is an error.
+        """
+        status, code = _answer(error)
+        is_read = action == "read" and key.rpartition("/")[2] != "info"
+        if status == 403 and code in (None, "AccessDenied") and is_read:
+            return None
+        if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):
+            return InputError(f"there is no bucket {self.url}; check the URL")
+        what = f"can't {action} {self.url}/{key}: {_reason(error, status, code)}"
+        return StorageError(f"{what}; {self._hint(status, action)}")
+
+    def _write_failure(
+        self, action: str, key: str, error: Exception
+    ) -> StorageError | DestinationError:
+        status, code = _answer(error)
+        if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):
+            kind = InputError if action == "read" else DestinationError
+            return kind(f"there is no bucket {self.url}; make it, or check the URL")  # type: ignore[return-value]
+        what = f"can't {action} {self.url}/{key}: {_reason(error, status, code)}"
+        if status in (401, 403):
+            return DestinationError(f"{what}; {self._hint(status, action)}")
+        return StorageError(f"{what}; {self._hint(status, action)}")
+
+    def _hint(self, status: int | None, action: str) -> str:
+        if status in (400, 401, 403):
+            if self._is_unsigned:
+                return "no credentials were found, so none were sent: set them, or check the URL"
+            return f"check that your credentials allow to {action} it"
+        return "check the URL, the endpoint and the network"
+
+
+def _version(meta: Any) -> str:
+    return str(meta["e_tag"])
+
+
+def _answer(error: Exception) -> tuple[int | None, str | None]:
+    """Return the status and the service's own code that an error tells of."""
+    text = str(error)
+    status, code = _STATUS.search(text), _CODE.search(text)
+    return int(status[1]) if status else None, code[1] if code else None
+
+
+def _reason(error: Exception, status: int | None, code: str | None) -> str:
+    if status is not None:
+        return f"HTTP {status}" + (f" {code}" if code else "")
+    host = _HOST.search(str(error))
+    if host is not None:
+        return f"can't connect to {host[0]}, or it doesn't answer"
+    return str(error).splitlines()[0]
+
+
+def _is_worth_another_try(error: Exception) -> bool:
+    """Whether the service may do better: it failed, or a connection was cut."""
+    status, _ = _answer(error)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    return isinstance(error, BaseError) and not isinstance(error, FileNotFoundError)

@@ -1,0 +1,88 @@
+"""A real S3 server on loopback, with buckets of one test's own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """Start moto's server; yield its URL."""
+    pytest.importorskip("moto", reason="moto is not installed")
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    port = free_port()
+    code = "import moto.server, sys; moto.server.main(sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **VARIABLES},
+    )
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def s3_client(endpoint: str) -> Any:
+    """Return boto3's client: a reader and writer that is not ours."""
+    import boto3
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="secret",
+    )
+
+
+def objects_of(client: Any, bucket: str) -> dict[str, bytes]:
+    """Return every object of a bucket by its key."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+    return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+
+def uploads_of(client: Any, bucket: str) -> list[str]:
+    """Return the keys of uploads that are unfinished."""
+    found = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    return [upload["Key"] for upload in found]
