@@ -32,7 +32,7 @@ def _undo_editable_install() -> None:
 
 
 _undo_editable_install()
-_OTHERS = {"meshes": ["nibabel.gifti", "trimesh.exchange"], "tiff": ["tifffile"]}
+_OTHERS = {"meshes": ["nibabel.gifti"], "tiff": ["tifffile"]}
 """Packages beside ngcore that are worth their instrumentation, which takes a while."""
 
 with atheris.instrument_imports(include=["ngcore", *_OTHERS.get(sys.argv[1], [])]):

@@ -32,6 +32,7 @@ from ngcore.precomputed.segment_properties import SegmentProperties, TagsPropert
 from ngcore.precomputed.shard_index import layout_shard
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo, VertexAttribute
+from ngcore.precomputed.vtk import encode_vtk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,10 @@ SHARDINGS = [
 ]
 """How the shards of the fuzzer may be: the first byte of its input chooses."""
 
-MESH_KINDS = ("gii", "stl", "ply", "obj", "off", "freesurfer", "fragment", "manifest", "multilod")
+MESH_KINDS = (
+    "gii", "stl", "ply", "obj", "off", "freesurfer", "fragment", "manifest", "multilod", "vtk",
+    "mni",
+)  # fmt: skip
 """What the first byte of a fuzzed mesh chooses from."""
 
 VOLUME_ENDINGS = (".npy", ".mgh", ".mgz", ".hdr", ".png", ".jpg", ".mnc", ".PAR", ".BRIK")
@@ -194,6 +198,21 @@ def meshes() -> Iterator[bytes]:
         data = box.export(file_type=kind, **options)
         yield _kind(kind) + (data.encode() if isinstance(data, str) else data)
     yield _kind("stl") + box.export(file_type="stl_ascii").encode()
+    head = b"ply\nformat binary_little_endian 1.0\nelement vertex 4\nproperty float x\n"
+    head += b"property float y\nproperty float z\nelement face 2\n"
+    head += b"property list uchar int vertex_indices\nend_header\n"
+    polygons = struct.pack("<B4iB3i", 4, 0, 1, 2, 3, 3, 0, 1, 2)
+    yield _kind("ply") + head + np.eye(4, 3).astype("<f4").tobytes() + polygons
+    yield _kind("vtk") + encode_vtk(Mesh.from_mm(vertices, faces))
+    points = np.eye(4, 3).astype(">f4").tobytes()
+    vtk = b"# vtk DataFile Version 5.1\nx\n%s\nDATASET POLYDATA\nPOINTS 4 float\n%s\n"
+    cells = b"POLYGONS 2 4\nOFFSETS vtktypeint64\n%s\nCONNECTIVITY vtktypeint64\n%s\n"
+    offsets, corners = np.array([0, 4], ">i8").tobytes(), np.arange(4).astype(">i8").tobytes()
+    yield _kind("vtk") + vtk % (b"BINARY", points) + cells % (offsets, corners)
+    strips = b"TRIANGLE_STRIPS 1 5\n4 0 1 2 3\n"
+    yield _kind("vtk") + vtk % (b"ASCII", b"0 0 0 1 0 0 0 1 0 0 0 1") + strips
+    corners_of_two = b"P .3 .3 .4 10 1 3\n0 0 0 1 0 0 0 1 0\n0 0 1 0 0 1 0 0 1\n2\n0 1 1 1 1\n"
+    yield _kind("mni") + corners_of_two + b"3 6\n0 1 2 0 2 1\n"
     counts = struct.pack(">ii", len(vertices), len(faces))
     body = vertices.astype(">f4").tobytes() + faces.astype(">i4").tobytes()
     footer = b"\x00\x00\x00\x14valid = 1\nfilename = a\nvolume = 9 8 7\nvoxelsize = 1 1 1\n"

@@ -12,7 +12,9 @@ import trimesh
 from nibabel.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage
 from real_data import nilearn_data
 
+import ngcore
 from ngcore.cli import meshes as commands
+from ngcore.cli import run as ngcore_command
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
 from ngcore.meshing.fragments import (
     link_mesh_fragments,
@@ -423,7 +425,6 @@ def test_manifests_without_colon_suffix(meshed, tmp_path):
         ("18446744073709551616,left\n", "line 1: label 18446744073709551616 is outside"),
         (f"{'9' * 30},left\n", "line 1: label"),
         ("1,left\n01,right\n", "line 2: label 1 has a row already"),
-        ("1\n", "line 1: label 1 has no fragments"),
         ("1,../info\n", "line 1: '../info' can't name"),
         ("1,info\n", "line 1: 'info' can't name"),
         ("", "has no rows"),
@@ -539,3 +540,59 @@ def test_old_options_are_taken(volume, surface, caplog):
     assert "--compresslevel changes nothing" in caplog.text
     assert "--flat changes nothing" in caplog.text
     assert (volume / "mesh/ball.surf").is_file()
+
+
+@COLONS
+def test_a_label_without_fragments_has_an_empty_manifest(meshed, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("1,left\n2\n3,,\n")
+    assert link_mesh_fragments(table, meshed) == 3
+    assert [json.loads((meshed / f"mesh/{n}:0").read_bytes())["fragments"] for n in (1, 2, 3)] == [
+        ["left"],
+        [],
+        [],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factor", "options", "advice"),
+    [
+        (1, [], None),
+        (1000, [], "pass --units um"),
+        (1000, ["--units", "um"], None),
+        (-1, [], "check --units, --space and --coord-transform"),
+        (1e6, ["--units", "nm"], None),
+    ],
+)
+def test_a_surface_far_outside_of_its_volume_is_warned_of(
+    tmp_path, capsys, factor, options, advice
+):
+    labels = np.zeros((20, 20, 20), np.uint32)
+    ngcore.convert(labels, tmp_path / "v", type="segmentation", resolution=(2e5,) * 3, fsync=False)
+    path = tmp_path / "a.obj"
+    corners = np.array([[1, 1, 1], [2, 1, 1], [1, 2, 1]]) * factor
+    path.write_text(
+        "".join(f"v {row[0]:g} {row[1]:g} {row[2]:g}\n" for row in corners) + "f 1 2 3\n"
+    )
+    assert ngcore_command(["mesh-to-precomputed", str(path), str(tmp_path / "v"), *options]) == 0
+    err = capsys.readouterr().err
+    if advice is None:
+        assert err == ""
+    else:
+        assert err.startswith(
+            f"ngcore: warning: {path}: lies far outside of {tmp_path / 'v'}: it "
+        )
+        assert err.count("\n") == 1
+        assert advice in err
+
+
+def test_a_surface_of_the_world_is_told_from_one_of_the_volume(tmp_path, capsys):
+    image = nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.diag([-1, -1, 1, 1.0]))
+    nib.save(image, tmp_path / "a_dseg.nii")
+    ngcore.convert(tmp_path / "a_dseg.nii", tmp_path / "v", fsync=False)
+    (tmp_path / "a.obj").write_text("v -5 -5 5\nv -6 -5 5\nv -5 -6 5\nf 1 2 3\n")
+    words = ["mesh-to-precomputed", str(tmp_path / "a.obj"), str(tmp_path / "v")]
+    assert ngcore_command(words) == 0
+    assert "if that is wrong, pass --space world" in capsys.readouterr().err
+    assert ngcore_command([*words, "--space", "world", "--mesh-name", "b"]) == 0
+    assert capsys.readouterr().err == ""

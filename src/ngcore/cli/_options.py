@@ -70,6 +70,12 @@ class Lengths(click.ParamType[tuple[float, ...]]):
             )
 
 
+units_option = click.option(
+    "--units",
+    type=click.Choice(["nm", "um", "mm"]),
+    help="Unit of a surface's coordinates.  [default: what its header says, else mm]",
+)
+
 RESOLUTION = Lengths()
 WHOLE_VECTOR = Numbers(int, (3,), "X,Y,Z")
 CHUNK_SIZE = Numbers(int, (1, 3), "N|X,Y,Z")

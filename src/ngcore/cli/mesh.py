@@ -2,7 +2,7 @@
 
 import click
 
-from ngcore.cli._options import resume_option, scale_option
+from ngcore.cli._options import resume_option, scale_option, units_option
 from ngcore.cli._progress import progress_bars
 from ngcore.cli._report import resumable_by_hand
 
@@ -48,7 +48,7 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     multiple=True,
     callback=_pairs,
     metavar="LABEL=FILE",
-    help="A surface (GIfTI, FreeSurfer, STL, PLY, OBJ or OFF, in mm) as the mesh of a label. "
+    help="A surface (GIfTI, FreeSurfer, STL, PLY, OBJ, OFF or VTK) as the mesh of a label. "
     "May be given several times.  [default: none]",
 )
 @click.option(
@@ -68,6 +68,7 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     help="Where surfaces lie. native: in the volume's own coordinates. world: in those that "
     "DEST/transform.json leads to.",
 )
+@units_option
 @scale_option
 @click.option(
     "--sharding/--no-sharding",
@@ -87,6 +88,7 @@ def mesh(
     surfaces: dict[int, str],
     names: dict[int, str],
     space: str,
+    units: str | None,
     scale: int,
     sharding: bool,
     workers: int | None,
@@ -115,6 +117,7 @@ def mesh(
             surfaces=surfaces,
             names=names,
             space="world" if space == "world" else "native",
+            units=units,
             scale=scale,
             sharding=sharding,
             resume=resume,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ngcore.cli._options import units_option
 from ngcore.cli._steps import compresslevel_option, idle_flat_option
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _fragment_options(command: Command) -> Command:
             help="Name of the fragment.  [default: the file's stem]",
         ),
         _coord_transform,
+        units_option,
         click.option(
             "--space",
             type=click.Choice(["native", "world"]),
@@ -90,13 +92,16 @@ def mesh_to_precomputed(
     mesh_name: str | None,
     coord_transform: tuple[float, ...] | None,
     space: Space,
+    units: str | None,
     no_gzip: bool,
     overwrite: bool,
 ) -> None:
     """Write MESH into the volume DEST, as one fragment.
 
-    MESH is a GIfTI, FreeSurfer, STL, PLY, OBJ or OFF surface in millimetres. GIfTI coordinates go
-    through the file's own transform, FreeSurfer's to scanner RAS. Sets "mesh" in DEST/info.
+    MESH is a GIfTI, FreeSurfer, STL, PLY, OBJ (Wavefront's or MNI's), OFF or VTK surface in
+    millimetres, or what --units or its header says. GIfTI coordinates go through the file's own
+    transform, FreeSurfer's to scanner RAS, LPS of 3D Slicer's headers to RAS. Sets "mesh" in
+    DEST/info. Warns of a surface that lies wholly outside of the volume.
     Link fragments to labels with link-mesh-fragments.
 
     \b
@@ -112,6 +117,7 @@ def mesh_to_precomputed(
         mesh_name=mesh_name,
         coord_transform=coord_transform,
         space=space,
+        units=units,
         use_gzip=not no_gzip,
         overwrite=overwrite,
     )
@@ -137,6 +143,7 @@ def stl_to_precomputed(
     mesh_name: str | None,
     coord_transform: tuple[float, ...] | None,
     space: Space,
+    units: str | None,
     no_gzip: bool,
     overwrite: bool,
 ) -> None:
@@ -158,6 +165,7 @@ def stl_to_precomputed(
         mesh_name=mesh_name,
         coord_transform=coord_transform,
         space=space,
+        units=units,
         use_gzip=not no_gzip,
         overwrite=overwrite,
     )
@@ -167,9 +175,14 @@ def stl_to_precomputed(
 @click.argument("mesh")
 @click.argument("out", metavar="OUT.vtk")
 @_coord_transform
+@units_option
 @_overwrite
 def mesh_to_vtk(
-    mesh: str, out: str, coord_transform: tuple[float, ...] | None, overwrite: bool
+    mesh: str,
+    out: str,
+    coord_transform: tuple[float, ...] | None,
+    units: str | None,
+    overwrite: bool,
 ) -> None:
     """Write MESH as VTK: ASCII PolyData in nanometres, for Neuroglancer's vtk source.
 
@@ -181,7 +194,9 @@ def mesh_to_vtk(
     """
     from ngcore.meshing import fragments
 
-    fragments.mesh_to_vtk(mesh, out, coord_transform=coord_transform, overwrite=overwrite)
+    fragments.mesh_to_vtk(
+        mesh, out, coord_transform=coord_transform, units=units, overwrite=overwrite
+    )
 
 
 @click.command("link-mesh-fragments")
@@ -200,7 +215,8 @@ def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool, overwrite: b
     """Link labels to mesh fragments of the volume DEST.
 
     Each row of CSV is a label and the names of its fragments (label,fragment,...) and becomes a
-    manifest in DEST's mesh folder. Nothing is written unless every row is sound.
+    manifest in DEST's mesh folder; a label without fragments has an empty mesh. Nothing is written
+    unless every row is valid.
 
     \b
     Example:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ngcore.codecs import gzip
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
+from ngcore.meshing.placement import warn_if_outside
 from ngcore.precomputed.json_members import shown
 from ngcore.precomputed.mesh import Mesh, affine_mm_to_nm
 from ngcore.precomputed.mesh_legacy import (
@@ -67,6 +68,7 @@ def mesh_to_precomputed(
     mesh_name: str | None = None,
     coord_transform: ArrayLike | None = None,
     space: Space = "native",
+    units: str | None = None,
     use_gzip: bool = True,
     overwrite: bool = False,
 ) -> str:
@@ -77,7 +79,7 @@ def mesh_to_precomputed(
     Parameters
     ----------
     mesh : str or Path
-        What `ngcore.sources.surfaces.reading.read_mesh` reads, in millimetres.
+        What `ngcore.sources.surfaces.reading.read_mesh` reads.
     dest : str or Path
         The folder of the volume.
     mesh_dir : str, optional
@@ -89,6 +91,8 @@ def mesh_to_precomputed(
     space : {"native", "world"}
         native: coordinates are those of the volume's own space. world: coordinates are those of
         the world that DEST/transform.json leads to, and its inverse is applied.
+    units : {"nm", "um", "mm"}, optional
+        Unit of the file's coordinates; default the one that its header names, else mm.
     use_gzip : bool
         Write NAME.gz rather than NAME.
     overwrite : bool
@@ -108,7 +112,8 @@ def mesh_to_precomputed(
         mesh,
         dest,
         kind=None,
-        unit_mm=1.0,
+        units=units,
+        voxel_size=1.0,
         mesh_dir=mesh_dir,
         mesh_name=mesh_name,
         coord_transform=coord_transform,
@@ -127,6 +132,7 @@ def stl_to_precomputed(
     mesh_name: str | None = None,
     coord_transform: ArrayLike | None = None,
     space: Space = "native",
+    units: str | None = None,
     use_gzip: bool = True,
     overwrite: bool = False,
 ) -> str:
@@ -143,11 +149,16 @@ def stl_to_precomputed(
     """
     if not (np.isfinite(voxel_size) and voxel_size > 0):
         raise InputError(f"voxel size must be a positive number of mm, got {voxel_size}")
+    if units is not None and voxel_size != 1:
+        raise InputError(
+            "--units and --voxel-size both say what a coordinate is; pass one of them"
+        )
     return _add_fragment(
         stl,
         dest,
         kind="stl",
-        unit_mm=voxel_size,
+        units=units,
+        voxel_size=voxel_size,
         mesh_dir=mesh_dir,
         mesh_name=mesh_name,
         coord_transform=coord_transform,
@@ -162,6 +173,7 @@ def mesh_to_vtk(
     out: str | Path,
     *,
     coord_transform: ArrayLike | None = None,
+    units: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a mesh file as the VTK text that Neuroglancer's `vtk:` source reads, in nanometres.
@@ -169,11 +181,13 @@ def mesh_to_vtk(
     Parameters
     ----------
     mesh : str or Path
-        What `ngcore.sources.surfaces.reading.read_mesh` reads, in millimetres.
+        What `ngcore.sources.surfaces.reading.read_mesh` reads.
     out : str or Path
         The file to write.
     coord_transform : 12 or 16 numbers, optional
         Affine transform of the coordinates, row-major, translation in millimetres.
+    units : {"nm", "um", "mm"}, optional
+        Unit of the file's coordinates; default the one that its header names, else mm.
     overwrite : bool
         Replace `out` if it is there.
 
@@ -186,7 +200,7 @@ def mesh_to_vtk(
     """
     out = Path(out)
     check_output_file(out, overwrite=overwrite, sources=[mesh])
-    moved = _moved(read_mesh(mesh), coord_transform)
+    moved = _moved(read_mesh(mesh, units=units), coord_transform)
     write_output(out, encode_vtk(moved))
 
 
@@ -200,7 +214,8 @@ def link_mesh_fragments(
     Parameters
     ----------
     table : str or Path
-        CSV without a header: each row is a label and the names of its fragments.
+        CSV without a header: each row is a label and the names of its fragments; a label without
+        some has an empty mesh.
     dest : str or Path
         The folder of the volume.
     colon_suffix : bool
@@ -270,7 +285,8 @@ def _add_fragment(
     dest: str | Path,
     *,
     kind: str | None,
-    unit_mm: float,
+    units: str | None,
+    voxel_size: float,
     mesh_dir: str | None,
     mesh_name: str | None,
     coord_transform: ArrayLike | None,
@@ -286,10 +302,11 @@ def _add_fragment(
     name = mesh_stem(path) if mesh_name is None else mesh_name
     check_fragment_name(name)
     to_native = world_to_native(store, space)
-    mesh = read_mesh(path, kind=kind)
-    if unit_mm != 1:
-        mesh = mesh.transformed(np.diag([unit_mm, unit_mm, unit_mm, 1.0]))
+    mesh = read_mesh(path, kind=kind, units=units)
+    if voxel_size != 1:
+        mesh = mesh.transformed(np.diag([voxel_size, voxel_size, voxel_size, 1.0]))
     mesh = _moved(mesh, coord_transform)
+    warn_if_outside(str(path), mesh, to_native, store, info)
     if to_native is not None:
         mesh = mesh.transformed(to_native)
     fragment = encode_fragment(mesh)
@@ -440,8 +457,6 @@ def _rows(table: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
                 raise InputError(f"{place}: label {cells[0]!r} is not a whole number")
             # Spreadsheets pad short rows with empty cells.
             fragments = tuple(cell for cell in cells[1:] if cell)
-            if not fragments:
-                raise InputError(f"{place}: label {cells[0]} has no fragments")
             yield place, int(cells[0]), fragments
     except csv.Error as error:
         raise FormatError(f"{str(table)!r}, line {reader.line_num}: {error}") from error

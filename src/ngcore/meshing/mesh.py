@@ -7,6 +7,7 @@ on after the last of them. Until all is made the volume keeps its old meshes.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -23,6 +24,7 @@ from ngcore.meshing.files import MeshFiles, meshed_labels
 from ngcore.meshing.libraries import check_libraries
 from ngcore.meshing.octree import QUANTIZATION_BITS, encode_levels
 from ngcore.meshing.parcels import Parcels
+from ngcore.meshing.placement import warn_if_outside
 from ngcore.meshing.sources import PROVENANCE, MeshSources
 from ngcore.precomputed.mesh_multilod import MultilodInfo
 from ngcore.sources.surfaces.reading import read_mesh
@@ -71,6 +73,7 @@ def write_meshes(
     surfaces: Mapping[int, str | os.PathLike[str]] | None = None,
     names: Mapping[int, str] | None = None,
     space: Space = "native",
+    units: str | None = None,
     scale: int = 0,
     sharding: bool = True,
     overwrite: bool = False,
@@ -93,12 +96,14 @@ def write_meshes(
     labels : collection of int, optional
         The labels whose voxels get a mesh; default all but 0, unless `surfaces` are given.
     surfaces : mapping of int to path, optional
-        What `ngcore.sources.surfaces.reading.read_mesh` reads, in mm, as meshes of labels.
+        What `ngcore.sources.surfaces.reading.read_mesh` reads, as meshes of labels.
     names : mapping of int to str, optional
         Names of labels, put into the segment properties of the volume.
     space : {"native", "world"}
         native: coordinates of `surfaces` are those of the volume's own space. world: they are
         those of the world that DEST/transform.json leads to, and its inverse is applied.
+    units : {"nm", "um", "mm"}, optional
+        Unit of the coordinates of `surfaces`; default the one that a file's header names, else mm.
     scale : int
         The scale whose voxels are read; 0 is full resolution.
     sharding : bool
@@ -152,11 +157,12 @@ def write_meshes(
     if names:
         named_properties(opened.store, opened.info.segment_properties, names)  # or it raises
     to_native = world_to_native(opened.store, space) if surfaces else None
-    given = {label: _given(path, to_native) for label, path in surfaces.items()}
+    given = {label: _given(path, units, to_native, opened) for label, path in surfaces.items()}
     options = {
         "labels": None if labels is None else sorted({*labels}),
         "names": {str(label): name for label, name in sorted(names.items())},
         "to_native": None if to_native is None else to_native.tolist(),
+        **({} if units is None else {"units": units}),
         "scale": scale,
         "sharding": sharding,
         "block_side": block_side,
@@ -242,9 +248,16 @@ def _scale(opened: Volume, number: int) -> ScaleArray:
     return scales[number]
 
 
-def _given(path: str | os.PathLike[str], to_native: NDArray[np.float64] | None) -> Surface:
+def _given(
+    path: str | os.PathLike[str],
+    units: str | None,
+    to_native: NDArray[np.float64] | None,
+    opened: Volume,
+) -> Surface:
     """Read a surface, and move it to the volume's own nanometres."""
-    mesh = read_mesh(os.fspath(path))
+    mesh = read_mesh(os.fspath(path), units=units)
+    members = json.loads(opened.info.to_json())
+    warn_if_outside(os.fspath(path), mesh, to_native, opened.store, members)
     if to_native is not None:
         mesh = mesh.transformed(to_native)
     surface = joined([Surface(mesh.vertices_nm, mesh.triangles.astype(np.int64))])

@@ -39,8 +39,8 @@ def test_folder_is_no_mesh(tmp_path):
 
 
 def test_unknown_kind_of_mesh_says_what_is_known(tmp_path):
-    with pytest.raises(InputError, match=r"a\.vtk.*GIfTI \(\.gii\), a FreeSurfer surface, STL"):
-        read(tmp_path, "a.vtk", b"# vtk DataFile Version 3.0\n")
+    with pytest.raises(InputError, match=r"a\.vtp.*GIfTI, FreeSurfer, STL.*legacy \.vtk or \.ply"):
+        read(tmp_path, "a.vtp", b'<?xml version="1.0"?><VTKFile type="PolyData">')
 
 
 def test_damaged_gzip_is_named(tmp_path):

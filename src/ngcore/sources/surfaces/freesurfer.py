@@ -16,6 +16,7 @@ import numpy as np
 
 from ngcore.errors import FormatError
 from ngcore.precomputed.mesh import checked_affine
+from ngcore.sources.surfaces.parsed import Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,9 +88,7 @@ class VolumeGeometry:
         return checked_affine(checked_affine(scanner) @ inverse)
 
 
-def parse_freesurfer(
-    data: bytes, name: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64] | None]:
+def parse_freesurfer(data: bytes, name: str) -> Parsed:
     """Return the vertices and triangles of a FreeSurfer surface, and its way to scanner RAS.
 
     Quadrangle files (`lh.orig.nofix`) are read too; each quadrangle is cut into two triangles.
@@ -101,20 +100,13 @@ def parse_freesurfer(
     name : str
         What to call it in errors.
 
-    Returns
-    -------
-    vertices : array of float64, shape (n, 3), in millimetres
-    triangles : array of int64, shape (m, 3)
-    affine_mm : array of float64, shape (4, 4), or None
-        From the vertices' space to scanner RAS; None where the file does not say.
-
     Raises
     ------
     FormatError
         If the file is cut off or its description of the volume is malformed.
     """
     if data[:3] in QUAD_MAGICS:
-        return *_parse_quads(data, name), None
+        return Parsed(*_parse_quads(data, name))
     # Two lines, of which the second is empty, come between the magic number and the counts.
     first_end = data.find(b"\n")
     counts_at = data.find(b"\n", first_end + 1) + 1
@@ -131,7 +123,7 @@ def parse_freesurfer(
         )
     vertices = np.frombuffer(data, ">f4", 3 * vertex_count, vertices_at)
     faces = np.frombuffer(data, ">i4", 3 * face_count, faces_at)
-    return (
+    return Parsed(
         vertices.astype(np.float64).reshape(-1, 3),
         faces.astype(np.int64).reshape(-1, 3),
         _footer_transform(data[footer_at:], name),

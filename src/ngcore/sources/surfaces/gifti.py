@@ -21,6 +21,7 @@ import numpy as np
 
 from ngcore.errors import FormatError
 from ngcore.sources.surfaces.freesurfer import VolumeGeometry
+from ngcore.sources.surfaces.parsed import Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,9 +62,7 @@ class _NamedBytes(io.BytesIO):
         self.name = name
 
 
-def parse_gifti(
-    data: bytes, name: str
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
+def parse_gifti(data: bytes, name: str) -> Parsed:
     """Return the points and triangles of a GIfTI surface, and its coordinate system's transform.
 
     Parameters
@@ -72,13 +71,6 @@ def parse_gifti(
         The XML, not gzipped.
     name : str
         The file's path: arrays kept in other files are looked for in its folder.
-
-    Returns
-    -------
-    vertices : array, shape (n, 3), in millimetres
-    triangles : array of int, shape (m, 3)
-    affine_mm : array of float64, shape (4, 4), or None
-        From the vertices' space to the space they are to be seen in.
 
     Raises
     ------
@@ -98,7 +90,7 @@ def parse_gifti(
     arrays = parser.img.darrays if parser.img is not None else []
     points = _only(arrays, "POINTSET", name)
     triangles = _only(arrays, "TRIANGLE", name)
-    return points.data, triangles.data, _transform(points, name)
+    return Parsed(points.data, triangles.data, _transform(points, name))
 
 
 def _only(arrays: list[Any], intent: str, name: str) -> Any:

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.sources.surfaces.words import point
+from ngcore.sources.surfaces.parsed import Parsed, point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from ngcore.sources.surfaces.words import Point
+    from ngcore.sources.surfaces.parsed import Point
 
     Triangle = tuple[int, int, int]
 
 # Normals, colours and texture places may follow each position; 4OFF and nOFF have other positions.
 _OFF_KEYWORD = re.compile(rb"(?:ST)?C?N?OFF")
 _MAX_INDEX = 2**32
+_HEAD_BYTES = 1 << 14
+"""Where comments that tell of coordinates stand."""
 
 
-def parse_obj(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def parse_obj(data: bytes, name: str) -> Parsed:
     """Return the vertices and triangles of an OBJ file, its objects and groups taken together.
 
     Vertices keep the file's order; texture places, normals and materials are passed over.
@@ -40,11 +40,6 @@ def parse_obj(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
         The file.
     name : str
         What to call it in errors.
-
-    Returns
-    -------
-    vertices : array of float64, shape (n, 3), in the file's unit
-    triangles : array of int64, shape (m, 3)
 
     Raises
     ------
@@ -65,10 +60,10 @@ def parse_obj(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
                 triangles += _fan(corners)
         except ValueError as error:
             raise FormatError(f"{name!r}, line {number}: {error}") from error
-    return _arrays(vertices, triangles)
+    return _arrays(vertices, triangles, data)
 
 
-def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def parse_off(data: bytes, name: str) -> Parsed:
     """Return the vertices and triangles of an OFF file (text; OFF, COFF, NOFF, STOFF).
 
     Parameters
@@ -77,11 +72,6 @@ def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
         The file.
     name : str
         What to call it in errors.
-
-    Returns
-    -------
-    vertices : array of float64, shape (n, 3), in the file's unit
-    triangles : array of int64, shape (m, 3)
 
     Raises
     ------
@@ -95,6 +85,8 @@ def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
     ]
     if not lines or not _OFF_KEYWORD.fullmatch(lines[0][1][0]):
         raise FormatError(f"{name!r} is no OFF file: it does not start with OFF")
+    if lines[0][1][1:2] == [b"BINARY"]:
+        raise FormatError(f"{name!r} is a binary OFF file; only text is read")
     keyword_line, (_, *after_keyword) = lines.pop(0)
     if after_keyword:
         lines.insert(0, (keyword_line, after_keyword))
@@ -120,7 +112,7 @@ def parse_off(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
             triangles += _fan([_off_count(word) for word in words[1 : 1 + corner_count]])
     except ValueError as error:
         raise FormatError(f"{name!r}, line {number}: {error}") from error
-    return _arrays(vertices, triangles)
+    return _arrays(vertices, triangles, data)
 
 
 def _obj_index(word: bytes, vertex_count: int) -> int:
@@ -145,10 +137,11 @@ def _fan(corners: Sequence[int]) -> list[Triangle]:
     return [(corners[0], corners[i], corners[i + 1]) for i in range(1, len(corners) - 1)]
 
 
-def _arrays(
-    vertices: list[Point], triangles: list[Triangle]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    return (
+def _arrays(vertices: list[Point], triangles: list[Triangle], data: bytes) -> Parsed:
+    comments = [line for line in data[:_HEAD_BYTES].splitlines() if line.lstrip().startswith(b"#")]
+    return Parsed(
         np.array(vertices, dtype=np.float64).reshape(-1, 3),
         np.array(triangles, dtype=np.int64).reshape(-1, 3),
+        None,
+        b"\n".join(comments).decode("latin-1"),
     )

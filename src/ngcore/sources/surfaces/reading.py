@@ -1,16 +1,14 @@
 """Reading surface meshes of any kind we know, into nanometres.
 
 Each kind has its own module; here a file's kind is found out, and whatever it holds is made into
-a checked `Mesh`. Files are taken to be in millimetres.
+a checked `Mesh`. Files are taken to be in millimetres where they don't say otherwise.
 """
 
 from __future__ import annotations
 
-import io
 import re
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,49 +17,45 @@ from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.mesh import Mesh, affine_mm_to_nm
 from ngcore.sources.surfaces.freesurfer import QUAD_MAGICS, TRIANGLE_MAGIC, parse_freesurfer
 from ngcore.sources.surfaces.gifti import parse_gifti
+from ngcore.sources.surfaces.header import UNITS_MM, follow_header
+from ngcore.sources.surfaces.mni_obj import is_mni_obj, parse_mni_obj
+from ngcore.sources.surfaces.ply import parse_ply
 from ngcore.sources.surfaces.polygons import parse_obj, parse_off
 from ngcore.sources.surfaces.stl import parse_stl
+from ngcore.sources.surfaces.vtk import MAGIC as VTK_MAGIC
+from ngcore.sources.surfaces.vtk import parse_vtk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    Parsed = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]
+    from ngcore.sources.surfaces.parsed import Parsed
 
 # What a small .gz may unpack to before it is taken for a bomb.
 _MAX_UNPACKED_BYTES = 1 << 32
 
-# What trimesh's PLY reader lets escape on malformed files, found by mutating files and by reading
-# it; it checks little before it indexes.
-_TRIMESH_ERRORS = (
-    AttributeError,
-    DeprecationWarning,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    UnboundLocalError,
-    ValueError,
-)
-_PLY_ELEMENT = re.compile(rb"^\s*element\s+\S+\s+(\d+)", re.MULTILINE)
+_FARTHEST_NM = float(np.finfo(np.float32).max)
+"""What is written holds float32."""
+
+_OFF_START = re.compile(rb"(?:ST)?C?N?OFF\s")
+KINDS = "GIfTI, FreeSurfer, STL, PLY, OBJ (Wavefront's and MNI's), OFF or legacy VTK PolyData"
+"""What is read, for messages and help."""
 
 
-def read_mesh(path: str | Path, *, kind: str | None = None) -> Mesh:
-    """Return the mesh in a GIfTI, FreeSurfer, STL, PLY, OBJ or OFF file, gzipped or not.
+def read_mesh(path: str | Path, *, kind: str | None = None, units: str | None = None) -> Mesh:
+    """Return the mesh in a GIfTI, FreeSurfer, STL, PLY, OBJ, OFF or VTK file, gzipped or not.
 
     GIfTI coordinates go through their coordinate system's transform, FreeSurfer's to scanner RAS
-    as far as the file tells how. Polygons are cut into triangles. Vertices of an STL file that
-    are equal are merged.
+    as far as the file tells how; others are RAS, or what their headers name (``SPACE=LPS``).
+    Polygons are cut into triangles. Vertices of an STL file that are equal are merged.
 
     Parameters
     ----------
     path : str or Path
-        The file. FreeSurfer surfaces are known by their first bytes, the others by the name's
-        ending.
+        The file, known by its first bytes; Wavefront's OBJ and STL by the name's ending.
     kind : str, optional
-        `gii`, `stl`, `ply`, `obj`, `off` or `freesurfer`, whatever the name's ending.
+        `gii`, `stl`, `ply`, `obj`, `mni`, `off`, `vtk` or `freesurfer`, whatever the file's start.
+    units : str, optional
+        Unit of the coordinates: nm, um or mm; default the one that its header names, else mm.
 
     Returns
     -------
@@ -80,27 +74,31 @@ def read_mesh(path: str | Path, *, kind: str | None = None) -> Mesh:
     """
     name = str(path)
     data = _bytes_of(Path(path))
+    if units is not None and units not in UNITS_MM:
+        raise InputError(f"units must be nm, um or mm, got {units!r}")
     kind = kind or _kind(name, data)
     if kind not in _PARSERS:
-        raise InputError(
-            f"{name!r} is of no known kind of mesh; expected GIfTI (.gii), a FreeSurfer surface, "
-            "STL, PLY, OBJ or OFF; convert it to one of them"
-        )
+        raise InputError(f"{name!r} is of no known kind of mesh; expected {KINDS}{_way(data)}")
     try:
-        return _parse(data, name, kind)
+        return _parse(data, name, kind, units)
     except FormatError as error:
         raise FormatError(f"{error}; get a whole copy, or export the surface again") from error
 
 
-def _parse(data: bytes, name: str, kind: str) -> Mesh:
-    vertices_mm, triangles, affine_mm = _PARSERS[kind](data, name)
-    if len(triangles) == 0:
+def _parse(data: bytes, name: str, kind: str, units: str | None) -> Mesh:
+    parsed = _PARSERS[kind](data, name)
+    if len(parsed.triangles) == 0:
         raise FormatError(f"{name!r} has no triangles")
+    parsed = follow_header(parsed, name, units)
     try:
-        mesh = Mesh.from_mm(vertices_mm, triangles)
-        return mesh if affine_mm is None else mesh.transformed(affine_mm_to_nm(affine_mm))
+        mesh = Mesh.from_mm(parsed.vertices, parsed.triangles)
+        if parsed.affine_mm is not None:
+            mesh = mesh.transformed(affine_mm_to_nm(parsed.affine_mm))
     except InputError as error:
         raise FormatError(f"mesh {name!r}: {error}") from error
+    if np.abs(mesh.vertices_nm).max() > _FARTHEST_NM:
+        raise FormatError(f"mesh {name!r}: a vertex is too far away for float32 nanometres")
+    return mesh
 
 
 def mesh_stem(path: str | Path) -> str:
@@ -134,55 +132,36 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _kind(name: str, data: bytes) -> str:
+    """Return the kind by the first bytes, else the name's ending."""
+    start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    bare_name = name[:-3] if name.lower().endswith(".gz") else name
+    ending = bare_name.rpartition(".")[2].lower()
     if data[:3] in {TRIANGLE_MAGIC, *QUAD_MAGICS}:
         return "freesurfer"
-    bare_name = name[:-3] if name.lower().endswith(".gz") else name
-    return bare_name.rpartition(".")[2].lower()
+    if start.startswith((b"ply\n", b"ply\r")):
+        return "ply"
+    if start.startswith(VTK_MAGIC):
+        return "vtk"
+    if start.startswith(b"<") and b"<GIFTI" in start:
+        return "gii"
+    if _OFF_START.match(start):
+        return "off"
+    return "mni" if ending == "obj" and is_mni_obj(data) else ending
 
 
-def _parse_ply(data: bytes, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    _check_ply_is_whole(data, name)
-    import trimesh
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's, about numbers that are refused later
-            # Until 2.3 NumPy only warned that it passes over the rest of a line of numbers.
-            warnings.filterwarnings("error", "string or file could not be read")
-            mesh: Any = trimesh.load(
-                io.BytesIO(data), file_type="ply", process=False, force="mesh"
-            )
-    except _TRIMESH_ERRORS as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise FormatError(f"{name!r} is no sound PLY file: {reason}") from error
-    return np.asarray(mesh.vertices), np.asarray(mesh.faces)
-
-
-def _check_ply_is_whole(data: bytes, name: str) -> None:
-    # trimesh takes a text file that was cut off for a smaller mesh.
-    header, end, body = data.partition(b"end_header")
-    if not header.startswith(b"ply") or not end:
-        raise FormatError(f"{name!r} is no PLY file: it has no PLY header")
-    announced = sum(int(count[:20]) for count in _PLY_ELEMENT.findall(header))
-    if re.search(rb"^\s*format\s+ascii\b", header, re.MULTILINE):
-        found = sum(1 for line in body.splitlines() if line.strip())
-        if found < announced:
-            raise FormatError(
-                f"{name!r} is cut off: its header announces {announced} lines, {found} follow"
-            )
-
-
-def _without_affine(
-    parse: Callable[[bytes, str], tuple[NDArray[Any], NDArray[Any]]],
-) -> Callable[[bytes, str], Parsed]:
-    return lambda data, name: (*parse(data, name), None)
+def _way(data: bytes) -> str:
+    if b"<VTKFile" in data[:200]:
+        return "; save this XML VTK file as legacy .vtk or .ply (in ParaView: Save Data)"
+    return "; convert it to one of them"
 
 
 _PARSERS: dict[str, Callable[[bytes, str], Parsed]] = {
     "freesurfer": parse_freesurfer,
     "gii": parse_gifti,
-    "stl": _without_affine(parse_stl),
-    "ply": _without_affine(_parse_ply),
-    "obj": _without_affine(parse_obj),
-    "off": _without_affine(parse_off),
+    "stl": parse_stl,
+    "ply": parse_ply,
+    "obj": parse_obj,
+    "mni": parse_mni_obj,
+    "off": parse_off,
+    "vtk": parse_vtk,
 }

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.sources.surfaces.words import point
+from ngcore.sources.surfaces.parsed import Parsed, point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ngcore.sources.surfaces.words import Point
+    from ngcore.sources.surfaces.parsed import Point
 
 _COUNT_OFFSET, _HEADER_BYTES = 80, 84
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 _IDLE_WORDS = frozenset([b"solid", b"endsolid", b"facet", b"endfacet"])
 
 
-def parse_stl(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def parse_stl(data: bytes, name: str) -> Parsed:
     """Return the vertices and triangles of an STL file; corners at equal places are one vertex.
 
     Parameters
@@ -33,11 +33,6 @@ def parse_stl(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
         with: binary files that start with `solid` are common.
     name : str
         What to call it in errors.
-
-    Returns
-    -------
-    vertices : array of float64, shape (n, 3), in the file's unit
-    triangles : array of int64, shape (m, 3)
 
     Raises
     ------
@@ -58,7 +53,9 @@ def parse_stl(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.i
             f"binary STL {name!r} announces {count} facets, which take {needed} bytes, "
             f"but it has {len(data)} bytes"
         )
-    return _merge_equal(corners)
+    vertices, triangles = _merge_equal(corners)
+    header = data[:_COUNT_OFFSET] if len(data) == needed else data[:1000].split(b"\n", 1)[0]
+    return Parsed(vertices, triangles, None, header.decode("latin-1"))
 
 
 def _is_text(data: bytes) -> bool:
