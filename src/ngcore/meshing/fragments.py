@@ -331,7 +331,8 @@ def _add_fragment(
                 if coord_transform is None
                 else np.asarray(coord_transform, np.float64).ravel().tolist(),
                 "space": space,
-                "unit_mm": unit_mm,
+                "unit_mm": voxel_size,
+                **({} if units is None else {"units": units}),
             },
         )
         change.put(f"{folder}/{stored}", gzip.compress(fragment) if use_gzip else fragment)
