@@ -101,6 +101,19 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     help="Slices and TIFF stacks: direction of increasing column, row and slice.",
 )
 @click.option(
+    "--axes",
+    metavar="CODE",
+    help="Arrays without named axes: what each stored axis is, slowest first, such as zyx, tzyx "
+    "or zyxc.  [default: from the file]",
+)
+@click.option(
+    "--affine",
+    metavar="FILE|NUMBERS",
+    help="Affine of voxel centres to millimetres, instead of the source's: a file of 4 x 4 "
+    "numbers, or 12 or 16 numbers with commas between them, row-major.  "
+    "[default: from the source]",
+)
+@click.option(
     "--form",
     type=click.Choice(["auto", "sform", "qform"]),
     default="auto",

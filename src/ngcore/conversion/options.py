@@ -17,6 +17,7 @@ from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
 from ngcore.precomputed.scale_info import ENCODINGS
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
+from ngcore.sources.affine_files import read_affine
 
 DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 JPEG_QUALITY = 95
@@ -73,6 +74,8 @@ class OptionValues(TypedDict, total=False):
     input_min: float | None
     input_max: float | None
     input_orientation: str
+    axes: str | None
+    affine: object
     form: Literal["auto", "sform", "qform"]
     orient: str | None
     ignore_scaling: bool
@@ -111,6 +114,8 @@ class ConvertOptions:
     input_min: float | None = None
     input_max: float | None = None
     input_orientation: str = "RAS"
+    axes: str | None = None
+    affine: Any = None
     form: Literal["auto", "sform", "qform"] = "auto"
     orient: str | None = None
     ignore_scaling: bool = False
@@ -181,6 +186,9 @@ class ConvertOptions:
             lambda c: _three(c, _whole) if isinstance(c, Iterable) else _whole(c),
             "N or X,Y,Z in whole voxels",
         )
+        if self.affine is not None:
+            affine = read_affine(self.affine)
+            plain["affine"] = None if affine is None else tuple(affine.ravel().tolist())
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 

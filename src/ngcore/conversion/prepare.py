@@ -79,6 +79,8 @@ def open_for(source: object, options: ConvertOptions) -> Source:
         input_orientation=options.input_orientation,
         resolution=options.resolution_nm,
         voxel_offset=options.voxel_offset,
+        affine=options.affine,
+        axes=options.axes,
         workers=options.thread_count,
     )
 
@@ -183,6 +185,8 @@ def prepare(
     plan = plan_for_source(info, factors, source, mapping, options)
     check_spooling(source, plan, options)
     parameters = _parameters(info, options, method)
+    if source.header.facts:
+        parameters["facts"] = dict(source.header.facts)
     if kind == "segmentation" and (source.slope, source.intercept) == (1, 0):
         # Labels become uint32 or uint64, and what they were would be forgotten: see export.
         parameters["source_data_type"] = source.dtype.name
@@ -320,13 +324,15 @@ def _parameters(info: VolumeInfo, options: ConvertOptions, method: str) -> dict[
         "input_min": options.input_min,
         "input_max": options.input_max,
         "ignore_scaling": options.ignore_scaling,
-        "label_tolerance": options.label_tolerance,
         "form": options.form,
         "orient": options.orient,
         "input_orientation": options.input_orientation,
         "resolution": list(finest.resolution),
         "voxel_offset": list(finest.voxel_offset),
     }
+    for name in ("axes", "affine", "label_tolerance"):
+        if getattr(options, name) is not None:
+            parameters[name] = getattr(options, name)
     if finest.encoding == "jpeg":
         parameters["jpeg_quality"] = options.jpeg_quality
     return parameters

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_FAR_OFF = 100
+"""So many times smaller or larger, a voxel size is hardly what was meant."""
+
+
 class AskedGeometry(NamedTuple):
     """What the caller wants instead of what a source says; None: as the source says.
 
@@ -124,8 +128,21 @@ def place(affine: Affine | None, asked: AskedGeometry, name: str) -> Placement:
         )
     if asked.resolution is None:
         return Placement(affine, resolution_nm(affine), offset, notes)
+    notes += far_off(resolution_nm(affine), asked.resolution)
     affine = with_resolution(affine, asked.resolution)
     return Placement(affine, asked.resolution, offset, notes)
+
+
+def far_off(
+    stated: tuple[float, float, float], asked: tuple[float, float, float]
+) -> tuple[str, ...]:
+    """Return a warning where voxel sizes, in nm, are so far apart that units are mixed up."""
+    ratios = [new / old for new, old in zip(asked, stated, strict=True)]
+    if all(1 / _FAR_OFF <= ratio <= _FAR_OFF for ratio in ratios):
+        return ()
+    here, there = (" x ".join(f"{size:g}" for size in sizes) for sizes in (asked, stated))
+    return (
+        f"--resolution says voxels of {here} nm, the source itself {there} nm; check the unit",
 
 
 def placed_header(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import operator
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ngcore.arrays.affines import parse_orientation
 from ngcore.errors import InputError, naming
 from ngcore.sources.files import refuse_pipe
-from ngcore.sources.geometry import AskedGeometry, asked_affine
+from ngcore.sources.geometry import AskedGeometry, asked_affine, place
 from ngcore.sources.registry import Asked, Found, open_found, with_name
 from ngcore.storage import is_url
 
@@ -97,15 +98,28 @@ def open_source(
         workers,
     )
     if orient is None:
-        return _open(source, asked)
+        return _with_affine(_open(source, asked), geometry)
     from ngcore.sources.orient import orient_source
 
     opened = _open(source, asked._replace(geometry=AskedGeometry(affine=geometry.affine)))
     try:
+        _with_affine(opened, AskedGeometry(affine=geometry.affine))
         return orient_source(opened, orient, geometry)
     except BaseException:
         opened.close()
         raise
+
+
+def _with_affine(source: Source, geometry: AskedGeometry) -> Source:
+    """Let an affine that was asked for stand, whatever kind of source it is."""
+    if geometry.affine is not None:
+        placed = place(None, geometry, source.name)
+        source.header = replace(
+            source.header,
+            affine_voxel_to_mm=placed.affine_voxel_to_mm,
+            resolution_nm=placed.resolution_nm,
+        )
+    return source
 
 
 def source_path(source: object) -> Path | None:

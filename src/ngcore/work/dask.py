@@ -272,7 +272,7 @@ class LocalDask(DaskExecutor):
                 n_workers=processes,
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=":0",
+                dashboard_address=None,
                 silence_logs=logging.CRITICAL,
             )
         try:

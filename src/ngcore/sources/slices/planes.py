@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ngcore.sources.base import Cost, SourceHeader
+from ngcore.sources.geometry import far_off
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import ReadableSource
 
@@ -72,11 +73,12 @@ class PlanesSource(ReadableSource):
         is_compressed: bool = True,
     ) -> None:
         resolution_nm: tuple[float, float, float] | None = None
+        if pixel_size_nm is not None:
+            resolution_nm = orientation.in_volume_order(*pixel_size_nm)
         if resolution is not None:
             x, y, z = (float(length) for length in resolution)
+            notes = (*notes, *far_off(resolution_nm or (x, y, z), (x, y, z)))
             resolution_nm = (x, y, z)
-        elif pixel_size_nm is not None:
-            resolution_nm = orientation.in_volume_order(*pixel_size_nm)
         self.header = SourceHeader(
             name,
             (

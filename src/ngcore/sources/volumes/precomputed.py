@@ -17,7 +17,7 @@ from ngcore.arrays.affines import Affine, world_nm_to_affine
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
 from ngcore.sources.base import Cost, SourceHeader, SuggestedType
-from ngcore.sources.geometry import AskedGeometry, place
+from ngcore.sources.geometry import AskedGeometry, far_off, place
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.volumes.raw import ReadableSource
 from ngcore.storage import is_url
@@ -66,7 +66,10 @@ def open_precomputed(found: Found, choices: Asked) -> PrecomputedSource:
         resolution_nm=asked.resolution or scale.resolution,
         voxel_offset=placement.voxel_offset,
         suggested_type=SuggestedType(kind, "the volume's info says so"),
-        notes=(*placement.notes, *_left_behind(opened.info, name)),
+        notes=(
+            *(placement.notes or far_off(scale.resolution, asked.resolution or scale.resolution)),
+            *_left_behind(opened.info, name),
+        ),
         files=_files_beside_chunks(path),
     )
     return PrecomputedSource(header, scale, workers=choices.workers)
