@@ -25,6 +25,7 @@ from ngcore.precomputed.annotations import (
     AnnotationProperty,
     SpatialLevel,
 )
+from ngcore.precomputed.encodings.jxl import JxlEncoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.mesh import Mesh
 from ngcore.precomputed.mesh_legacy import encode_fragment
@@ -69,6 +70,7 @@ CHUNKS = [
     ("png", "uint8", 3),
     ("jpeg", "uint8", 1),
     ("jpeg", "uint8", 3),
+    ("jxl", "uint8", 1),
     ("compressed_segmentation", "uint32", 1),
     ("compressed_segmentation", "uint64", 2),
 ]
@@ -324,6 +326,8 @@ def _encoded(encoding: str, voxels: np.ndarray[Any, Any]) -> bytes:
         return voxels.tobytes(order="F")
     if encoding == "compressed_segmentation":
         return compressed_segmentation.encode(voxels, block_size=(8, 8, 8))
+    if encoding == "jxl":
+        return JxlEncoding(voxels.dtype, 1).encode(voxels)
     x, y, z, channels = voxels.shape
     plane = voxels.reshape((x, y * z, channels), order="F").transpose(1, 0, 2)
     out = io.BytesIO()

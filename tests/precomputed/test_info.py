@@ -258,7 +258,10 @@ BROKEN = [
     ((*SCALE, "chunk_sizes", [[9, 9, 9], [9, 9, 0]]), "scales[1].chunk_sizes[1][2]: expected"),
     ((*SCALE, "chunk_sizes", [[2**32, 9, 9]]), "scales[1].chunk_sizes[0][0]: expected an int"),
     ((*SCALE, "encoding", ABSENT), "scales[1].encoding: missing"),
-    ((*SCALE, "encoding", "webp"), "scales[1].encoding: expected one of raw, png, jpeg, compr"),
+    (
+        (*SCALE, "encoding", "webp"),
+        "scales[1].encoding: expected one of raw, png, jpeg, jxl,",
+    ),
     ((*SCALE, "encoding", ["raw"]), "scales[1].encoding: expected one of"),
     (
         (*SCALE, "encoding", "compressed_segmentation"),

@@ -79,7 +79,7 @@ units_option = click.option(
 RESOLUTION = Lengths()
 WHOLE_VECTOR = Numbers(int, (3,), "X,Y,Z")
 CHUNK_SIZE = Numbers(int, (1, 3), "N|X,Y,Z")
-ENCODING = click.Choice(["raw", "png", "jpeg", "compressed_segmentation"])
+ENCODING = click.Choice(["raw", "png", "jpeg", "jxl", "compressed_segmentation"])
 
 downsampling_option = click.option(
     "--downsampling",

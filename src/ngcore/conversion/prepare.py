@@ -185,8 +185,6 @@ def prepare(
     plan = plan_for_source(info, factors, source, mapping, options)
     check_spooling(source, plan, options)
     parameters = _parameters(info, options, method)
-    if source.header.facts:
-        parameters["facts"] = dict(source.header.facts)
     if kind == "segmentation" and (source.slope, source.intercept) == (1, 0):
         # Labels become uint32 or uint64, and what they were would be forgotten: see export.
         parameters["source_data_type"] = source.dtype.name

@@ -27,10 +27,9 @@ from ngcore.precomputed.json_members import (
 from ngcore.precomputed.morton import morton_bits
 from ngcore.precomputed.sharding import ShardingSpec
 
-ENCODINGS = ("raw", "png", "jpeg", "compressed_segmentation")
+ENCODINGS = ("raw", "png", "jpeg", "jxl", "compressed_segmentation")
 """Chunk encodings that ngcore reads and writes."""
 FOREIGN_ENCODINGS = (
-    "jxl",
     "jpegxl",
     "compresso",
     "crackle",

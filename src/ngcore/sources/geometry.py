@@ -143,6 +143,7 @@ def far_off(
     here, there = (" x ".join(f"{size:g}" for size in sizes) for sizes in (asked, stated))
     return (
         f"--resolution says voxels of {here} nm, the source itself {there} nm; check the unit",
+    )
 
 
 def placed_header(
@@ -170,6 +171,8 @@ def placed_header(
     """
     if affine is None and asked.affine is None and asked.resolution is None:
         asked = asked._replace(resolution=resolution)
+    if affine is None and resolution is not None and asked.resolution is not None:
+        notes += far_off(resolution, asked.resolution)
     placement = place(affine, asked, "")
     return SourceHeader(
         name="",

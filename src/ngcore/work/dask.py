@@ -23,7 +23,13 @@ from uuid import uuid4
 from ngcore.errors import InputError, MissingExtraError, StorageError
 from ngcore.work.base import Executor, Given, Result
 from ngcore.work.dask_attempt import Failure, attempt, running_items
-from ngcore.work.dask_workers import LOOK_SECONDS, Presence, Room, describe_workers
+from ngcore.work.dask_workers import (
+    LOOK_SECONDS,
+    Presence,
+    Room,
+    describe_workers,
+    scheduler_gone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -82,7 +88,7 @@ class DaskExecutor(Executor):
         The scheduler unpickles work items too.
         """
         here = metadata.version(DISTRIBUTION)
-        found = self._client.run(metadata.version, DISTRIBUTION, on_error="return")
+        found = self._run(metadata.version, DISTRIBUTION)
         places = {f"Dask worker {worker}": there for worker, there in found.items()}
         try:
             scheduler = self._client.run_on_scheduler(metadata.version, DISTRIBUTION)
@@ -99,9 +105,17 @@ class DaskExecutor(Executor):
                     "install the same version everywhere"
                 )
 
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """Call a function in every worker; return what it gave or raised, by worker."""
+        try:
+            found: dict[str, Any] = self._client.run(function, *arguments, on_error="return")
+        except OSError as error:
+            raise scheduler_gone(self.address) from error
+        return found
+
     def everywhere(self, function: Callable[..., Result], *arguments: Any) -> dict[str, Result]:
         """Call a function in every worker; see `Executor.everywhere`."""
-        found = self._client.run(attempt, function, arguments, on_error="return")
+        found = self._run(attempt, function, arguments)
         results = {}
         for worker, outcome in found.items():
             if isinstance(outcome, Failure):
@@ -167,6 +181,8 @@ class DaskExecutor(Executor):
             presence.look()
 
     def _outcome(self, future: Future) -> Any:
+        if self._client.status != "running":
+            raise scheduler_gone(self.address)
         if future.status == "cancelled":
             raise StorageError(
                 f"the Dask scheduler at {self.address} dropped the work; see its log"
@@ -230,16 +246,21 @@ class ConnectedDask(DaskExecutor):
                     f"no Dask scheduler answers at {address} ({_told(error)}); "
                     "check the address, or pass --dask local"
                 ) from error
+        # What Dask logs of a lost connection, ngcore says in its own words.
+        self._log = logging.getLogger("distributed.client")
+        self._log_level = self._log.level
+        self._log.setLevel(logging.CRITICAL)
         try:
             super().__init__(client, threads=threads)
         except BaseException:
-            client.close()
+            self.close()
             raise
 
     def close(self) -> None:
         """End the connection; the scheduler and its workers stay."""
         with suppress(Exception):
             self._client.close(timeout=_CONNECT_SECONDS)
+        self._log.setLevel(self._log_level)
 
 
 class LocalDask(DaskExecutor):
@@ -272,7 +293,7 @@ class LocalDask(DaskExecutor):
                 n_workers=processes,
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
             )
         try:

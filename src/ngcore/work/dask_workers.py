@@ -18,6 +18,10 @@ GONE_SECONDS = 60
 """After which workers of this machine that are all gone don't come back: Dask does not start one
 again that died while it was being started."""
 
+FROZEN_SECONDS = 60
+"""After which a worker that says nothing is given up, and its items go to others: it may be
+stopped, or its machine be gone. Dask itself waits five minutes."""
+
 _ITEMS_PER_THREAD = 2
 """One that runs, and one that waits with it, so that no worker idles while results travel."""
 
@@ -28,6 +32,24 @@ def describe_workers(dask_scheduler: Any) -> list[tuple[int, int]]:
         (worker.nthreads, int(worker.memory_limit or 0))
         for worker in dask_scheduler.workers.values()
     ]
+
+
+async def drop_silent_workers(seconds: float, dask_scheduler: Any = None) -> list[str]:
+    """Give up workers that have said nothing for so long; runs in the scheduler."""
+    now = time.time()
+    silent = [
+        address
+        for address, worker in dask_scheduler.workers.items()
+        if now - worker.last_seen > seconds
+    ]
+    for address in silent:
+        await dask_scheduler.remove_worker(address, stimulus_id=f"ngcore-silent-{now}")
+    return silent
+
+
+def scheduler_gone(address: str) -> StorageError:
+    """Return the error for a scheduler that has closed, or can't be reached any more."""
+    return StorageError(f"the Dask scheduler at {address} is gone; start it again")
 
 
 class Presence:
@@ -42,7 +64,18 @@ class Presence:
         self._gone_since: float | None = None
 
     def look(self) -> None:
-        """Tell once that workers are gone; raise StorageError where they won't come back."""
+        """Give up frozen workers; raise StorageError where there are none, or no scheduler."""
+        address = self._client.scheduler.address
+        try:
+            silent = self._client.run_on_scheduler(drop_silent_workers, FROZEN_SECONDS)
+        except (OSError, TimeoutError) as error:
+            raise scheduler_gone(address) from error
+        for address in silent:
+            logger.warning(
+                "the Dask worker %s has said nothing for %d s; others do its work",
+                address,
+                FROZEN_SECONDS,
+            )
         if self._client.nthreads():
             self._gone_since = None
             return

@@ -21,6 +21,7 @@ def test_encoding_is_made_for_the_type_and_channels_of_the_volume():
         "raw": ("float32", 5, {}),
         "png": ("uint16", 1, {}),
         "jpeg": ("uint8", 3, {}),
+        "jxl": ("uint8", 1, {}),
         "compressed_segmentation": ("uint64", 1, BLOCK),
     }
     assert set(cases) == set(ENCODINGS)
@@ -41,6 +42,7 @@ def test_options_of_the_scale_and_of_the_caller_are_heeded():
     [
         ("uint16", "jpeg", {}),
         ("float32", "png", {}),
+        ("uint16", "jxl", {}),
         ("uint8", "compressed_segmentation", BLOCK),
         ("uint8", "jpegxl", {}),
         ("uint8", "kempressed", {}),

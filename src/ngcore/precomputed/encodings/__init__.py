@@ -51,6 +51,10 @@ def make_encoding(
             from ngcore.precomputed.encodings.jpeg import JpegEncoding
 
             return JpegEncoding(dtype, channels, jpeg_quality, jpeg_plane)
+        case "jxl":
+            from ngcore.precomputed.encodings.jxl import JxlEncoding
+
+            return JxlEncoding(dtype, channels)
         case "compressed_segmentation":
             from ngcore.precomputed.encodings.compressed_segmentation import (
                 CompressedSegmentationEncoding,
