@@ -192,7 +192,6 @@ def encode_annotations(
     """
     if not relations:
         return records
-    count = len(records.offsets) - 1
     parts = [records]
     for offsets, segments in relations:
         lengths = np.diff(offsets)
@@ -203,17 +202,17 @@ def encode_annotations(
         words[starts[:-1]] = lengths
         words[is_id] = np.ascontiguousarray(segments, "<u8").view("<u4")
         parts.append(Records(words, starts))
-    # Record i of each part in turn.
+    return interleaved(parts)
+
+
+def interleaved(parts: Sequence[Records]) -> Records:
+    """Return record i of each part in turn, joined to one record, for every i."""
+    count = len(parts[0].offsets) - 1
     order = np.arange(count * len(parts), dtype=np.int64).reshape(len(parts), count).T.reshape(-1)
     shifts = np.cumsum([0, *(len(part.words) for part in parts)])
+    starts = [part.offsets[:-1] + shift for part, shift in zip(parts, shifts, strict=False)]
     whole = Records(
-        np.concatenate([part.words for part in parts]),
-        np.concatenate(
-            [
-                *(part.offsets[:-1] + shift for part, shift in zip(parts, shifts, strict=False)),
-                shifts[-1:],
-            ]
-        ),
+        np.concatenate([part.words for part in parts]), np.concatenate([*starts, shifts[-1:]])
     )
     taken = whole.take(order)
     return Records(taken.words, taken.offsets[:: len(parts)])

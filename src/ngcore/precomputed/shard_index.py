@@ -24,6 +24,8 @@ from ngcore.errors import FormatError, InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from ngcore.precomputed.sharding import ShardingSpec
 
 SHARD_INDEX_ENTRY = 16
@@ -222,13 +224,38 @@ def layout_shard(
     InputError
         Ids belong to different shards, a chunk has no bytes, or there are too many minishards.
     """
+    ids = np.fromiter(sizes.keys(), np.uint64, len(sizes))
+    lengths = np.fromiter(sizes.values(), np.uint64, len(sizes))
+    before = None
+    if leads is not None:
+        before = np.array([leads[number] for number in ids.tolist()], np.uint64)
+    layout = layout_shard_of(spec, ids, lengths, before)
+    return ShardLayout(layout.header, tuple(ids[layout.order].tolist()), layout.trailer)
+
+
+class ShardOrder(NamedTuple):
+    """As `ShardLayout`, with `order`: the places of the ids, as they were given, in the file."""
+
+    header: bytes
+    order: NDArray[np.int64]
+    trailer: bytes
+
+
+def layout_shard_of(
+    spec: ShardingSpec, ids: _Offsets, lengths: _Offsets, leads: _Offsets | None = None
+) -> ShardOrder:
+    """Do as `layout_shard`, with arrays of ids, sizes and leads.
+
+    Parameters
+    ----------
+    spec : ShardingSpec
+    ids, lengths, leads : ndarray of uint64, shape (n,)
+    """
     if spec.minishard_bits > _MOST_MINISHARD_BITS:
         raise InputError(
             f"sharding: every shard would open with an index of {spec.shard_index_size} bytes; "
             f"use {_MOST_MINISHARD_BITS} minishard_bits at most"
         )
-    ids = np.fromiter(sizes.keys(), np.uint64, len(sizes))
-    lengths = np.fromiter(sizes.values(), np.uint64, len(sizes))
     shards, minishards = spec.locate_many(ids)
     if (shards != shards[:1]).any():
         raise InputError(f"ids of one shard expected, got ids of {np.unique(shards).size} shards")
@@ -238,9 +265,7 @@ def layout_shard(
         )
     order = np.lexsort((ids, minishards))
     ids, lengths, minishards = ids[order], lengths[order], minishards[order]
-    taken = lengths
-    if leads is not None:
-        taken = lengths + np.array([leads[number] for number in ids.tolist()], np.uint64)
+    taken = lengths if leads is None else lengths + leads[order]
     stops = np.cumsum(taken, dtype=np.uint64) + np.uint64(spec.shard_index_size)
     starts = stops - lengths
 
@@ -248,13 +273,18 @@ def layout_shard(
     position = int(stops[-1]) if stops.size else spec.shard_index_size
     trailer = bytearray()
     used, firsts = np.unique(minishards, return_index=True)
-    for minishard, run in zip(used, np.split(np.arange(ids.size), firsts[1:]), strict=False):
+    edges = [*firsts.tolist(), ids.size]
+    for minishard, first, stop in zip(used.tolist(), edges[:-1], edges[1:], strict=True):
+        run = slice(first, stop)
         index = build_minishard_index(MinishardIndex(ids[run], starts[run], stops[run]), spec)
         if spec.minishard_index_encoding == "gzip":
             index = compress(index)
-        ranges[int(minishard)] = position + len(trailer), position + len(trailer) + len(index)
+        ranges[minishard] = (
+            position + len(trailer),
+            position + len(trailer) + len(index),
+        )
         trailer += index
-    return ShardLayout(build_shard_index(ranges, spec), tuple(ids.tolist()), bytes(trailer))
+    return ShardOrder(build_shard_index(ranges, spec), order, bytes(trailer))
 
 
 def _room_for_data(spec: ShardingSpec, file_size: int) -> int:

@@ -1,0 +1,208 @@
+"""Which cells of a grid annotations meet: exactly, for many at a time.
+
+A cell holds its lower sides and not its upper ones, so each point of space lies in one cell; an
+annotation meets the cells in which one of its points lies. The grid's upper sides belong to it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from ngcore.annotating.blocks import Block
+
+_MOST_PAIRS = 1 << 21
+"""Pairs of an annotation and a cell that are looked at together."""
+
+Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
+"""Rows of a block, and cells that they meet, as `Grid.numbers` counts them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid of equal cells.
+
+    Attributes
+    ----------
+    lower : tuple of float, (x, y, z)
+        Where it begins.
+    cell : tuple of float, (x, y, z)
+        Sides of a cell.
+    shape : tuple of int, (x, y, z)
+        Cells along each axis.
+    """
+
+    lower: tuple[float, float, float]
+    cell: tuple[float, float, float]
+    shape: tuple[int, int, int]
+
+    @property
+    def count(self) -> int:
+        """Number of cells."""
+        return math.prod(self.shape)
+
+    def places(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return points, shape (n, 3), in cells from the lower corner."""
+        places: NDArray[np.float64] = (points.astype(np.float64) - self.lower) / self.cell
+        return places
+
+    def cells(self, places: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the cells, shape (n, 3), in which places lie; those outside go to the nearest."""
+        cells: NDArray[np.int64] = np.clip(np.floor(places), 0, np.subtract(self.shape, 1)).astype(
+            np.int64
+        )
+        return cells
+
+    def numbers(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return one number for each cell of an array of shape (..., 3)."""
+        x, y, z = cells[..., 0], cells[..., 1], cells[..., 2]
+        numbers: NDArray[np.int64] = (z * self.shape[1] + y) * self.shape[0] + x
+        return numbers
+
+    def cells_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cells, shape (n, 3), of numbers."""
+        rest, x = np.divmod(numbers, self.shape[0])
+        z, y = np.divmod(rest, self.shape[1])
+        return np.stack([x, y, z], axis=-1)
+
+
+def cells_met(kind: str, block: Block, grid: Grid) -> Iterator[Pairs]:
+    """Yield the cells that annotations meet, some pairs at a time; none is there twice.
+
+    Parameters
+    ----------
+    kind : str
+        A value of `annotation_type`.
+    block : Block
+    grid : Grid
+    """
+    geometry = block.geometry
+    if kind == "point":
+        numbers = grid.numbers(grid.cells(grid.places(geometry)))
+        yield np.arange(len(numbers), dtype=np.int64), numbers
+    elif kind == "line":
+        yield _lines(grid, geometry[:, :3], geometry[:, 3:], np.arange(len(geometry)))
+    elif kind == "polyline":
+        assert block.vertex_offsets is not None
+        is_last = np.zeros(len(geometry), np.bool_)
+        is_last[block.vertex_offsets[1:] - 1] = True
+        rows = np.repeat(np.arange(len(block)), np.diff(block.vertex_offsets))
+        starts = np.flatnonzero(~is_last)
+        yield _lines(grid, geometry[starts], geometry[starts + 1], rows[starts])
+    elif kind == "ellipsoid":
+        yield from _ellipsoids(grid, geometry)
+    else:
+        low = np.minimum(geometry[:, :3], geometry[:, 3:])
+        high = np.maximum(geometry[:, :3], geometry[:, 3:])
+        yield from _ranges(grid, grid.cells(grid.places(low)), grid.cells(grid.places(high)))
+
+
+def _lines(
+    grid: Grid,
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    rows: NDArray[np.int64],
+) -> Pairs:
+    """Return the cells that segments pass, joined by the rows that they belong to.
+
+    From the cell of its first point a segment goes on by one cell with each side of cells that it
+    crosses. Where it crosses several sides at once it touches no cell between them.
+    """
+    start, stop = grid.places(first), grid.places(second)
+    cell, last = grid.cells(start), grid.cells(stop)
+    numbers = grid.numbers(cell)
+    steps = np.abs(last - cell)
+    moving = np.flatnonzero(steps.any(axis=1))
+    if not moving.size:
+        return _unique(rows, numbers)
+    start, stop, cell, last, steps = (a[moving] for a in (start, stop, cell, last, steps))
+    # Every side that is crossed: its segment, its axis, and how far along the segment it lies.
+    counts = steps.reshape(-1)
+    segment = np.repeat(np.arange(len(moving)), steps.sum(axis=1))
+    place = np.repeat(np.arange(counts.size), counts)
+    number = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    axis = place % 3
+    upwards = last[segment, axis] > cell[segment, axis]
+    side = cell[segment, axis] + np.where(upwards, 1 + number, -number)
+    begin = start[segment, axis]
+    along = (side - begin) / (stop[segment, axis] - begin)
+    order = np.lexsort((along, segment))
+    segment, along, axis, upwards = segment[order], along[order], axis[order], upwards[order]
+    step = np.array([1, grid.shape[0], grid.shape[0] * grid.shape[1]], np.int64)[axis]
+    totals = np.cumsum(np.where(upwards, step, -step))
+    firsts = np.searchsorted(segment, np.arange(len(moving)))
+    before = np.concatenate([[0], totals])[firsts]
+    reached = numbers[moving][segment] + totals - before[segment]
+    is_between = (segment[1:] == segment[:-1]) & (along[1:] == along[:-1])
+    keep = np.append(~is_between, True)  # noqa: FBT003
+    return _unique(
+        np.concatenate([rows, rows[moving][segment[keep]]]),
+        np.concatenate([numbers, reached[keep]]),
+    )
+
+
+def _unique(rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> Pairs:
+    """Return pairs without those that are there again, by rows."""
+    is_new = np.ones(len(rows), np.bool_)
+    is_new[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
+    rows, numbers = rows[is_new], numbers[is_new]
+    order = np.lexsort((numbers, rows))
+    rows, numbers = rows[order], numbers[order]
+    is_new = np.ones(len(rows), np.bool_)
+    is_new[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
+    return rows[is_new], numbers[is_new]
+
+
+def _ellipsoids(grid: Grid, geometry: NDArray[np.float32]) -> Iterator[Pairs]:
+    """Yield the cells whose point nearest to the centre lies in the ellipsoid."""
+    centres, radii = geometry[:, :3].astype(np.float64), geometry[:, 3:].astype(np.float64)
+    low = grid.cells((centres - radii - grid.lower) / grid.cell)
+    high = grid.cells((centres + radii - grid.lower) / grid.cell)
+
+    def is_near(rows: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.bool_]:
+        corner = np.add(cells * np.array(grid.cell), grid.lower)
+        centre = centres[rows]
+        nearest = np.clip(centre, corner, corner + grid.cell)
+        # Outside of the grid there are no cells: the outermost ones stand for what lies there.
+        away = np.abs(nearest - centre)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(away > 0, away / radii[rows], 0.0)
+        near: NDArray[np.bool_] = (share**2).sum(axis=1) <= 1
+        return near
+
+    yield from _ranges(grid, low, high, is_near)
+
+
+def _ranges(
+    grid: Grid,
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    is_met: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]] | None = None,
+) -> Iterator[Pairs]:
+    """Yield all cells from the lowest to the highest of each row, or those that are met."""
+    sides = high - low + 1
+    counts = sides.prod(axis=1)
+    ends = np.cumsum(counts)
+    first = 0
+    while first < len(low):
+        done = int(ends[first - 1]) if first else 0
+        stop = max(first + 1, int(np.searchsorted(ends, done + _MOST_PAIRS, side="right")))
+        count = counts[first:stop]
+        rows = np.repeat(np.arange(first, stop), count)
+        inside = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+        rest, x = np.divmod(inside, sides[rows, 0])
+        z, y = np.divmod(rest, sides[rows, 1])
+        cells = low[rows] + np.stack([x, y, z], axis=-1)
+        if is_met is not None:
+            met = is_met(rows, cells)
+            rows, cells = rows[met], cells[met]
+        yield rows, grid.numbers(cells)
+        first = stop
