@@ -123,7 +123,8 @@ def _lines(
     moving = np.flatnonzero(steps.any(axis=1))
     if not moving.size:
         return _unique(rows, numbers)
-    start, stop, cell, last, steps = (a[moving] for a in (start, stop, cell, last, steps))
+    start, stop = start[moving], stop[moving]
+    cell, last, steps = cell[moving], last[moving], steps[moving]
     # Every side that is crossed: its segment, its axis, and how far along the segment it lies.
     counts = steps.reshape(-1)
     segment = np.repeat(np.arange(len(moving)), steps.sum(axis=1))
@@ -142,7 +143,7 @@ def _lines(
     before = np.concatenate([[0], totals])[firsts]
     reached = numbers[moving][segment] + totals - before[segment]
     is_between = (segment[1:] == segment[:-1]) & (along[1:] == along[:-1])
-    keep = np.append(~is_between, True)  # noqa: FBT003
+    keep = np.append(~is_between, True)
     return _unique(
         np.concatenate([rows, rows[moving][segment[keep]]]),
         np.concatenate([numbers, reached[keep]]),

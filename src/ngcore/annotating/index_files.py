@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ngcore.precomputed.annotation_records import Records, interleaved, offsets_of
+from ngcore.precomputed.morton import morton_bits
 from ngcore.precomputed.shard_index import layout_shard_of
 from ngcore.precomputed.sharding import ShardingSpec
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.annotating.sorting import Entries
+    from ngcore.precomputed.chunks import Vec3
     from ngcore.storage.base import Store
     from ngcore.storage.spool import Place, Spool
 
@@ -27,6 +29,10 @@ _SHARD_BYTES = 32 << 20
 _MINISHARD_ENTRIES = 512
 """The client reads the index of a minishard as a whole."""
 _WAITING_BYTES = 8 << 20
+_CELL_SHARD_BITS = 10
+_SHARD_CELL_BITS = 6
+_MOST_EMPTY_BITS = 12
+"""Of so many shards those without an entry are written too: who asks for one gets no 404."""
 
 
 def hashed_sharding(keys: int, size: int) -> ShardingSpec:
@@ -45,6 +51,23 @@ def hashed_sharding(keys: int, size: int) -> ShardingSpec:
         preshift_bits=0,
         hash="murmurhash3_x86_128",
         minishard_bits=max(0, minishards - 1).bit_length(),
+        shard_bits=shard_bits,
+        minishard_index_encoding="gzip",
+        data_encoding="raw",
+    )
+
+
+def cell_sharding(shape: Vec3) -> ShardingSpec:
+    """Choose the sharding of a level of the spatial index: at most 1024 boxes of cells.
+
+    A shard has the lists of 64 cells or more. Of a level of many cells most are empty.
+    """
+    bits = len(morton_bits(shape))
+    shard_bits = min(_CELL_SHARD_BITS, max(0, bits - _SHARD_CELL_BITS))
+    return ShardingSpec(
+        preshift_bits=bits - shard_bits,
+        hash="identity",
+        minishard_bits=0,
         shard_bits=shard_bits,
         minishard_index_encoding="gzip",
         data_encoding="raw",
@@ -172,19 +195,24 @@ def write_shards(
     """
     current: int | None = None
     waiting: list[Part] = []
+    written = set()
     for part in parts:
         shards, _ = spec.locate_many(part.keys)
-        firsts = np.flatnonzero(np.append(True, shards[1:] != shards[:-1]))  # noqa: FBT003
+        firsts = np.flatnonzero(np.append(True, shards[1:] != shards[:-1]))
         for start, stop in zip(firsts, [*firsts[1:], len(shards)], strict=True):
             shard = int(shards[start])
             if shard != current:
                 if current is not None:
                     _write_shard(waiting, store, folder, spec, current, spool)
                 current, waiting = shard, []
+                written.add(shard)
             waiting.append(_cut(part, int(start), int(stop)))
             _keep_small(waiting, spool)
     if current is not None:
         _write_shard(waiting, store, folder, spec, current, spool)
+    if spec.shard_bits <= _MOST_EMPTY_BITS:
+        for shard in set(range(1 << spec.shard_bits)) - written:
+            store.put(f"{folder}/{spec.file_name(shard)}", bytes(spec.shard_index_size))
 
 
 def _cut(part: Part, start: int, stop: int) -> Part:

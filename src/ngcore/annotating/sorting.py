@@ -185,9 +185,7 @@ class Sorter:
                     run.loaded.append(_unpacked(self._spool.get(place), len(self._bits) + 1))
                     self._spool.free(place)
             # Nothing that is still in the file comes before the least of these.
-            ends = [
-                tuple(int(key[-1]) for key in run.loaded[0].keys) for run in runs if run.pages
-            ]
+            ends = [tuple(int(key[-1]) for key in run.loaded[0].keys) for run in runs if run.pages]
             last = min(ends, default=None)
             taken = []
             for run in runs:

@@ -39,6 +39,21 @@ def has_world(transform: Affine | None) -> bool:
     return transform is not None and not np.array_equal(transform, np.eye(4))
 
 
+def world_bounds_mm(volume: Volume) -> NDArray[np.float64]:
+    """Return the lowest and the highest corner, shape (2, 3), of a volume in its world.
+
+    Where it has none, in its own millimetres.
+    """
+    scale = volume.scales[0]
+    start = np.array(scale.voxel_offset, np.float64)
+    corners = start + np.array(list(np.ndindex(2, 2, 2))) * np.array(scale.shape[:3])
+    corners *= scale.resolution
+    matrix = world_transform(volume)
+    if matrix is not None:
+        corners = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    return np.stack([corners.min(axis=0), corners.max(axis=0)]) * 1e-6
+
+
 def scale_affine(scale: ScaleArray, transform: Affine | None) -> Affine:
     """Return the affine of a scale, from indices of voxel centres to world millimetres.
 

@@ -1,0 +1,1 @@
+"""Tables of points and other annotations: one file for each format, read block by block."""
