@@ -31,6 +31,7 @@ SERVING = ("serve", "view")
 WRITES_ITS_SECOND = (
     *("convert", "export", "preview", "repair", "mesh-to-vtk", "volume-to-raw-chunks"),
     *("generate-scales-info", "convert-chunks-to-jpeg", "compress-segmentation-chunks"),
+    *("annotations",),
 )
 """Commands whose second argument is what they write; others write into their input, if at all."""
 SHAPE = (96, 40, 84)
@@ -100,6 +101,8 @@ def make(path: Path) -> None:
         trimesh.creation.box().export(path)
     elif name.endswith(".txt"):
         path.write_text(LUT)
+    elif name == "cells.csv":
+        path.write_text("x,y,z,size,kind,segment\n1,2,3,0.5,a,17\n4,5,6,1.5,b,17;9\n")
     elif name.endswith(".csv"):
         path.write_text("3,pial_left\n")
     elif name.startswith("slices"):

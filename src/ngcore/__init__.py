@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ngcore import compressed_segmentation, downsampling
+    from ngcore.annotating.annotate import annotations
     from ngcore.conversion.convert import convert
     from ngcore.errors import (
         DestinationError,
@@ -33,6 +34,7 @@ __all__ = [
     "Volume",
     "VolumeIndexError",
     "VolumeInfo",
+    "annotations",
     "compressed_segmentation",
     "convert",
     "downsampling",
@@ -46,6 +48,7 @@ _MODULES = {
     "ScaleInfo": "precomputed.info",
     "Volume": "volume.read",
     "VolumeInfo": "precomputed.info",
+    "annotations": "annotating.annotate",
     "convert": "conversion.convert",
     "open": "volume.read",
 }

@@ -1,14 +1,15 @@
 """Annotations from a table: the whole way, from options to `info`."""
 
-from __future__ import annotations
-
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ngcore.annotating.blocks import Blocks
 from ngcore.annotating.columns import RowBlocks, SpooledTable
 from ngcore.annotating.levels import choose_levels
 from ngcore.annotating.polylines import GroupedBlocks
@@ -18,6 +19,7 @@ from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
 from ngcore.precomputed.annotations import ANNOTATIONS_TYPE
 from ngcore.sources.identity import lasting_identity, source_identity
+from ngcore.sources.points.base import Table
 from ngcore.sources.points.opening import open_table
 from ngcore.storage.spool import Spool
 from ngcore.transaction.layer_folder import LayerFolder
@@ -25,14 +27,6 @@ from ngcore.transaction.temporary import temporary_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import world_bounds_mm
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from ngcore.annotating.blocks import Blocks
-    from ngcore.sources.points.base import Table
 
 logger = logging.getLogger(__name__)
 

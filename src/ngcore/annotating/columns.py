@@ -141,7 +141,8 @@ class _Column:
         if self.kind == "word":
             ranks = {word: rank for rank, word in enumerate(sorted(self.words))}
             table = np.array([*map(ranks.__getitem__, self.words), len(ranks)], np.int64)
-            return table[kept].astype(item.dtype)
+            values: NDArray[Any] = table[kept].astype(item.dtype)
+            return values
         if self.kind == "number":
             with np.errstate(over="ignore"):
                 return kept.astype(item.dtype)
@@ -218,7 +219,7 @@ class SpooledTable:
             arrays[f"property{number}"] = found.take(rows.columns[found.name], self._table.name)
         self._blocks.append(
             {
-                name: (self._spool.put(np.ascontiguousarray(array)), array.dtype, len(array))
+                name: (self._spool.put(array.tobytes()), array.dtype, len(array))
                 for name, array in arrays.items()
             }
         )

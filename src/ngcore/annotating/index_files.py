@@ -31,6 +31,7 @@ _MINISHARD_ENTRIES = 512
 _WAITING_BYTES = 8 << 20
 _CELL_SHARD_BITS = 10
 _SHARD_CELL_BITS = 6
+EMPTY_LIST = bytes(8)
 _MOST_EMPTY_BITS = 12
 """Of so many shards those without an entry are written too: who asks for one gets no 404."""
 
@@ -273,10 +274,13 @@ def write_files(
     folder: str,
     name: Callable[[NDArray[np.uint64]], list[str]],
     spool: Spool,
+    empty: Iterable[str] = (),
 ) -> None:
-    """Write a file for each key, named by `name`."""
+    """Write a file for each key, named by `name`, and an empty list for those of `empty`."""
+    left = set(empty)
     for part in parts:
         names = name(part.keys)
+        left.difference_update(names)
         if len(names) == 1:
             store.put_parts(f"{folder}/{names[0]}", _unspooled(part.pieces, spool))
             continue
@@ -285,3 +289,5 @@ def write_files(
         ends = offsets_of(part.sizes).tolist()
         for number, file in enumerate(names):
             store.put(f"{folder}/{file}", memoryview(piece)[ends[number] : ends[number + 1]])
+    for file in sorted(left):
+        store.put(f"{folder}/{file}", EMPTY_LIST)

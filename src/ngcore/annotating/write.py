@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from ngcore.storage.spool import Spool
 
 _MOST_DISTINCT = 1 << 22
+_MOST_EMPTY_CELLS = 4096
+"""Of a level of so many cells those without an annotation get a file too: the client asks for all
+that are in view, and would be answered with as many 404s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +241,20 @@ def _without_twins(batches: Iterator[Entries]) -> Iterator[Entries]:
 
 def _write_levels(sorter: Sorter, info: AnnotationInfo, store: Store, spool: Spool) -> None:
     batches = _by_level(sorter.batches())
-    for number, of_level in itertools.groupby(batches, key=lambda batch: int(batch.keys[0][0])):
-        level = info.spatial[number]
-        parts = list_parts(of_level, 2, spool)
+    groups = itertools.groupby(batches, key=lambda batch: int(batch.keys[0][0]))
+    number, of_level = next(groups)
+    for place, level in enumerate(info.spatial):
+        # By chance a level may have got nothing.
+        parts = list_parts(of_level if number == place else (), 2, spool)
         if level.sharding is not None:
             write_shards(parts, store, level.key, level.sharding, spool)
         else:
-            write_files(parts, store, level.key, _cell_names(level.grid_shape), spool)
+            cells = itertools.product(*map(range, level.grid_shape))
+            is_small = math.prod(level.grid_shape) <= _MOST_EMPTY_CELLS
+            empty = ["_".join(map(str, cell)) for cell in cells] if is_small else []
+            write_files(parts, store, level.key, _cell_names(level.grid_shape), spool, empty)
+        if number == place:
+            number, of_level = next(groups, (-1, iter(())))
 
 
 def _by_level(batches: Iterator[Entries]) -> Iterator[Entries]:

@@ -38,6 +38,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "mesh-to-vtk": Entry("meshes", "A surface, as a VTK file for Neuroglancer."),
         "link-mesh-fragments": Entry("meshes", "Which meshes belong to which label."),
     },
+    "Points, lines, skeletons": {
+        "annotations": Entry("annotations", "Convert a table of points, lines, boxes, ..."),
+    },
     "Step by step": {
         "volume-to-raw-chunks": Entry("steps", "Full resolution of a volume."),
         "slices-to-raw-chunks": Entry("steps", "Full resolution of folders of slices."),

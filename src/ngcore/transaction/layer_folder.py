@@ -7,6 +7,7 @@ so a run that goes on writes only the files that are not there yet.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -207,7 +208,8 @@ class LayerFolder:
             self._remove_files()
         self._let_go(remove=self._is_finished or is_hopeless)
         if is_hopeless and not self._existed:
-            self._plain.delete_folder("")
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     def _let_go(self, *, remove: bool) -> None:
         assert self._lock is not None

@@ -64,7 +64,7 @@ class NpyTable:
 
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
-        self.files = (path,)
+        self.files: tuple[Path, ...] = (path,)
         self._path = path
         try:
             with path.open("rb") as file:

@@ -199,7 +199,8 @@ class ArrowCells(Cells):
         codes = [known.setdefault(word, len(known)) if word else -1 for word in words]
         table = np.array([*codes, -1], np.int32)
         indices = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-        return table[indices]
+        codes_of_rows: NDArray[np.int32] = table[indices]
+        return codes_of_rows
 
 
 def _offsets(counts: NDArray[Any]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class DelimitedTable:
 
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
-        self.files = (path,)
+        self.files: tuple[Path, ...] = (path,)
         self._path = path
         with self._opened() as file:
             line, number = b"", 0
@@ -53,7 +53,7 @@ class DelimitedTable:
         header = self._decoded(line, 1).lstrip("\ufeff").rstrip("\r\n")
         self._delimiter = _delimiter(header, path.name)
         cells = next(csv.reader([header], delimiter=self._delimiter))
-        self.columns = tuple(cell.strip() for cell in cells)
+        self.columns: tuple[str, ...] = tuple(cell.strip() for cell in cells)
         for column in self.columns:
             if self.columns.count(column) > 1:
                 raise FormatError(f"{name}: two columns are called {column!r}; rename one")
@@ -81,7 +81,6 @@ class DelimitedTable:
         with self._opened() as file:
             file.read(self._skip)
             for chunk in self._chunks(file):
-                text = None
                 if arrow is not None and _has_whole_lines(chunk):
                     table = self._parsed_quickly(arrow, chunk)
                     if table is not None:
@@ -93,11 +92,12 @@ class DelimitedTable:
                         line += chunk.count(b"\n")
                         continue
                 if b'"' in chunk:  # a cell may go on in the next chunk
-                    text = io.TextIOWrapper(_Rest(chunk, file), encoding="utf-8", newline="")
+                    rest = io.BufferedReader(_Rest(chunk, file))
+                    text = io.TextIOWrapper(rest, encoding="utf-8", newline="")
                     yield from self._parsed_slowly(text, line, columns)
                     return
-                text = io.StringIO(self._decoded(chunk, line), newline="")
-                yield from self._parsed_slowly(text, line, columns)
+                whole = io.StringIO(self._decoded(chunk, line), newline="")
+                yield from self._parsed_slowly(whole, line, columns)
                 line += chunk.count(b"\n")
 
     def _parsed_quickly(self, arrow: Any, chunk: bytes) -> Any:
@@ -179,7 +179,7 @@ class DelimitedTable:
         if is_gzip:
             from isal import igzip
 
-            return igzip.open(self._path, "rb")
+            return cast("Any", igzip.open)(self._path, "rb")
         return self._path.open("rb")
 
     def _header_end(self) -> int:

@@ -32,7 +32,7 @@ class ParquetTable:
 
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
-        self.files = (path,)
+        self.files: tuple[Path, ...] = (path,)
         try:
             import pyarrow as pa
             import pyarrow.parquet as pq

@@ -1,0 +1,146 @@
+"""`ngcore annotations`: a table of points, lines, boxes, ellipsoids or polylines."""
+
+from typing import Any
+
+import click
+
+from ngcore.cli._options import fsync_option, resume_option
+from ngcore.cli._report import resumable_by_hand
+
+
+def _pairs(text: str, metavar: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, column = part.partition("=")
+        if not equals or not name.strip() or not column.strip():
+            raise click.BadParameter(f"expected {metavar}, got {text!r}")
+        if name.strip() in pairs:
+            raise click.BadParameter(f"{name.strip()} is there twice")
+        pairs[name.strip()] = column.strip()
+    return pairs
+
+
+def _columns(
+    _ctx: click.Context, param: click.Parameter, value: str | None
+) -> dict[str, str] | None:
+    return None if value is None else _pairs(value, str(param.metavar))
+
+
+def _relations(
+    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for value in values:
+        name, equals, column = value.partition("=")
+        if not equals or not name or not column:
+            raise click.BadParameter(f"expected {param.metavar}, got {value!r}")
+        if name in pairs:
+            raise click.BadParameter(f"the relation {name!r} is there twice")
+        pairs[name] = column
+    return pairs
+
+
+like_option = click.option(
+    "--like",
+    type=click.Path(),
+    metavar="VOLUME",
+    help="A volume in whose world this lies.  [default: none]",
+)
+layer_memory_option = click.option(
+    "--memory",
+    default="1G",
+    show_default=True,
+    metavar="SIZE",
+    help="Bound on resident memory, such as 512M.",
+)
+tmp_option = click.option(
+    "--tmp",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where to put temporary files.  [default: hidden, in DEST]",
+)
+sharding_option = click.option(
+    "--sharding/--no-sharding",
+    default=True,
+    show_default=True,
+    help="Pack entries into shard files, or write a file for each.",
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the layer in DEST.")
+
+
+@click.command("annotations")
+@click.argument("table")
+@click.argument("dest")
+@click.option(
+    "--kind",
+    type=click.Choice(["point", "line", "box", "ellipsoid", "polyline"]),
+    default="point",
+    show_default=True,
+    help="What a row is; of a polyline a row is a vertex, in order.",
+)
+@click.option(
+    "--columns",
+    callback=_columns,
+    metavar="x=COL,y=COL,z=COL",
+    help="Columns of coordinates: x,y,z; of lines and boxes x1,y1,z1,x2,y2,z2; of ellipsoids "
+    "x,y,z,rx,ry,rz.  [default: those names]",
+)
+@click.option(
+    "--units",
+    type=click.Choice(["mm", "um", "nm"]),
+    help="Of coordinates and radii.  [default: mm, or what BIDS says]",
+)
+@click.option("--id", metavar="COLUMN", help="Column of ids.  [default: 1 to n in file order]")
+@click.option(
+    "--group",
+    metavar="COLUMN",
+    help="Polylines: column that says of which line a vertex is.  [default: none]",
+)
+@click.option(
+    "--relation",
+    "relations",
+    multiple=True,
+    callback=_relations,
+    metavar="NAME=COLUMN",
+    help="A relation to segments: COLUMN holds an id, several as 1;2, or nothing. May be given "
+    "several times.  [default: none]",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="COLUMN",
+    help="Leave a column out. May be given several times.  [default: every column left is a "
+    "property]",
+)
+@like_option
+@click.option(
+    "--max-per-cell",
+    type=click.IntRange(1),
+    default=10_000,
+    show_default=True,
+    metavar="N",
+    help="About how many annotations a cell of the spatial index holds at most.",
+)
+@sharding_option
+@layer_memory_option
+@tmp_option
+@fsync_option
+@resume_option
+@overwrite_option
+def annotations(table: str, dest: str, **options: Any) -> None:
+    """Convert TABLE to Neuroglancer annotations DEST, with every index.
+
+    TABLE is CSV or TSV with a header (BIDS electrodes.tsv too), Parquet, or a .npy array of n x 3
+    numbers. Coordinates are in world millimetres.
+
+    \b
+    Example:
+      ngcore annotations cells.csv cells --relation neuron=segment
+    """
+    from ngcore.annotating.annotate import annotations as write_annotations
+
+    with resumable_by_hand(overwrite=options["overwrite"]):
+        write_annotations(table, dest, **options)
+
+
+commands = [annotations]

@@ -1,0 +1,1 @@
+"""Where traced lines come from: neurons (SWC) and streamlines (TRK, TCK, TRX)."""

@@ -1,0 +1,1 @@
+"""Lines: skeletons of neurons, and streamlines of tractography."""
