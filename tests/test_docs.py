@@ -140,6 +140,9 @@ def inputs(commands: list[list[str]]) -> list[str]:
         is_plan = "--shape" in rest
         files = [word for word in arguments_of(rest) if word not in ("nginx", "apache", "caddy")]
         outputs = files[1:2] if command in WRITES_ITS_SECOND else []
+        if command == "preview":
+            outputs = files[-1:]
+        files = [re.sub(r":[a-z]+=.*", "", word) for word in files]
         for name in () if is_plan else files:
             top = name.partition("/")[0]
             name = top if "*" in name else name

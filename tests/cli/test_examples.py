@@ -42,6 +42,10 @@ def nifti(path):
     save_nifti(path, values(), np.diag([0.5, 0.5, 0.5, 1]))
 
 
+def signed_map(path):
+    save_nifti(path, values().astype(np.float32) - 4, np.diag([0.5, 0.5, 0.5, 1]))
+
+
 def volume(path, **options):
     shared = {"resolution": (5e5, 5e5, 5e5), "chunk_size": 32, "fsync": False}
     return ngcore.convert(values(), path, **shared, **options)
@@ -91,6 +95,7 @@ def fragments(path):
 INPUTS = {
     "sub-01_T1w.nii.gz": nifti,
     "sub-01_T1w": volume,
+    "zmap.nii.gz": signed_map,
     "brain": volume,
     "aseg": segmentation,
     "out/brain": volume,
@@ -120,6 +125,7 @@ def test_examples_work_as_written(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FREESURFER_HOME", ".")
     used = {word.replace("$FREESURFER_HOME/", "") for words in examples for word in words[2:]}
+    used |= {word.partition(":")[0] for word in used}
     for path, make in INPUTS.items():
         if path in used and path not in OUTPUTS.get(name, ()):
             Path(path).parent.mkdir(exist_ok=True)

@@ -16,7 +16,8 @@ import ngcore
 from ngcore.cli import run
 from ngcore.errors import DestinationError, InputError
 from ngcore.labelling.labels import write_labels
-from ngcore.previewing.middle_slices import _view, preview
+from ngcore.previewing.picture import preview
+from ngcore.previewing.sections import choose_scale
 
 GOLDEN = Path(__file__).parent / "golden"
 CODES = ["".join(x) for p in permutations(("RL", "AP", "SI")) for x in product(*p)]
@@ -63,7 +64,8 @@ def test_right_front_and_top_are_where_they_should_be(tmp_path):
     table.write_text("1000,right,255,0,0\n1001,front,0,255,0\n1002,top,0,0,255\n")
     write_labels(tmp_path / "volume", table)
     picture = picture_of(tmp_path)
-    extent = np.array((51 * 2, 61 * 2, 41 * 3))
+    corners = np.array(list(product((0, 51), (0, 61), (0, 41)))) @ OBLIQUE[:3, :3].T
+    extent = np.ptp(corners, axis=0)
     width, depth, height = np.round(extent * 160 / extent.max()).astype(int)
     lefts = np.cumsum([GAP, depth + GAP, width + GAP])
     middle = GAP + height / 2
@@ -74,12 +76,12 @@ def test_right_front_and_top_are_where_they_should_be(tmp_path):
 
     right, front, top = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     sagittal, coronal, axial = zip(lefts, (depth, width, width), strict=True)
-    assert centre(front, *sagittal)[1] > 0.65 * depth
-    assert centre(top, *sagittal)[0] < middle - height / 6
-    assert centre(right, *coronal)[1] > 0.65 * width
-    assert centre(top, *coronal)[0] < middle - height / 6
-    assert centre(right, *axial)[1] > 0.65 * width
-    assert centre(front, *axial)[0] < middle - depth / 6
+    assert centre(front, *sagittal)[1] > 0.6 * depth
+    assert centre(top, *sagittal)[0] < middle - height / 8
+    assert centre(right, *coronal)[1] > 0.6 * width
+    assert centre(top, *coronal)[0] < middle - height / 8
+    assert centre(right, *axial)[1] > 0.6 * width
+    assert centre(front, *axial)[0] < middle - depth / 8
 
 
 def test_the_scale_bar_is_as_long_as_it_says(tmp_path):
@@ -104,7 +106,10 @@ def test_the_coarsest_scale_that_fills_the_picture_is_read(tmp_path):
     volume = ngcore.convert(
         values, tmp_path / "v", resolution=(1, 1, 1), chunk_size=16, fsync=False
     )
-    widths = {size: _view(volume, size).scale.shape[0] for size in (512, 300, 150, 149, 64)}
+    widths = {
+        size: choose_scale(volume.scales, 300e-6 / size).shape[0]
+        for size in (512, 300, 150, 149, 64)
+    }
     assert widths == {512: 300, 300: 300, 150: 150, 149: 150, 64: 75}
 
 
@@ -163,8 +168,8 @@ def test_the_picture_is_where_it_was_asked_for_or_refused(tmp_path, capsys):
     assert out.exists()
     assert run(["preview", folder, str(tmp_path / "p.jpg")]) == 2
     assert "must end in .png" in capsys.readouterr().err
-    assert run(["preview", str(tmp_path), str(out)]) == 2
-    assert "not a precomputed volume" in capsys.readouterr().err
+    assert run(["preview", str(tmp_path / "no"), str(out), "--overwrite"]) == 2
+    assert "no such file" in capsys.readouterr().err
     with pytest.raises(InputError, match="64 to 4096"):
         preview(folder, out, size=63)
     with pytest.raises(DestinationError, match="is a file, not a folder"):

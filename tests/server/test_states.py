@@ -6,7 +6,13 @@ import pytest
 
 from ngcore import FormatError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.server.states import ValueRange, VolumeLayer, viewer_state, viewer_url
+from ngcore.server.states import (
+    ValueRange,
+    ValueSummary,
+    VolumeLayer,
+    viewer_state,
+    viewer_url,
+)
 
 MM = 1_000_000
 
@@ -124,7 +130,7 @@ def test_position_is_the_middle_of_a_voxel_near_the_centre():
 
 
 def test_view_fits_the_whole():
-    state = viewer_state([layer(size=(100, 1000, 10), resolution=(8, 8, 400))])
+    state = viewer_state([layer(size=(100, 1000, 10), resolution=(8, 8, 400))], panel=(400, 360))
     assert 1000 < state["crossSectionScale"] * 360 < 1100
     assert 1000 < state["projectionScale"] < 1500
     assert state["layout"] == "4panel"
@@ -132,20 +138,22 @@ def test_view_fits_the_whole():
 
 def test_view_is_centred_on_what_is_there_and_as_large():
     content = ((40.0, 30.0, 10.0), (80.0, 50.0, 999.0))
-    state = viewer_state([layer(content=content)])
+    state = viewer_state([layer(content=content)], panel=(400, 360))
     assert state["position"] == [60.5, 40.5, 45.5]
     assert 70 < state["crossSectionScale"] * 360 < 80
 
 
 def test_brightness_sets_range_and_window():
     shown = ValueRange(10, 200, 0, 255)
-    shader = viewer_state([layer(brightness=shown)])["layers"][0]["shader"]
+    shader = viewer_state([layer(values=ValueSummary(shown))])["layers"][0]["shader"]
     assert "#uicontrol invlerp normalized(range=[10, 200], window=[0, 255])" in shader
 
 
 def test_64_bit_brightness_keeps_its_last_bits():
     shown = ValueRange(2**62 + 1, 2**63 + 1, 0, 2**64 - 1)
-    shader = viewer_state([layer(data_type="uint64", brightness=shown)])["layers"][0]["shader"]
+    shader = viewer_state([layer(data_type="uint64", values=ValueSummary(shown))])["layers"][0][
+        "shader"
+    ]
     assert 'range=["4611686018427387905", "9223372036854775809"]' in shader
 
 
@@ -185,7 +193,7 @@ def test_transform_that_is_no_affine_is_refused(matrix):
 
 
 def test_url_carries_the_state():
-    state = viewer_state([layer("Gehirn Ä #1", brightness=ValueRange(0, 1.5, 0, 2))])
+    state = viewer_state([layer("Gehirn Ä #1", values=ValueSummary(ValueRange(0, 1.5, 0, 2)))])
     url = viewer_url("https://example.org/v/", state)
     assert url.isascii()
     assert not set(url) & set(" \"'<>{}")

@@ -8,7 +8,9 @@ from PIL import Image
 
 import ngcore
 from ngcore import FormatError, InputError
-from ngcore.server.survey import find_volumes, survey, thumbnail
+from ngcore.previewing.picture import thumbnail
+from ngcore.server.folders import find_volumes
+from ngcore.server.survey import survey
 
 MM = (1e6, 1e6, 1e6)
 
@@ -127,13 +129,10 @@ def test_thumbnail_is_upright(tmp_path, orientation):
     turned = image.as_reoriented(nibabel.orientations.ornt_transform(start, target))
     nibabel.save(turned, tmp_path / "head.nii")
     ngcore.convert(tmp_path / "head.nii", tmp_path / "v")
-    picture = pixels(thumbnail(tmp_path / "v"))
-    assert picture.shape == (96, 96)
+    picture = pixels(thumbnail(ngcore.open(tmp_path / "v")))
+    assert picture.shape == (96, 96, 3)
     top, bottom, left, right = (
-        picture[10, 48],
-        picture[-10, 48],
-        picture[48, 10],
-        picture[48, -10],
+        int(picture[place].sum()) for place in ((10, 48), (-10, 48), (48, 10), (48, -10))
     )
     assert top > right > left
     assert top > right > bottom
@@ -141,17 +140,19 @@ def test_thumbnail_is_upright(tmp_path, orientation):
 
 def test_thumbnail_has_the_shape_of_the_slice(tmp_path):
     dest = convert(np.ones((100, 50, 9), np.uint8), tmp_path / "v", resolution=(4, 2, 9))
-    assert pixels(thumbnail(dest)).shape == (24, 96)
+    assert pixels(thumbnail(ngcore.open(dest))).shape == (24, 96, 3)
 
 
 def test_thumbnail_of_colours_and_labels_is_coloured(tmp_path):
     rgb = np.zeros((20, 20, 20, 3), np.uint8)
     rgb[..., 1] = 255
-    picture = pixels(thumbnail(convert(rgb, tmp_path / "rgb")))
+    picture = pixels(thumbnail(ngcore.open(convert(rgb, tmp_path / "rgb"))))
     assert (picture == [0, 255, 0]).all()
     array = np.zeros((20, 20, 20), np.uint32)
     array[10:] = 5
-    picture = pixels(thumbnail(convert(array, tmp_path / "labels", type="segmentation")))
+    picture = pixels(
+        thumbnail(ngcore.open(convert(array, tmp_path / "labels", type="segmentation")))
+    )
     assert (picture[:, 10] == 0).all()
     assert picture[50, 90].min() >= 90
 

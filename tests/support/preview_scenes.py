@@ -36,7 +36,7 @@ def head() -> tuple[NDArray[Any], NDArray[Any]]:
     labels = (radius < 0.9).astype(np.uint32) * 2
     labels[radius < 0.5] = 41
     middle = shape // 2
-    for axis, size in enumerate((8, 6, 4)):
+    for axis, size in enumerate((10, 9, 8)):
         start = middle - size // 2
         start[axis] += shape[axis] // 4
         box = tuple(slice(a, a + size) for a in start)

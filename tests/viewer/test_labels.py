@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
+from shown_states import name_volumes, state_of
 
 import ngcore
 from ngcore.labelling.labels import write_labels
-from ngcore.server.view import name_volumes, state_of
 from ngcore.volume.segment_colours import default_colours
 
 if TYPE_CHECKING:

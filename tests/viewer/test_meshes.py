@@ -14,10 +14,10 @@ import pytest
 import thorough
 import trimesh
 from real_data import nilearn_data
+from shown_states import name_volumes, state_of
 
 import ngcore
 from ngcore.cli import run
-from ngcore.server.view import name_volumes, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

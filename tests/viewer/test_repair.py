@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from classic_peer import write_sharded
+from shown_states import name_volumes, state_of
 
 from ngcore.repairing.repair import repair
-from ngcore.server.view import name_volumes, state_of
 from ngcore.validating.validate import validate
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from heads import LINEAR
 from real_data import nilearn_data
+from shown_states import name_volumes, state_of
 from thorough import IS_THOROUGH
 
 import ngcore
-from ngcore.server.view import name_volumes, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

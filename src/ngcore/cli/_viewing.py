@@ -1,7 +1,8 @@
-"""Options that `serve`, `view` and `link` share."""
+"""What `serve`, `view` and `link` share: options, and the normal end."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,16 @@ import click
 from ngcore.server.serve import DEFAULT_HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+class ThingType(click.Path):
+    """A path or URL, with settings after colons; shells complete it as they do paths."""
+
+    name = "thing"
+
+
+THING = ThingType()
 
 host_option = click.option(
     "--host",
@@ -25,6 +35,13 @@ space_option = click.option(
     help="world: volumes lie where their transform.json says. native: it is left out.",
 )
 
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["anatomical", "native"]),
+    help="anatomical: axial, coronal and an upright sagittal panel, and 3-D. native: "
+    "Neuroglancer's four panels.  [default: anatomical where there is a world]",
+)
+
 
 def port_option(default: int) -> Callable[[Any], Any]:
     """Return the option --port with a default of the command's own."""
@@ -35,3 +52,12 @@ def port_option(default: int) -> Callable[[Any], Any]:
         show_default=True,
         help="Port to listen at; 0 takes a free one.",
     )
+
+
+@contextlib.contextmanager
+def until_stopped() -> Iterator[None]:
+    """Take Ctrl-C as the normal end of what serves until it is stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        return

@@ -1,34 +1,52 @@
-"""`ngcore preview`: a picture of a volume."""
+"""`ngcore preview`: a picture of volumes."""
+
+from __future__ import annotations
 
 import click
 
+from ngcore.cli._options import Numbers
+from ngcore.cli._progress import progress_bar
+from ngcore.cli._viewing import THING
+
 
 @click.command("preview")
-@click.argument("dest")
-@click.argument("out", metavar="OUT.png")
+@click.argument("things", metavar="THING...", nargs=-1, required=True, type=THING)
+@click.argument("out", metavar="OUT.png", type=click.Path())
+@click.option(
+    "--at",
+    type=Numbers(float, (3,), "X,Y,Z"),
+    help="Where the slices cross, in mm.  [default: the middle]",
+)
 @click.option(
     "--size",
     type=click.IntRange(64, 4096),
     metavar="N",
     default=512,
     show_default=True,
-    help="Pixels of the longest side of the volume.",
+    help="Pixels of the longest side of what is shown.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUT.  [default: refuse]")
-def preview(dest: str, out: str, *, size: int, overwrite: bool) -> None:
-    """Write a picture of the three middle slices of DEST, with a scale bar.
+def preview(
+    things: tuple[str, ...],
+    out: str,
+    *,
+    at: tuple[float, ...] | None,
+    size: int,
+    overwrite: bool,
+) -> None:
+    """Write a picture of three slices of THING..., one over the other, with a scale bar.
 
-    Where DEST says how it lies in the world, these are the sagittal, coronal and axial slice, with
-    left, right, posterior and anterior marked. Labels have the colours that `ngcore labels` gave
-    them.
+    A THING is what `ngcore view` takes, with the same settings. Where it says how it lies in the
+    world, the slices are the sagittal, coronal and axial one, with left, right, posterior and
+    anterior marked. Labels have the colours that `ngcore labels` gave them.
 
     \b
     Example:
-      ngcore preview brain brain.png
+      ngcore preview brain zmap.nii.gz:min=2.3 brain.png --at 10,8,6
     """
-    from ngcore.previewing.middle_slices import preview as write_preview
+    from ngcore.server.pictures import preview as write_preview
 
-    write_preview(dest, out, size=size, overwrite=overwrite)
+    write_preview(list(things), out, size=size, at=at, overwrite=overwrite, watch=progress_bar)
 
 
 commands = [preview]

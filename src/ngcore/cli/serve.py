@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ngcore.cli._viewing import host_option, port_option
+from ngcore.cli._viewing import host_option, port_option, until_stopped
 from ngcore.errors import InputError, InputNotFoundError
 from ngcore.server.client import find_client
 from ngcore.server.serve import DEFAULT_PORT, listen, require_server, run
@@ -16,15 +16,23 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("dest")
+@click.argument("dest", type=click.Path())
 @port_option(DEFAULT_PORT)
 @host_option
-def serve(dest: str, port: int, host: str) -> None:
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let only pages of this origin read, such as https://example.org; may be repeated.  "
+    "[default: any web page]",
+)
+def serve(dest: str, port: int, host: str, origins: tuple[str, ...]) -> None:
     """Serve the volume, or the folder of volumes, DEST to Neuroglancer.
 
     The first line printed is the source to paste into Neuroglancer; of a folder of volumes each
-    lies under its own name. The page at the same address lists the volumes. Serves until
-    stopped.
+    lies under its own name. The page at the same address lists the volumes. Any web page may read
+    what is served, unless --allow-origin is given. Serves until stopped with Ctrl-C.
 
     Example: ngcore serve out/brain --port 9000
     """
@@ -35,10 +43,12 @@ def serve(dest: str, port: int, host: str) -> None:
     if not folder.is_dir():
         raise InputError(f"{dest!r} is not a folder; pass the folder that holds the volume")
 
+    from ngcore.server.access import for_origins
     from ngcore.server.app import create_app
+    from ngcore.server.folders import find_volumes
     from ngcore.server.pages import Site
-    from ngcore.server.survey import find_volumes
 
+    access = for_origins(origins)
     try:
         has_volume = bool(find_volumes(folder))
     except OSError as error:
@@ -53,11 +63,14 @@ def serve(dest: str, port: int, host: str) -> None:
                 "pass one that ngcore has written, or write one there now",
                 dest,
             )
-        click.echo(f"precomputed://{origin}")
-        run(
-            lambda is_closing: create_app(Site({"": folder}, find_client(), is_closing)),
-            listener,
-        )
+        with until_stopped():
+            click.echo(f"precomputed://{origin}")
+            readers = "pages of the origins named" if origins else "any web page"
+            logger.info("%s lists it; %s may read it; Ctrl-C stops it", origin, readers)
+            run(
+                lambda closing: create_app(Site({"": folder}, find_client(), closing, access)),
+                listener,
+            )
 
 
 commands = [serve]

@@ -127,6 +127,21 @@ def write_labels(
     return properties
 
 
+def properties_of_table(table: str | Path) -> tuple[SegmentProperties, dict[int, Colour]]:
+    """Return the names of a label table as segment properties, and its colours.
+
+    Raises
+    ------
+    InputError, FormatError
+        There is no such table, or it can't be understood.
+    """
+    labels = tuple(label for label in read_label_table(table).labels if label.id != 0)
+    ids = tuple(label.id for label in labels)
+    taken = {"label", "description", "tags"}
+    properties = SegmentProperties(ids, (*_texts(labels), *_values(labels, taken)))
+    return properties, {x.id: x.colour for x in labels if x.colour is not None}
+
+
 def count_labels(
     scale: ScaleArray, *, workers: int | None = None, progress: Progress | None = None
 ) -> Counter[int]:

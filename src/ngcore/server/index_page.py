@@ -8,11 +8,10 @@ from urllib.parse import quote, urlencode
 
 from ngcore.errors import NgcoreError
 from ngcore.server.client import PAGE_PATH
-from ngcore.volume import read
+from ngcore.server.folders import open_volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from ngcore.server.pages import Site
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
@@ -28,9 +27,10 @@ code { font-size: 13px; color: #aaa; }
 _COLUMNS = ("", "Volume", "Type", "Size", "Voxel", "Scales", "Source")
 
 
-def index_page(volumes: Mapping[str, Path], origin: str) -> str:
+def index_page(site: Site, origin: str) -> str:
     """Return the HTML page that lists volumes, by the URL paths under which they are served."""
-    rows = "\n".join(_row(name, path, origin) for name, path in volumes.items())
+    volumes = site.names()
+    rows = "\n".join(_row(site, name, origin) for name in volumes)
     head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
     body = f"<table>\n<tr>{head}</tr>\n{rows}\n</table>" if volumes else "<p>No volumes here.</p>"
     if len(volumes) > 1:
@@ -41,10 +41,10 @@ def index_page(volumes: Mapping[str, Path], origin: str) -> str:
     )
 
 
-def _row(name: str, path: Path, origin: str) -> str:
-    title = escape(name or path.resolve().name)
+def _row(site: Site, name: str, origin: str) -> str:
+    title = escape(site.title(name))
     try:
-        info = read.open(path).info
+        info = open_volume(site.store(name)).info
     except NgcoreError as error:
         return f'<tr><td></td><td>{title}</td><td colspan="5">{escape(str(error))}</td></tr>'
     scale = info.scales[0]

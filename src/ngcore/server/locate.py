@@ -62,7 +62,12 @@ class FileTree:
         root = self._roots.get("")
         if root is None:
             root = self._roots.get(parts.pop(0))
-        if root is None or not parts or not all(map(_is_servable_name, parts)):
+        if root is None:
+            return None
+        if not parts:  # a single file, such as a zip
+            real = _regular_file_within(root.parent, root)
+            return None if real is None else LocatedFile(real, False, _media_type(root.name))
+        if not all(map(is_servable_name, parts)):
             return None
         for names in _stored_names(parts):
             path = root.joinpath(*names)
@@ -99,15 +104,21 @@ class FileTree:
         return None
 
 
-def _is_servable_name(name: str) -> bool:
+def is_servable_name(name: str) -> bool:
     """Tell whether a part of a URL may name a file: not hidden, no way out of the folder."""
     return (
         name != ""
         and not name.startswith(".")
         and "\\" not in name
         and name.isprintable()
+        and _is_text(name)
         and _DRIVE.match(name) is None
     )
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is Unicode, not bytes that the system could not decode."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _stored_names(parts: list[str]) -> Iterator[list[str]]:
@@ -131,7 +142,7 @@ def _regular_file_within(root: Path, path: Path) -> Path | None:
         return None
     if not real.is_relative_to(root):
         return None
-    if not all(map(_is_servable_name, real.relative_to(root).parts)):
+    if not all(map(is_servable_name, real.relative_to(root).parts)):
         return None  # a link, or a short name of Windows, to a hidden file
     return real
 

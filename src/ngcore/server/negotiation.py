@@ -80,6 +80,24 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     return ByteRange(start, stop)
 
 
+def is_still(if_range: str | None, etag: str, last_modified: str, date: str | None = None) -> bool:
+    """Tell whether an ``If-Range`` header lets a range be sent: RFC 9110, section 13.1.5.
+
+    A date is a strong validator only where it lies a second or more before the answer was made,
+    which the client then says in ``Date``; without that, entity tags alone are.
+
+    Examples
+    --------
+    >>> is_still(None, '"a"', ""), is_still('"a"', '"a"', ""), is_still('W/"a"', '"a"', "")
+    (True, True, False)
+    """
+    if if_range is None:
+        return True
+    if if_range.startswith('"'):
+        return if_range == etag
+    return if_range == last_modified and date != last_modified
+
+
 def _position(digits: str) -> int:
     """Return a number of bytes; Python refuses to read numbers of thousands of digits."""
     digits = digits.lstrip("0")

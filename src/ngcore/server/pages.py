@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,19 +20,25 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from ngcore.errors import NgcoreError
+from ngcore.errors import InputNotFoundError, NgcoreError
+from ngcore.previewing.picture import thumbnail
+from ngcore.server.access import Access
 from ngcore.server.client import EVENTS_PATH, MEDIA_TYPES, PAGE_PATH, PUBLIC_VIEWER, REPORT_PATHS
+from ngcore.server.fence import FencedStore, fenced_volumes
+from ngcore.server.folders import layer_of, open_volume
 from ngcore.server.index_page import index_page
 from ngcore.server.states import viewer_state, viewer_url
-from ngcore.server.survey import find_volumes, survey, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
 
     from starlette.requests import Request
 
+OPEN = Access()
 _EVENT_POLL_SECONDS = 0.25
+SCRIPT_NAME = "ngcore-page.js"
+_SCRIPT = Path(__file__).with_name("page.js")
+_REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +53,36 @@ class Site:
         The folder of the built Neuroglancer client.
     is_closing : callable
         Says whether the server is stopping.
+    access : Access
+        Who may read.
     """
 
     roots: Mapping[str, Path]
     client: Path | None
     is_closing: Callable[[], bool]
+    access: Access = OPEN
 
-    @property
-    def volumes(self) -> dict[str, Path]:
-        """Folders of volumes by URL path; the path is empty for one that is served at ``/``."""
-        if "" in self.roots:
-            return find_volumes(self.roots[""])
-        return dict(self.roots)
+    def names(self) -> list[str]:
+        """Return the URL paths of what is served; the path is empty for what lies at ``/``."""
+        return list(fenced_volumes(self.roots))
+
+    def store(self, name: str) -> FencedStore:
+        """Return the store of a volume by its URL path.
+
+        Raises
+        ------
+        InputNotFoundError
+            There is none that may be read.
+        """
+        found = fenced_volumes(self.roots).get(name)
+        if found is None:
+            raise InputNotFoundError("no such volume")
+        root, path = found
+        return FencedStore(root, path, self.title(name))
+
+    def title(self, name: str) -> str:
+        """Return what a volume is called on pages."""
+        return name or self.roots[""].resolve().name
 
     def viewer(self, origin: str) -> str:
         """Return the address of the Neuroglancer page for a server at `origin`."""
@@ -70,8 +95,8 @@ def page_routes(site: Site) -> list[Route]:
     one_at_a_time = CapacityLimiter(1)
 
     async def index(request: Request) -> Response:
-        page = await to_thread.run_sync(index_page, site.volumes, _origin(request))
-        return HTMLResponse(page, headers={"Cache-Control": "no-cache"})
+        page = await to_thread.run_sync(index_page, site, _origin(request))
+        return HTMLResponse(page, headers=_REVALIDATE)
 
     async def open_in_viewer(request: Request) -> Response:
         names = request.query_params.getlist("volume")
@@ -84,10 +109,13 @@ def page_routes(site: Site) -> list[Route]:
     async def picture(request: Request) -> Response:
         name = request.query_params.get("volume", "")
         png = await to_thread.run_sync(_picture, site, name, limiter=one_at_a_time)
-        return Response(png, media_type="image/png", headers={"Cache-Control": "no-cache"})
+        return Response(png, media_type="image/png", headers=_REVALIDATE)
 
     async def client_page(_: Request) -> Response:
-        return _client_file(site, "index.html")
+        return await to_thread.run_sync(_client_page, site)
+
+    async def page_script(_: Request) -> Response:
+        return FileResponse(_SCRIPT, media_type=MEDIA_TYPES[".js"], headers=_REVALIDATE)
 
     async def client_file(request: Request) -> Response:
         return _client_file(site, request.path_params["name"])
@@ -108,6 +136,7 @@ def page_routes(site: Site) -> list[Route]:
         Route(f"{PAGE_PATH}open", open_in_viewer),
         Route(f"{PAGE_PATH}picture", picture),
         Route(PAGE_PATH, client_page),
+        Route(f"{PAGE_PATH}{SCRIPT_NAME}", page_script),
         Route(f"{PAGE_PATH}{{name}}", client_file),
         Route(EVENTS_PATH, events),
         *(Route(path, report, methods=["POST"]) for path in REPORT_PATHS),
@@ -120,22 +149,23 @@ def _origin(request: Request) -> str:
 
 
 def _open_url(site: Site, names: list[str], origin: str) -> str:
-    volumes = site.volumes
-    if not names or any(name not in volumes for name in names):
+    known = site.names()
+    if not names or any(name not in known for name in names):
         raise HTTPException(404, "no such volume")
     try:
-        layers = [survey(volumes[name], name, volume_url(origin, name)) for name in names]
+        layers = [
+            layer_of(site.store(name), site.title(name), volume_url(origin, name))
+            for name in names
+        ]
+        state = viewer_state(layers)
     except NgcoreError as error:
         raise HTTPException(500, str(error)) from error
-    return viewer_url(site.viewer(origin), viewer_state(layers))
+    return viewer_url(site.viewer(origin), state)
 
 
 def _picture(site: Site, name: str) -> bytes:
-    volumes = site.volumes
-    if name not in volumes:
-        raise HTTPException(404, "no such volume")
     try:
-        return thumbnail(volumes[name])
+        return thumbnail(open_volume(site.store(name)))
     except NgcoreError as error:
         raise HTTPException(404, str(error)) from error
 
@@ -145,13 +175,22 @@ def volume_url(origin: str, name: str) -> str:
     return f"precomputed://{origin}/{quote(name)}".rstrip("/")
 
 
+def _client_page(site: Site) -> Response:
+    """Return the client's page with our script before its own."""
+    path = site.client / "index.html" if site.client else None
+    if path is None:
+        return PlainTextResponse("not found\n", 404)
+    page = path.read_text("utf-8")
+    head, tag, rest = page.partition("<head>")
+    script = f'<script src="{SCRIPT_NAME}"></script>'
+    return HTMLResponse(f"{head}{tag}{script}{rest}", headers=_REVALIDATE)
+
+
 def _client_file(site: Site, name: str) -> Response:
     path = site.client / name if site.client else None
     if path is None or path.suffix not in MEDIA_TYPES or path.name != name or not path.is_file():
         return PlainTextResponse("not found\n", 404)
-    return FileResponse(
-        path, media_type=MEDIA_TYPES[path.suffix], headers={"Cache-Control": "no-cache"}
-    )
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=_REVALIDATE)
 
 
 async def _silence(is_closing: Callable[[], bool]) -> AsyncIterator[str]:

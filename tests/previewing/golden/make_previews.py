@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 
 from preview_scenes import SCENES, SIZE
 
-from ngcore.previewing.middle_slices import preview
+from ngcore.previewing.picture import preview
 
 if __name__ == "__main__":
     for name, make in SCENES.items():
         with TemporaryDirectory() as folder:
             make(Path(folder) / "volume")
             out = Path(__file__).parent / f"preview_{name}.png"
-            preview(Path(folder) / "volume", out, size=SIZE)
+            preview(Path(folder) / "volume", out, size=SIZE, overwrite=True)

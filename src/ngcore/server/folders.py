@@ -1,0 +1,240 @@
+"""Folders and URLs in the precomputed format: what lies there, and the layer that shows it.
+
+A volume, a folder of meshes, of annotations or of skeletons are told apart by the `@type` of their
+`info`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.errors import FormatError, InputError, InputNotFoundError, NgcoreError
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.json_members import parse_object
+from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE, decode_fragment, decode_manifest
+from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE
+from ngcore.previewing.appearance import NOTHING_ASKED
+from ngcore.server.layers import ObjectLayer
+from ngcore.server.skeleton_look import look_at_skeletons
+from ngcore.server.survey import survey_volume
+from ngcore.volume.read import Volume
+from ngcore.volume.segment_colours import hex_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ngcore.previewing.appearance import Asked
+    from ngcore.previewing.samples import Corner
+    from ngcore.server.layers import Layer
+    from ngcore.storage import ReadableStore
+
+logger = logging.getLogger(__name__)
+
+VOLUME_TYPE = "neuroglancer_multiscale_volume"
+ANNOTATIONS_TYPE = "neuroglancer_annotations_v1"
+SKELETONS_TYPE = "neuroglancer_skeletons"
+_MAX_INFO = 16 << 20
+_MOST_FRAGMENTS = 64
+_DEFAULT_SURFACE = (230, 190, 150)
+_DEFAULT_POINTS = (255, 220, 0)
+
+
+def find_volumes(folder: Path) -> dict[str, Path]:
+    """Return what a folder holds by URL path: itself, under "", or the folders in it."""
+    if has_info(folder):
+        return {"": folder}
+    children = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return {path.name: path for path in children if path.is_dir() and has_info(path)}
+
+
+def has_info(folder: Path) -> bool:
+    """Whether a folder holds something in the precomputed format."""
+    return (folder / "info").is_file()
+
+
+def layer_of(store: ReadableStore, name: str, url: str, asked: Asked = NOTHING_ASKED) -> Layer:
+    """Return a layer that shows what lies in a store.
+
+    Parameters
+    ----------
+    store : ReadableStore
+        Of a folder, a zip or a URL.
+    name : str
+        Of the layer.
+    url : str
+        The source of the layer.
+    asked : Asked
+
+    Raises
+    ------
+    NgcoreError
+        Nothing is there, it is damaged, or of a kind that Neuroglancer's layers don't show.
+    """
+    info = _info_of(store)
+    kind = str(info.get("@type", VOLUME_TYPE))
+    if kind == VOLUME_TYPE:
+        return survey_volume(open_volume(store), name, url, asked)
+    if kind not in _OBJECTS:
+        raise InputError(
+            f"{store.location} holds {kind}, which is no layer of its own; pass the volume that "
+            "it belongs to"
+        )
+    _refuse_image_settings(asked, name)
+    return _OBJECTS[kind](store, info, name, url, asked)
+
+
+def open_volume(store: ReadableStore) -> Volume:
+    """Open the volume in a store.
+
+    Raises
+    ------
+    InputNotFoundError, FormatError
+        There is none, or its `info` is damaged.
+    """
+    document = store.get_whole("info", _MAX_INFO)
+    if document is None:
+        raise InputNotFoundError(f"no volume in {store.location}: there is no info file")
+    try:
+        return Volume(store, VolumeInfo.from_json(document))
+    except FormatError as error:
+        raise FormatError(f"{store.location}/info: {error}") from error
+
+
+def _info_of(store: ReadableStore) -> dict[str, Any]:
+    document = store.get_whole("info", _MAX_INFO)
+    if document is None:
+        raise InputNotFoundError(
+            f"nothing to show at {store.location!r}: there is no info file; pass a folder that "
+            "ngcore has written, or a file that it can convert"
+        )
+    try:
+        return parse_object(document)
+    except FormatError as error:
+        raise FormatError(f"{store.location}/info: {error}") from error
+
+
+def _refuse_image_settings(asked: Asked, name: str) -> None:
+    given = {
+        "colormap": asked.colour_map,
+        "min": asked.low,
+        "max": asked.high,
+        "volume": asked.channel,
+    }
+    for setting, value in given.items():
+        if value is not None:
+            raise InputError(f"{name}: {setting} is for images; leave it out")
+
+
+def _meshes(
+    store: ReadableStore, _: dict[str, Any], name: str, url: str, asked: Asked
+) -> ObjectLayer:
+    """Return the layer of a folder of meshes; those of single resolution are all shown."""
+    segments, bounds = _legacy_segments(store)
+    colour = asked.colour or _DEFAULT_SURFACE
+    members: dict[str, Any] = {
+        "segments": [str(segment) for segment in segments],
+        "segmentDefaultColor": hex_of(colour),
+        "tab": "segments",
+    }
+    if asked.opacity is not None:
+        members["objectAlpha"] = asked.opacity
+    return ObjectLayer(name, url, "segmentation", bounds, members=members, asked=asked)
+
+
+def _legacy_segments(store: ReadableStore) -> tuple[list[int], tuple[Corner, Corner] | None]:
+    """Return the segments of a folder of meshes of single resolution, and where they lie."""
+    path = getattr(store, "path", None)
+    if path is None:
+        return [], None
+    names = (entry.name.removesuffix(".gz") for entry in path.iterdir() if ":" in entry.name)
+    segments = sorted(int(x.partition(":")[0]) for x in names if x.partition(":")[0].isdigit())
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for segment in segments[:_MOST_FRAGMENTS]:
+        try:
+            manifest = store.get(f"{segment}:0") or b'{"fragments": []}'
+            for fragment in decode_manifest(manifest)[:_MOST_FRAGMENTS]:
+                mesh = decode_fragment(store.get(fragment) or b"", fragment)
+                low = np.minimum(low, mesh.vertices_nm.min(axis=0))
+                high = np.maximum(high, mesh.vertices_nm.max(axis=0))
+        except NgcoreError as error:
+            logger.warning("%s is shown without a look at its meshes: %s", store.location, error)
+    if not np.isfinite(low).all():
+        return segments, None
+    return segments, (tuple(low.tolist()), tuple(high.tolist()))
+
+
+def _annotations(
+    _: ReadableStore, info: dict[str, Any], name: str, url: str, asked: Asked
+) -> ObjectLayer:
+    colour = asked.colour or _DEFAULT_POINTS
+    members: dict[str, Any] = {"annotationColor": hex_of(colour), "tab": "rendering"}
+    shader = _annotation_shader(info, asked)
+    if shader is not None:
+        members["shader"] = shader
+    return ObjectLayer(
+        name, url, "annotation", _annotation_bounds(info), members=members, asked=asked
+    )
+
+
+def _annotation_shader(info: dict[str, Any], asked: Asked) -> str | None:
+    """Colours by the first colour property, where the annotations have one and none is asked."""
+    opacity = 1.0 if asked.opacity is None else asked.opacity
+    properties = info.get("properties")
+    coloured = [
+        item["id"]
+        for item in (properties if isinstance(properties, list) else [])
+        if isinstance(item, dict) and item.get("type") in ("rgb", "rgba") and "id" in item
+    ]
+    if coloured and asked.colour is None:
+        source = f"prop_{coloured[0]}()"
+        return f"void main() {{\n  setColor(vec4({source}.rgb, {opacity:.3f}));\n}}\n"
+    if asked.opacity is None:
+        return None
+    return f"void main() {{\n  setColor(vec4(defaultColor().rgb, {opacity:.3f}));\n}}\n"
+
+
+def _annotation_bounds(info: dict[str, Any]) -> tuple[Corner, Corner] | None:
+    """Return the bounds that the info of annotations states, in nanometres."""
+    try:
+        names = list(info["dimensions"])
+        order = [names.index(axis) for axis in ("x", "y", "z")]
+        scales = [float(info["dimensions"][axis][0]) * 1e9 for axis in ("x", "y", "z")]
+        low, high = (
+            [float(info[bound][place]) * scale for place, scale in zip(order, scales, strict=True)]
+            for bound in ("lower_bound", "upper_bound")
+        )
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
+    if not all(map(math.isfinite, (*low, *high))):
+        return None
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+
+def _skeletons(
+    store: ReadableStore, info: dict[str, Any], name: str, url: str, asked: Asked
+) -> ObjectLayer:
+    segments, bounds, attributes = look_at_skeletons(store, info)
+    members: dict[str, Any] = {"segments": segments, "tab": "segments"}
+    if asked.colour is not None:
+        members["segmentDefaultColor"] = hex_of(asked.colour)
+    elif "orientation" in attributes:
+        # Red, green and blue for right, front and top, as tracts are drawn.
+        members["skeletonRendering"] = {
+            "shader": "void main() {\n  emitRGB(abs(orientation));\n}\n",
+        }
+    if asked.opacity is not None:
+        members["objectAlpha"] = asked.opacity
+    return ObjectLayer(name, url, "segmentation", bounds, members=members, asked=asked)
+
+
+_OBJECTS: dict[str, Callable[[ReadableStore, dict[str, Any], str, str, Asked], ObjectLayer]] = {
+    LEGACY_MESH_TYPE: _meshes,
+    MULTILOD_MESH_TYPE: _meshes,
+    ANNOTATIONS_TYPE: _annotations,
+    SKELETONS_TYPE: _skeletons,
+}

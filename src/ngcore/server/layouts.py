@@ -1,0 +1,111 @@
+"""Layouts of panels: how cross sections lie in the world, and at what zoom all of them fit.
+
+The zoom of a state is for panels of a usual size; our own page fits it to the real ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LayoutName = Literal["anatomical", "native"]
+State = dict[str, Any]
+
+PANEL = (576, 345)
+"""Pixels of a panel of four in a window of 1366 x 768 with controls beside it."""
+MARGIN = 1.08
+_LEAST_FILL = 0.75
+"""Panels have one zoom where each is filled that much by it; else each has its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A cross section of the world: which axes run to the right and upwards, and a quaternion."""
+
+    right: int
+    up: int
+    orientation: tuple[float, float, float, float]
+
+
+_HALF = 0.5**0.5
+# The client's panel `xy`, turned: right of the subject to the right, or front to the right.
+SECTIONS = (
+    Section(0, 1, (1.0, 0.0, 0.0, 0.0)),
+    Section(0, 2, (_HALF, 0.0, 0.0, -_HALF)),
+    Section(1, 2, (0.5, 0.5, -0.5, -0.5)),
+)
+"""Axial, coronal, sagittal."""
+_NATIVE_SECTIONS = ((0, 1), (0, 2), (2, 1))
+# Half a turn about x: in the client's own sections x grows to the right, y and z grow upwards.
+_UPRIGHT_SECTIONS = (1.0, 0.0, 0.0, 0.0)
+# From behind, a little from the left and from above: superior is up, right is right here too.
+_UPRIGHT_3D = (0.8224, -0.1765, 0.1135, -0.5288)
+
+
+def layout_members(
+    layout: LayoutName,
+    names: Sequence[str],
+    extent: Sequence[float],
+    *,
+    is_world: bool,
+    panel: tuple[int, int] = PANEL,
+) -> State:
+    """Return the members of a state that say which panels there are and how they look.
+
+    Parameters
+    ----------
+    layout : "anatomical" or "native"
+    names : sequence of str
+        Of the layers: panels of the anatomical layout list them.
+    extent : sequence of float, (x, y, z)
+        Of what is shown, in the smallest unit of the display dimensions.
+    is_world : bool
+        Axes are right, front and top.
+    panel : (width, height), in pixels
+        Of one of four.
+    """
+    members: State = {}
+    if layout == "native":
+        scales = [_scale(extent, pair, panel) for pair in _NATIVE_SECTIONS]
+        if is_world:
+            members["crossSectionOrientation"] = list(_UPRIGHT_SECTIONS)
+        members |= {"crossSectionScale": max(scales), "layout": "4panel"}
+    else:
+        scales = [_scale(extent, (s.right, s.up), panel) for s in SECTIONS]
+        base = max(scales)
+        is_common = min(scales) >= _LEAST_FILL * base
+        axial, coronal, sagittal = (
+            _panel(names, section, base if is_common else scale)
+            for section, scale in zip(SECTIONS, scales, strict=True)
+        )
+        solid = {"type": "viewer", "layers": list(names), "layout": "3d"}
+        members["crossSectionScale"] = base
+        members["layout"] = {
+            "type": "column",
+            "children": [
+                {"type": "row", "children": [axial, coronal]},
+                {"type": "row", "children": [sagittal, solid]},
+            ],
+        }
+    members["projectionScale"] = 1.3 * max(extent)
+    if is_world:
+        members["projectionOrientation"] = list(_UPRIGHT_3D)
+    return members
+
+
+def _scale(extent: Sequence[float], axes: tuple[int, int], panel: tuple[int, int]) -> float:
+    return MARGIN * max(extent[axis] / pixels for axis, pixels in zip(axes, panel, strict=True))
+
+
+def _panel(names: Sequence[str], section: Section, zoom: float) -> State:
+    return {
+        "type": "viewer",
+        "layers": list(names),
+        "layout": "xy",
+        "crossSectionOrientation": {"link": "unlinked", "value": list(section.orientation)},
+        # Its own, to which the others keep their relation when one is zoomed.
+        "crossSectionScale": {"link": "relative", "value": zoom},
+    }
