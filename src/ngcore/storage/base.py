@@ -188,9 +188,16 @@ class Store(ReadableStore):
         """Do as `put`; what was put survives a loss of power from when its name is there."""
         self.put(name, data)
 
-    def append_durably(self, name: str, data: Buffer) -> None:
-        """Add bytes at the end of what is under a name, durably; for small things only."""
+    def append(self, name: str, data: Buffer) -> None:
+        """Add bytes at the end of what is under a name; for small things only.
+
+        A failure may leave a part of them.
+        """
         self.put(name, self.get(name) or b"", data)
+
+    def append_durably(self, name: str, data: Buffer) -> None:
+        """Do as `append`, durably."""
+        self.append(name, data)
 
     def sync(self, names: Collection[str] | None = None) -> None:
         """Make durable what was put under some names, by default under all.

@@ -137,6 +137,15 @@ class LocalStore(Store):
         """Write a file that survives a loss of power from the moment its name is there."""
         self._put(name, (data,), durably=True)
 
+    def append(self, name: str, data: Buffer) -> None:
+        """Write at the end of a file; see `Store.append`."""
+        path = self._path(name, writing=True)
+        try:
+            with open(path, "ab", buffering=0) as file:  # noqa: PTH123 (as below)
+                _write(file.fileno(), (data,))
+        except OSError as error:
+            raise _storage_error("write", path, error) from error
+
     def append_durably(self, name: str, data: Buffer) -> None:
         """Write at the end of a file, and wait until that is on the disk.
 

@@ -7,27 +7,37 @@ id.
 
 A line of the journal is the run that wrote it and the name of a file: where a loss of power
 brings back the journal of an older run, nothing in it is believed.
+
+Where the system fails to put data on the disk, it says so once, and may then take the lost pages
+for written: nothing that a run of this boot wrote is believed any more. In a bucket what was put is
+safe, so all that is there can be trusted, and no journal is kept.
+
+Beside the journal lie notes: what a piece of work that wrote some files has found out, which the
+next run needs to know when it leaves the piece out.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ngcore.errors import DestinationError, StorageError
 from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
-from ngcore.storage.sync import sync_files, sync_folder, sync_path
+from ngcore.storage.sync import SyncError
 
 MESH_WORK_FOLDER = ".ngcore-mesh"
 """That of a run that makes meshes for a volume which is there."""
 PLAN = f"{WORK_FOLDER}/plan.json"
 JOURNAL = f"{WORK_FOLDER}/journal"
+NOTES = f"{WORK_FOLDER}/notes"
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
 
@@ -41,16 +51,16 @@ class Journal:
 
     Parameters
     ----------
-    store : LocalStore
-        The volume's folder.
+    store : Store
+        The volume.
     fsync : bool
         Keep a journal for losses of power; else only crashes of the program are survived.
     """
 
-    def __init__(self, store: LocalStore, *, fsync: bool) -> None:
+    def __init__(self, store: Store, *, fsync: bool) -> None:
         self._store = store
-        self._folder = store.path
-        self._fsync = fsync
+        self._fsync = fsync and not store.is_durable
+        self._notes: dict[str, Note] | None = None
         self._lock = threading.Lock()
         self._new: list[str] = []
         self._last_checkpoint = time.monotonic()
@@ -86,10 +96,38 @@ class Journal:
         if self._trusted is None:
             keys = [scale["key"] for scale in recorded["info"]["scales"]]
             names = [name for key in keys for name in self._store.list(f"{key}/")]
-            sync_folder(self._folder)
-            self._note(names)
+            self.sync()
+            self._append(names)
             self._trusted = frozenset(names)
-        self._store.put_durably(PLAN, json.dumps({**recorded, "boot": None}, indent=1).encode())
+        self._put_plan({**recorded, "boot": None})
+
+    def sync(self, names: Collection[str] | None = None) -> None:
+        """Make what was written durable, by default all of it.
+
+        Raises
+        ------
+        SyncError
+            Data may be lost: whatever this boot wrote, the next run makes again.
+        """
+        try:
+            self._store.sync(names)
+        except SyncError:
+            self.distrust()
+            raise
+
+    def distrust(self) -> None:
+        """Let the next run believe nothing of what was written up to now."""
+        recorded = read_plan(self._store)
+        if recorded is None:
+            return
+        plan = {**recorded, "boot": None, "run": os.urandom(8).hex()}
+        try:
+            # Not durably: the disk fails, and another boot believes the journal alone.
+            self._store.put(PLAN, json.dumps(plan, indent=1).encode())
+        except StorageError:
+            with suppress(StorageError):
+                self._store.delete(JOURNAL)
+                self._store.delete(PLAN)
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Record what is going to be written, before anything is.
@@ -98,10 +136,13 @@ class Journal:
         cleared: nothing of its own is there.
         """
         self._run = os.urandom(8).hex()
-        document = json.dumps({**plan, "boot": _boot_id(), "run": self._run}, indent=1).encode()
+        self._put_plan({**plan, "boot": _boot_id(), "run": self._run})
+
+    def _put_plan(self, plan: Mapping[str, Any]) -> None:
+        document = json.dumps(plan, indent=1).encode()
         if self._fsync:
             self._store.put_durably(PLAN, document)
-            sync_path(self._folder)  # the hidden folder's name: no chunk may outlive the plan
+            self._store.sync([f"{WORK_FOLDER}/", "./"])  # no chunk may outlive the plan
         else:
             self._store.put(PLAN, document)
 
@@ -128,7 +169,7 @@ class Journal:
                 # Of `info`, a member may be as long as all scales.
                 told = differences[:1] if part == "info" else differences
                 raise DestinationError(
-                    f"{self._folder} was begun with another {part}: {', '.join(told)}; resume "
+                    f"{self._store.location} was begun with another {part}: {', '.join(told)}; resume "
                     "with the same source and options, or pass --overwrite to start again"
                 )
         if "replaces" in recorded:
@@ -137,7 +178,7 @@ class Journal:
         # The recorded boot id stays that of the first run: files from before a loss of power must
         # never be trusted for the sake of those written after it.
         boot = _boot_id()
-        if boot is not None and recorded.get("boot") == boot:
+        if self._store.is_durable or (boot is not None and recorded.get("boot") == boot):
             self._trusted = None
         else:
             self._trusted = _read_journal(self._store, self._run)
@@ -162,11 +203,40 @@ class Journal:
         with self._lock:
             names, self._new = self._new, []
         # Only what is on the disk may be said to be there.
-        sync_files(self._folder, names)
-        self._note(names)
+        self.sync(names)
+        self._append(names)
         self._last_checkpoint = time.monotonic()
 
-    def _note(self, names: Iterable[str]) -> None:
+    def note(self, piece: str, names: Sequence[str], found: Mapping[str, int]) -> None:
+        """Take note of a piece of work that is done.
+
+        A note that a loss of power has spoilt counts for nothing, as do those whose files are not
+        all whole.
+
+        Parameters
+        ----------
+        piece : str
+            Its name tells it from all others.
+        names : sequence of str
+            Of the files that it wrote.
+        found : mapping of str to int
+            What is to be known of it if it is left out.
+        """
+        for name in names:
+            self.add(name)
+        line = Note(self._run, piece, tuple(names), dict(found)).to_bytes()
+        with self._lock:
+            self._store.append(NOTES, line)
+
+    def recall(self, piece: str) -> dict[str, int] | None:
+        """Return what an earlier run found in a piece of work; None where it is to be done."""
+        with self._lock:
+            if self._notes is None:
+                self._notes = _read_notes(self._store, self._run) if self.is_resumed else {}
+            note = self._notes.pop(piece, None)
+        return note.found if note is not None and all(map(self.is_written, note.names)) else None
+
+    def _append(self, names: Iterable[str]) -> None:
         lines = "".join(f"{self._run} {name}\n" for name in names)
         self._store.append_durably(JOURNAL, lines.encode())
 
@@ -177,7 +247,37 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise StorageError(f"{error}; mend that and continue with --resume") from error
+        raise type(error)(f"{error}; fix that and continue with --resume") from error
+
+
+class Note(NamedTuple):
+    """A piece of work that a run has done."""
+
+    run: str
+    piece: str
+    names: tuple[str, ...]
+    found: dict[str, int]
+
+    @classmethod
+    def parse(cls, text: bytes) -> Note | None:
+        """Return a line of the notes; None where it is damaged."""
+        try:
+            run, piece, names, found = json.loads(text)
+            is_sound = all(isinstance(part, str) for part in (run, piece, *names)) and all(
+                isinstance(count, int) for count in found.values()
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return None
+        return cls(run, piece, tuple(names), found) if is_sound else None
+
+    def to_bytes(self) -> bytes:
+        """Return the line; it starts with the line break, as the one before may be cut off."""
+        return b"\n" + json.dumps(list(self)).encode()
+
+
+def _read_notes(store: Store, run: str) -> dict[str, Note]:
+    notes = map(Note.parse, (store.get(NOTES) or b"").split(b"\n"))
+    return {note.piece: note for note in notes if note is not None and note.run == run}
 
 
 def trusted_files(folder: Path, trust: Trust, run: str) -> Callable[[str], bool] | None:
