@@ -18,6 +18,7 @@ from unprivileged import bound_by_permissions
 
 import ngcore
 from ngcore.cli import run
+from ngcore.errors import StorageError
 
 NGCORE = [sys.executable, "-c", "from ngcore.cli import main; main()"]
 
@@ -268,13 +269,14 @@ def test_an_unfinished_destination_that_is_in_use_is_said_to_be(command, brain, 
         assert "in use" in one_error_line(capsys)
         assert run(["convert", str(source), str(out), "--dry-run"]) == 2
         assert "in use" in one_error_line(capsys)
-        destination.finish({}, fsync=False)
+        with pytest.raises(StorageError, match=r"files of 1000000_.* have gone"):
+            destination.finish({}, fsync=False)
 
 
 def test_destination_in_use_is_refused(brain, tmp_path, capsys):
     from ngcore.transaction.destination import Destination
 
-    with Destination(tmp_path / "out", overwrite=False, source_path=None):
+    with Destination(tmp_path / "out", overwrite=False):
         (tmp_path / "out/info").write_text("{}")
         assert run(["convert", str(brain), str(tmp_path / "out"), "--overwrite"]) == 2
         assert "in use" in one_error_line(capsys)

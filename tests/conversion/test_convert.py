@@ -235,9 +235,9 @@ def test_any_volume_is_read_back_with_every_scale_as_the_oracle_makes_it(case):
 def convert_within(buffer_bytes, source, dest, **options):
     """Convert with a plan that has only so much room for its rows, and return the plan."""
     asked = ConvertOptions(**options)
-    destination = Destination(dest, overwrite=False, source_path=None)
+    destination = Destination(dest, overwrite=False)
     with open_for(source, asked) as opened:
-        decided = prepare(opened, asked, identity=source_identity(source, opened.files))
+        decided = prepare(opened, asked, identity=source_identity(source, opened.files, opened))
         plan = make_plan(
             decided.info,
             decided.plan.factors,

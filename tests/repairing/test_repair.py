@@ -27,10 +27,10 @@ from ngcore.errors import (
     StorageError,
 )
 from ngcore.precomputed.shard_index import layout_shard
-from ngcore.repairing.ledger import LEDGER
 from ngcore.repairing.repair import repair
 from ngcore.storage import LocalStore
 from ngcore.storage.sharded_reader import ShardedReader
+from ngcore.transaction.journal import NOTES
 from ngcore.validating.validate import validate
 
 if TYPE_CHECKING:
@@ -382,11 +382,14 @@ def test_a_volume_that_is_there_is_replaced_only_if_asked(volume, tmp_path):
     folder, dest = volume("files"), tmp_path / "mended"
     damage.make_volume(dest, "sharded")
     (dest / "mesh").mkdir()
-    (dest / "mesh" / "old").write_text("")
+    (dest / "mesh" / "old").write_bytes(bytes(4))  # a fragment without vertices
+    (dest / "mesh" / "notes").write_text("mine")
     edit_json(dest / "info", lambda info: info.update(mesh="mesh"))
     with pytest.raises(DestinationError, match="--overwrite"):
         repair(folder, dest)
     assert mend(folder, overwrite=True).changes == {}
+    assert (dest / "mesh" / "notes").read_text() == "mine"
+    (dest / "mesh" / "notes").unlink()
     assert files_of(folder) == files_of(dest)
 
 
@@ -446,7 +449,7 @@ def test_a_source_that_changed_is_not_resumed_and_what_was_done_is_kept(tmp_path
     before = files_of(dest)
     shard = sorted((source / "8_8_8").iterdir())[0]
     shard.write_bytes(shard.read_bytes() + b"more")
-    with pytest.raises(DestinationError, match="another source: files was"):
+    with pytest.raises(DestinationError, match="another source: content was"):
         repair(source, dest, resume=True)
     assert files_of(dest) == before
     repair(source, dest, overwrite=True)
@@ -460,9 +463,9 @@ def test_a_damaged_ledger_counts_for_nothing(tmp_path, monkeypatch):
         patch.setattr(LocalStore, "put_parts", fail_after(0, LocalStore.put_parts, "names/"))
         with pytest.raises(StorageError):
             repair(source, dest)
-    ledger = dest / LEDGER
+    ledger = dest / NOTES
     lines = ledger.read_bytes().splitlines()
-    spoilt = [b'["other run", "8_8_8/0.shard", [], 1, {}]', b"\0\0", b"[1, 2", lines[1][:9], b"[]"]
+    spoilt = [b'["other run", "8_8_8/0.shard", [], {}]', b"\0\0", b"[1, 2", lines[1][:9], b"[]"]
     ledger.write_bytes(b"\n".join(spoilt))
     report = repair(source, dest, resume=True)
     assert report.changes == whole.changes

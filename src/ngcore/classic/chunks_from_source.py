@@ -24,6 +24,7 @@ from ngcore.sources.base import Source
 from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.volumes.slice_stacks import TIFF_ENDINGS
 from ngcore.transaction.changes import Transaction
+from ngcore.transaction.places import is_same_file
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def volume_to_raw_chunks(
     asked = writing_options(
         info, flat=flat, use_gzip=use_gzip, voxel_offset=info.scales[0].voxel_offset, **options
     )
-    if Path(source).resolve() == Path(dest).resolve():
+    if is_same_file(Path(source), Path(dest)):
         raise InputError(
             f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
         )

@@ -127,7 +127,7 @@ def write_chunks(
             ).run()
     except (InputError, FormatError):
         written = conversion.info.scales[int(first_is_written) :]
-        remove_volume_files(folder, replace(conversion.info, scales=written))
+        remove_volume_files(LocalStore(folder), replace(conversion.info, scales=written))
         raise
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     return outcome.digests

@@ -60,7 +60,7 @@ def volume_to_pyramid(
         )
         return
     asked = ConvertOptions(overwrite=overwrite, **options)
-    destination = Destination(Path(dest), overwrite=overwrite, source_path=Path(source))
+    destination = Destination(Path(dest), overwrite=overwrite, sources=[source])
     with open_for(source, asked) as opened:
         conversion = _with_sharding(prepare(opened, asked), sharding)
         carry_out(conversion, opened, asked, destination, progress)

@@ -26,6 +26,7 @@ from ngcore.precomputed.transform import TRANSFORM_NAME
 from ngcore.storage import ChunkWriter, LocalStore, create_chunks, open_chunks
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.places import is_same_file
 from ngcore.transaction.removal import remove_volume_files
 from ngcore.transaction.temporary import owned_folder
 from ngcore.volume.digest import ScaleDigest, digested
@@ -81,7 +82,7 @@ def convert_chunks(
     FormatError
         If a chunk is damaged. The chunks of DEST are then removed.
     """
-    if Path(source).resolve() == Path(dest).resolve():
+    if is_same_file(Path(source), Path(dest)):
         raise InputError(
             f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
         )
@@ -114,7 +115,7 @@ def convert_chunks(
             recoding = _Recoding(opened, scale_array, info, index, asked, jpeg_plane, counter)
             digests[info.scales[index].key] = recoding.run(folder)
     except (InputError, FormatError):
-        remove_volume_files(folder, info)
+        remove_volume_files(LocalStore(folder), info)
         if copy_info and info_before is None:
             with Transaction(dest) as change:
                 change.delete("info")  # or the folder would look like a volume of zeros

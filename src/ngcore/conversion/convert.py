@@ -14,7 +14,12 @@ from ngcore.conversion.run import Outcome, Progress, Run
 from ngcore.errors import InputError
 from ngcore.sources import source_path
 from ngcore.sources.base import Source
-from ngcore.sources.identity import check_unchanged, source_identity
+from ngcore.sources.identity import (
+    check_unchanged,
+    has_changed_since,
+    places_of,
+    source_identity,
+)
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
 from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
@@ -88,10 +93,11 @@ def convert(
         executor = dask
     destination = destination_of(source, dest, asked)
     with open_for(source, asked) as opened:
-        identity = source_identity(source, opened.files)
+        destination.guard(places_of(source, opened.files))
+        identity = source_identity(source, opened.files, opened)
         conversion = prepare(opened, asked, identity=identity)
-        changed = int(identity.get("time", 0))
-        if destination.holds(conversion.info, conversion.side_files, source_changed=changed):
+        has_changed = partial(has_changed_since, identity)
+        if destination.holds(conversion.info, conversion.side_files, has_changed=has_changed):
             return open_volume(dest)
         carry_out(
             conversion,
@@ -123,7 +129,7 @@ def destination_of(
         Path(dest),
         overwrite=options.overwrite,
         resume=options.resume,
-        source_path=source_path(source),
+        sources=[place for place in [source_path(source)] if place is not None],
     )
 
 

@@ -18,7 +18,7 @@ from ngcore.conversion.plan import Pass
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.sink import ChunkSink
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore
+from ngcore.storage import Store
 from ngcore.transaction.journal import Journal
 from ngcore.transaction.temporary import temporary_folder
 from ngcore.work.threads import ThreadPool
@@ -52,7 +52,7 @@ class Run:
         Is read to its end, and closed.
     options : ConvertOptions
         How to do it.
-    store : LocalStore
+    store : Store
         Where the volume's files go.
     work_folder : Path
         Where temporary files go, unless the options name another folder.
@@ -70,7 +70,7 @@ class Run:
         conversion: Conversion,
         source: Source,
         options: ConvertOptions,
-        store: LocalStore,
+        store: Store,
         work_folder: Path,
         progress: Progress | None,
         *,

@@ -12,7 +12,7 @@ from ngcore.conversion.window import Voxels
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import ChunkEncoding, make_encoding
 from ngcore.precomputed.info import VolumeInfo
-from ngcore.storage import ChunkWriter, LocalStore, create_chunks
+from ngcore.storage import ChunkWriter, Store, create_chunks
 from ngcore.volume.digest import ScaleDigest, digested
 
 
@@ -27,7 +27,7 @@ class ChunkSink:
         Indices of the scales that are written.
     options : ConvertOptions
         How chunks are encoded and how their files lie.
-    store : LocalStore
+    store : Store
         Where the volume's files go.
     tmp : Path
         Where encoded chunks wait for their shard if they find no room in memory.
@@ -46,7 +46,7 @@ class ChunkSink:
         info: VolumeInfo,
         scales: Sequence[int],
         options: ConvertOptions,
-        store: LocalStore,
+        store: Store,
         tmp: Path,
         *,
         shard_memory: int,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ngcore.errors import DestinationError, StorageError
+from ngcore.errors import DestinationError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.sources.identity import lasting_identity, source_identity
+from ngcore.sources.identity import (
+    chunks_identity,
+    has_changed_since,
+    lasting_identity,
+    source_identity,
+)
 from ngcore.storage import LocalStore
 from ngcore.volume.provenance import Provenance
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from ngcore.volume.read import Volume
@@ -102,8 +106,8 @@ class MeshSources:
                 f"{where} has meshes of another source or other options, in {folder.name!r}; "
                 "pass --overwrite to replace them"
             )
-        newest = max((int(found["time"]) for found in self._identities.values()), default=0)
-        if newest > (folder / PROVENANCE).stat().st_mtime_ns:
+        finished = (folder / PROVENANCE).stat().st_mtime_ns
+        if any(has_changed_since(found, finished) for found in self._identities.values()):
             raise DestinationError(
                 f"the source has changed since the meshes of {where} were finished; "
                 "pass --overwrite to make them again"
@@ -113,33 +117,9 @@ class MeshSources:
         """Return the identity of each source, by what it is called."""
         found = {}
         if self._voxels is not None:
-            found[f"the voxels of {self._voxels.key}"] = _identity(self._store, self._voxels.key)
+            found[f"the voxels of {self._voxels.key}"] = chunks_identity(
+                self._store, self._store.walk(self._voxels.key)
+            )
         for label, path in self._surfaces.items():
             found[f"the surface of {label}"] = source_identity(path, [path])
         return found
-
-
-def _identity(store: LocalStore, key: str) -> dict[str, str]:
-    """Return what `source_identity` does, but no names, for there may be millions of chunk files.
-
-    The first bytes of few of them would tell little, so `header` is of the sizes of all.
-    """
-    header, listing = blake2b(digest_size=16), blake2b(digest_size=16)
-    size, newest = 0, 0
-    for name in store.list(f"{key}/"):
-        try:
-            status = (store.path / name).stat()
-        except OSError as error:
-            raise StorageError(
-                f"{store.location}/{name}: reading failed: {error.strerror}; check the disk"
-            ) from error
-        size += status.st_size
-        newest = max(newest, status.st_mtime_ns)
-        header.update(b"%b\0%d\0" % (os.fsencode(name), status.st_size))
-        listing.update(b"%b\0%d\0" % (os.fsencode(name), status.st_mtime_ns))
-    return {
-        "size": str(size),
-        "time": str(newest),
-        "header": header.hexdigest(),
-        "times": listing.hexdigest(),
-    }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
 from ngcore.repairing.files import copy_file, source_of
-from ngcore.repairing.ledger import Written
+from ngcore.repairing.pieces import Written
 from ngcore.repairing.stored import mend_stored
 from ngcore.storage.base import max_stored_size
 from ngcore.validating.chunk_files import CHUNK_LIKE, FOREIGN_COMPRESSIONS, NESTED_DEPTH
@@ -22,7 +22,7 @@ from ngcore.validating.scale import ScaleCheck
 if TYPE_CHECKING:
     from ngcore.precomputed.chunks import ChunkGrid, Vec3
     from ngcore.repairing.changes import Changes
-    from ngcore.repairing.ledger import Ledger
+    from ngcore.repairing.pieces import Pieces
     from ngcore.storage import Store
     from ngcore.validating.scale import Context
 
@@ -63,7 +63,7 @@ def mend_chunk_files(
     dest: Store,
     options: FileOptions,
     changes: Changes,
-    ledger: Ledger,
+    done: Pieces,
 ) -> None:
     """Copy every chunk of a scale to `dest`, mended where that is needed."""
     scale = context.info.scales[index]
@@ -78,7 +78,7 @@ def mend_chunk_files(
         names = hashlib.blake2b(os.fsencode("\0".join(file.name for file in batch)))
         piece = f"{batch[0].where} {names.hexdigest()[:32]}"
         mend = partial(_mend_batch, batch, dest, options)
-        context.work.submit(partial(ledger.do, piece, changes, mend))
+        context.work.submit(partial(done.do, piece, changes, mend))
 
     for name in walk_files(source_of(context), scale.key, depth=NESTED_DEPTH):
         file = _file(context, checks, name, dest, changes)

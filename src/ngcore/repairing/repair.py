@@ -7,6 +7,7 @@ says whether anything is left.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,15 +19,16 @@ from ngcore.repairing.changes import KINDS, Changes
 from ngcore.repairing.chunk_files import FileOptions, mend_chunk_files
 from ngcore.repairing.files import copy_file
 from ngcore.repairing.info import mend_info
-from ngcore.repairing.ledger import Ledger, state_of
 from ngcore.repairing.meshes import mend_mesh_info
+from ngcore.repairing.pieces import Pieces, state_of
 from ngcore.repairing.properties import mend_properties
 from ngcore.repairing.shards import mend_shards
 from ngcore.storage import LocalStore
 from ngcore.storage.local import WORK_FOLDER
-from ngcore.transaction.destination import Destination, refuse_overlap
+from ngcore.transaction.destination import Destination
 from ngcore.transaction.folder_lock import refuse_in_use
 from ngcore.transaction.journal import PLAN, read_plan, resumable
+from ngcore.transaction.places import refuse_overlap
 from ngcore.transaction.removal import remove_named_folders
 from ngcore.validating.files import read_limited, walk_files
 from ngcore.validating.findings import Findings
@@ -177,11 +179,12 @@ def repair(
         if resume:
             _take_up(destination, plan)
         journal = destination.begin(info, plan, fsync=fsync)
+        dest_store = LocalStore(dest)
         with resumable():
             # Written anew: nobody noted what is whole.
-            remove_named_folders(destination.path, info)
-            ledger = Ledger(destination.store, journal, meter.add)
-            _copy(store, info, destination, options, changes, workers, meter, ledger)
+            remove_named_folders(dest_store, json.loads(info.to_json()))
+            pieces = Pieces(journal, meter.add)
+            _copy(store, info, dest_store, options, changes, workers, meter, pieces)
             destination.finish({}, fsync=fsync, document=content)
     report = validate(dest, workers=workers, progress=meter.second)
     failures, count = changes.failures
@@ -191,7 +194,7 @@ def repair(
 
 
 def _destination(dest: Path, source: Path, *, overwrite: bool, resume: bool) -> Destination:
-    refuse_overlap(dest, source, "repair to")
+    refuse_overlap(LocalStore(dest), [source], "repair to")
     is_unfinished = (dest / PLAN).exists() and not (dest / "info").exists()
     if is_unfinished and not (overwrite or resume):
         refuse_in_use(LocalStore(dest), WORK_FOLDER)
@@ -201,9 +204,7 @@ def _destination(dest: Path, source: Path, *, overwrite: bool, resume: bool) -> 
         )
     if resume and overwrite:
         raise InputError("--resume and --overwrite contradict each other; pass one of them")
-    return Destination(
-        dest, overwrite=overwrite, resume=resume, source_path=source, with_folders=True
-    )
+    return Destination(dest, overwrite=overwrite, resume=resume, sources=[source])
 
 
 def _take_up(destination: Destination, plan: Mapping[str, Any]) -> None:
@@ -263,23 +264,22 @@ def _check_places(info: VolumeInfo) -> None:
 def _copy(
     store: LocalStore,
     info: VolumeInfo,
-    destination: Destination,
+    dest: LocalStore,
     options: FileOptions,
     changes: Changes,
     workers: int | None,
     meter: Meter,
-    ledger: Ledger,
+    pieces: Pieces,
 ) -> None:
-    dest = destination.store
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
         context = Context(
             store, info, Findings(), Work(pool), quick=False, is_ours=False, done=meter.add
         )
         for index, scale in enumerate(info.scales):
             if scale.sharding is None:
-                mend_chunk_files(context, index, dest, options, changes, ledger)
+                mend_chunk_files(context, index, dest, options, changes, pieces)
             else:
-                mend_shards(context, index, dest, destination.work_folder, changes, ledger)
+                mend_shards(context, index, dest, dest.path / WORK_FOLDER, changes, pieces)
     _copy_folders(store, info, dest, options, changes)
     _copy_side_files(store, info, dest, changes)
 

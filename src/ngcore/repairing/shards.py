@@ -17,7 +17,7 @@ from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.precomputed.shard_index import layout_shard
 from ngcore.repairing.files import copy_file, pieces, source_of
-from ngcore.repairing.ledger import Written
+from ngcore.repairing.pieces import Written
 from ngcore.repairing.shard_entries import Entry, read_entries
 from ngcore.repairing.stored import mend_stored
 from ngcore.storage.base import max_stored_size
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.repairing.changes import Changes
-    from ngcore.repairing.ledger import Ledger
+    from ngcore.repairing.pieces import Pieces
     from ngcore.storage import LocalStore, Store
     from ngcore.storage.spool import Place
     from ngcore.validating.scale import Context
@@ -64,7 +64,7 @@ def mend_shards(
     dest: Store,
     work_folder: Path,
     changes: Changes,
-    ledger: Ledger,
+    done: Pieces,
 ) -> None:
     """Copy every shard of a scale to `dest`, mended where that is needed."""
     scale = context.info.scales[index]
@@ -90,7 +90,7 @@ def mend_shards(
             changes.add("renamed")
         shard = _Shard(check, spec, number, where)
         mend = partial(_mend, shard, dest, work_folder)
-        context.work.submit(partial(ledger.do, where, changes, mend))
+        context.work.submit(partial(done.do, where, changes, mend))
     context.work.drain()
 
 

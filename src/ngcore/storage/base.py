@@ -153,6 +153,13 @@ class Store(ReadableStore):
         Names with a part that starts with a dot are left out: they are not part of a volume.
         """
 
+    def walk(self, folder: str) -> Iterator[str]:
+        """Yield every name below a folder, as `list` would, in any order; none is held."""
+        return self.list(f"{folder}/")
+
+    def prune(self, folder: str) -> None:
+        """Remove a folder, those in it and those above it, where nothing is left in them."""
+
     def has_any(self, folder: str) -> bool:
         """Return whether there is any name below a folder, as `list` would tell."""
         return next(self.list(f"{folder}/"), None) is not None

@@ -243,6 +243,35 @@ class LocalStore(Store):
                 else:
                     yield full_name
 
+    def walk(self, folder: str) -> Iterator[str]:
+        """Yield names as the system has them; see `Store.walk`."""
+        path = self._path(folder)
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        yield from self.walk(f"{folder}/{entry.name}")
+                    else:
+                        yield f"{folder}/{entry.name}"
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _storage_error("list", path, error) from error
+
+    def prune(self, folder: str) -> None:
+        """Remove empty folders; see `Store.prune`."""
+        path = Path(self._path(folder, writing=True))
+        for parent, _, _ in os.walk(path, topdown=False):
+            with suppress(OSError):
+                Path(parent).rmdir()
+        with suppress(OSError):
+            for above in path.parents:
+                if above == Path(self._root):
+                    break
+                above.rmdir()
+
     def has_any(self, folder: str) -> bool:
         """Return whether there is any file below a folder; see `Store.has_any`.
 

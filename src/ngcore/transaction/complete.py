@@ -4,39 +4,48 @@ Only what a conversion writes counts. Other commands add names of regions and me
 their own steps to `provenance`; that makes it no other volume.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, FormatError
-from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.transform import TRANSFORM_NAME
 from ngcore.storage import LocalStore
 from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ngcore.precomputed.info import VolumeInfo
+    from ngcore.storage.base import Store
+
 
 def check_is_same(
-    path: Path, info: VolumeInfo, side_files: Mapping[str, bytes], source_changed: int
+    store: Store,
+    info: VolumeInfo,
+    side_files: Mapping[str, bytes],
+    has_changed: Callable[[int], bool],
 ) -> None:
-    """Refuse a folder whose `info` is of another volume, or older than the source.
+    """Refuse a place whose `info` is of another volume, or older than the source.
 
     Parameters
     ----------
-    path : Path
-        The volume's folder.
+    store : Store
+        The volume.
     info : VolumeInfo
         What would be written.
     side_files : mapping of str to bytes
         What would be written beside it.
-    source_changed : int, in nanoseconds
-        When the source was changed last, as the system counts time; 0 if that is not known.
+    has_changed : callable
+        Tells whether the source was changed after a moment, in nanoseconds of the system's time.
 
     Raises
     ------
     DestinationError
         It is.
     """
-    store = LocalStore(path)
+    where = store.location
     is_same = (
         _has_members(store.get("info"), info)
         and _is_same_work(store.get(PROVENANCE_NAME), side_files[PROVENANCE_NAME])
@@ -44,13 +53,15 @@ def check_is_same(
     )
     if not is_same:
         raise DestinationError(
-            f"{path} holds a volume of another source or other options; "
+            f"{where} holds a volume of another source or other options; "
             "pass --overwrite to replace it, or choose another folder"
         )
     # Not that of `info`, which other commands write anew.
-    if source_changed > (path / TRANSFORM_NAME).stat().st_mtime_ns:
+    if isinstance(store, LocalStore) and has_changed(
+        (store.path / TRANSFORM_NAME).stat().st_mtime_ns
+    ):
         raise DestinationError(
-            f"the source has changed since {path} was finished; "
+            f"the source has changed since {where} was finished; "
             "pass --overwrite to convert it again, or choose another folder"
         )
 

@@ -1,8 +1,8 @@
-"""The folder a volume is written to: taken, filled, and finished or cleaned up.
+"""The place a volume is written to: taken, filled, and finished or cleaned up.
 
 While a conversion runs, the hidden folder ``.ngcore`` in it holds a lock, what is being written
 (``plan.json``), a journal and temporary files. It is removed at the very end, after `info` was
-written: a folder that has `info` is complete, and one that has only ``.ngcore`` is unfinished.
+written: a place that has `info` is complete, and one that has only ``.ngcore`` is unfinished.
 
 A volume that is replaced goes bit by bit. So that nothing of it stays behind, whenever that is
 interrupted, its `info` is kept in ``plan.json`` from before it is removed until all of it is.
@@ -12,35 +12,37 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
+import os
 from typing import TYPE_CHECKING, Any, Self
 
-from ngcore.errors import DestinationError, FormatError, InputError
+from ngcore.errors import DestinationError, FormatError, InputError, StorageError
 from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.json_members import parse_object
+from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
-from ngcore.storage.sync import sync_folder, sync_path
+from ngcore.storage.sync import SyncError
 from ngcore.transaction.complete import check_is_same
 from ngcore.transaction.folder_lock import lock_folder, refuse_in_use, unlock_folder
-from ngcore.transaction.journal import JOURNAL, MESH_WORK_FOLDER, PLAN, Journal, read_plan
+from ngcore.transaction.journal import JOURNAL, MESH_WORK_FOLDER, NOTES, PLAN, Journal, read_plan
 from ngcore.transaction.output_file import refuse_url
-from ngcore.transaction.removal import (
-    remove_named_folders,
-    remove_temporary_files,
-    remove_volume_files,
-)
+from ngcore.transaction.places import refuse_marked_source, refuse_overlap
+from ngcore.transaction.presence import lacking
+from ngcore.transaction.removal import remove_layer, remove_temporary_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from ngcore.storage.base import StoreLock
 
 _SIDE_FILES = ("transform.json", "provenance")
+_PATIENCE = 1.0
+"""Seconds for which a change of names or meshes is waited for, which ends in a moment."""
 
 
 class Destination:
-    """A folder that this process alone writes a volume to; a context manager.
+    """A place that this process alone writes a volume to; a context manager.
 
     Left without an error, `finish` must have been called. Left with an error of the input, all
     that was written is removed. Left with any other (a full disk, Ctrl-C), what is there stays,
@@ -48,96 +50,94 @@ class Destination:
 
     Parameters
     ----------
-    path : Path
+    dest : Store or Path
         Absent, or an empty folder; with `overwrite`, a folder with a volume.
     overwrite : bool
         Replace the volume that is there.
     resume : bool
         Go on with an unfinished conversion, if there is one.
-    source_path : Path or None
+    sources : sequence of path
         Where the source lies, which must not be harmed.
-    with_folders : bool
-        Meshes, skeletons and properties are part of what is written, so they go where chunks do
-        when a volume is replaced.
 
     Raises
     ------
     DestinationError
-        If the folder can't be used; the message says why and what to do.
+        If the place can't be used; the message says why and what to do.
     """
 
     def __init__(
         self,
-        path: Path,
+        dest: Store | Path,
         *,
         overwrite: bool = False,
         resume: bool = False,
-        source_path: Path | None = None,
-        with_folders: bool = False,
+        sources: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        self.path = path
-        self._with_folders = with_folders
+        self._store: Store = dest if isinstance(dest, Store) else LocalStore(dest)
+        self._where = self._store.location
         self._overwrite = overwrite
         self._resume = resume
-        refuse_url(path)
-        try:
-            self._existed = path.exists()
-        except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
-            reason = getattr(error, "strerror", None) or error
-            raise DestinationError(
-                f"{str(path)!r} can't be a folder: {reason}; choose another name"
-            ) from error
+        self._sources: tuple[str | os.PathLike[str], ...] = ()
+        self._existed = _exists(self._store)
         self._lock: StoreLock | None = None
-        self._info: VolumeInfo | None = None
+        self._members: dict[str, Any] | None = None
+        self._kept: bytes | None = None
+        self._journal: Journal | None = None
         self._is_resumed = False
         self._is_finished = False
-        if overwrite and source_path is not None:
-            refuse_overlap(path, source_path, "--overwrite of")
+        self.guard(sources)
         self._check_content()
 
     @property
-    def store(self) -> LocalStore:
+    def store(self) -> Store:
         """Where the volume's files go."""
-        return LocalStore(self.path)
+        return self._store
+
+    @property
+    def path(self) -> Path:
+        """The folder, of one that is local."""
+        assert isinstance(self._store, LocalStore)
+        return self._store.path
 
     @property
     def work_folder(self) -> Path:
         """A hidden folder for temporary files, on the same file system as the volume."""
         return self.path / WORK_FOLDER
 
+    def guard(self, sources: Sequence[str | os.PathLike[str]]) -> None:
+        """Refuse to replace what one of the sources is, lies in or holds.
+
+        Raises
+        ------
+        DestinationError
+            This would.
+        """
+        self._sources = tuple(dict.fromkeys((*self._sources, *sources)))
+        if self._overwrite:
+            refuse_overlap(self._store, sources, "--overwrite of")
+
     def _check_content(self) -> None:
-        if not self.path.exists():
-            return
-        if not self.path.is_dir():
-            raise DestinationError(
-                f"{self.path} is a file; choose a folder that is empty or not there yet"
-            )
-        try:
-            names = {entry.name for entry in self.path.iterdir()}
-        except OSError as error:
-            raise DestinationError(
-                f"{self.path} can't be read: {error.strerror}; check its access rights"
-            ) from error
-        if WORK_FOLDER in names and not (self.path / PLAN).exists():
+        names = self._store.entries()
+        if WORK_FOLDER in names and self._store.size(PLAN) is None:
             names.remove(WORK_FOLDER)  # of a run that ended before it wrote anything
         if not names or ((self._overwrite or self._resume) and names & {"info", WORK_FOLDER}):
             return
         if WORK_FOLDER in names and "info" not in names:
             if self._lock is None:
-                refuse_in_use(self.store, WORK_FOLDER)
+                refuse_in_use(self._store, WORK_FOLDER)
             raise DestinationError(
-                f"{self.path} holds an unfinished conversion; pass --resume to continue it, or "
+                f"{self._where} holds an unfinished conversion; pass --resume to continue it, or "
                 "--overwrite to start again"
             )
         if "info" in names:
             raise DestinationError(
-                f"{self.path} holds a volume already; pass --overwrite to replace it, "
+                f"{self._where} holds a volume already; pass --overwrite to replace it, "
                 "or choose another folder"
             )
-        raise DestinationError(f"{self.path} is not empty; choose an empty or a new folder")
+        raise DestinationError(f"{self._where} is not empty; choose an empty or a new folder")
 
     def __enter__(self) -> Self:
-        self._lock = lock_folder(self.store, WORK_FOLDER)
+        self._lock = lock_folder(self._store, WORK_FOLDER, patience=_PATIENCE)
         try:
             # Since it was looked at first, another process may have finished a volume here.
             self._check_content()
@@ -148,22 +148,30 @@ class Destination:
 
     def _let_go(self) -> None:
         """Unlock the folder, and remove what marks it as unfinished if it isn't."""
-        is_done = self._is_finished or not (self.path / PLAN).exists()
+        is_done = self._is_finished or self._store.size(PLAN) is None
         if self._lock is not None:
-            unlock_folder(self.store, WORK_FOLDER, self._lock, remove=is_done)
+            unlock_folder(self._store, WORK_FOLDER, self._lock, remove=is_done)
 
     def holds(
-        self, info: VolumeInfo, side_files: Mapping[str, bytes], *, source_changed: int
+        self,
+        info: VolumeInfo,
+        side_files: Mapping[str, bytes],
+        *,
+        has_changed: Callable[[int], bool],
     ) -> bool:
         """Whether the folder holds this very volume, complete, and may be left as it is.
+
+        One of which files are gone is not complete: it is written again, and what other commands
+        have added to it stays.
 
         Parameters
         ----------
         info : VolumeInfo
         side_files : mapping of str to bytes
             What would be written beside it.
-        source_changed : int, in nanoseconds
-            When the source was changed last, as the system counts time; 0 if that is not known.
+        has_changed : callable
+            Tells whether the source was changed after a moment, in nanoseconds of the system's
+            time.
 
         Raises
         ------
@@ -171,24 +179,28 @@ class Destination:
             If it holds another one, or one of an earlier state of the source, and was to be
             resumed.
         """
-        if not self._resume or not (self.path / "info").is_file():
+        store = self._store
+        if not self._resume or store.size("info") is None:
             return False
-        check_is_same(self.path, info, side_files, source_changed)
-        if self.work_folder.is_dir():
-            with self:  # locked: it may be that of a run that is about to replace the volume
-                if not (self.path / "info").is_file():
-                    return False  # one that was killed before the lock was taken had begun to
-                check_is_same(self.path, info, side_files, source_changed)
-                self._is_finished = True
-        return True
+        check_is_same(store, info, side_files, has_changed)
+        if WORK_FOLDER not in store.entries():
+            return lacking(store, info) is None
+        with self:  # locked: it may be that of a run that is about to replace the volume
+            if store.size("info") is None:
+                return False  # one that was killed before the lock was taken had begun to
+            check_is_same(store, info, side_files, has_changed)
+            self._is_finished = lacking(store, info) is None
+        return self._is_finished
 
-    def begin(self, info: VolumeInfo, plan: Mapping[str, Any], *, fsync: bool) -> Journal:
+    def begin(
+        self, info: VolumeInfo | Mapping[str, Any], plan: Mapping[str, Any], *, fsync: bool
+    ) -> Journal:
         """Clear away what is replaced, and mark the folder as unfinished.
 
         Parameters
         ----------
-        info : VolumeInfo
-            What is going to be written.
+        info : VolumeInfo or mapping
+            What is going to be written, or the members of the `info` of another kind of layer.
         plan : mapping
             Source and options, by which a resumed run knows that it is the same.
         fsync : bool
@@ -204,81 +216,92 @@ class Destination:
         DestinationError
             If an unfinished conversion there is of another source or has other options.
         """
-        store = self.store
-        journal = Journal(store, fsync=fsync)
-        whole_plan = {**plan, "info": json.loads(info.to_json())}
-        if self._with_folders:
-            whole_plan["with_folders"] = True
-        if self._resume and self._goes_on(journal, whole_plan):
+        members = json.loads(info.to_json()) if isinstance(info, VolumeInfo) else dict(info)
+        journal = self._journal = Journal(self._store, fsync=fsync)
+        whole_plan = {**plan, "info": members}
+        if self._resume and self._store.size("info") is not None:
+            self._keep(journal, whole_plan)
+        elif self._resume and journal.resume(whole_plan):
             self._is_resumed = True
-            remove_temporary_files(self.path, info)
+            kept = (read_plan(self._store) or {}).get("keeps")
+            self._kept = kept.encode() if isinstance(kept, str) else None
+            remove_temporary_files(self._store, members)
         else:
             self._clear(journal, whole_plan, fsync=fsync)
             journal.begin(whole_plan)
-        self._info = info
+        self._members = members
         return journal
 
-    def _goes_on(self, journal: Journal, plan: Mapping[str, Any]) -> bool:
-        """Whether there is an unfinished conversion, the same as this one."""
-        if (self.path / "info").exists():
+    def _keep(self, journal: Journal, plan: dict[str, Any]) -> None:
+        """Begin to write this very volume again, of which files are gone; see `holds`."""
+        info = VolumeInfo.from_json(json.dumps(plan["info"]))
+        kept = self._store.get("info") or b""
+        found = parse_object(kept)
+        is_other = any(found.get(name) != value for name, value in plan["info"].items())
+        if is_other or lacking(self._store, info) is None:
             raise DestinationError(
-                f"{self.path} was finished by another ngcore just now; see what it holds"
+                f"{self._where} was finished by another ngcore just now; see what it holds"
             )
-        return journal.resume(plan)
+        self._kept = kept
+        journal.begin({**plan, "keeps": kept.decode()})
+        self._is_resumed = True
+        self._store.delete("info")
+        journal.sync(["./"])
+        remove_temporary_files(self._store, plan["info"])
 
     def _clear(self, journal: Journal, plan: Mapping[str, Any], *, fsync: bool) -> None:
         """Remove what the replaced volume, and unfinished ones, wrote; `info` goes first."""
-        store = self.store
+        store = self._store
         old = self._old_infos(store)
         if not old:
             return
-        meshes = self.path / MESH_WORK_FOLDER
         refuse_in_use(store, MESH_WORK_FOLDER)
-        with_folders = self._with_folders or (read_plan(store) or {}).get("with_folders", False)
-        if with_folders:
-            plan = {**plan, "with_folders": True}  # if this run is killed, the next one must know
-        journal.begin({**plan, "replaces": [json.loads(info.to_json()) for info in old]})
+        refuse_overlap(store, self._sources, "--overwrite of")
+        refuse_marked_source(store, self._sources, "--overwrite of")
+        journal.begin({**plan, "replaces": old})
         store.delete("info")
         if fsync:
             # A loss of power must not bring it back while the chunks are going.
-            sync_path(self.path)
-        for info in old:
-            remove_volume_files(self.path, info)
-            remove_temporary_files(self.path, info)
-            if with_folders:
-                remove_named_folders(self.path, info)
-        for name in (*_SIDE_FILES, JOURNAL):
+            journal.sync(["./"])
+        for members in old:
+            remove_layer(store, members)
+            remove_temporary_files(store, members)
+        for name in (*_SIDE_FILES, JOURNAL, NOTES):
             store.delete(name)
-        shutil.rmtree(meshes, ignore_errors=True)  # unfinished ones, of what is gone
+        store.delete_folder(MESH_WORK_FOLDER)  # unfinished ones, of what is gone
         if fsync:
-            sync_folder(self.path)  # before the plan forgets what had to go
+            journal.sync()  # before the plan forgets what had to go
 
-    def _old_infos(self, store: LocalStore) -> list[VolumeInfo]:
+    def _old_infos(self, store: Store) -> list[dict[str, Any]]:
         """Return the infos of all that is replaced: a volume, and those left unfinished."""
         texts = [("info", store.get("info"))]
         unfinished = read_plan(store)
         if unfinished is not None:
             documents = [unfinished["info"], *unfinished.get("replaces", [])]
             texts += [(PLAN, json.dumps(document).encode()) for document in documents]
+            if isinstance(unfinished.get("keeps"), str):
+                texts.append((PLAN, unfinished["keeps"].encode()))
         old = []
         for name, text in texts:
             if text is None:
                 continue
             try:
-                info = VolumeInfo.from_json(text)
+                members = parse_object(text)
+                if "scales" in members or "@type" not in members:
+                    VolumeInfo.from_json(text)
             except FormatError as error:
                 raise DestinationError(
-                    f"{self.path / name} is damaged, so --overwrite can't tell what to remove "
+                    f"{self._where}/{name} is damaged, so --overwrite can't tell what to remove "
                     f"({error}); remove the folder by hand"
                 ) from error
-            if info not in old:
-                old.append(info)
+            if members not in old:
+                old.append(members)
         return old
 
     def remove_temporary_files(self) -> None:
         """Remove what processes that are gone left half-written; nobody writes any more."""
-        assert self._info is not None
-        remove_temporary_files(self.path, self._info)
+        assert self._members is not None
+        remove_temporary_files(self._store, self._members)
 
     def finish(
         self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None = None
@@ -293,18 +316,56 @@ class Destination:
             Make the data durable before `info`, and `info` before returning.
         document : bytes, optional
             The very content of `info`, where it is not to be composed anew.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, or failed; or the folder, or files in it, went meanwhile.
         """
-        assert self._info is not None
-        store = self.store
-        for name, content in side_files.items():
-            store.put(name, content)
-        text = document or self._info.to_json().encode()
+        assert self._members is not None
+        assert self._journal is not None
+        store = self._store
+        self._check_held()
+        if self._kept is None:
+            for name, content in side_files.items():
+                store.put(name, content)
+        text = self._kept or document or json.dumps(self._members, indent=2).encode()
+        if "scales" in self._members and document is None:
+            info = VolumeInfo.from_json(json.dumps(self._members))
+            if self._kept is None:
+                text = info.to_json().encode()
+            missing = lacking(store, info)
+            if missing is not None:
+                raise StorageError(
+                    f"{self._where}: {missing} have gone since they were written; see who moved "
+                    "or removed them, and continue with --resume"
+                )
         if fsync:
-            sync_folder(self.path)
-            store.put_durably("info", text)
+            self._journal.sync()
+            self._check_held()
+            try:
+                store.put_durably("info", text)
+            except SyncError:
+                with contextlib.suppress(StorageError):
+                    store.delete("info")  # of which nobody knows whether it is on the disk
+                raise
         else:
             store.put("info", text)
         self._is_finished = True
+
+    def _check_held(self) -> None:
+        """Check that the folder is still the one that was locked.
+
+        Raises
+        ------
+        StorageError
+            It was moved or removed.
+        """
+        if self._lock is not None and not self._lock.is_held():
+            raise StorageError(
+                f"{self._where} was moved or removed while it was written; continue with --resume "
+                "where it is now, or convert again"
+            )
 
     def __exit__(
         self,
@@ -312,34 +373,59 @@ class Destination:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        is_ours = self._lock is None or self._lock.is_held()
         # What an earlier run did is kept where only this run's arguments may be at fault.
         is_hopeless = isinstance(error, FormatError) or (
             isinstance(error, InputError) and not self._is_resumed
         )
         try:
-            if is_hopeless and self._info is not None:
-                remove_volume_files(self.path, self._info)
-                if self._with_folders:
-                    remove_named_folders(self.path, self._info)
+            if isinstance(error, SyncError) and self._journal is not None:
+                self._journal.distrust()
+            if is_hopeless and is_ours and self._members is not None:
+                remove_layer(self._store, self._members)
                 for name in (*_SIDE_FILES, PLAN):
-                    self.store.delete(name)
+                    self._store.delete(name)
         finally:
             self._let_go()
-        if not self._existed and (is_hopeless or self._info is None):
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+        if not self._existed and (is_hopeless or self._members is None) and is_ours:
+            _remove_empty(self._store)
 
 
-def refuse_overlap(dest: Path, source: Path, what: str) -> None:
-    """Refuse a destination that is the source, lies in it or holds it.
+def _exists(store: Store) -> bool:
+    """Whether a place is there; what can't be one is refused.
 
     Raises
     ------
     DestinationError
-        It does; `what` starts the message.
+        It is a file, a URL, or a name that can't be.
     """
-    dest, source = dest.resolve(), source.resolve()
-    if dest == source or source in dest.parents or dest in source.parents:
+    if not isinstance(store, LocalStore):
+        return True
+    path = store.path
+    refuse_url(path)
+    try:
+        with os.scandir(path):
+            return True
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError as error:
+        if path.exists():
+            raise DestinationError(
+                f"{path} is a file; choose a folder that is empty or not there yet"
+            ) from error
+        return False  # a folder above is a file: the lock says so
+    except PermissionError as error:
         raise DestinationError(
-            f"{what} {dest} would touch the source {source}; choose another folder"
-        )
+            f"{path} can't be read: {error.strerror}; check its access rights"
+        ) from error
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise DestinationError(
+            f"{str(path)!r} can't be a folder: {reason}; choose another name"
+        ) from error
+
+
+def _remove_empty(store: Store) -> None:
+    if isinstance(store, LocalStore):
+        with contextlib.suppress(OSError):
+            store.path.rmdir()

@@ -9,8 +9,8 @@ A line of the journal is the run that wrote it and the name of a file: where a l
 brings back the journal of an older run, nothing in it is believed.
 
 Where the system fails to put data on the disk, it says so once, and may then take the lost pages
-for written: nothing that a run of this boot wrote is believed any more. In a bucket what was put is
-safe, so all that is there can be trusted, and no journal is kept.
+for written: nothing that a run of this boot wrote is believed any more. In a bucket what was put
+is safe, so all that is there can be trusted, and no journal is kept.
 
 Beside the journal lie notes: what a piece of work that wrote some files has found out, which the
 next run needs to know when it leaves the piece out.
@@ -22,16 +22,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ngcore.errors import DestinationError, StorageError
-from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.sync import SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from ngcore.storage.base import Store
 
 MESH_WORK_FOLDER = ".ngcore-mesh"
 """That of a run that makes meshes for a volume which is there."""
@@ -169,8 +172,8 @@ class Journal:
                 # Of `info`, a member may be as long as all scales.
                 told = differences[:1] if part == "info" else differences
                 raise DestinationError(
-                    f"{self._store.location} was begun with another {part}: {', '.join(told)}; resume "
-                    "with the same source and options, or pass --overwrite to start again"
+                    f"{self._store.location} was begun with another {part}: {', '.join(told)}; "
+                    "resume with the same source and options, or pass --overwrite to start again"
                 )
         if "replaces" in recorded:
             return False

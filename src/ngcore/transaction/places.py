@@ -3,19 +3,21 @@
 A folder may be seen under two paths: through links, a bind mount, an automount, or in another case
 where the file system ignores that. So places are compared by what the system says they are, device
 and number, along all folders above them. A network file system that is mounted twice has two
-devices: there the lock that a run has taken is looked for under the other path.
+devices: there a mark that is put into one is looked for under the other path.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import DestinationError, InputError
 from ngcore.storage.local import WORK_FOLDER, LocalStore
+from ngcore.storage.opening import is_url
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
 
     from ngcore.storage.base import Store
@@ -31,14 +33,14 @@ def is_same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def refuse_overlap(dest: Path, sources: Iterable[str | os.PathLike[str]], what: str) -> None:
+def refuse_overlap(dest: Store, sources: Iterable[str | os.PathLike[str]], what: str) -> None:
     """Refuse a destination that is a source, lies in one or holds one.
 
     Parameters
     ----------
-    dest : Path
+    dest : Store
         Need not be there.
-    sources : iterable of path
+    sources : iterable of path or URL
         Of those that are not there, such as patterns, the folders above count.
     what : str
         Starts the message.
@@ -48,52 +50,60 @@ def refuse_overlap(dest: Path, sources: Iterable[str | os.PathLike[str]], what: 
     DestinationError
         It does.
     """
-    above_dest = set(_identities(dest, from_itself=True))
-    here = _identity(dest)
-    for source in map(Path, sources):
-        in_source = _identity(source)
-        if (in_source is not None and in_source in above_dest) or (
-            here is not None and here in set(_identities(source, from_itself=True))
-        ):
+    for source in sources:
+        if isinstance(dest, LocalStore):
+            touches = not is_url(source) and _touch(dest.path, Path(source))
+        else:
+            here, there = (f"{str(place).rstrip('/')}/" for place in (dest.location, source))
+            touches = here.startswith(there) or there.startswith(here)
+        if touches:
             raise _overlap(dest, source, what)
 
 
-def refuse_locked_source(
-    dest: LocalStore, sources: Iterable[str | os.PathLike[str]], what: str
+def refuse_marked_source(
+    dest: Store, sources: Iterable[str | os.PathLike[str]], what: str
 ) -> None:
-    """Refuse sources in or above which the lock is seen that this process has on `dest`.
+    """Refuse sources in, above or below which a mark is seen that is put into `dest`.
 
-    Raises
-    ------
-    DestinationError
-        It is: the same folder is there under another path.
+    Parameters and errors are those of `refuse_overlap`; the hidden folder of the run takes the
+    mark. It finds a folder of a network that is there twice, and one that is bound to a path
+    elsewhere but lies in the source. All folders of a source are looked into.
     """
-    token = dest.get(f"{WORK_FOLDER}/{TOKEN}")
-    if token is None:
+    sources = [source for source in sources if not is_url(source)]
+    if not sources or not isinstance(dest, LocalStore):
         return
-    for source in map(Path, sources):
-        for folder in (source, *source.absolute().parents, source.resolve()):
-            if LocalStore(folder).get(f"{WORK_FOLDER}/{TOKEN}") == token:
-                raise _overlap(dest.path, source, what)
+    mark, token = f"{WORK_FOLDER}/token", os.urandom(16)
+    dest.put(mark, token)
+    try:
+        for source in sources:
+            ways = (Path(source).absolute(), Path(source).resolve())
+            above = {place for way in ways for place in (way, *way.parents)}
+            below = (Path(parent) for parent, _, _ in os.walk(source))
+            for folder in itertools.chain(above, below):
+                if LocalStore(folder).get(mark) == token:
+                    raise _overlap(dest, source, what)
+    finally:
+        dest.delete(mark)
 
 
-TOKEN = "token"
-"""A file of random bytes beside the lock, by which a folder is known under another path."""
-
-
-def _overlap(dest: Path, source: Path, what: str) -> DestinationError:
+def _overlap(dest: Store, source: str | os.PathLike[str], what: str) -> DestinationError:
     return DestinationError(
-        f"{what} {dest} would touch the source {source}; choose another folder"
+        f"{what} {dest.location} would touch the source {os.fspath(source)}; choose another folder"
     )
 
 
-def _identities(path: Path, *, from_itself: bool) -> Iterator[tuple[int, int]]:
-    """Yield what the folders above a path are, along its links and along its name."""
-    for way in {path.resolve(), path.absolute()}:
-        for place in (way, *way.parents) if from_itself else way.parents:
-            identity = _identity(place)
-            if identity is not None:
-                yield identity
+def _touch(one: Path, other: Path) -> bool:
+    """Whether a folder is another one, lies in it or holds it, under any of their names."""
+    here, there = _identity(one), _identity(other)
+    return (there is not None and there in _identities(one)) or (
+        here is not None and here in _identities(other)
+    )
+
+
+def _identities(path: Path) -> set[tuple[int, int]]:
+    """Return what a path and the folders above it are, along its links and along its name."""
+    places = {place for way in (path.resolve(), path.absolute()) for place in (way, *way.parents)}
+    return {identity for place in places if (identity := _identity(place)) is not None}
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

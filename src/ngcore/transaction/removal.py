@@ -1,22 +1,32 @@
-"""What a volume, or a run that was killed, has in a folder, removed; what is not theirs stays."""
+"""What a volume, or a run that was killed, has in a place, removed; what is not theirs stays.
 
-import contextlib
-import os
-import shutil
-from collections.abc import Iterator
+Chunks and shards are known by their names, meshes, skeletons, properties and annotations by name
+and content (`ngcore.transaction.kinds`).
+"""
+
+from __future__ import annotations
+
+import json
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import DestinationError, StorageError
-from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.storage.base import TEMPORARY_SUFFIX
-from ngcore.storage.local import WORK_FOLDER, WRONG_FOLDER
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.storage.local import WORK_FOLDER, WRONG_FOLDER, LocalStore
+from ngcore.transaction.kinds import annotation_files, files_of_kind
+from ngcore.transaction.stale import remove_stale
 from ngcore.transaction.temporary import remove_left_behind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ngcore.precomputed.info import ScaleInfo
+    from ngcore.storage.base import Store
 
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 
 
-def remove_volume_files(path: Path, info: VolumeInfo) -> None:
+def remove_volume_files(store: Store, info: VolumeInfo) -> None:
     """Remove the chunks and shards that `info` names, and the folders this empties.
 
     Files that are no chunk or shard of it stay, and so do meshes, skeletons and properties.
@@ -27,89 +37,138 @@ def remove_volume_files(path: Path, info: VolumeInfo) -> None:
         If a file can't be removed.
     """
     with _one_line_errors():
-        _remove_chunk_files(path, info)
+        for scale in info.scales:
+            # A key may lead out of the volume's folder: what lies there is not ours.
+            if _is_inside(store, scale.key):
+                start = len(scale.key) + 1
+                for name in store.list(f"{scale.key}/"):
+                    if is_chunk_file(scale, name[start:]):
+                        store.delete(name)  # which may have gone by itself meanwhile
+                if isinstance(store, LocalStore):
+                    remove_stale(store.path / scale.key, is_locked=True, below=True)
+                store.prune(scale.key)
 
 
-def remove_named_folders(path: Path, info: VolumeInfo) -> None:
-    """Remove the meshes, skeletons and properties that `info` names, with all that lies there.
+def remove_named_folders(store: Store, members: Mapping[str, Any]) -> None:
+    """Remove the meshes, skeletons and properties that the members of an `info` name.
 
     Raises
     ------
     DestinationError, StorageError
         If a file can't be removed.
     """
+    for kind in _FOLDERS:
+        folder = members.get(kind)
+        if isinstance(folder, str):
+            remove_kind(store, folder, kind)
+
+
+def remove_kind(store: Store, folder: str, kind: str) -> None:
+    """Remove the files of one kind from a folder, and the folder if that empties it.
+
+    One that lies elsewhere is another volume's too, and stays.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        If a file can't be removed.
+    """
+    if not _is_inside(store, folder):
+        return
     with _one_line_errors():
-        for kind in _FOLDERS:
-            name = getattr(info, kind)
-            # One that lies elsewhere is another volume's too.
-            if name is not None and path.resolve() in (path / name).resolve().parents:
-                with contextlib.suppress(FileNotFoundError):
-                    shutil.rmtree(path / name)
-                _remove_empty_parents(path, path / name)
+        for name in list(files_of_kind(store, folder, kind)):
+            store.delete(name)
+        if isinstance(store, LocalStore):
+            remove_stale(store.path / folder, is_locked=True)
+        store.prune(folder)
+
+
+def remove_layer(store: Store, members: Mapping[str, Any]) -> None:
+    """Remove what the members of an `info` name: of a volume, annotations or skeletons.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        If a file can't be removed.
+    """
+    kind = str(members.get("@type", "")).lower()
+    if kind == "neuroglancer_annotations_v1":
+        indexes = [members.get("by_id"), *members.get("relationships", [])]
+        for index in (*indexes, *members.get("spatial", [])):
+            folder = index.get("key") if isinstance(index, dict) else None
+            if isinstance(folder, str) and _is_inside(store, folder):
+                with _one_line_errors():
+                    for name in list(annotation_files(store, folder)):
+                        store.delete(name)
+                    store.prune(folder)
+        return
+    if kind == "neuroglancer_skeletons":
+        with _one_line_errors():
+            for name in list(files_of_kind(store, "", "skeletons")):
+                store.delete(name)
+    else:
+        remove_volume_files(store, VolumeInfo.from_json(json.dumps(members)))
+    remove_named_folders(store, members)
 
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        what = f"{error.filename} can't be removed: {error.strerror}"
-        if error.errno in WRONG_FOLDER:
+    except (StorageError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        what = f"what is replaced can't be removed: {error}"
+        if getattr(cause, "errno", None) in WRONG_FOLDER:
             raise DestinationError(
                 f"{what}; make it writable, or choose another folder"
             ) from error
-        raise StorageError(f"{what}; mend that, or choose another folder") from error
+        raise StorageError(f"{what}; fix that, or choose another folder") from error
 
 
-def _remove_chunk_files(path: Path, info: VolumeInfo) -> None:
-    for scale in info.scales:
-        folder = path / scale.key
-        if not folder.is_dir() or path.resolve() not in folder.resolve().parents:
-            continue  # a key may lead out of the volume's folder: what lies there is not ours
-        for parent, _, names in os.walk(folder, topdown=False):
-            prefix = Path(parent).relative_to(folder).as_posix()
-            for name in names:
-                full = name if prefix == "." else f"{prefix}/{name}"
-                if _is_chunk_file(scale, full):
-                    # A worker that was taken for lost may be putting its files in place.
-                    (Path(parent) / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                Path(parent).rmdir()
-        _remove_empty_parents(path, folder)
-
-
-def _remove_empty_parents(path: Path, folder: Path) -> None:
-    """Remove the folders above one, up to `path`: names may have several parts."""
-    with contextlib.suppress(OSError):
-        for above in folder.parents:
-            if above == path:
-                break
-            above.rmdir()
-
-
-def remove_temporary_files(path: Path, info: VolumeInfo) -> None:
-    """Remove what a run that was killed left half-written.
+def remove_temporary_files(store: Store, members: Mapping[str, Any]) -> None:
+    """Remove what a run that was killed left half-written; the volume is locked.
 
     A worker that was taken for lost may still be at work: what goes by itself meanwhile is gone.
     """
+    if not isinstance(store, LocalStore):
+        return  # what is put in a bucket is there whole or not at all
+    path = store.path
     remove_left_behind(path / WORK_FOLDER)
-    for entry in (path / WORK_FOLDER).iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-    folders = [path, path / WORK_FOLDER, *(path / scale.key for scale in info.scales)]
-    for folder in folders:
-        for parent, _, names in os.walk(folder):
-            for name in names:
-                if name.endswith(TEMPORARY_SUFFIX):
-                    (Path(parent) / name).unlink(missing_ok=True)
-            if folder in (path, path / WORK_FOLDER):
-                break
+    for entry in store.entries(WORK_FOLDER):
+        if (path / WORK_FOLDER / entry).is_dir():
+            store.delete_folder(f"{WORK_FOLDER}/{entry}")
+    remove_stale(path, is_locked=True)
+    remove_stale(path / WORK_FOLDER, is_locked=True)
+    for folder in _folders(members):
+        if _is_inside(store, folder):
+            remove_stale(path / folder, is_locked=True, below=True)
 
 
-def _is_chunk_file(scale: ScaleInfo, name: str) -> bool:
-    if name.endswith(TEMPORARY_SUFFIX):
-        return True
-    plain = name.removesuffix(".gz")
-    if scale.sharding is not None:
-        return name.endswith(".shard") and "/" not in name
-    return scale.grid.cell_of_name(plain) is not None
+def _folders(members: Mapping[str, Any]) -> Iterator[str]:
+    scales = members.get("scales")
+    for scale in scales if isinstance(scales, list) else []:
+        yield scale["key"]
+    for kind in _FOLDERS:
+        if isinstance(members.get(kind), str):
+            yield members[kind]
+
+
+def is_chunk_file(scale: ScaleInfo, name: str) -> bool:
+    """Whether a name, in the folder of a scale, is that of one of its chunks or shards."""
+    if scale.sharding is None:
+        return scale.grid.cell_of_name(name.removesuffix(".gz")) is not None
+    stem, _, ending = name.rpartition(".")
+    try:
+        number = int(stem, 16) if ending == "shard" else -1
+    except ValueError:
+        return False
+    return (
+        0 <= number < 1 << scale.sharding.shard_bits and scale.sharding.file_name(number) == name
+    )
+
+
+def _is_inside(store: Store, folder: str) -> bool:
+    """Whether a folder lies in a place, and not above or beside it, nor behind a link."""
+    if isinstance(store, LocalStore):
+        return store.path.resolve() in (store.path / folder).resolve().parents
+    return ".." not in folder.split("/") and folder not in ("", ".")
