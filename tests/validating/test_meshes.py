@@ -2,10 +2,14 @@ import gzip
 import json
 from pathlib import Path
 
+import damage
+import DracoPy
 import numpy as np
 import pytest
 from findings import edit_json, found, only
 
+import ngcore
+from ngcore.meshing.mesh import write_meshes
 from ngcore.precomputed.mesh import Mesh
 from ngcore.precomputed.mesh_legacy import encode_fragment, encode_manifest
 from ngcore.validating.validate import validate
@@ -13,6 +17,7 @@ from ngcore.validating.validate import validate
 
 @pytest.fixture
 def meshes(labels):
+    damage.forget_provenance(labels)
     edit_json(labels / "info", lambda info: info.update(mesh="mesh"))
     folder = labels / "mesh"
     folder.mkdir()
@@ -79,15 +84,30 @@ def multilod_manifest(positions, sizes):
     return header + lods + places + np.array(sizes, "<u4").tobytes()
 
 
+def draco(*triangles):
+    """A fragment, with positions of whole numbers."""
+    points = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0]], np.uint32)
+    encoded = DracoPy.encode(points, np.array(triangles or [[0, 1, 2]], np.uint32))
+    assert isinstance(encoded, bytes)
+    return encoded
+
+
+FRAGMENT = draco()
+SIZE = len(FRAGMENT)
+
+
 @pytest.fixture
 def multilod(labels):
+    damage.forget_provenance(labels)
     edit_json(labels / "info", lambda info: info.update(mesh="mesh"))
     folder = labels / "mesh"
     folder.mkdir()
     (folder / "info").write_text(json.dumps(MULTILOD_INFO))
-    manifest = multilod_manifest([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [8, 0, 9, 5])
+    manifest = multilod_manifest(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [SIZE, 0, SIZE, SIZE]
+    )
     (folder / "7.index").write_bytes(manifest)
-    (folder / "7").write_bytes(b"DRACO___DRACO____DRACO")
+    (folder / "7").write_bytes(3 * FRAGMENT)
     return labels
 
 
@@ -99,18 +119,41 @@ def test_multilod_meshes_are_sound(multilod):
     ("manifest", "message"),
     [
         (b"", "28 bytes at least"),
-        (multilod_manifest([[0, 0, 0]], [22])[:-1], "take exactly 64"),
-        (multilod_manifest([[0, 0, 0]], [21]), "take 21 bytes together, but 7 has 22"),
-        (multilod_manifest([[0, 1, 0], [1, 0, 0]], [8, 14]), "Z-order is due"),
-        (multilod_manifest([[3, 3, 0], [0, 0, 1]], [8, 14]), "Z-order is due"),
-        (multilod_manifest([[0, 0, 0], [1, 0, 0]], [9, 13]), "is no Draco mesh"),
+        (multilod_manifest([[0, 0, 0]], [3 * SIZE])[:-1], "take exactly 64"),
+        (multilod_manifest([[0, 0, 0]], [21]), f"take 21 bytes together, but 7 has {3 * SIZE}"),
+        (multilod_manifest([[0, 1, 0], [1, 0, 0]], [SIZE, 2 * SIZE]), "Z-order is due"),
+        (multilod_manifest([[3, 3, 0], [0, 0, 1]], [SIZE, 2 * SIZE]), "Z-order is due"),
+        (multilod_manifest([[0, 0, 0], [1, 0, 0]], [1, 3 * SIZE - 1]), "is not a Draco mesh"),
     ],
 )
 def test_multilod_manifest_with_wrong_arithmetic_is_named(multilod, manifest, message):
     (multilod / "mesh/7.index").write_bytes(manifest)
-    line = only(found(multilod))
+    line = found(multilod)[0]
     assert line.startswith("mesh/7")
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("fragment", "message"),
+    [
+        (FRAGMENT[:20] + bytes(SIZE - 20), "can't be decoded"),
+        (draco([0, 1, 2], [2, 1, 0])[:-9], "can't be decoded"),
+    ],
+)
+def test_fragments_are_decoded(multilod, fragment, message):
+    (multilod / "mesh/7").write_bytes(2 * FRAGMENT + fragment)
+    manifest = multilod_manifest([[0, 0, 0], [1, 0, 0]], [2 * SIZE, len(fragment)])
+    (multilod / "mesh/7.index").write_bytes(manifest)
+    assert message in found(multilod)[-1]
+
+
+def test_positions_beyond_the_quantization_are_a_fault(multilod):
+    edit_json(multilod / "mesh/info", lambda info: info.update(vertex_quantization_bits=10))
+    assert not found(multilod)
+    far = DracoPy.encode(np.eye(3, dtype=np.uint32) * 1024, np.array([[0, 1, 2]], np.uint32))
+    (multilod / "mesh/7").write_bytes(far)
+    (multilod / "mesh/7.index").write_bytes(multilod_manifest([[0, 0, 0]], [len(far)]))
+    assert "a position is 1024, and the largest is 1023" in only(found(multilod))
 
 
 def test_multilod_meshes_in_shards_are_checked(multilod):
@@ -134,4 +177,14 @@ def test_multilod_meshes_in_shards_are_checked(multilod):
     assert not validate(multilod).findings
     (folder / "0.shard").write_bytes(index + b"x" + body[1:] + table)
     line = only(found(multilod))
-    assert line.startswith("mesh/0.shard: byte 38, manifest of 7: fragment 0 of level 0")
+    assert line.startswith("mesh/0.shard: segment 7, byte 16: fragment 0 of level 0")
+
+
+@pytest.mark.parametrize("end", ["spatial.gz", "spatial", "frags", "labels.gz"])
+def test_what_igneous_leaves_beside_sharded_meshes_is_no_stray(tmp_path, end):
+    voxels = np.zeros((20, 20, 20), np.uint64)
+    voxels[4:9, 4:9, 4:9] = 7
+    ngcore.convert(voxels, tmp_path, type="segmentation", resolution=(8, 8, 8), fsync=False)
+    write_meshes(tmp_path, workers=1)
+    (tmp_path / f"mesh/0-320_0-320_0-1600.{end}").write_bytes(gzip.compress(b"{}"))
+    assert not validate(tmp_path).findings

@@ -72,14 +72,14 @@ def test_volume_of_zeros_has_shards_without_a_chunk_and_is_sound(tmp_path, kind)
 def test_encoding_that_ngcore_does_not_know_is_not_decoded_but_counted(files):
     def foreign(info):
         for item in info["scales"]:
-            item["encoding"] = "jxl"
+            item["encoding"] = "crackle"
 
+    damage.forget_provenance(files)
     edit_json(files / "info", foreign)
     report = validate(files)
     assert report.is_sound
     assert report.chunks == 36 + 8 + 1
-    assert {finding.kind for finding in report.findings} == {"unchecked"}
-    (files / "provenance").unlink()
+    assert {finding.kind for finding in report.findings} == {"unchecked", "info"}
     (files / "8_8_8" / "16-32_16-32_16-32").unlink()
     assert not found(files)
     assert any("1 of 36 chunks are absent" in line for line in found(files, "warning"))
@@ -95,9 +95,11 @@ def test_folder_without_info_is_no_volume(tmp_path):
         validate(tmp_path)
 
 
-def test_meshes_are_no_volumes(tmp_path):
+def test_folders_of_other_kinds_are_told_by_name(tmp_path):
     (tmp_path / "info").write_text('{"@type": "neuroglancer_legacy_mesh"}')
-    with pytest.raises(ngcore.InputError, match="neuroglancer_legacy_mesh"):
+    assert validate(tmp_path).what == "meshes"
+    (tmp_path / "info").write_text('{"@type": "of_nobody"}')
+    with pytest.raises(ngcore.InputError, match='something of type "of_nobody"'):
         validate(tmp_path)
 
 

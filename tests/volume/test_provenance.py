@@ -93,6 +93,8 @@ def test_json_is_digested_by_what_it_says():
     assert file_digest(b'{"a": 1, "b": 2}') == file_digest(b'{"b": 2, "a": 1}')
     assert file_digest(b"[1, 2]") != file_digest(b"[2, 1]")
     assert file_digest(b"[1, 2") != file_digest(b"[1, 2]")
+    assert file_digest(b'{"@type": "a", "b": 2}', "mesh/info") == file_digest(b'{"@type": "a"}')
+    assert file_digest(b'{"1": "#ff0000"}', "names/colors.json") != file_digest(b"{}")
 
 
 def test_members_that_mean_their_absence_are_left_out_of_the_seal():

@@ -52,9 +52,10 @@ def print_report(report: "Report") -> None:
         click.echo(f"{severity}: and {count} more of kind {kind}")
     verdict = "sound" if report.is_sound else "damaged"
     agreeing = _counted(len(report.digests), "scale")
+    noun = "chunk" if report.what == "volume" else "entry"
     digests = f"; digests agree in {agreeing}" if report.digests else ""
     click.echo(
-        f"{report.path}: {verdict}; {_counted(report.chunks, 'chunk')}, "
+        f"{report.path}: {verdict}; {_counted(report.chunks, noun)}, "
         f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}{digests}"
     )
 

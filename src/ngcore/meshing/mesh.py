@@ -207,9 +207,9 @@ def write_meshes(
 
 def _seal_meshes(change: Transaction, folder: str, digest: str) -> None:
     """Put the new meshes into the seal of the volume, in the place of those they replace."""
-    known = change.sealing.seal
-    change.sealing.forget(*known.meshes, *(f"{name}/info" for name in known.meshes))
-    info = file_digest(change.get(f"{folder}/info") or b"")
+    for old in change.sealing.seal.meshes:
+        change.sealing.forget_meshes(old)
+    info = file_digest(change.get(f"{folder}/info") or b"", f"{folder}/info")
     change.sealing.add(Seal(files={f"{folder}/info": info}, meshes={folder: digest}))
 
 

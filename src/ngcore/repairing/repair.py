@@ -30,10 +30,9 @@ from ngcore.transaction.folder_lock import refuse_in_use
 from ngcore.transaction.journal import PLAN, read_plan, resumable
 from ngcore.transaction.places import refuse_overlap
 from ngcore.transaction.removal import remove_named_folders
-from ngcore.validating.files import read_limited, walk_files
+from ngcore.validating.files import SIDE_FILES, read_limited, walk_files
 from ngcore.validating.findings import Findings
 from ngcore.validating.scale import Context
-from ngcore.validating.side_files import SIDE_FILES
 from ngcore.validating.validate import Meter, validate
 from ngcore.validating.work import Work
 from ngcore.work.threads import ThreadPool
@@ -273,7 +272,7 @@ def _copy(
 ) -> None:
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
         context = Context(
-            store, info, Findings(), Work(pool), quick=False, is_ours=False, done=meter.add
+            store=store, info=info, findings=Findings(), work=Work(pool), done=meter.add
         )
         for index, scale in enumerate(info.scales):
             if scale.sharding is None:

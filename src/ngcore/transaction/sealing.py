@@ -47,7 +47,7 @@ class Sealing:
         self._command: str | None = None
         self._parameters: Mapping[str, object] = {}
         self._seal = Seal()
-        self._gone: set[str] = set()
+        self._gone: set[tuple[str, str]] = set()
         self._mark: str | None = None
         document = store.get(PROVENANCE_NAME)
         try:
@@ -109,7 +109,7 @@ class Sealing:
         plain = name.removesuffix(".gz")
         if plain != name:
             data = gzip.decompress(data, max_size=_MAX_GZIPPED)
-        self.add(Seal(files={plain: file_digest(data)}))
+        self.add(Seal(files={plain: file_digest(data, plain)}))
 
     def delete(self, name: str) -> None:
         """Break the seal of a file that is about to be removed."""
@@ -118,22 +118,22 @@ class Sealing:
         self.begin()
         plain = name.removesuffix(".gz")
         if plain not in self._seal.files:  # else the other of `NAME` and `NAME.gz` was written
-            self._gone.add(plain)
+            self._gone.add(("files", plain))
 
     def add(self, seal: Seal) -> None:
         """Seal parts that were written otherwise, such as voxels and meshes."""
         self._seal = self._seal.updated(seal)
 
-    def forget(self, *names: str) -> None:
-        """Break the seal of files and folders that are removed otherwise."""
-        self._gone.update(names)
+    def forget_meshes(self, folder: str) -> None:
+        """Break the seal of a folder of multi-resolution meshes, which is removed otherwise."""
+        self._gone |= {("meshes", folder), ("files", f"{folder}/info")}
 
     def change_info(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Seal members of `info` that are about to be changed, and no others."""
         self.begin()
         old, new = sealed_members(before), sealed_members(after)
         self.add(Seal(info={k: v for k, v in new.items() if k not in old or old[k] != v}))
-        self._gone.update(old.keys() - new.keys())
+        self._gone |= {("info", name) for name in old.keys() - new.keys()}
 
     def finish(self) -> None:
         """Record what was written; it is safely on the disk."""
@@ -143,7 +143,7 @@ class Sealing:
         known = self._known
         if self._command is not None:
             known = known.with_step(self._command, self._parameters)
-        known = known.sealed(self._seal, tuple(self._gone))
+        known = known.sealed(self._seal, self._gone)
         changing = {*known.changing} - {self._mark, self._command}
         known = replace(known, changing=tuple(sorted(changing)))
         self._store.put_durably(PROVENANCE_NAME, known.to_json())

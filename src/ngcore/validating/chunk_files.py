@@ -11,7 +11,7 @@ from ngcore.codecs import gzip
 from ngcore.errors import FormatError, StorageError
 from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
-from ngcore.validating.files import walk_files
+from ngcore.validating.files import names_of_others, walk_files
 from ngcore.validating.probing import probe_chunks
 from ngcore.validating.scale import ScaleCheck
 
@@ -42,7 +42,8 @@ def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
         probe_chunks(context, checks)
         return checks
     batch: list[tuple[ScaleCheck, Vec3, str]] = []
-    for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH):
+    skip = names_of_others(context.info, scale.key)
+    for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH, skip=skip):
         batch += _chunks_of_file(context, checks, name)
         if len(batch) >= _BATCH:
             context.work.submit(partial(_check_batch, batch))

@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from typing import TYPE_CHECKING
 
 from ngcore.codecs import gzip
 from ngcore.errors import StorageError
 from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
+from ngcore.storage.local import WORK_FOLDER
+from ngcore.transaction.journal import MESH_WORK_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from ngcore.precomputed.info import VolumeInfo
     from ngcore.storage import ReadableStore
 
 
-def walk_files(store: LocalStore, folder: str, *, depth: int = 0) -> Iterator[str]:
+_WORK_FOLDERS = {WORK_FOLDER, MESH_WORK_FOLDER}
+SIDE_FILES = ("info", "info_fullres.json", "transform.json", "provenance")
+"""What lies beside the folders of a volume, perhaps gzipped."""
+
+
+def names_of_others(info: VolumeInfo, folder: str) -> frozenset[str]:
+    """Return the names in a folder of a volume that belong to something else that `info` names.
+
+    A scale may lie beside `info` (its key is ``.``), or meshes in the folder of a scale.
+    """
+    here = posixpath.normpath(folder)
+    named = [*(scale.key for scale in info.scales), info.mesh, info.skeletons]
+    places = {posixpath.normpath(name) for name in (*named, info.segment_properties) if name}
+    inner = {posixpath.relpath(place, here) for place in places if not place.startswith("../")}
+    found = {name.split("/")[0] for name in inner} - {".", ".."}
+    if here == ".":
+        found |= {name + end for name in SIDE_FILES for end in ("", ".gz")} | _WORK_FOLDERS
+    return frozenset(found)
+
+
+def names_beside(folder: str, name: str) -> str:
+    """Return the name of a file in a folder of the store, ``.`` being the store itself."""
+    return posixpath.normpath(f"{folder}/{name}")
+
+
+def walk_files(
+    store: LocalStore, folder: str, *, depth: int = 0, skip: Collection[str] = ()
+) -> Iterator[str]:
     """Yield the names of files in a folder, relative to it, in the order the system has them.
 
     Hidden files too. Nothing is held but the folders that are being read, so a folder may have any
@@ -30,6 +61,8 @@ def walk_files(store: LocalStore, folder: str, *, depth: int = 0) -> Iterator[st
         Its name in the store.
     depth : int
         How many levels of folders in it are looked into; folders below are yielded by their names.
+    skip : collection of str
+        Names directly in the folder that are not looked at.
 
     Raises
     ------
@@ -37,7 +70,7 @@ def walk_files(store: LocalStore, folder: str, *, depth: int = 0) -> Iterator[st
         A folder can't be read.
     """
     try:
-        yield from _walk(store.path / folder, "", depth)
+        yield from _walk(store.path / folder, "", depth, skip)
     except OSError as error:
         raise StorageError(
             f"can't list {error.filename}: {error.strerror}; check its access rights"
@@ -62,13 +95,15 @@ def read_limited(store: ReadableStore, name: str, max_size: int) -> bytes | None
     return data
 
 
-def _walk(path: Path, prefix: str, depth: int) -> Iterator[str]:
+def _walk(path: Path, prefix: str, depth: int, skip: Collection[str] = ()) -> Iterator[str]:
     try:
         entries = os.scandir(path)
     except (FileNotFoundError, NotADirectoryError):
         return
     with entries:
         for entry in entries:
+            if entry.name in skip:
+                continue
             if entry.is_dir() and depth:
                 yield from _walk(path / entry.name, f"{prefix}{entry.name}/", depth - 1)
             else:

@@ -1,11 +1,17 @@
-"""What a validation finds, and how much of it is kept."""
+"""What a validation finds, and how much of it is kept.
+
+What has one cause is one finding: the same fault of many files of a folder is told once, with a
+count.
+"""
 
 from __future__ import annotations
 
 import bisect
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from ngcore.validating.rules import RULES
 
 if TYPE_CHECKING:
     from ngcore.errors import FormatError
@@ -14,6 +20,10 @@ Severity = Literal["error", "warning"]
 
 LISTED = 20
 """How many findings of each kind are listed; the others are counted."""
+_ALIKE = 4
+"""So many of one folder with the same message are one finding."""
+_MOST_CAUSES = 1000
+"""Of each kind. Where there are more, nothing is joined, so that memory is bounded."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,19 +35,24 @@ class Finding:
     severity : {'error', 'warning'}
         An error breaks the format or lies about the data. A warning is legal and yet doubtful.
     kind : str
-        What sort of finding, such as ``chunk``, ``absent`` or ``digest``.
+        The rule that is broken, such as ``chunk``, ``absent`` or ``digest``: an id of
+        `ngcore.validating.rules.RULES`.
     where : str
         The file, relative to the volume's folder, with a JSON path or byte offset where known.
     message : str
+    count : int
+        In how many files of that folder the same was found, this one included.
     """
 
     severity: Severity
     kind: str
     where: str
     message: str
+    count: int = 1
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        more = f" (and {self.count - 1} more like it)" if self.count > 1 else ""
+        return f"{self.where}: {self.message}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +71,8 @@ class Report:
         Chunks that were found and checked, in all scales.
     digests : tuple of str
         Keys of the scales whose digest was compared with all of their voxels, and agrees.
+    what : str
+        What was checked, such as ``volume`` or ``annotations (point)``; then `chunks` are those.
     """
 
     path: str
@@ -63,6 +80,7 @@ class Report:
     totals: dict[tuple[Severity, str], int]
     chunks: int
     digests: tuple[str, ...]
+    what: str = "volume"
 
     @property
     def errors(self) -> int:
@@ -84,13 +102,14 @@ class Report:
         """How many findings of each kind are not among `findings`; kinds without are left out."""
         rest = dict(self.totals)
         for finding in self.findings:
-            rest[finding.severity, finding.kind] -= 1
+            rest[finding.severity, finding.kind] -= finding.count
         return {kind: count for kind, count in rest.items() if count}
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON holds."""
         return {
             "path": self.path,
+            "what": self.what,
             "sound": self.is_sound,
             "errors": self.errors,
             "warnings": self.warnings,
@@ -112,7 +131,9 @@ class Findings:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Severity, str], list[Finding]] = {}
+        self._causes: dict[tuple[Severity, str], dict[tuple[str, str], _Cause]] = {}
         self._totals: dict[tuple[Severity, str], int] = {}
+        self._faulty: set[str] = set()
         self._lock = threading.Lock()
 
     def error(self, kind: str, where: str, message: str | Exception) -> None:
@@ -123,6 +144,11 @@ class Findings:
         """Add a warning."""
         self._add(Finding("warning", kind, where, str(message)))
 
+    def has_error(self, file: str) -> bool:
+        """Whether an error of a file was found already."""
+        with self._lock:
+            return file in self._faulty
+
     def error_in_json(self, kind: str, file: str, error: FormatError) -> None:
         """Add an error whose message starts with a JSON path, if it has one."""
         path, separator, message = str(error).partition(": ")
@@ -131,16 +157,52 @@ class Findings:
         else:
             self.error(kind, file, error)
 
-    def report(self, path: str, *, chunks: int, digests: tuple[str, ...]) -> Report:
+    def report(
+        self, path: str, *, chunks: int, digests: tuple[str, ...], what: str = "volume"
+    ) -> Report:
         """Return everything that was found."""
         with self._lock:
-            kept = sorted(finding for findings in self._kept.values() for finding in findings)
-            return Report(path, tuple(kept), dict(sorted(self._totals.items())), chunks, digests)
+            kept = sorted(finding for key in self._totals for finding in self._listed(*key))
+            totals = dict(sorted(self._totals.items()))
+            return Report(path, tuple(kept), totals, chunks, digests, what)
+
+    def _listed(self, severity: Severity, kind: str) -> list[Finding]:
+        """Return what is listed of one kind, those with one cause as one."""
+        causes = self._causes[severity, kind]
+        if len(causes) >= _MOST_CAUSES:
+            return self._kept[severity, kind]
+        found = []
+        for (_, message), cause in causes.items():
+            if cause.count < _ALIKE:
+                found += [Finding(severity, kind, where, message) for where in cause.first]
+            else:
+                found.append(Finding(severity, kind, cause.first[0], message, cause.count))
+        return sorted(found)[:LISTED]
 
     def _add(self, finding: Finding) -> None:
+        assert finding.kind in RULES, finding.kind
         key = (finding.severity, finding.kind)
+        cause = (finding.where.partition(": ")[0].rpartition("/")[0], finding.message)
         with self._lock:
             self._totals[key] = self._totals.get(key, 0) + 1
+            if finding.severity == "error" and len(self._faulty) < _MOST_CAUSES:
+                self._faulty.add(finding.where.partition(": ")[0])
             kept = self._kept.setdefault(key, [])
             bisect.insort(kept, finding)
             del kept[LISTED:]
+            causes = self._causes.setdefault(key, {})
+            if cause in causes or len(causes) < _MOST_CAUSES:
+                causes.setdefault(cause, _Cause()).add(finding.where)
+
+
+@dataclass(slots=True)
+class _Cause:
+    """The same fault of files of one folder: how many, and the first of them."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, where: str) -> None:
+        self.count += 1
+        bisect.insort(self.first, where)
+        del self.first[_ALIKE:]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings
 from ngcore.precomputed.json_members import dump, parse_object
+from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
 from ngcore.storage import LocalStore
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.validating.files import read_limited
@@ -17,43 +18,56 @@ if TYPE_CHECKING:
     from ngcore.validating.findings import Findings
 
 _MAX_SIZE = 4 << 20
-_VOLUME_TYPE = "neuroglancer_multiscale_volume"
 
 
-def check_info(store: ReadableStore, findings: Findings) -> VolumeInfo | None:
-    """Return the volume's info; None where it is too damaged to go on.
-
-    ``"sharding": null`` is one fault that does not end the validation: everybody can see what is
-    meant.
+def read_members(store: ReadableStore, findings: Findings) -> dict[str, Any] | None:
+    """Return the members of `info`, whatever kind of layer it is of; None where it is damaged.
 
     Raises
     ------
     InputError, InputNotFoundError
-        This is no volume at all.
+        There is none.
     """
     document = _read(store, findings)
     if document is None:
         return None
     try:
-        members = parse_object(document)
+        return parse_object(document)
     except FormatError as error:
         findings.error("info", "info", error)
         return None
-    if members.get("@type", _VOLUME_TYPE) != _VOLUME_TYPE and "scales" not in members:
-        raise InputError(
-            f"{store.location} is not a precomputed volume: its info is of a "
-            f"{str(members['@type'])[:80]!r}; pass the folder of a volume"
-        )
+
+
+def check_info(members: dict[str, Any], findings: Findings) -> VolumeInfo | None:
+    """Return a volume's info; None where it is too damaged to go on.
+
+    ``"sharding": null`` is one fault that does not end the validation: everybody can see what is
+    meant.
+    """
     _drop_null_shardings(members, findings)
     try:
         info = VolumeInfo.from_json(dump(members))
     except FormatError as error:
         _report_each(members, error, findings)
         return None
+    _check_chunk_sides(info, findings)
     for warning in info_warnings(info):
         path, _, message = warning.partition(": ")
         findings.warning("info", f"info: {path}", message)
     return info
+
+
+def _check_chunk_sides(info: VolumeInfo, findings: Findings) -> None:
+    for index, scale in enumerate(info.scales):
+        for number, size in enumerate(scale.chunk_sizes):
+            sides = [min(pair) for pair in zip(size, scale.size, strict=True)]
+            if max(sides) > LARGEST_CHUNK_SIDE:
+                findings.error(
+                    "chunk-size",
+                    f"info: scales[{index}].chunk_sizes[{number}]",
+                    f"a side of {max(sides)} voxels; Neuroglancer draws chunks with a side over "
+                    f"{LARGEST_CHUNK_SIDE} black",
+                )
 
 
 def check_geometry(info: VolumeInfo, findings: Findings) -> None:

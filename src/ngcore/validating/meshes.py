@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,15 @@ from ngcore.precomputed.mesh_legacy import (
 from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE, MultilodInfo, MultilodManifest
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.storage import LocalStore
+from ngcore.validating.draco import DracoCheck
 from ngcore.validating.files import read_limited, walk_files
 from ngcore.validating.shards import find_shards
+from ngcore.volume.seal import MeshDigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ngcore.precomputed.sharding import ShardingSpec
-    from ngcore.validating.scale import Context
+    from ngcore.validating.scale import Basis
     from ngcore.validating.shard_file import ShardFile
 
 _MANIFEST = re.compile(r"[0-9]+:[0-9]+")
@@ -34,11 +35,25 @@ _INDEX = re.compile(r"([0-9]+)\.index")
 _MAX_JSON = 16 << 20
 _MAX_FRAGMENT = 64 << 20
 _MAX_MANIFEST = 16 << 20
-_DRACO = b"DRACO"
+_PIECE = 4 << 20
 
 
-def check_meshes(context: Context, folder: str) -> None:
-    """Check every mesh of a folder that a manifest names, and every manifest."""
+def check_meshes(context: Basis, folder: str, *, properties: str | None = None) -> str | None:
+    """Check every mesh of a folder that a manifest names, and every manifest.
+
+    Parameters
+    ----------
+    context : Basis
+    folder : str
+        Its name in the store; ``.`` is the store itself.
+    properties : str or None
+        The folder of segment properties that the volume names, if it is a volume's.
+
+    Returns
+    -------
+    str or None
+        The digest of multi-resolution meshes, where every one could be read.
+    """
     name = f"{folder}/info"
     try:
         document = read_limited(context.store, name, _MAX_JSON)
@@ -48,24 +63,27 @@ def check_meshes(context: Context, folder: str) -> None:
                 "mesh", name, "is missing; readers take the meshes for legacy ones"
             )
         if kind == LEGACY_MESH_TYPE:
-            _check_legacy_folder(context, folder)
+            _check_legacy_folder(context, folder, properties)
         elif kind == MULTILOD_MESH_TYPE and document is not None:
-            multilod = MultilodInfo.from_json(parse_object(document))
-            if multilod.sharding is not None:
-                _check_sharded(context, folder, multilod.sharding)
-            else:
-                _check_multilod_folder(context, folder)
+            meshes = _Multilod(
+                context, folder, MultilodInfo.from_json(parse_object(document)), properties
+            )
+            meshes.check()
+            return None if meshes.is_damaged else str(meshes.digest)
         else:
             context.findings.error("mesh", f"{name}: @type", f"unknown kind of meshes {kind!r}")
     except FormatError as error:
         context.findings.error_in_json("mesh", name, error)
-    context.work.drain()
+    finally:
+        context.work.drain()
+    return None
 
 
-def _check_legacy_folder(context: Context, folder: str) -> None:
+def _check_legacy_folder(context: Basis, folder: str, properties: str | None) -> None:
     count = 0
     if not isinstance(context.store, LocalStore):
-        _check_named_segments(context, folder, ":0", _check_manifest)
+        check = partial(_check_manifest, context, folder)
+        _check_named_segments(context, folder, properties, ":0", check)
         return
     for name in walk_files(context.store, folder):
         plain = name.removesuffix(".gz")
@@ -77,10 +95,13 @@ def _check_legacy_folder(context: Context, folder: str) -> None:
 
 
 def _check_named_segments(
-    context: Context, folder: str, suffix: str, check: Callable[[Context, str, str], None]
+    context: Basis,
+    folder: str,
+    properties: str | None,
+    suffix: str,
+    check: Callable[[str], None],
 ) -> None:
     """Check the meshes of the segments that have properties: a web server lists none."""
-    properties = context.info.segment_properties
     segments: tuple[int, ...] = ()
     if properties is not None:
         try:
@@ -93,23 +114,20 @@ def _check_named_segments(
             "unchecked", folder, "meshes can't be listed, and no segment_properties name segments"
         )
     for segment in segments:
-        name = f"{segment}{suffix}"
-        context.work.submit(partial(_check_if_there, context, folder, name, check))
+        context.work.submit(partial(_check_if_there, context, folder, f"{segment}{suffix}", check))
 
 
-def _check_if_there(
-    context: Context, folder: str, name: str, check: Callable[[Context, str, str], None]
-) -> None:
+def _check_if_there(context: Basis, folder: str, name: str, check: Callable[[str], None]) -> None:
     try:
-        is_there = context.store.size(f"{folder}/{name if ':' in name else name + '.index'}")
+        is_there = context.store.size(f"{folder}/{name}")
     except StorageError as error:
         context.findings.error("mesh", f"{folder}/{name}", error)
         return
     if is_there is not None:
-        check(context, folder, name)
+        check(name)
 
 
-def _check_manifest(context: Context, folder: str, name: str) -> None:
+def _check_manifest(context: Basis, folder: str, name: str) -> None:
     where = f"{folder}/{name}"
     try:
         manifest = read_limited(context.store, where, _MAX_JSON)
@@ -131,83 +149,133 @@ def _check_manifest(context: Context, folder: str, name: str) -> None:
             context.findings.error("mesh", fragment_name, error)
 
 
-def _check_multilod_folder(context: Context, folder: str) -> None:
-    if not isinstance(context.store, LocalStore):
-        _check_named_segments(context, folder, "", _check_index)
-        return
-    for name in walk_files(context.store, folder):
-        match = _INDEX.fullmatch(name)
-        if match is not None:
-            context.work.submit(partial(_check_index, context, folder, match[1]))
+@dataclass(slots=True)
+class _Multilod:
+    """The multi-resolution meshes of a folder while they are checked."""
 
+    context: Basis
+    folder: str
+    info: MultilodInfo
+    properties: str | None
+    digest: MeshDigest = field(default_factory=MeshDigest)
+    is_damaged: bool = False
+    draco: DracoCheck = field(init=False)
 
-def _check_index(context: Context, folder: str, segment: str) -> None:
-    where = f"{folder}/{segment}.index"
-    data_name = f"{folder}/{segment}"
-    try:
-        manifest = MultilodManifest.from_bytes(
-            read_limited(context.store, where, _MAX_MANIFEST) or b""
-        )
-        size = context.store.size(data_name)
-        if size is None:
-            raise FormatError(f"the fragments, {segment}, are missing")
-        if size != manifest.data_size:
-            raise FormatError(
-                f"the fragments take {manifest.data_size} bytes together, but {segment} has {size}"
+    def __post_init__(self) -> None:
+        self.draco = DracoCheck(self.info.vertex_quantization_bits)
+
+    def check(self) -> None:
+        """Check every mesh; return when all are done."""
+        store = self.context.store
+        if self.info.sharding is not None:
+            spec, findings = self.info.sharding, self.context.findings
+            for shard in find_shards(store, self.folder, spec, findings):
+                for index in shard.minishards():
+                    for place in zip(index.ids, index.starts, index.stops, strict=True):
+                        self.context.work.submit(
+                            partial(self._check_sharded, shard, *map(int, place))
+                        )
+                self.is_damaged |= shard.is_damaged
+        elif isinstance(store, LocalStore):
+            for name in walk_files(store, self.folder):
+                if _INDEX.fullmatch(name):
+                    self.context.work.submit(partial(self._check_index, name))
+        else:
+            self.is_damaged = True  # as those without properties can't be found
+            _check_named_segments(
+                self.context, self.folder, self.properties, ".index", self._check_index
             )
-        for position, start in _fragments(manifest):
-            if context.store.get(data_name, start, start + len(_DRACO)) != _DRACO:
-                context.findings.error(
-                    "mesh", f"{data_name}: byte {start}", f"{position} is no Draco mesh"
+        self.context.work.drain()
+        if self.draco.is_missing and self.draco.count:
+            self.context.findings.warning(
+                "unchecked",
+                self.folder,
+                f"{self.draco.count} fragments were not decoded; "
+                "pip install 'ngcore-neuroglancer[mesh]'",
+            )
+
+    def _fault(self, where: str, error: str | Exception) -> None:
+        self.is_damaged = True
+        self.context.findings.error("mesh", where, error)
+
+    def _check_index(self, name: str) -> None:
+        where, segment = f"{self.folder}/{name}", name.removesuffix(".index")
+        data_name = f"{self.folder}/{segment}"
+        store = self.context.store
+        try:
+            data = read_limited(store, where, _MAX_MANIFEST) or b""
+            manifest = MultilodManifest.from_bytes(data)
+            size = store.size(data_name)
+            if size is None:
+                raise FormatError(f"the fragments, {segment}, are missing")
+            if size != manifest.data_size:
+                raise FormatError(
+                    f"the fragments take {manifest.data_size} bytes together, but {segment} has "
+                    f"{size}"
                 )
-    except (FormatError, StorageError) as error:
-        context.findings.error("mesh", where, error)
+
+            def read(start: int, stop: int) -> bytes:
+                found = store.get(data_name, start, stop)
+                if found is None or len(found) != stop - start:
+                    raise FormatError(f"{segment} ends before byte {stop}: it is being changed")
+                return found
+
+            self._check_mesh(int(segment), data, manifest, read, f"{data_name}: byte ", 0)
+        except (FormatError, StorageError) as error:
+            self._fault(where, error)
+
+    def _check_sharded(self, shard: ShardFile, segment: int, start: int, stop: int) -> None:
+        where = f"{shard.name}: byte {start}, manifest of {segment}"
+        try:
+            if stop - start > _MAX_MANIFEST:
+                raise FormatError(f"{stop - start} bytes, too large for a manifest")
+            data = shard.read(start, stop)
+            if shard.spec.data_encoding == "gzip":
+                data = gzip.decompress(data, max_size=_MAX_MANIFEST)
+            manifest = MultilodManifest.from_bytes(data)
+            # Fragments end where their manifest starts, and are not compressed once more.
+            first = start - manifest.data_size
+            if first < shard.spec.shard_index_size:
+                raise FormatError(
+                    f"its fragments take {manifest.data_size} bytes, more than lie before it"
+                )
+            place = f"{shard.name}: segment {segment}, byte "
+            self._check_mesh(segment, data, manifest, shard.read, place, first)
+        except (FormatError, StorageError) as error:
+            self._fault(where, error)
+
+    def _check_mesh(
+        self,
+        segment: int,
+        data: bytes,
+        manifest: MultilodManifest,
+        read: Callable[[int, int], bytes],
+        place: str,
+        first: int,
+    ) -> None:
+        """Check the fragments of a mesh, which `read` gives; they begin at byte `first`."""
+        if self.context.quick:
+            return
+
+        def pieces() -> Iterator[bytes]:
+            for position, start, size in _fragments(manifest, first):
+                content = bytearray()
+                for part in range(start, start + size, _PIECE):
+                    piece = read(part, min(part + _PIECE, start + size))
+                    yield piece
+                    content += piece if size <= _MAX_FRAGMENT else b""
+                fault = self.draco.fault(bytes(content)) if content else None
+                if fault is not None:
+                    self._fault(f"{place}{start}", f"{position}: {fault}")
+
+        self.digest.add(segment, data, pieces())
 
 
-def _fragments(manifest: MultilodManifest) -> Iterator[tuple[str, int]]:
-    """Yield the name and the first byte of each fragment that is not empty."""
-    start = 0
+def _fragments(manifest: MultilodManifest, first: int) -> Iterator[tuple[str, int, int]]:
+    """Yield the name, the first byte and the size of each fragment that is not empty."""
+    start = first
     for lod, sizes in enumerate(manifest.sizes):
         for number, size in enumerate(sizes.tolist()):
             if size:
-                yield f"fragment {number} of level {lod}", start
+                yield f"fragment {number} of level {lod}", start, size
             start += size
-
-
-def _check_sharded(context: Context, folder: str, spec: ShardingSpec) -> None:
-    for shard in find_shards(context.store, folder, spec, context.findings):
-        for index in shard.minishards():
-            for segment, start, stop in zip(index.ids, index.starts, index.stops, strict=True):
-                place = _Segment(int(segment), int(start), int(stop))
-                context.work.submit(partial(_check_sharded_segment, context, shard, place))
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """A segment, and where its manifest lies in a shard."""
-
-    label: int
-    start: int
-    stop: int
-
-
-def _check_sharded_segment(context: Context, shard: ShardFile, segment: _Segment) -> None:
-    where = f"{shard.name}: byte {segment.start}, manifest of {segment.label}"
-    try:
-        if segment.stop - segment.start > _MAX_MANIFEST:
-            raise FormatError(f"{segment.stop - segment.start} bytes, too large for a manifest")
-        data = shard.read(segment.start, segment.stop)
-        if shard.spec.data_encoding == "gzip":
-            data = gzip.decompress(data, max_size=_MAX_MANIFEST)
-        manifest = MultilodManifest.from_bytes(data)
-        # Fragments end where their manifest starts, and are not compressed once more.
-        first = segment.start - manifest.data_size
-        if first < shard.spec.shard_index_size:
-            raise FormatError(
-                f"its fragments take {manifest.data_size} bytes, more than lie before it"
-            )
-        for position, start in _fragments(manifest):
-            if shard.read(first + start, first + start + len(_DRACO)) != _DRACO:
-                raise FormatError(f"{position}, at byte {first + start}, is no Draco mesh")
-    except (FormatError, StorageError) as error:
-        context.findings.error("mesh", where, error)

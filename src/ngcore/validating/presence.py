@@ -64,19 +64,32 @@ class Presence:
 
         Empty where chunks are only counted.
         """
-        step = max(1, -(-self.missing // most))
+        return self._cells(max(1, -(-self.missing // most)), is_there=False)
+
+    def present_cells(self, most: int) -> list[Vec3]:
+        """Return chunks that were found, in the way of `absent_cells`."""
+        step = max(1, -(-self.found // most))
+        return self._cells(step | (step > 1), is_there=True)  # odd: see `_numbers`
+
+    def _cells(self, step: int, *, is_there: bool) -> list[Vec3]:
         width, height, _ = self._grid.shape
         return [
             (number % width, number // width % height, number // (width * height))
-            for number in self._absent_numbers(step)
+            for number in self._numbers(step, is_there=is_there)
         ]
 
-    def _absent_numbers(self, step: int) -> Iterator[int]:
-        """Yield the number of every absent cell that comes `step` after the one before."""
+    def _numbers(self, step: int, *, is_there: bool) -> Iterator[int]:
+        """Yield the number of every cell of a kind that comes `step` after the one before.
+
+        Odd steps do not keep to some columns of a grid with even sides.
+        """
         skipped = 0
         for start in range(0, len(self._bits), _BLOCK):
             block = np.frombuffer(self._bits, np.uint8, -1, start)[:_BLOCK]
-            numbers = np.flatnonzero(np.unpackbits(block, bitorder="little") == 0) + 8 * start
+            if is_there and not block.any():
+                continue
+            bits = np.unpackbits(block, bitorder="little") == is_there
+            numbers = np.flatnonzero(bits) + 8 * start
             numbers = numbers[numbers < self._grid.count]
             yield from numbers[-skipped % step :: step].tolist()
             skipped += len(numbers)

@@ -10,13 +10,13 @@ from ngcore.validating.files import read_limited
 from ngcore.volume.segment_colours import COLOURS_NAME, decode_colours
 
 if TYPE_CHECKING:
-    from ngcore.validating.scale import Context
+    from ngcore.validating.scale import Basis
 
 _MAX_SIZE = 16 << 20
 """Parsed, such a file takes ten times as much memory; the client reads it whole, too."""
 
 
-def check_properties(context: Context, folder: str) -> None:
+def check_properties(context: Basis, folder: str) -> None:
     """Check the `info` of a folder of segment properties, and colours beside it.
 
     Of each the first fault is named.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.precomputed.encodings import ChunkEncoding, make_encoding
 from ngcore.validating.presence import Presence
 from ngcore.volume.digest import ScaleDigest, digested
+from ngcore.volume.provenance import CONVERT, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +33,27 @@ _LARGE_CHUNK_BYTES = 16 << 20
 _large_chunk = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What all checks of a volume share."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What all checks of a folder share, whatever kind of layer it holds."""
 
     store: ReadableStore
-    info: VolumeInfo
     findings: Findings
     work: Work
-    quick: bool
-    is_ours: bool
+    quick: bool = False
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether `convert` wrote the volume, so that its own stricter rules hold."""
+        return self.provenance.method_of(CONVERT) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(Basis):
+    """What all checks of a volume share."""
+
+    info: VolumeInfo
     done: Callable[[int], None]
     """To be called with the number of voxels that were checked."""
 

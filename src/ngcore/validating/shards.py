@@ -16,14 +16,14 @@ from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
-from ngcore.validating.files import walk_files
+from ngcore.validating.files import names_of_others, walk_files
 from ngcore.validating.findings import LISTED
 from ngcore.validating.probing import probe_shards
 from ngcore.validating.scale import ScaleCheck
 from ngcore.validating.shard_file import ShardFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.shard_index import MinishardIndex
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ngcore.validating.scale import Context
 
 SHARD_NAME = re.compile(r"[0-9a-fA-F]{1,16}\.shard")
+_BESIDE = re.compile(r"info(\.gz)?|provenance|.*\.(spatial|frags|labels)(\.gz|\.br)?")
+"""What lies in folders of meshes and skeletons: Igneous has a spatial index there, and what it
+merges."""
 _BATCH_BYTES = 2 << 20
 _BATCH_CHUNKS = 64
 _LISTED_AT_ONCE = 4096
@@ -72,6 +75,7 @@ def check_shards(context: Context, index: int) -> list[ScaleCheck]:
         scale.sharding,
         context.findings,
         grid if is_countable else None,
+        skip=names_of_others(context.info, scale.key),
     ):
         if is_countable and grid.chunk_count(shard.number) == 0:
             context.findings.error("misnamed", shard.name, "no chunk of this scale belongs to it")
@@ -96,8 +100,10 @@ def find_shards(
     spec: ShardingSpec,
     findings: Findings,
     grid: ShardGrid | None = None,
+    *,
+    skip: Collection[str] = (),
 ) -> Iterator[ShardFile]:
-    """Yield the shard files of a folder, and report other files in it.
+    """Yield the shard files of a folder, and report other files in it but those of `skip`.
 
     On a web server the names that the format gives them are tried, those of `grid` if that is
     given.
@@ -105,10 +111,10 @@ def find_shards(
     if not isinstance(store, LocalStore):
         yield from probe_shards(store, folder, spec, grid, findings)
         return
-    for name in walk_files(store, folder):
+    for name in walk_files(store, folder, skip=skip):
         where = f"{folder}/{name}"
-        if name in ("info", "info.gz", "provenance"):
-            continue  # of a folder of meshes
+        if _BESIDE.fullmatch(name):
+            continue
         if not SHARD_NAME.fullmatch(name):
             findings.warning("stray", where, "is no shard")
             continue

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, StorageError
 from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.journal import MESH_WORK_FOLDER
-from ngcore.validating.files import read_limited
+from ngcore.validating.files import names_of_others, read_limited
 from ngcore.volume.provenance import CONVERT, MAX_SIZE, PROVENANCE_NAME, Provenance
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from ngcore.validating.findings import Findings
 
 _MAX_SIZE = 4 << 20
-SIDE_FILES = ("info", "info_fullres.json", "transform.json", "provenance")
 _RUNS = {WORK_FOLDER: "a conversion", MESH_WORK_FOLDER: "a run of `ngcore mesh`"}
 _METHODS = ("average", "majority", "stride", "min", "max")
 
@@ -62,9 +60,8 @@ def check_transform(store: ReadableStore, findings: Findings) -> None:
 
 def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> None:
     """Warn of what lies in the volume's folder and belongs to nothing that `info` names."""
-    folders = {scale.key for scale in info.scales}
-    folders |= {name for name in (info.mesh, info.skeletons, info.segment_properties) if name}
-    first_parts = {PurePosixPath(posixpath.normpath(name)).parts[0] for name in folders}
+    known = names_of_others(info, ".")
+    is_scale_here = any(posixpath.normpath(scale.key) == "." for scale in info.scales)
     try:
         names = sorted(entry.name for entry in os.scandir(store.path))
     except OSError as error:
@@ -76,5 +73,5 @@ def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> Non
             findings.warning(
                 "stray", name, f"left by {_RUNS[name]} that did not end, or is still running"
             )
-        elif name.removesuffix(".gz") not in SIDE_FILES and name not in first_parts:
+        elif name not in known and not is_scale_here:
             findings.warning("stray", name, "belongs to nothing that info names")

@@ -9,24 +9,40 @@ from __future__ import annotations
 import math
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ngcore.errors import InputError, NgcoreError
+from ngcore.precomputed.annotations import ANNOTATIONS_TYPE
+from ngcore.precomputed.layer_kinds import kind_name, layer_kind
+from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE
+from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE
+from ngcore.precomputed.segment_properties import SEGMENT_PROPERTIES_TYPE
 from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.skeletons import SKELETONS_TYPE
 from ngcore.storage import LocalStore, is_http, open_store
 from ngcore.validating.absent import check_absent
+from ngcore.validating.annotations import check_annotations
 from ngcore.validating.chunk_files import check_chunk_files
 from ngcore.validating.findings import Finding, Findings, Report
-from ngcore.validating.info import check_geometry, check_info
+from ngcore.validating.info import check_geometry, check_info, read_members
 from ngcore.validating.meshes import check_meshes
 from ngcore.validating.properties import check_properties
 from ngcore.validating.pyramid import check_pyramid
-from ngcore.validating.scale import Context, ScaleCheck
+from ngcore.validating.scale import Basis, Context, ScaleCheck
+from ngcore.validating.sealed import (
+    by_whom,
+    check_files,
+    check_members,
+    check_meshes_seal,
+    check_record,
+)
 from ngcore.validating.shards import MOST_HASHED_CELLS, check_shards
 from ngcore.validating.side_files import check_strays, check_transform, read_provenance
+from ngcore.validating.skeletons import check_skeletons
 from ngcore.validating.work import Work
-from ngcore.volume.provenance import CONVERT
 from ngcore.volume.read import Volume
+from ngcore.volume.seal import sealed_info
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -84,37 +100,72 @@ def validate(
         raise InputError(f"workers must be 1 or more, got {workers}")
     store = open_store(path)
     findings = Findings()
-    info = check_info(store, findings)
-    check_transform(store, findings)
-    if info is None:
+    members = read_members(store, findings)
+    if members is None:
+        check_transform(store, findings)
         return findings.report(text, chunks=0, digests=())
-    provenance = read_provenance(store, findings)
-    is_ours = provenance.method_of(CONVERT) is not None
-    if isinstance(store, LocalStore):
-        check_strays(store, info, findings)
-    if is_ours:
-        check_geometry(info, findings)
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
+        work = Work(pool)
+        kind = layer_kind(members)
+        if kind is not None:
+            basis = Basis(store=store, findings=findings, work=work, quick=quick)
+            return _check_other_kind(basis, kind, kind_name(members) or kind, text)
+        info = check_info(members, findings)
+        check_transform(store, findings)
+        if info is None:
+            return findings.report(text, chunks=0, digests=())
         context = Context(
-            store,
-            info,
-            findings,
-            Work(pool),
+            store=store,
+            info=info,
+            findings=findings,
+            work=work,
             quick=quick,
-            is_ours=is_ours,
             done=Meter(info, progress).add,
+            provenance=read_provenance(store, findings),
         )
-        if is_http(text):
-            _check_server(context)
-        checks = _check_scales(context, provenance)
-        _check_folders(context)
+        checks = _check_volume(context)
     digests = tuple(check.scale.key for check in checks if check.is_verified)
     chunks = sum(check.presence.found for check in checks)
     return findings.report(text, chunks=chunks, digests=digests)
 
 
-def _check_scales(context: Context, provenance: Provenance) -> list[ScaleCheck]:
+def _check_other_kind(basis: Basis, kind: str, name: str, text: str) -> Report:
+    """Check a folder that holds no volume, but a layer of another kind."""
+    count = 0
+    if kind == ANNOTATIONS_TYPE:
+        count = check_annotations(basis, ".")
+    elif kind == SKELETONS_TYPE:
+        count = check_skeletons(basis, ".")
+    elif kind in (LEGACY_MESH_TYPE, MULTILOD_MESH_TYPE):
+        check_meshes(basis, ".")
+    elif kind == SEGMENT_PROPERTIES_TYPE:
+        check_properties(basis, ".")
+    else:
+        raise InputError(
+            f"{text} is a folder of {name}, which ngcore can't check; pass the folder of a volume"
+        )
+    return basis.findings.report(text, chunks=count, digests=(), what=name)
+
+
+def _check_volume(context: Context) -> list[ScaleCheck]:
+    store, info, findings = context.store, context.info, context.findings
+    check_record(context.provenance, findings)
+    check_members(context, sealed_info(info))
+    if isinstance(store, LocalStore):
+        check_strays(store, info, findings)
+    if context.is_ours:
+        check_geometry(info, findings)
+    if is_http(store.location):
+        _check_server(context)
+    checks = _check_scales(context)
+    check_meshes_seal(context, _check_folders(context))
+    check_files(context)
+    return checks
+
+
+def _check_scales(context: Context) -> list[ScaleCheck]:
     """Check the chunks of every scale, then each scale against its digest and its neighbours."""
+    provenance = context.provenance
     firsts: list[ScaleCheck] = []
     everything: list[ScaleCheck] = []
     for index, scale in enumerate(context.info.scales):
@@ -133,7 +184,7 @@ def _check_scales(context: Context, provenance: Provenance) -> list[ScaleCheck]:
     volume = Volume(context.store, context.info)
     check_absent(context, volume, everything)
     if not context.quick:
-        check_pyramid(context, volume, firsts, provenance)
+        check_pyramid(context, volume, firsts)
     return everything
 
 
@@ -158,7 +209,7 @@ def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance)
             "digest",
             check.scale.key,
             "voxels are not those that were written: the digest of all chunks is "
-            f"{check.digest}, provenance says {expected}",
+            f"{check.digest}, provenance says {expected}; {by_whom(provenance)}",
         )
 
 
@@ -182,24 +233,40 @@ def _lacks_folder(store: ReadableStore, folder: str) -> bool:
     return isinstance(store, LocalStore) and not (store.path / folder).is_dir()
 
 
-def _check_folders(context: Context) -> None:
-    info = context.info
-    for name, folder, check in (
-        ("mesh", info.mesh, check_meshes),
-        ("segment_properties", info.segment_properties, check_properties),
+def _check_folders(context: Context) -> dict[str, str]:
+    """Check meshes, skeletons and properties; return digests of meshes, by folder."""
+    info, found = context.info, {}
+
+    def meshes(folder: str) -> None:
+        digest = check_meshes(context, folder, properties=info.segment_properties)
+        if digest is not None:
+            found[folder] = digest
+
+    for kind, member, folder, check in (
+        ("mesh", "mesh", info.mesh, meshes),
+        (
+            "properties",
+            "segment_properties",
+            info.segment_properties,
+            partial(check_properties, context),
+        ),
+        (
+            "skeletons",
+            "skeletons",
+            info.skeletons,
+            partial(check_skeletons, context, properties=info.segment_properties),
+        ),
     ):
         if folder is None:
             continue
         try:
             if _lacks_folder(context.store, folder):
-                context.findings.error(name, f"info: {name}", f"there is no folder {folder!r}")
+                context.findings.error(kind, f"info: {member}", f"there is no folder {folder!r}")
             else:
-                check(context, folder)
+                check(folder)
         except NgcoreError as error:
-            context.findings.error(name, folder, error)
-    skeletons = info.skeletons
-    if skeletons is not None and _lacks_folder(context.store, skeletons):
-        context.findings.error("skeletons", "info: skeletons", f"there is no folder {skeletons!r}")
+            context.findings.error(kind, folder, error)
+    return found
 
 
 class Meter:

@@ -11,7 +11,7 @@ https://github.com/seung-lab/cloud-volume/wiki/Provenance-Files
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
@@ -147,7 +147,7 @@ class Provenance:
             method = item.pop("method", {})
             step = Step(method if isinstance(method, dict | str) else {}, item)
             if step.command is not None and {_DIGESTS, _SEAL} & method.keys():
-                sealed = method.pop(_DIGESTS, None), method.pop(_SEAL, {})
+                sealed = method.pop(_DIGESTS, Seal().to_json()[0]), method.pop(_SEAL, {})
             steps.append(step)
         sources = members.pop("sources", ())
         known = cls(
@@ -198,7 +198,7 @@ class Provenance:
         others = tuple(known for known in self.processing if known.what != step.what)
         return replace(self, processing=(*others, step))
 
-    def sealed(self, seal: Seal, gone: tuple[str, ...] = ()) -> Provenance:
+    def sealed(self, seal: Seal, gone: Collection[tuple[str, str]] = ()) -> Provenance:
         """Return this with more parts sealed; see `Seal.updated`."""
         return replace(self, seal=self.seal.updated(seal, gone))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError, VolumeIndexError
 from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.layer_kinds import refuse_other_kinds
 from ngcore.storage import LocalStore, ReadableStore, open_store
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.volume.chunk_cache import ChunkCache
@@ -82,6 +83,7 @@ def open(  # noqa: A001 (ngcore.open is its public name)
         raise InputNotFoundError(
             f"not a precomputed volume: {text} {what}; pass the folder that holds its info file"
         )
+    refuse_other_kinds(document, text)
     try:
         info = VolumeInfo.from_json(document)
     except FormatError as error:

@@ -21,7 +21,7 @@ from ngcore.precomputed.json_members import parse_object
 from ngcore.volume.digest import ALGORITHM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from typing_extensions import Buffer
 
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 _MODULUS = 1 << 128
 _NAMED = ("type", "data_type", "num_channels", "mesh", "skeletons", "segment_properties")
+_OF_INFOS = (
+    *("@type", "sharding", "segment_properties", "transform"),  # of several kinds of layers
+    *("vertex_quantization_bits", "lod_scale_multiplier"),  # of meshes
+    *("inline", "vertex_attributes"),  # of segment properties, of skeletons
+    *("dimensions", "lower_bound", "upper_bound", "annotation_type"),  # of annotations
+    *("properties", "relationships", "by_id", "spatial"),
+)
 _OF_SCALES = (
     "key",
     "size",
@@ -66,18 +73,20 @@ class Seal:
     def __bool__(self) -> bool:
         return any(getattr(self, part.name) for part in fields(self))
 
-    def updated(self, change: Seal, gone: tuple[str, ...] = ()) -> Seal:
+    def updated(self, change: Seal, gone: Collection[tuple[str, str]] = ()) -> Seal:
         """Return this seal with the parts of another one in their place.
 
         Parameters
         ----------
         change : Seal
-        gone : tuple of str
-            Files and folders of meshes that ngcore removed, and members of `info`.
+        gone : collection of (part, name)
+            What ngcore removed, such as ``("files", "names/colors.json")``.
         """
         parts = {}
         for part in fields(self):
-            kept = {k: v for k, v in getattr(self, part.name).items() if k not in gone}
+            kept = {
+                k: v for k, v in getattr(self, part.name).items() if (part.name, k) not in gone
+            }
             parts[part.name] = {**kept, **getattr(change, part.name)}
         return Seal(**parts)
 
@@ -142,12 +151,22 @@ class MeshDigest:
         return f"{self._sum:032x}"
 
 
-def file_digest(content: Buffer) -> str:
-    """Return the digest of a file, decompressed; of JSON, that of what it says."""
+def file_digest(content: Buffer, name: str = "") -> str:
+    """Return the digest of a file, decompressed; of JSON, that of what it says.
+
+    Parameters
+    ----------
+    content : bytes-like
+    name : str
+        Of the file. Members of an `info` that no reader knows do not count.
+    """
     data = bytes(content)
     if data.lstrip()[:1] in (b"{", b"["):
         with suppress(ValueError, RecursionError):
-            data = canonical_json(json.loads(data))
+            value = json.loads(data)
+            if name.rpartition("/")[2] == "info" and isinstance(value, dict):
+                value = {member: value[member] for member in _OF_INFOS if member in value}
+            data = canonical_json(value)
     return blake2b(data, digest_size=16).hexdigest()
 
 

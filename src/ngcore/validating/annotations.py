@@ -1,0 +1,238 @@
+"""Checks a folder of annotations: each entry to its last byte, and the indexes against `by_id`.
+
+Every index tells of an annotation anew. What a spatial cell or a relationship lists must be in
+`by_id` with the same bytes, and every annotation must lie in exactly one spatial level.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.errors import FormatError, StorageError
+from ngcore.precomputed.annotation_records import (
+    Annotations,
+    decode_annotation,
+    decode_list,
+)
+from ngcore.precomputed.annotations import AnnotationInfo
+from ngcore.precomputed.morton import cells_of_morton_codes
+from ngcore.storage import LocalStore
+from ngcore.validating.entries import check_entries
+from ngcore.validating.files import names_beside, read_limited, walk_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ngcore.precomputed.annotations import AnnotationIndex, SpatialLevel
+    from ngcore.validating.scale import Basis
+
+_MAX_JSON = 16 << 20
+_MAX_ENTRY = 256 << 20
+_MOST_COMPARED = 4 << 20
+"""Of larger collections no annotation is compared with another index: memory is bounded."""
+_ID = re.compile(r"[0-9]{1,20}")
+_CELL = re.compile(r"[0-9]+(_[0-9]+)*")
+_SLACK = 1e-3
+"""Positions are float32, cells are not: so much of a cell's side a point may lie outside."""
+
+
+def check_annotations(basis: Basis, folder: str) -> int:
+    """Check a folder of annotations; return how many `by_id` holds.
+
+    Parameters
+    ----------
+    basis : Basis
+    folder : str
+        Its name in the store; ``.`` is the store itself.
+    """
+    name = names_beside(folder, "info")
+    try:
+        document = read_limited(basis.store, name, _MAX_JSON) or b""
+        info = AnnotationInfo.from_json(document)
+    except FormatError as error:
+        basis.findings.error_in_json("annotations", name, error)
+        return 0
+    check = _Collection(basis, folder, info)
+    count = check.read_by_id()
+    for index in info.relationships:
+        check.read_relationship(index)
+    for number, level in enumerate(info.spatial):
+        check.read_level(number, level)
+    check.compare()
+    return count
+
+
+class _Collection:
+    """The annotations of a folder while they are checked."""
+
+    def __init__(self, basis: Basis, folder: str, info: AnnotationInfo) -> None:
+        self._basis = basis
+        self._folder = folder
+        self._info = info
+        self._known: dict[int, bytes] | None = {}
+        self._levels: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def read_by_id(self) -> int:
+        """Check what lies under ids."""
+
+        def check(number: int, data: bytes) -> None:
+            found, _ = decode_annotation(data, self._info, number)
+            with self._lock:
+                if self._known is None or len(self._known) >= _MOST_COMPARED:
+                    self._known = None
+                else:
+                    self._known[number] = _digests(found)[number]
+
+        return self._read(self._info.by_id, check)
+
+    def read_relationship(self, index: AnnotationIndex) -> None:
+        """Check the lists of annotations by segment."""
+
+        def check(_segment: int, data: bytes) -> None:
+            self._compare(decode_list(data, self._info))
+
+        self._read(index, check)
+
+    def read_level(self, number: int, level: SpatialLevel) -> None:
+        """Check the lists of annotations by cell."""
+        folder = names_beside(self._folder, level.key)
+
+        def check(cell: tuple[int, ...], data: bytes) -> None:
+            found = decode_list(data, self._info)
+            self._compare(found, level=number)
+            self._check_place(found, level, cell)
+
+        if level.sharding is not None:
+
+            def check_code(code: int, data: bytes) -> None:
+                if len(level.grid_shape) > 3 or max(level.grid_shape) >= 1 << 31:
+                    decode_list(data, self._info)
+                    return
+                x, y, z = (*level.grid_shape, 1, 1)[:3]
+                cells, exist = cells_of_morton_codes(np.array([code], np.uint64), (x, y, z))
+                if not exist[0]:
+                    raise FormatError(f"is not a cell of a grid of {list(level.grid_shape)}")
+                check(tuple(cells[0].tolist()[: len(level.grid_shape)]), data)
+
+            check_entries(
+                self._basis, folder, level.sharding, "annotations", check_code, max_size=_MAX_ENTRY
+            )
+            return
+
+        def check_named(name: str, data: bytes) -> None:
+            cell = tuple(map(int, name.split("_")))
+            if len(cell) != len(level.grid_shape) or any(
+                place >= count for place, count in zip(cell, level.grid_shape, strict=True)
+            ):
+                raise FormatError(f"names no cell of a grid of {list(level.grid_shape)}")
+            check(cell, data)
+
+        self._read_files(folder, self._cells(folder, level), check_named)
+
+    def compare(self) -> None:
+        """Check that each annotation lies in one spatial level."""
+        if self._known is None or not self._info.spatial or self._basis.quick:
+            return
+        lost = sorted(self._known.keys() - self._levels.keys())
+        if lost:
+            self._basis.findings.error(
+                "annotations",
+                "info: spatial",
+                f"{len(lost)} annotations of by_id are in no spatial cell, such as {lost[0]}",
+            )
+
+    def _read(self, index: AnnotationIndex, check: Callable[[int, bytes], None]) -> int:
+        folder = names_beside(self._folder, index.key)
+        if index.sharding is not None:
+            return check_entries(
+                self._basis, folder, index.sharding, "annotations", check, max_size=_MAX_ENTRY
+            )
+        if not isinstance(self._basis.store, LocalStore):
+            self._basis.findings.warning("unchecked", folder, "its files can't be listed")
+            return 0
+        names = {name.removesuffix(".gz") for name in walk_files(self._basis.store, folder)}
+        known = sorted(name for name in names if _ID.fullmatch(name))
+        self._read_files(folder, known, lambda name, data: check(int(name), data))
+        return len(known)
+
+    def _cells(self, folder: str, level: SpatialLevel) -> Iterable[str]:
+        if isinstance(self._basis.store, LocalStore):
+            names = {name.removesuffix(".gz") for name in walk_files(self._basis.store, folder)}
+            return sorted(name for name in names if _CELL.fullmatch(name))
+        cells = np.ndindex(*level.grid_shape)
+        return ("_".join(map(str, cell)) for cell in cells)
+
+    def _read_files(
+        self, folder: str, names: Iterable[str], check: Callable[[str, bytes], None]
+    ) -> None:
+        for name in names:
+            if not self._basis.quick:
+                self._basis.work.submit(
+                    partial(self._read_file, names_beside(folder, name), name, check)
+                )
+        self._basis.work.drain()
+
+    def _read_file(self, where: str, name: str, check: Callable[[str, bytes], None]) -> None:
+        try:
+            data = read_limited(self._basis.store, where, _MAX_ENTRY)
+            if data is not None:  # on a web server: cells without annotations have no file
+                check(name, data)
+        except (FormatError, StorageError) as error:
+            self._basis.findings.error("annotations", where, error)
+
+    def _compare(self, found: Annotations, *, level: int | None = None) -> None:
+        """Compare what an index lists with `by_id`."""
+        with self._lock:
+            known = self._known
+        if known is None:
+            return
+        for number, digest in _digests(found).items():
+            if number not in known:
+                raise FormatError(f"lists annotation {number}, which by_id has not")
+            if known[number] != digest:
+                raise FormatError(f"annotation {number} is not the one of by_id")
+            if level is not None:
+                with self._lock:
+                    if self._levels.setdefault(number, level) != level:
+                        raise FormatError(
+                            f"annotation {number} is in level {self._levels[number]} too"
+                        )
+
+    def _check_place(self, found: Annotations, level: SpatialLevel, cell: tuple[int, ...]) -> None:
+        """Check that points lie in the cell that lists them."""
+        if self._info.annotation_type != "point" or not len(found):
+            return
+        sides = np.array(level.chunk_size)
+        start = np.array(self._info.lower_bound) + np.array(cell) * sides
+        slack = _SLACK * sides + 1e-6 * np.abs(start)
+        last = np.array(cell) + 1 == np.array(level.grid_shape)
+        far = np.where(last, np.inf, start + sides + slack)
+        is_out = ((found.geometry < start - slack) | (found.geometry > far)).any(axis=1)
+        if is_out.any():
+            number = found.ids[int(np.argmax(is_out))]
+            raise FormatError(f"annotation {number} lies outside of this cell")
+
+
+def _digests(found: Annotations) -> dict[int, bytes]:
+    """Return a digest of each annotation, by id."""
+    tables = [np.ascontiguousarray(values) for values in found.properties.values()]
+    offsets = found.vertex_offsets
+    digests = {}
+    for place, number in enumerate(found.ids.tolist()):
+        rows = (
+            found.geometry[place : place + 1]
+            if offsets is None
+            else found.geometry[offsets[place] : offsets[place + 1]]
+        )
+        digest = blake2b(rows.tobytes(), digest_size=8)
+        for table in tables:
+            digest.update(table[place : place + 1].tobytes())
+        digests[number] = digest.digest()
+    return digests
