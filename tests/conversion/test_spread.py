@@ -178,6 +178,30 @@ def test_an_item_that_kills_its_workers_is_given_up_in_one_line():
             list(results)
 
 
+def test_a_frozen_worker_is_given_up_and_others_do_its_work(
+    client, voxels, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(ngcore.work.dask, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(ngcore.work.dask_workers, "FROZEN_SECONDS", 2)
+    client.wait_for_workers(2, timeout=60)
+    source = npy(voxels, tmp_path)
+    ngcore.convert(source, tmp_path / "threads", **OPTIONS)
+    stopped = []
+
+    def stop_one(_done, _total):
+        if not stopped:
+            stopped.append(next(iter(client.run(os.getpid).values())))
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    try:
+        ngcore.convert(source, tmp_path / "dask", executor=client, progress=stop_one, **OPTIONS)
+    finally:
+        os.kill(stopped[0], signal.SIGKILL)  # its nanny starts another one
+    assert all_bytes(tmp_path / "dask") == all_bytes(tmp_path / "threads")
+    assert caplog.text.count("has said nothing for 2 s; others do its work") == 1
+    client.wait_for_workers(2, timeout=60)
+
+
 def test_workers_that_are_gone_are_told_of_and_waited_for_where_others_may_come(
     monkeypatch, caplog
 ):

@@ -230,6 +230,12 @@ def _finish(
     outcome: Outcome,
 ) -> None:
     warn_of(outcome.counts, source.name, conversion.info.data_type)
+    if outcome.likeness.is_of_labels:
+        logger.warning(
+            "%s: its whole numbers look like labels, and were taken for an image; if they are, "
+            "pass --type segmentation, else --type image",
+            source.name,
+        )
     side_files = dict(conversion.side_files)
     provenance = Provenance.from_json(side_files.pop(PROVENANCE_NAME))
     seal = Seal(

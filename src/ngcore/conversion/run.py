@@ -12,6 +12,7 @@ import numpy as np
 from ngcore.arrays.values import Counts
 from ngcore.conversion.band import walk_band
 from ngcore.conversion.kept import KeptScale
+from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import Pass
@@ -35,10 +36,13 @@ class Outcome(NamedTuple):
         What happened to the values on the way.
     digests : dict of str to str
         Of the voxels of every scale, by its key.
+    likeness : Likeness
+        Whether an image that nobody said is one looks like labels.
     """
 
     counts: Counts
     digests: dict[str, str]
+    likeness: Likeness = Likeness()
 
 
 class Run:
@@ -119,7 +123,7 @@ class Run:
         digests = {
             self._info.scales[index].key: str(digest) for index, digest in sink.digests.items()
         }
-        return Outcome(self._counts, digests)
+        return Outcome(self._counts, digests, sink.likeness)
 
     def _run_passes(self, pool: ThreadPool, sink: ChunkSink) -> None:
         source, spool = self._source, None

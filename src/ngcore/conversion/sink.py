@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ngcore.arrays.chunk_copy import copy_chunk
+from ngcore.conversion.likeness import Likeness, LikenessSample
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.window import Voxels
 from ngcore.precomputed.chunks import Vec3
@@ -60,6 +61,9 @@ class ChunkSink:
         self._encodings: dict[int, ChunkEncoding] = {}
         self._writers: dict[int, ChunkWriter] = {}
         self.digests: dict[int, ScaleDigest] = {}
+        self._sample: LikenessSample | None = None
+        if options.type == "auto" and info.type == "image" and info.num_channels == 1:
+            self._sample = LikenessSample(info.scales[0].grid)
         for index in scales:
             scale = info.scales[index]
             self.digests[index] = ScaleDigest(info, scale)
@@ -77,11 +81,18 @@ class ChunkSink:
                 written=written,
             )
 
+    @property
+    def likeness(self) -> Likeness:
+        """What was seen of the finest scale of an image that nobody said is one."""
+        return Likeness() if self._sample is None else self._sample.found
+
     def write(self, scale: int, cell: Vec3, voxels: Voxels) -> None:
         """Take a chunk, shape (x, y, z, channel); it may be overwritten afterwards."""
         info = self._info.scales[scale]
         writer, encoding = self._writers[scale], self._encodings[scale]
         voxels, has_bits = self._chunk_buffer.filled(voxels)
+        if scale == 0 and has_bits and self._sample is not None:
+            self._sample.look(cell, voxels)
         # Zeros add nothing to a digest. JPEG files, which are digested as they are, would.
         is_nothing = not has_bits and (info.sharding is not None or info.encoding != "jpeg")
         if self._is_written is not None and self._is_written(writer.file_of(cell)):

@@ -15,6 +15,7 @@ from pathlib import Path
 from ngcore.arrays.values import Counts
 from ngcore.conversion.items import ItemGrid, item_grids
 from ngcore.conversion.kept_boxes import KeptBoxes, KeptSource
+from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.run import Outcome, Progress
@@ -131,7 +132,7 @@ class SpreadRun:
         grids = item_grids(info, conversion.plan.factors, axis)
         total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
         digests = [ScaleDigest(info, scale) for scale in info.scales]
-        counts, done = Counts(), 0
+        counts, likeness, done = Counts(), Likeness(), 0
         memory = self._memory(grids, source)
         for grid in grids:
             kept = None
@@ -162,6 +163,7 @@ class SpreadRun:
                         journal.add(name)
                     journal.checkpoint_if_due()
                     counts += result.counts
+                    likeness += result.likeness
                     done += result.voxels
                     if self._progress is not None:
                         self._progress(done, total)
@@ -169,7 +171,7 @@ class SpreadRun:
             if kept is not None:
                 source = KeptSource(kept)
         by_key = {scale.key: str(sum_) for scale, sum_ in zip(info.scales, digests, strict=True)}
-        return Outcome(counts, by_key)
+        return Outcome(counts, by_key, likeness)
 
     @property
     def _syncs(self) -> bool:

@@ -20,6 +20,7 @@ from ngcore.arrays.values import Counts
 from ngcore.conversion.band import walk_band
 from ngcore.conversion.items import ItemGrid
 from ngcore.conversion.kept_boxes import KeptBoxes, KeptBoxWriter
+from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.sink import ChunkSink
@@ -99,12 +100,15 @@ class ItemResult:
         By the index of the scale, the sum over its chunks.
     files : tuple of str
         The names of the files it wrote.
+    likeness : Likeness
+        What it saw of the finest scale.
     """
 
     voxels: int
     counts: Counts
     digests: dict[int, int]
     files: tuple[str, ...]
+    likeness: Likeness
 
 
 def check_worker(dest: Path, tmp: Path, source: bytes | None, source_name: str) -> None:
@@ -218,7 +222,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     if work.syncs:
         _sync(work.dest, files)
     digests = {scale: digest.chunk_sum for scale, digest in sink.digests.items()}
-    return ItemResult(grid.voxels(place), counts[0], digests, tuple(files))
+    return ItemResult(grid.voxels(place), counts[0], digests, tuple(files), sink.likeness)
 
 
 @contextmanager
