@@ -56,8 +56,8 @@ class SourceContract(ABC):
         What `SourceFormat.name` says.
     file_name : str
         Of the files that `write` makes.
-    keeps_affine : bool
-        The format holds any affine; else voxel sizes at the most.
+    keeps_affine, keeps_sizes, keeps_origin : bool
+        The format holds any affine; voxel sizes; the place of the first voxel.
     options : dict
         Passed to `open_source`, as a resolution where the format has none.
     dtypes : tuple of str
@@ -69,7 +69,8 @@ class SourceContract(ABC):
     format_name = ""
     file_name = ""
     keeps_affine = False
-    is_folder = False
+    keeps_sizes = False
+    keeps_origin = False
     options: ClassVar[dict[str, Any]] = {}
     dtypes: tuple[str, ...] = ("uint8", "int16", "uint16", "float32")
     truncations = 12
@@ -138,6 +139,17 @@ class SourceContract(ABC):
             assert source.affine_voxel_to_mm is not None
             away = (source.affine_voxel_to_mm - affine) @ corners
             assert_allclose(away, 0, atol=1e-3 * 1.5)
+
+    @pytest.mark.parametrize("sizes", [(1.5, 2, 3.25), (4e-6, 4e-6, 4e-5)])
+    def test_voxel_sizes_are_kept(self, tmp_path, sizes):
+        if not self.keeps_sizes:
+            pytest.skip("the format holds no voxel sizes")
+        affine = np.diag([*sizes, 1.0])
+        affine[:3, 3] = [3 * size for size in sizes]
+        with self.open(self.file(tmp_path, voxels((5, 4, 3), self.dtypes[0]), affine)) as source:
+            assert_allclose(source.resolution_nm, np.multiply(sizes, 1e6), rtol=1e-6)
+            if self.keeps_origin:
+                assert_allclose(source.affine_voxel_to_mm, affine, rtol=1e-6)
 
     def test_a_truncated_file_is_refused_in_one_line(self, tmp_path):
         path = self.file(tmp_path, voxels((9, 8, 7), self.dtypes[0]))

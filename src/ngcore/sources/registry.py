@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ngcore.errors import InputError
-from ngcore.sources.files import open_binary
+from ngcore.sources.files import missing_file, open_binary
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.storage import is_url
 
@@ -285,6 +285,8 @@ def open_found(found: Found, asked: Asked) -> Source:
         open_binary(found.path, found.name).close()  # says what pointers of Git are
     source_format = find_format(found)
     check_options(source_format, found, asked)
+    if "inside" in source_format.takes and not found.is_url and not found.path.exists():
+        raise missing_file(found.path, found.name)
     return source_format.open(found, asked)
 
 

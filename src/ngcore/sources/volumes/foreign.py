@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DICOM = "is DICOM; make NIfTI of it first, with dcm2niix"
-_HDF5 = "is HDF5; open it in Python with h5py, and pass the data set to ngcore.convert"
-_ZARR = "is Zarr; open the array in Python with zarr, and pass it to ngcore.convert"
-_N5 = "is N5; open the array in Python with tensorstore, and pass it to ngcore.convert"
 _ITK = "is {}; make NIfTI of it first, with SimpleITK or ITK-SNAP"
 
 _FILES_LOOKED_AT = 20
@@ -32,11 +29,6 @@ def way_from(path: Path) -> str | None:
 
 
 def _of_folder(folder: Path) -> str | None:
-    for name in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
-        if (folder / name).is_file():
-            return _ZARR
-    if folder.suffix.lower() == ".n5" or (folder / "attributes.json").is_file():
-        return _N5
     files = (path for path in folder.iterdir() if path.is_file())
     if any(_of_file(path) == _DICOM for path in islice(files, _FILES_LOOKED_AT)):
         return _DICOM
@@ -48,8 +40,6 @@ def _of_file(path: Path) -> str | None:
         head = file.read(132)
     if head[128:] == b"DICM":
         return _DICOM
-    if head.startswith(b"\x89HDF\r\n\x1a\n") and path.suffix.lower() != ".mnc":
-        return _HDF5
     if head.startswith(b"NRRD"):
         return _ITK.format("NRRD")
     if path.suffix.lower() in (".mha", ".mhd"):
