@@ -83,7 +83,7 @@ def damaged(brain, how):
     elif how == "with bytes behind it":
         content += b"junk"
     elif how == "no gzip":
-        content = gzip.decompress(content)
+        content = b"\0" + gzip.decompress(content)
     elif how == "with a flipped byte":
         middle = len(content) // 2
         content = content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :]

@@ -107,6 +107,12 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     "or zyxc.  [default: from the file]",
 )
 @click.option(
+    "--level",
+    type=int,
+    metavar="N",
+    help="Which resolution of a source that has several.  [default: the finest, 0]",
+)
+@click.option(
     "--affine",
     metavar="FILE|NUMBERS",
     help="Affine of voxel centres to millimetres, instead of the source's: a file of 4 x 4 "

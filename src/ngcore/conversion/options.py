@@ -75,6 +75,7 @@ class OptionValues(TypedDict, total=False):
     input_max: float | None
     input_orientation: str
     axes: str | None
+    level: int | None
     affine: object
     form: Literal["auto", "sform", "qform"]
     orient: str | None
@@ -115,6 +116,7 @@ class ConvertOptions:
     input_max: float | None = None
     input_orientation: str = "RAS"
     axes: str | None = None
+    level: int | None = None
     affine: Any = None
     form: Literal["auto", "sform", "qform"] = "auto"
     orient: str | None = None
@@ -162,7 +164,7 @@ class ConvertOptions:
     def _make_plain(self) -> None:
         """Turn numbers of any library into Python's own, which JSON and messages know."""
         plain: dict[str, object] = {}
-        for name in ("jpeg_quality", "max_scales", "workers"):
+        for name in ("jpeg_quality", "max_scales", "workers", "level"):
             plain[name] = _plain(name, getattr(self, name), _whole, "a whole number")
         for name in ("input_min", "input_max", "outside_value", "label_tolerance"):
             plain[name] = _plain(name, getattr(self, name), _number, "a number")

@@ -81,6 +81,7 @@ def open_for(source: object, options: ConvertOptions) -> Source:
         voxel_offset=options.voxel_offset,
         affine=options.affine,
         axes=options.axes,
+        level=options.level,
         workers=options.thread_count,
     )
 
@@ -328,7 +329,7 @@ def _parameters(info: VolumeInfo, options: ConvertOptions, method: str) -> dict[
         "resolution": list(finest.resolution),
         "voxel_offset": list(finest.voxel_offset),
     }
-    for name in ("axes", "affine", "label_tolerance"):
+    for name in ("axes", "level", "affine", "label_tolerance"):
         if getattr(options, name) is not None:
             parameters[name] = getattr(options, name)
     if finest.encoding == "jpeg":

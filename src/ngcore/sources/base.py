@@ -31,9 +31,6 @@ Box3 = tuple[slice, slice, slice]
 Window = tuple[slice, slice]
 """Ranges on the two spatial axes other than the stream axis, in ascending axis order."""
 
-MOST_VOXELS = 1 << 53
-"""More than any volume has that can be read in a lifetime: a header that claims more is wrong."""
-
 STORED_KINDS = "iuf"
 """Kinds of NumPy type a source may hand out: signed, unsigned, floating point."""
 
@@ -116,11 +113,6 @@ class SourceHeader:
             raise InputError(
                 f"a volume needs at least one voxel along every axis, "
                 f"got shape {self.shape}; check how the file was made"
-            )
-        if self.voxel_count > MOST_VOXELS:
-            raise InputError(
-                f"claims {self.voxel_count} voxels (shape {self.shape}), more than 2^53, which no "
-                "volume has; check how the file was made"
             )
         if self.dtype.kind not in STORED_KINDS or not self.dtype.isnative:
             raise InputError(

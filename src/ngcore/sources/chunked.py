@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ngcore.sources.axes import ArrayAxes
     from ngcore.sources.base import Box3, SourceHeader, Window
 
+MOST_VOXELS = 1 << 53
+"""More than any volume has that can be read in a lifetime: metadata that claim more are wrong."""
+
 PIECE_BYTES = 1 << 23
 """Bytes that are asked for at a time, or a chunk where that is more."""
 
@@ -59,6 +62,11 @@ class ChunkedSource(ReadableSource):
         origin: Sequence[int] | None = None,
         close: Callable[[], None] | None = None,
     ) -> None:
+        if header.voxel_count > MOST_VOXELS:
+            raise InputError(
+                f"claims {header.voxel_count} voxels (shape {header.shape}), more than 2^53, "
+                "which no volume has; check how it was made"
+            )
         self.header = header
         self.workers = workers or os.cpu_count() or 1
         self._axes = axes

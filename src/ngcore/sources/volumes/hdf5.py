@@ -198,8 +198,8 @@ def _meaning(file: Any, data: Any, path: str) -> _Meaning:
             sizes[2] = sizes[0]
         if sizes is None or not sizes_are_sound(sizes):
             raise FormatError(
-                f"{key} of {path!r} must be positive sizes of z, y, x, got {data.attrs[key]}; pass "
-                "--resolution and remove it"
+                f"{key} of {path!r} must be positive sizes of z, y, x, got {data.attrs[key]}; "
+                "remove it, and pass --resolution"
             )
         x, y, z = (size * factor for size in sizes)
         offset = by_xyz(data.attrs["offset"]) if "offset" in data.attrs else None
