@@ -7,6 +7,7 @@ folders small and is put right by the server. Chunks with ``.gz`` behind their n
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ from ngcore.codecs.content import decompress_brotli, decompress_zstd
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
+from ngcore.storage.completeness import is_by_ngcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.storage.base import ReadableStore, Store
+
+logger = logging.getLogger(__name__)
 
 Layout = Literal["flat", "nested"]
 
@@ -69,6 +73,7 @@ class ChunkFileReader(ChunkReader):
         self._scale = scale
         self._max_size = max_size
         self._max_stored_size = max_stored_size(max_size)
+        self._is_absence_known = False
         self._kinds = _KINDS if store.is_remote else _KINDS + _RARE_KINDS
 
     def read(self, cell: Vec3) -> bytes | None:
@@ -86,7 +91,19 @@ class ChunkFileReader(ChunkReader):
                 return self._plain(data, kind[1])
             except FormatError as error:
                 raise FormatError(f"{name} in {self._store.location}: {error}") from error
+        self._tell_of_lost(cell)
         return None
+
+    def _tell_of_lost(self, cell: Vec3) -> None:
+        if not self._is_absence_known:
+            self._is_absence_known = True
+            if is_by_ngcore(self._store, self._scale.key):
+                logger.warning(
+                    "%s in %s is missing, and ngcore writes every chunk: it was lost, and reads "
+                    "as zeros, as do others that are missing; run ngcore validate",
+                    _name(self._scale, cell, "flat", ""),
+                    self._store.location,
+                )
 
     def _whole(self, name: str) -> bytes | None:
         try:

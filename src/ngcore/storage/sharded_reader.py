@@ -24,6 +24,7 @@ from ngcore.precomputed.shard_index import (
     parse_shard_index,
 )
 from ngcore.storage.base import ChunkReader, max_stored_size
+from ngcore.storage.completeness import is_by_ngcore
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -43,7 +44,9 @@ _MAX_MINISHARD_INDEX = 1 << 30
 
 
 class ShardedReader(ChunkReader):
-    """Reads the chunks of a sharded scale. A shard file that is not there holds zeros.
+    """Reads the chunks of a sharded scale.
+
+    A shard file that is not there holds zeros, unless ngcore wrote it: then it was lost.
 
     Parameters
     ----------
@@ -65,6 +68,7 @@ class ShardedReader(ChunkReader):
         self._max_size = max_size
         ids = 1 << len(morton_bits(self._grid.shape))
         self._max_index_size = min(MINISHARD_INDEX_ENTRY * ids, _MAX_MINISHARD_INDEX)
+        self._is_by_ngcore: bool | None = None
         self._indexes = _Cache()
         self._minishards = _Cache()
 
@@ -116,6 +120,7 @@ class ShardedReader(ChunkReader):
         if found is None:
             file_size = self._store.size(name)
             if file_size is None:
+                self._refuse_lost()
                 return None
             first = block * _INDEX_BLOCK
             last = min(first + _INDEX_BLOCK, 1 << self._spec.minishard_bits)
@@ -132,6 +137,12 @@ class ShardedReader(ChunkReader):
             self._indexes.put((shard, block), found, ranges.nbytes)
         file_size, ranges = found
         return file_size, int(ranges[entry, 0]), int(ranges[entry, 1])
+
+    def _refuse_lost(self) -> None:
+        if self._is_by_ngcore is None:
+            self._is_by_ngcore = is_by_ngcore(self._store, self._key)
+        if self._is_by_ngcore:
+            raise FormatError("the file is missing, and ngcore writes every shard: it was lost")
 
     def _range(self, name: str, start: int, stop: int, max_size: int) -> bytes:
         if stop - start > max_stored_size(max_size):
