@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         StorageError,
         VolumeIndexError,
     )
+    from ngcore.packing.pack import pack
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.volume.read import Volume, open  # noqa: A004 - ngcore.open is public
     from ngcore.volume.scale import ScaleArray
@@ -39,6 +40,7 @@ __all__ = [
     "convert",
     "downsampling",
     "open",
+    "pack",
 ]
 
 # Where the public names live. They are imported when they are first used, so that `ngcore --help`
@@ -51,6 +53,7 @@ _MODULES = {
     "annotations": "annotating.annotate",
     "convert": "conversion.convert",
     "open": "volume.read",
+    "pack": "packing.pack",
 }
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
+from serving import served
+from store_contract import ReadableContract
 
 import ngcore
 from ngcore.cli import run
@@ -151,6 +153,28 @@ def origin() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture(scope="module")
+def served_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("served")
+    with served(root) as url:
+        yield root, url
+
+
+class TestServedFolder(ReadableContract):
+    @pytest.fixture(autouse=True)
+    def _served(self, served_root):
+        self.root = served_root
+
+    def filled(self, folder, content):
+        root, url = self.root
+        folder = root / folder.name
+        folder.mkdir()
+        for name, data in content.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+        return HttpStore(f"{url}/{folder.name}")
+
+
 @pytest.mark.parametrize("kind", ["good", "whole", "moved"])
 def test_ranges_are_exact_whatever_the_server_makes_of_them(origin, kind):
     store = HttpStore(f"{origin}/{kind}")
@@ -254,8 +278,6 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys):
 
 
 def test_volumes_are_read_and_converted_from_a_url(tmp_path: Any) -> None:
-    from serving import served
-
     voxels = np.random.default_rng(0).integers(0, 99, (40, 30, 20)).astype(np.uint8)
     options = {"resolution": (8, 8, 8), "chunk_size": 16, "fsync": False}
     ngcore.convert(voxels, tmp_path / "v", **options)

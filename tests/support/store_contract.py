@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from abc import ABC, abstractmethod
 
 import pytest
 
-from ngcore.errors import InputError
+from ngcore.errors import FormatError, InputError
 
 
-class StoreContract(ABC):
+class ReadableContract(ABC):
+    """Inherit this, and fill a store that is then only read."""
+
+    @abstractmethod
+    def filled(self, folder, content):
+        """Return a store that holds bytes by their names; `folder` is there, empty, to hold it."""
+
+    @pytest.fixture
+    def full(self, tmp_path):
+        content = {"key/chunk": b"", "name": b"0123456789", "key/big": bytes(range(256)) * 999}
+        return self.filled(tmp_path, content)
+
+    def test_what_is_there_is_got_whole_and_in_ranges(self, full):
+        assert full.get("name") == full.get_whole("name", 10) == b"0123456789"
+        assert full.get("key/big", 70000, 70003) == bytes((112, 113, 114))
+        assert [full.size(name) for name in ("key/chunk", "name", "key/big")] == [0, 10, 255744]
+
+    def test_ranges_end_where_the_bytes_do(self, full):
+        assert full.get("name", 3) == b"3456789"
+        assert full.get("name", 3, 5) == b"34"
+        assert full.get("name", 3, 3) == b""
+        assert full.get("name", 5, 3) == b""
+        assert full.get("name", 8, 99) == b"89"
+        assert full.get("name", 50, 99) == b""
+
+    def test_no_more_is_read_than_was_allowed(self, full):
+        with pytest.raises(FormatError, match="larger than the 9 bytes"):
+            full.get_whole("name", 9)
+
+    def test_nothing_is_not_absence(self, full):
+        assert full.get("key/chunk") == full.get_whole("key/chunk", 9) == b""
+        for name in ("nothing", "key/nothing", "key/chunk/below", "no/where", "key"):
+            assert full.get(name) is None
+            assert full.get_whole(name, 10) is None
+            assert full.size(name) is None
+
+    def test_a_copy_for_another_process_reads_the_same(self, full):
+        assert pickle.loads(pickle.dumps(full)).get("name") == b"0123456789"
+
+
+class StoreContract(ReadableContract):
     """Inherit this, and make a store."""
+
+    def filled(self, folder, content):
+        store = self.make(folder)
+        for name, data in content.items():
+            store.put(name, data)
+        return store
 
     @abstractmethod
     def make(self, folder):

@@ -17,6 +17,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Convert": {
         "convert": Entry("convert", "A volume, an array or slices, to every scale, in one go."),
         "export": Entry("export", "A volume back to NIfTI."),
+        "pack": Entry("pack", "A volume as one zip file."),
     },
     "Look": {
         "view": Entry("view", "Volumes in Neuroglancer, with everything set."),

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from ngcore.errors import InputError, MissingExtraError
 from ngcore.storage.base import Store
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PREFIX = "precomputed://"
 _FILE = "file://"
+_ZIP = "zip:"
+_FORMATS = ("neuroglancer-precomputed:", "precomputed:")
 _WEB = ("http://", "https://")
 _BUCKETS = {"s3": "open_s3", "az": "open_azure", "memory": "open_memory"}
 
@@ -59,6 +62,13 @@ def open_store(path: str | os.PathLike[str]) -> ReadableStore:
         There are no such URLs.
     """
     text = os.fspath(path)
+    zipped = _parts_of_zip(text)
+    if zipped is not None:
+        from ngcore.storage.zip_store import ZipStore
+
+        outer, folder = zipped
+        parent, name = _split(outer)
+        return ZipStore(open_store(parent), name, folder)
     if not is_url(text):
         return LocalStore(text)
     url = text.removeprefix(_PREFIX)
@@ -77,6 +87,34 @@ def open_store(path: str | os.PathLike[str]) -> ReadableStore:
             f"{text} needs a package that is not installed ({error}); "
             "pip install 'ngcore-neuroglancer[cloud]'"
         ) from error
+
+
+def _parts_of_zip(text: str) -> tuple[str, str] | None:
+    """Return the path or URL of a zip file and the folder in it; None for what is none.
+
+    Neuroglancer writes ``v.zip|zip:folder/|neuroglancer-precomputed:``.
+    """
+    if is_url(text):
+        text = text.removeprefix(_PREFIX)
+    elif os.path.lexists(text):
+        return (text, "") if text.lower().endswith(".zip") and os.path.isfile(text) else None  # noqa: PTH113
+    outer, *layers = text.split("|")
+    layers = [layer for layer in layers if layer not in _FORMATS]
+    if not layers:
+        is_zip = is_url(outer) and outer.partition("?")[0].lower().endswith(".zip")
+        return (outer, "") if is_zip else None
+    if len(layers) > 1 or not layers[0].startswith(_ZIP):
+        raise InputError(f"{text}: of what follows |, only zip: can be read; check it")
+    return outer, unquote(layers[0].removeprefix(_ZIP))
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return the place in which a file lies, and its name there."""
+    if not is_url(path):
+        return os.path.dirname(path) or ".", os.path.basename(path)  # noqa: PTH119, PTH120
+    before, mark, query = path.partition("?")
+    parent, _, name = before.rpartition("/")
+    return f"{parent}{mark}{query}", unquote(name)
 
 
 def writable_store(path: str | os.PathLike[str]) -> Store:

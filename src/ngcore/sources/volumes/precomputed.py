@@ -20,7 +20,7 @@ from ngcore.sources.base import Cost, SourceHeader, SuggestedType
 from ngcore.sources.geometry import AskedGeometry, far_off, place
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.volumes.raw import ReadableSource
-from ngcore.storage import is_url
+from ngcore.storage import is_url, open_store
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -241,10 +241,17 @@ def _reopened(header: SourceHeader, path: Path, index: int) -> PrecomputedSource
     return PrecomputedSource(header, volume.scales[index], workers=1)
 
 
+def _is_packed(found: Found) -> bool:
+    """Whether it is a zip file with a volume in it."""
+    if "|zip:" in found.location:
+        return True
+    return found.head.startswith(b"PK") and open_store(found.location).size("info") is not None
+
+
 register(
     SourceFormat(
         name="precomputed",
         open=open_precomputed,
-        is_it=lambda found: found.is_url or found.holds("info"),
+        is_it=lambda found: found.is_url or found.holds("info") or _is_packed(found),
     )
 )

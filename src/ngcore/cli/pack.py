@@ -1,0 +1,26 @@
+"""`ngcore pack`: a volume as one zip file."""
+
+import click
+
+
+@click.command("pack")
+@click.argument("volume")
+@click.argument("out", metavar="OUT.zip")
+@click.option("--overwrite", is_flag=True, help="Replace OUT.  [default: refuse]")
+def pack(volume: str, out: str, *, overwrite: bool) -> None:
+    """Write VOLUME as one zip file, which Neuroglancer opens as it lies.
+
+    Its link ends in OUT.zip|zip: there. Entries are stored, not compressed, info and coarse scales
+    first; gzipped chunks are unpacked. Annotations and skeletons are packed too. Every command
+    that reads a volume reads OUT.zip.
+
+    \b
+    Example:
+      ngcore pack brain brain.zip
+    """
+    from ngcore.packing.pack import pack as pack_volume
+
+    pack_volume(volume, out, overwrite=overwrite)
+
+
+commands = [pack]

@@ -1,0 +1,241 @@
+"""A volume, or another layer, as one zip file that Neuroglancer opens (``OUT.zip|zip:``).
+
+Names in it are those that the client asks for: flat, and not gzipped, as a zip has no
+Content-Encoding. Only what `info` describes goes in, `info` and the coarse scales first, in an
+order and with bytes that depend on nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ngcore.codecs import gzip
+from ngcore.codecs.content import decompress_brotli, decompress_zstd
+from ngcore.codecs.zip_file import Entry, needs_zip64, zip_parts
+from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.json_members import parse_object
+from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE
+from ngcore.storage import Store, is_url, open_store
+from ngcore.storage.zip_store import ZipStore
+from ngcore.transaction.output_file import check_output_file, write_output_parts
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from ngcore.precomputed.scale_info import ScaleInfo
+
+    Listed = Store | ZipStore
+
+logger = logging.getLogger(__name__)
+
+_VOLUME = "neuroglancer_multiscale_volume"
+_SIDE_FILES = ("transform.json", "provenance")
+_PIECE = 8 << 20
+_MAX_UNPACKED = 1 << 30
+_MAX_INFO = 64 << 20
+_ENDINGS = ("", ".gz", ".br", ".zst", ".zstd")
+_UNPACK = {
+    ".gz": gzip.decompress_members,
+    ".br": decompress_brotli,
+    ".zst": decompress_zstd,
+    ".zstd": decompress_zstd,
+}
+_MANIFEST = re.compile(r"\d+")
+
+
+class _File(NamedTuple):
+    """A file of the layer: the name that the client asks for, and the one under which it lies."""
+
+    name: str
+    stored: str
+    ending: str
+
+
+def pack(
+    volume: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+) -> None:
+    """Write a volume, or another layer, into one zip file that Neuroglancer opens.
+
+    Parameters
+    ----------
+    volume : str, path or URL
+        The folder that holds its `info`.
+    out : str or path
+        The file to write, `.zip`; it appears whole or not at all.
+    overwrite : bool
+        Replace `out` if it is there.
+
+    Raises
+    ------
+    InputError
+        There is no `info`, or the files can't be listed, or `out` has another ending.
+    FormatError
+        `info`, or what is compressed, is damaged.
+    DestinationError
+        `out` is there already or can't be written.
+    StorageError
+        Reading or writing fails midway.
+    """
+    store = open_store(volume)
+    if not isinstance(store, Store | ZipStore):
+        raise InputError(
+            f"{volume}: a web server doesn't list its files; pass a folder, a zip file or a bucket"
+        )
+    out = Path(out)
+    if out.suffix.lower() != ".zip":
+        raise InputError(f"{str(out)!r} must end in .zip: Neuroglancer knows it by that")
+    check_output_file(out, overwrite=overwrite, sources=() if is_url(volume) else (Path(volume),))
+    files = list(_files(store))
+    sizes = [_size(store, file) for file in files]
+    entries = [
+        Entry(file.name, size, partial(_pieces, store, file))
+        for file, size in zip(files, sizes, strict=True)
+    ]
+    names = sum(2 * len(file.name) + 76 for file in files)
+    if needs_zip64(len(files), sum(sizes) + names):
+        logger.warning(
+            "%s has %d files and %.1f GB: over 65,534 files or 4 GB only newer Neuroglancers open "
+            "it (zip64); larger chunks or sharding make fewer files",
+            out,
+            len(files),
+            sum(sizes) / 1e9,
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_output_parts(out, zip_parts(entries))
+
+
+def _files(store: Listed) -> Iterator[_File]:
+    document = store.get_whole("info", _MAX_INFO)
+    if document is None:
+        raise InputNotFoundError(
+            f"{store.location} has no info file; pass the folder of a volume or another layer"
+        )
+    try:
+        members = parse_object(document)
+        is_volume = members.get("@type", _VOLUME) == _VOLUME and "scales" in members
+        info = VolumeInfo.from_json(document) if is_volume else None
+    except FormatError as error:
+        raise FormatError(f"{store.location}/info: {error}") from error
+    yield _File("info", "info", "")
+    for name in _SIDE_FILES:
+        if store.size(name) is not None:
+            yield _File(name, name, "")
+    if info is None:
+        done = {"info", *_SIDE_FILES}
+        yield from (file for file in _folder(store, "") if file.name not in done)
+        return
+    folders = [info.segment_properties]
+    for folder in folders:
+        if folder is not None:
+            yield from _folder(store, _inside(store, folder))
+    for scale in reversed(info.scales):
+        yield from _scale(store, scale)
+    for folder in (info.mesh, info.skeletons):
+        if folder is not None:
+            yield from _folder(store, _inside(store, folder))
+
+
+def _inside(store: Listed, folder: str) -> str:
+    if folder.startswith("/") or ".." in folder.split("/"):
+        raise InputError(
+            f"{store.location}/info: {folder!r} lies outside of the volume, so it can't be packed "
+            "with it; move it into its folder"
+        )
+    return folder.strip("/")
+
+
+def _scale(store: Listed, scale: ScaleInfo) -> Iterator[_File]:
+    """Yield the chunks or shards of a scale, in the order of their names."""
+    key = _inside(store, scale.key)
+    found: dict[str, _File] = {}
+    for stored in store.list(f"{key}/"):
+        inner = stored[len(key) + 1 :]
+        if scale.sharding is not None:
+            if inner.endswith(".shard") and "/" not in inner:
+                found[stored] = _File(stored, stored, "")
+            continue
+        ending = _ending(inner)
+        cell = scale.grid.cell_of_name(inner.removesuffix(ending))
+        if cell is None:
+            continue
+        name = f"{key}/{scale.grid.name(cell)}"
+        # Of two, the one that readers take.
+        other = found.get(name)
+        if other is None or _rank(stored, ending) < _rank(other.stored, other.ending):
+            found[name] = _File(name, stored, ending)
+    yield from (found[name] for name in sorted(found))
+
+
+def _rank(stored: str, ending: str) -> tuple[int, int]:
+    is_nested = "_" not in stored.rpartition("/")[2]
+    usual = [(False, ""), (True, ".gz"), (False, ".gz"), (True, "")]
+    kind = (is_nested, ending)
+    return (usual.index(kind) if kind in usual else len(usual), _ENDINGS.index(ending))
+
+
+def _folder(store: Listed, folder: str) -> Iterator[_File]:
+    """Yield all files below a folder, `info` first, under the names that the client asks for."""
+    prefix = f"{folder}/" if folder else ""
+    document = store.get_whole(f"{prefix}info", _MAX_INFO)
+    try:
+        is_legacy = parse_object(document or b"{}").get("@type") == LEGACY_MESH_TYPE
+    except FormatError:
+        is_legacy = False
+    found: dict[str, _File] = {}
+    for stored in store.list(prefix):
+        ending = _ending(stored)
+        name = stored.removesuffix(ending)
+        if is_legacy and _MANIFEST.fullmatch(name.rpartition("/")[2]):
+            name += ":0"  # where file systems have no colons in names
+        if name not in found or not ending:
+            found[name] = _File(name, stored, ending)
+    yield from (
+        found[name] for name in sorted(found, key=lambda name: (name != f"{prefix}info", name))
+    )
+
+
+def _ending(name: str) -> str:
+    return next((ending for ending in _ENDINGS[1:] if name.endswith(ending)), "")
+
+
+def _size(store: Listed, file: _File) -> int:
+    if not file.ending and not _may_be_encoded(store):
+        size = store.size(file.stored)
+        if size is None:
+            raise StorageError(f"{file.stored} in {store.location} went while it was packed")
+        return size
+    return sum(map(len, _pieces(store, file)))
+
+
+def _may_be_encoded(store: Listed) -> bool:
+    """Whether objects may have a Content-Encoding."""
+    return isinstance(store, Store) and store.keeps_names
+
+
+def _pieces(store: Listed, file: _File) -> Iterator[bytes]:
+    """Yield the bytes of a file as the client is to get them."""
+    data: bytes | None
+    if file.ending:
+        data = store.get(file.stored)
+        if data is not None:
+            try:
+                data = _UNPACK[file.ending](data, max_size=_MAX_UNPACKED)
+            except FormatError as error:
+                raise FormatError(f"{file.stored} in {store.location}: {error}") from error
+    elif _may_be_encoded(store) and not file.stored.endswith(".shard"):
+        data = store.get_whole(file.stored, _MAX_UNPACKED)
+    else:
+        start = 0
+        while piece := store.get(file.stored, start, start + _PIECE):
+            yield piece
+            start += len(piece)
+        return
+    if data is None:
+        raise StorageError(f"{file.stored} in {store.location} went while it was packed")
+    yield data
