@@ -45,8 +45,7 @@ def test_empty_path_is_a_usage_error_and_not_this_folder(
      "export volume gs://o.nii", "preview volume gs://b/o.png", "mesh-to-vtk box.stl gs://o.vtk",
      "convert-chunks volume gs://b/x --copy-info", "stl-to-precomputed box.stl http://[::1]:9/x",
      "link-mesh-fragments t.csv gs://b/x", "generate-scales-info info_fullres.json gs://b/x",
-     "volume-to-raw-chunks volume gs://b/x --generate-info", "view http://[::1]:9/x",
-     "link http://[::1]:9/x --url http://e.org"],
+     "volume-to-raw-chunks volume gs://b/x --generate-info"],
 )  # fmt: skip
 def test_url_where_a_folder_is_written_or_shown_is_refused_and_makes_no_folder(
     command, tmp_path, monkeypatch, capsys

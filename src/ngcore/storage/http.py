@@ -308,15 +308,15 @@ class HttpStore(ReadableStore):
             if _has_gone_round(error):
                 return "it redirects without end"
             error = error.reason or error
-        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-            return f"can't connect to {self._parts.netloc}: no answer in time"
-        if isinstance(error, SilenceError):
-            return "the server doesn't answer in time"
         if isinstance(error, urllib3.exceptions.NameResolutionError):
             return f"can't connect to {self._parts.netloc}: there is no such host"
         if isinstance(error, urllib3.exceptions.NewConnectionError):
             cause = str(error).rpartition(": ")[2]
             return f"can't connect to {self._parts.netloc}: {cause}"
+        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+            return f"can't connect to {self._parts.netloc}: no answer in time"
+        if isinstance(error, SilenceError):
+            return "the server doesn't answer in time"
         if isinstance(error, urllib3.exceptions.ProtocolError):
             return "the connection was cut"
         return str(error).splitlines()[0] if str(error) else type(error).__name__
