@@ -493,3 +493,8 @@ def test_millions_of_tiny_chunks_are_refused_with_a_size_that_works():
         estimate(line, resolution=(8, 8, 8))
     advised = tuple(map(int, str(refused.value).rpartition(" ")[2].split(",")))
     assert estimate(line, resolution=(8, 8, 8), chunk_size=advised).chunks < 1 << 21
+
+
+def test_chunks_that_the_client_draws_black_are_warned_of(tmp_path, caplog):
+    ngcore.convert(np.zeros((3000, 2, 2), np.uint8), tmp_path, resolution=(1, 1000, 1000))
+    assert "draws chunks of 3000x2x2 voxels black" in caplog.text

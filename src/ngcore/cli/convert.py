@@ -41,9 +41,9 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 )
 @click.option(
     "--encoding",
-    type=ENCODING,
-    help="Chunk encoding.  [default: compressed_segmentation for segmentations of uint32 or "
-    "uint64, else raw]",
+    type=click.Choice([*ENCODING.choices, "auto"]),
+    help="Chunk encoding; auto is the lossless one that is smallest on a sample.  "
+    "[default: compressed_segmentation for segmentations of uint32 or uint64, else raw]",
 )
 @click.option(
     "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="N"

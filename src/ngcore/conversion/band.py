@@ -115,7 +115,7 @@ class _BoxReader:
     def read(self, box: Box, out: Voxels) -> Counts:
         """Fill `out` with a box, global; return what happened to the values."""
         if self._mapping is None:
-            self._read_stored(box, out)
+            read_stored(self._source, box, out)
             return Counts()
         counts = Counts()
         for part in self._parts(box):
@@ -126,7 +126,7 @@ class _BoxReader:
                 self._source.stream_axis,
                 self._source.memory_order,
             )
-            self._read_stored(part, stored)
+            read_stored(self._source, part, stored)
             changed = self._mapping.apply(stored, values)
             counts += changed if changed == Counts() else self._own_counts(part, stored, changed)
         return counts
@@ -143,14 +143,6 @@ class _BoxReader:
         for start in range(box.start[axis], box.stop[axis], step):
             yield box.cut(axis, start, min(box.stop[axis], start + step))
 
-    def _read_stored(self, box: Box, out: Voxels) -> None:
-        ranges, axis = box.slices(self._source.voxel_offset), self._source.stream_axis
-        lengths = self._source.shape
-        others = [other for other in range(3) if other != axis]
-        is_whole = all(ranges[other] == slice(0, lengths[other]) for other in others)
-        window = None if is_whole else (ranges[others[0]], ranges[others[1]])
-        self._source.read(ranges[axis].start, ranges[axis].stop, out, window=window)
-
     def _own_counts(self, block: Box, stored: Voxels, counts: Counts) -> Counts:
         """Count the values of this band's own chunks; others count those beyond them."""
         own = block.intersection(self._owned)
@@ -160,6 +152,15 @@ class _BoxReader:
             return Counts()
         part = stored[own.slices(block.start)]
         return self._mapping.apply(part, np.empty(part.shape, self._mapping.output))
+
+
+def read_stored(source: Source, box: Box, out: Voxels) -> None:
+    """Fill `out` with the stored values of a box, global."""
+    ranges, axis = box.slices(source.voxel_offset), source.stream_axis
+    others = [other for other in range(3) if other != axis]
+    is_whole = all(ranges[other] == slice(0, source.shape[other]) for other in others)
+    window = None if is_whole else (ranges[others[0]], ranges[others[1]])
+    source.read(ranges[axis].start, ranges[axis].stop, out, window=window)
 
 
 def _owned_box(level: Level, grid: ChunkGrid) -> Box:

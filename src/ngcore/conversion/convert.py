@@ -95,7 +95,9 @@ def convert(
     with open_for(source, asked) as opened:
         destination.guard(places_of(source, opened.files))
         identity = source_identity(source, opened.files, opened)
-        conversion = prepare(opened, asked, identity=identity)
+        conversion = prepare(
+            opened, asked, identity=identity, reopen=partial(open_for, source, asked)
+        )
         has_changed = partial(has_changed_since, identity)
         if destination.holds(conversion.info, conversion.side_files, has_changed=has_changed):
             return open_volume(dest)

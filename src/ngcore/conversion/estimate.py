@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -106,7 +107,7 @@ def estimate(
         check_output_folder(Path(dest))
     if source is not None:
         with open_for(source, asked) as opened:
-            plan = prepare(opened, asked).plan
+            plan = prepare(opened, asked, reopen=partial(open_for, source, asked)).plan
             return _estimate_of(plan) if executor is None else _with_items(plan, opened)
     if shape is None:
         raise InputError("a dry run needs SOURCE, or --shape X,Y,Z")
@@ -117,6 +118,8 @@ def estimate(
             "--shape must be three sizes in voxels, each at least 1 and below 2^53, got "
             f"{','.join(map(str, shape))}"
         )
+    if asked.encoding == "auto":
+        raise InputError("--encoding auto needs SOURCE to look at; pass another encoding")
     kind: VolumeKind = "segmentation" if asked.type == "segmentation" else "image"
     offset_x, offset_y, offset_z = asked.voxel_offset or (0, 0, 0)
     info, factors = make_info(

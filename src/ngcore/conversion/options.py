@@ -134,7 +134,7 @@ class ConvertOptions:
         self._make_plain()
         _check_choice("type", self.type, ("image", "segmentation", "auto"))
         _check_choice("data-type", self.data_type, (None, *DATA_TYPES))
-        _check_choice("encoding", self.encoding, (None, *ENCODINGS))
+        _check_choice("encoding", self.encoding, (None, "auto", *ENCODINGS))
         _check_choice("downsampling", self.downsampling, ("auto", *METHODS))
         _check_choice("layout", self.layout, ("flat", "nested"))
         _check_choice("form", self.form, ("auto", "sform", "qform"))

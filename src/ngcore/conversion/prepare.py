@@ -3,8 +3,9 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,9 +145,13 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
 
 
 def prepare(
-    source: Source, options: ConvertOptions, *, identity: Mapping[str, str] | None = None
+    source: Source,
+    options: ConvertOptions,
+    *,
+    identity: Mapping[str, str] | None = None,
+    reopen: Callable[[], Source] | None = None,
 ) -> Conversion:
-    """Decide how a source becomes a volume; reads no voxels.
+    """Decide how a source becomes a volume; reads no voxels, but for `--encoding auto`.
 
     Parameters
     ----------
@@ -156,6 +161,8 @@ def prepare(
         What was asked for.
     identity : mapping of str to str, optional
         What tells the source from another one; see `ngcore.sources.identity`.
+    reopen : callable, optional
+        Opens the source once more, for a sample of it.
 
     Raises
     ------
@@ -163,15 +170,24 @@ def prepare(
         If the source can't become such a volume.
     """
     kind, mapping, resolution, notes = decide_content(source, options)
-    info, factors = make_info(
-        options,
-        kind,
+    make = partial(
+        make_info,
+        kind=kind,
         data_type=mapping.output.name,
         size=source.shape[:3],
         num_channels=source.shape[3],
         resolution=resolution,
         voxel_offset=source.voxel_offset,
     )
+    if options.encoding == "auto":
+        if reopen is None:
+            raise InputError("--encoding auto needs a source to look at; pass another encoding")
+        from ngcore.conversion.auto_encoding import choose_encoding
+
+        info, _ = make(replace(options, encoding="raw"))
+        options = replace(options, encoding=choose_encoding(info, mapping, options, reopen))
+        notes += (f"{source.name}: encoding {options.encoding}, the smallest on a sample",)
+    info, factors = make(options)
     for scale in info.scales:
         make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
     if options.jpeg_quality != JPEG_QUALITY and info.scales[0].encoding != "jpeg":
@@ -215,8 +231,20 @@ def prepare(
             },
         },
         notes,
-        source.notes,
+        (*source.notes, *_warnings_of(info)),
     )
+
+
+def _warnings_of(info: VolumeInfo) -> list[str]:
+    """Return what will look wrong in Neuroglancer, of what the rules make by themselves."""
+    for scale in info.scales:
+        sides = [min(c, n) for c, n in zip(scale.chunk_size, scale.size, strict=True)]
+        if max(sides) > LARGEST_CHUNK_SIDE:
+            return [
+                f"Neuroglancer draws chunks of {'x'.join(map(str, sides))} voxels black, as a "
+                f"side is over {LARGEST_CHUNK_SIDE}; pass --chunk-size"
+            ]
+    return []
 
 
 def _known_source(identity: Mapping[str, str] | None) -> dict[str, Any]:
