@@ -159,3 +159,38 @@ def copied(voxels: NDArray[Any]) -> bytes:
     c, z, y, x = (range(length) for length in reversed(voxels.shape))
     places = [at[::-1] for at in product(c, z, y, x)]
     return b"".join(voxels[tuple(slice(i, i + 1) for i in at)].tobytes() for at in places)
+
+
+def distances_to_surface(
+    points: NDArray[Any], vertices: NDArray[Any], triangles: NDArray[Any]
+) -> NDArray[Any]:
+    """Return the distance of each point, shape (n, 3), from the nearest of all triangles."""
+    corners = vertices[triangles]
+    return np.array([_distances(point, corners).min() for point in points])
+
+
+def _distances(point: NDArray[Any], corners: NDArray[Any]) -> NDArray[Any]:
+    """Return the distance of a point from each triangle: from its inside, or from its edges."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    normals = np.cross(b - a, c - a)
+    is_inside = np.ones(len(corners), bool)
+    nearest = np.full(len(corners), np.inf)
+    for start, end in ((a, b), (b, c), (c, a)):
+        edge, to = end - start, point - start
+        is_inside &= np.einsum("ij,ij->i", np.cross(edge, to), normals) >= 0
+        along = np.einsum("ij,ij->i", to, edge) / np.einsum("ij,ij->i", edge, edge)
+        foot = start + np.clip(along, 0, 1)[:, np.newaxis] * edge
+        nearest = np.minimum(nearest, np.linalg.norm(point - foot, axis=1))
+    heights = abs(np.einsum("ij,ij->i", point - a, normals)) / np.linalg.norm(normals, axis=1)
+    return np.where(is_inside, heights, nearest)
+
+
+def parts(count: int, triangles: list[tuple[int, int, int]]) -> list[int]:
+    """Return a number for each vertex, the same for those that triangles connect."""
+    number = list(range(count))
+    for _ in range(count):
+        for triangle in triangles:
+            least = min(number[v] for v in triangle)
+            for v in triangle:
+                number[v] = least
+    return number

@@ -14,7 +14,7 @@ EXTRAS = (
     *("dask", "distributed"),
     *("obstore", "urllib3", "google", "requests"),
     *("imagecodecs", "h5py", "zarr"),
-    *("DracoPy", "zmesh", "pyfqmr"),
+    *("DracoPy", "zmesh"),
     *("scipy", "pandas", "tensorstore", "cloudvolume"),
 )
 

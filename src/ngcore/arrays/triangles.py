@@ -5,14 +5,16 @@ A surface is a pair of arrays here, unchecked: `ngcore.precomputed.mesh.Mesh` is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from ngcore import _simplify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 class Surface(NamedTuple):
@@ -133,10 +135,12 @@ def _crossings(
     return points, where.reshape(-1)
 
 
-def of_used(vertices: NDArray[np.float64], triangles: NDArray[np.int64]) -> Surface:
+def of_used(vertices: NDArray[np.float64], triangles: NDArray[np.integer[Any]]) -> Surface:
     """Return a surface of the vertices that triangles name, and of no others."""
-    used, indices = np.unique(triangles, return_inverse=True)
-    return Surface(vertices[used], indices.reshape(-1, 3))
+    is_used = np.zeros(len(vertices), bool)
+    is_used[triangles.reshape(-1)] = True
+    places = np.cumsum(is_used) - 1
+    return Surface(vertices[is_used], places[triangles])
 
 
 def joined(parts: Sequence[Surface]) -> Surface:
@@ -160,23 +164,69 @@ def joined(parts: Sequence[Surface]) -> Surface:
     return of_used(ordered[is_new], named[(a != b) & (b != c) & (c != a)])
 
 
+def with_fewer_triangles(
+    surface: Surface,
+    max_error: float,
+    *,
+    share: float,
+    fewest: int = 4,
+    units: ArrayLike = 1.0,
+) -> Surface:
+    """Return a surface with fewer triangles, close to what it was.
+
+    Edges are collapsed by quadric error (Garland and Heckbert, 1997): no vertex is farther than
+    the error from the planes of the triangles that it stands for. Vertices on open edges stay
+    exactly where they are; what is closed stays closed.
+
+    Parameters
+    ----------
+    surface : Surface
+    max_error : float
+        How far vertices may be from where the surface was.
+    share : float
+        They are no farther than this share of the diagonal of the box around their connected part.
+    fewest : int
+        How many triangles to keep, at least.
+    units : float or array of 3 floats
+        What one unit of the vertices' coordinates is worth along x, y and z, in those of
+        `max_error`.
+
+    Raises
+    ------
+    IndexError
+        A triangle names a vertex that is not there.
+    """
+    if len(surface.triangles) <= max(fewest, 4):
+        return surface
+    triangles = _checked_triangles(surface)
+    # From a corner of the surface, so that a place far away costs no digits.
+    origin = surface.vertices.min(axis=0)
+    before = np.ascontiguousarray((surface.vertices - origin) * units, np.float64)
+    vertices = before.copy()
+    left = _simplify.simplify(vertices, triangles, max_error, share, fewest)
+    # What did not move is where it was, to the last bit.
+    moved = (vertices != before).any(axis=1)
+    vertices[moved] = vertices[moved] / units + origin
+    vertices[~moved] = surface.vertices[~moved]
+    return of_used(vertices, triangles[:left])
+
+
 def connected_parts(surface: Surface) -> tuple[NDArray[np.int64], int]:
     """Return the number of the part that each vertex is in, from 0, and how many parts there are.
 
     Vertices of one triangle are in one part. Those that no triangle names are parts of their own.
     """
-    a, b, c = surface.triangles.T
-    first, second = np.concatenate([a, b]), np.concatenate([b, c])
-    root = np.arange(len(surface.vertices))
-    while True:
-        ends = root[first], root[second]
-        high, low = np.maximum(*ends), np.minimum(*ends)
-        is_apart = high != low
-        if not is_apart.any():
-            break
-        first, second = first[is_apart], second[is_apart]
-        np.minimum.at(root, high[is_apart], low[is_apart])
-        while not np.array_equal(further := root[root], root):
-            root = further
-    roots, part = np.unique(root, return_inverse=True)
-    return part.reshape(-1), len(roots)
+    first = np.arange(len(surface.vertices), dtype=np.uint32)
+    if len(surface.triangles):
+        _simplify.connect(_checked_triangles(surface), first)
+    is_first = first == np.arange(len(first))
+    numbers = np.cumsum(is_first) - 1
+    return numbers[first], int(is_first.sum())
+
+
+def _checked_triangles(surface: Surface) -> NDArray[np.uint32]:
+    """Return a copy of the triangles, as the kernel takes them."""
+    count = len(surface.vertices)
+    if surface.triangles.min() < 0 or surface.triangles.max() >= count:
+        raise IndexError(f"a triangle names a vertex that is none of the {count}")
+    return np.array(surface.triangles, np.uint32, order="C")

@@ -1,4 +1,4 @@
-"""The libraries of the extra `mesh`: marching cubes, simplification, Draco."""
+"""The libraries of the extra `mesh`: marching cubes and Draco."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ngcore.errors import MissingExtraError
 if TYPE_CHECKING:
     from types import ModuleType
 
-Library = Literal["zmesh", "pyfqmr", "DracoPy"]
+Library = Literal["zmesh", "DracoPy"]
 
 
 def load_library(name: Library) -> ModuleType:

@@ -15,7 +15,7 @@ import numpy as np
 from ngcore.arrays.triangles import Surface, joined, slabs
 from ngcore.errors import InputError
 from ngcore.meshing.libraries import load_library
-from ngcore.meshing.simplify import coarser, simplified_parts
+from ngcore.meshing.simplify import coarser, simplified
 from ngcore.precomputed.mesh_multilod import MultilodManifest
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def levels_of_detail(surface: Surface, voxel_nm: float, max_error: float) -> lis
     Parameters are those of `encode_levels`.
     """
     units = 1 / voxel_nm
-    levels = [simplified_parts(surface, max_error, units=units) if max_error else surface]
+    levels = [simplified(surface, max_error, units=units) if max_error else surface]
     while len(levels) < _MOST_LEVELS and len(levels[-1].triangles) > _COARSEST_TRIANGLES:
         last = levels[-1]
         next_level = coarser(last, _ERROR_GROWTH ** len(levels), units=units)
