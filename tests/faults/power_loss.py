@@ -2,7 +2,8 @@
 
 The model is harsher than any file system: of the data that were not synced, any file may have kept
 all, a part, zeros or nothing; of the changes to folders, those before any point in time or any
-others may have been kept, but a rename happens whole or not at all.
+others may have been kept, but a rename happens whole or not at all. What lies in a folder goes
+where the folder goes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -33,8 +34,19 @@ class _File:
     synced: bytes = b""
 
 
-_Names = dict[str, "_File | None"]
-"""What is under each path: a file, or None for a folder."""
+@dataclass(eq=False)
+class _Folder:
+    now: dict[str, _File | _Folder] = field(default_factory=dict)
+    synced: dict[str, _File | _Folder] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class _Move:
+    """A change of names: what gets one, and what loses one."""
+
+    node: _File | _Folder
+    source: tuple[_Folder, str] | None
+    target: tuple[_Folder, str] | None
 
 
 def read_log(path: Path) -> Iterator[Change]:
@@ -50,76 +62,119 @@ class Disk:
     """A disk while changes are made to it."""
 
     def __init__(self) -> None:
-        self._now: _Names = {}
-        self._synced: _Names = {}
-        self._pending: list[tuple[Change, _File | None]] = []
+        self._root = _Folder()
+        self._files: list[_File] = []
+        self._pending: list[_Move] = []
 
     def apply(self, change: Change) -> None:
         """Make one change."""
         match change.what:
             case "sync":
-                for file in self._now.values():
-                    if file is not None:
-                        file.synced = bytes(file.data)
-                self._synced, self._pending = dict(self._now), []
-            case "fsync":
-                file = self._now.get(change.path)
-                if file is not None:
+                for file in self._files:
                     file.synced = bytes(file.data)
-                else:
-                    self._sync_entries(change.path)
+                self._sync_names(None)
+            case "fsync":
+                node = self._find(change.path)
+                if isinstance(node, _File):
+                    node.synced = bytes(node.data)
+                elif node is not None:
+                    self._sync_names(node)
             case "write":
-                file = self._now.get(change.path)
-                if file is None:
-                    return  # a temporary file without a name, which no loss of power leaves
-                data = file.data
-                data.extend(bytes(max(0, change.offset - len(data))))
-                data[change.offset : change.offset + len(change.data)] = change.data
+                node = self._find(change.path)
+                if isinstance(node, _File):  # else a temporary file without a name
+                    data = node.data
+                    data.extend(bytes(max(0, change.offset - len(data))))
+                    data[change.offset : change.offset + len(change.data)] = change.data
             case "truncate":
-                self._now[change.path].data.clear()  # type: ignore[union-attr]
+                node = self._find(change.path)
+                assert isinstance(node, _File)
+                node.data.clear()
+            case "create" | "mkdir":
+                node = _Folder() if change.what == "mkdir" else _File()
+                if isinstance(node, _Folder) and self._find(change.path) is not None:
+                    return  # a thread made it, another used it, and that was written down first
+                if isinstance(node, _File):
+                    self._files.append(node)
+                self._move(_Move(node, None, self._place(change.path)))
+            case "rename":
+                node = self._find(change.path)
+                assert node is not None
+                self._move(_Move(node, self._place(change.path), self._place(change.other)))
+            case "unlink" | "rmdir":
+                node = self._find(change.path)
+                if node is not None:
+                    self._move(_Move(node, self._place(change.path), None))
             case _:
-                file = _File() if change.what == "create" else self._now.get(change.path)
-                _change_names(self._now, change, file)
-                self._pending.append((change, file))
+                raise ValueError(change.what)
 
     def after_loss(self, rng: random.Random) -> dict[str, bytes | None]:
         """Return what may be there when power comes back: contents by path, None for folders."""
-        names = dict(self._synced)
+        names: dict[_Folder, dict[str, _File | _Folder]] = {}
+
+        def entries(folder: _Folder) -> dict[str, _File | _Folder]:
+            return names.setdefault(folder, dict(folder.synced))
+
         cut = rng.randint(0, len(self._pending))
         keep = rng.choice([0.0, 0.5, 0.9, 1.0])
-        for number, (change, file) in enumerate(self._pending):
+        for number, move in enumerate(self._pending):
             if number < cut or rng.random() < keep:
-                _change_names(names, change, file)
+                _change_names(move, entries)
         found: dict[str, bytes | None] = {}
-        for path in sorted(names):
-            folder = path.rpartition("/")[0]
-            if any(name in found for name in (folder,)) or folder not in self._now:
-                file = names[path]
-                found[path] = None if file is None else _data_after_loss(file, rng)
+        kept: dict[_File, bytes] = {}
+
+        def visit(folder: _Folder, path: str) -> None:
+            for name, node in sorted(entries(folder).items()):
+                where = f"{path}/{name}"
+                if isinstance(node, _Folder):
+                    found[where] = None
+                    visit(node, where)
+                else:
+                    found[where] = kept.setdefault(node, _data_after_loss(node, rng))
+
+        visit(self._root, "")
         return found
 
-    def _sync_entries(self, folder: str) -> None:
+    def _move(self, move: _Move) -> None:
+        _change_names(move, lambda folder: folder.now)
+        self._pending.append(move)
+
+    def _sync_names(self, folder: _Folder | None) -> None:
+        """Make the names in a folder durable; in all of them where it is None."""
         rest = []
-        for change, file in self._pending:
-            target = change.other or change.path
-            if target.rpartition("/")[0] == folder:
-                _change_names(self._synced, change, file)
+        for move in self._pending:
+            changed = move.target or move.source
+            if folder is None or (changed is not None and changed[0] is folder):
+                _change_names(move, lambda folder: folder.synced)
             else:
-                rest.append((change, file))
+                rest.append(move)
         self._pending = rest
 
+    def _find(self, path: str) -> _File | _Folder | None:
+        node: _File | _Folder | None = self._root
+        for name in path.strip("/").split("/"):
+            node = node.now.get(name) if isinstance(node, _Folder) else None
+        return node
 
-def _change_names(names: _Names, change: Change, file: _File | None) -> None:
-    match change.what:
-        case "create" | "mkdir":
-            names[change.path] = file if change.what == "create" else None
-        case "rename":
-            names.pop(change.path, None)
-            names[change.other] = file
-        case "unlink" | "rmdir":
-            names.pop(change.path, None)
-        case _:
-            raise ValueError(change.what)
+    def _place(self, path: str) -> tuple[_Folder, str]:
+        """Return the folder of a path, and the name in it; folders from before are made."""
+        *above, name = path.strip("/").split("/")
+        folder = self._root
+        for part in above:
+            node = folder.now.get(part)
+            if not isinstance(node, _Folder):
+                node = folder.now[part] = folder.synced[part] = _Folder()
+            folder = node
+        return folder, name
+
+
+def _change_names(move: _Move, entries: Callable[[_Folder], dict[str, _File | _Folder]]) -> None:
+    if move.source is not None:
+        folder, name = move.source
+        if entries(folder).get(name) is move.node:
+            del entries(folder)[name]
+    if move.target is not None:
+        folder, name = move.target
+        entries(folder)[name] = move.node
 
 
 def _data_after_loss(file: _File, rng: random.Random) -> bytes:
@@ -132,7 +187,9 @@ def _data_after_loss(file: _File, rng: random.Random) -> bytes:
 def lay_out(found: dict[str, bytes | None], root: str, folder: Path) -> None:
     """Write what was found below `root` into a folder."""
     for path, data in found.items():
-        target = folder / path[len(root) :].lstrip("/")
+        if not path.startswith(f"{root}/"):
+            continue
+        target = folder / path[len(root) + 1 :]
         if data is None:
             target.mkdir(parents=True, exist_ok=True)
         else:

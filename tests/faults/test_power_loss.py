@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from thorough import IS_THOROUGH, amount
 
+from faults.commands import STEPS
 from faults.conversions import CONVERSIONS, all_bytes, make_sources
-from faults.power_loss import Disk, lay_out, read_log
+from faults.power_loss import Change, Disk, lay_out, read_log
+from faults.record_commands import digests
 from faults.repairs import REPAIRS
 from faults.shim import needs_shim, run_under_shim
 from ngcore.cli import run
@@ -16,6 +18,7 @@ from ngcore.transaction.journal import JOURNAL, PLAN
 from ngcore.validating.validate import validate
 
 SCRIPT = Path(__file__).with_name("record_conversions.py")
+COMMANDS = Path(__file__).with_name("record_commands.py")
 CASES = [("flat", None), ("sharded", None), ("nested, gzip", None), ("flat", "sharded")]
 CASES += [("sharded", "nested, gzip"), ("sharded", "sharded")]
 
@@ -128,3 +131,85 @@ def test_simulated_loss_of_power_harms_what_was_not_synced(tmp_path):
         found = all_bytes(out) if out.exists() else {}
         lies += "info" in found and found != recorded.whole
     assert lies
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """All commands that write, recorded as they run one after the other."""
+    folder = tmp_path_factory.mktemp("session")
+    told = run_under_shim(folder, COMMANDS, folder, folder / "log", *STEPS)
+    return folder, told, list(read_log(folder / "log"))
+
+
+def after_loss(session, moment, rng, folder):
+    """Lay out what is left of the disk at a moment."""
+    origin, _, changes = session
+    disk = Disk()
+    for change in changes[:moment]:
+        disk.apply(change)
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "disk").mkdir(parents=True)
+    lay_out(disk.after_loss(rng), str(origin / "disk"), folder / "disk")
+    for plan in folder.rglob("plan.json"):
+        plan.write_bytes(plan.read_bytes().replace(b'"boot": "', b'"boot": "another '))
+
+
+@needs_shim
+@pytest.mark.parametrize("name", STEPS)
+def test_what_a_command_has_written_outlives_a_loss_of_power(session, name, tmp_path):
+    _, told, _ = session
+    rng = random.Random(name)
+    for _ in range(amount(1, 20)):
+        after_loss(session, told[name]["end"], rng, tmp_path / "after")
+        assert digests(tmp_path / "after" / "disk") == told[name]["tree"]
+
+
+@needs_shim
+@pytest.mark.parametrize("name", STEPS)
+def test_a_command_that_loses_power_is_run_again(session, name, tmp_path):
+    origin, told, _ = session
+    step, rng = STEPS[name], random.Random(f"again {name}")
+    folder = tmp_path / "after"
+    place = folder / "disk" / step.place
+    for _ in range(amount(1, 40)):
+        moment = rng.randint(told[name]["start"], told[name]["end"])
+        after_loss(session, moment, rng, folder)
+        if (place / "info").exists() and step.place in ("seg", "meshed", "repaired"):
+            report = validate(place)
+            assert not report.errors, (f"a lie, after {moment} changes", report.findings)
+        more = step.again
+        if name == "overwrite":
+            more = ""
+        assert run(step.command(origin, more, after=folder)) == 0, moment
+        assert digests(folder / "disk") == told[name]["tree"], f"after {moment} changes"
+        assert not list(folder.rglob("*.ngcore-tmp"))
+
+
+def test_the_disk_moves_what_lies_in_a_folder_with_it():
+    rng = random.Random(0)
+    seen = set()
+    disk = Disk()
+    for change in (
+        ("mkdir", "/d/work", ""),
+        ("create", "/d/work/a", ""),
+        ("write", "/d/work/a", ""),
+        ("fsync", "/d/work/a", ""),
+        ("fsync", "/d/work", ""),
+        ("fsync", "/d", ""),
+        ("rename", "/d/work", "/d/done"),
+        ("create", "/d/done/b", ""),
+    ):
+        disk.apply(Change(*change, 0, b"data" if change[0] == "write" else b""))
+    for _ in range(200):
+        found = disk.after_loss(rng)
+        seen.add(tuple(sorted(found)))
+        assert found.get("/d/done/a", found.get("/d/work/a")) == b"data"
+    assert seen == {
+        ("/d", "/d/work", "/d/work/a"),
+        ("/d", "/d/work", "/d/work/a", "/d/work/b"),
+        ("/d", "/d/done", "/d/done/a"),
+        ("/d", "/d/done", "/d/done/a", "/d/done/b"),
+    }
+    disk.apply(Change("fsync", "/d", "", 0, b""))
+    assert "/d/done/a" in disk.after_loss(rng)
+    assert "/d/work" not in disk.after_loss(rng)

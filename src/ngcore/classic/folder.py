@@ -6,7 +6,8 @@ it is.
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ngcore.storage import LocalStore, ReadableStore, Store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.removal import remove_volume_files
+from ngcore.transaction.stale import remove_stale
 from ngcore.transaction.temporary import owned_folder
 from ngcore.volume import read
 from ngcore.volume.read import Volume
@@ -114,8 +116,9 @@ def write_chunks(
     check_output_folder(folder)
     for warning in conversion.warnings:
         logger.warning(warning)
+    written = conversion.info.scales[int(first_is_written) :]
     try:
-        with owned_folder(folder) as tmp:
+        with step_folder(folder, written) as tmp:
             outcome = Run(
                 conversion,
                 source,
@@ -126,11 +129,23 @@ def write_chunks(
                 first_is_written=first_is_written,
             ).run()
     except (InputError, FormatError):
-        written = conversion.info.scales[int(first_is_written) :]
         remove_volume_files(LocalStore(folder), replace(conversion.info, scales=written))
         raise
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     return outcome.digests
+
+
+@contextmanager
+def step_folder(folder: Path, scales: Iterable[ScaleInfo]) -> Iterator[Path]:
+    """Make a folder for the temporary files of a step that writes the chunks of some scales.
+
+    What killed steps left half-written goes first, and what this one wrote is durable at the end.
+    """
+    for scale in scales:
+        remove_stale(folder / scale.key, below=True)
+    with owned_folder(folder) as tmp:
+        yield tmp
+    LocalStore(folder).sync()
 
 
 def record_chunks(

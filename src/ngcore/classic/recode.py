@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from ngcore.arrays.values import Counts, ValueMapping
-from ngcore.classic.folder import has_chunks, open_volume, record_chunks, writing_options
+from ngcore.classic.folder import (
+    has_chunks,
+    open_volume,
+    record_chunks,
+    step_folder,
+    writing_options,
+)
 from ngcore.conversion.convert import warn_of
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
@@ -28,7 +34,6 @@ from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.places import is_same_file
 from ngcore.transaction.removal import remove_volume_files
-from ngcore.transaction.temporary import owned_folder
 from ngcore.volume.digest import ScaleDigest, digested
 from ngcore.volume.read import Volume
 from ngcore.volume.scale import ScaleArray
@@ -210,7 +215,7 @@ class _Recoding:
         cells = self._scale.grid.cells()
         lock = threading.Lock()
         digest = ScaleDigest(self._info, self._scale)
-        with owned_folder(folder) as tmp:
+        with step_folder(folder, [self._scale]) as tmp:
             writer = create_chunks(
                 LocalStore(folder),
                 self._info,

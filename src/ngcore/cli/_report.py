@@ -38,6 +38,8 @@ def resumable_by_hand(*, overwrite: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
+        if "--resume continues" not in getattr(error, "__notes__", ()):
+            raise  # nothing was begun: the same command again is right
         how = "pass --resume instead of --overwrite" if overwrite else "add --resume"
         raise type(error)(f"{how} to the same command to continue") from None
 

@@ -431,7 +431,7 @@ def _check_folder(info: dict[str, Any], folder: str, store: Store) -> None:
 
 
 def _put_mesh_info(change: Transaction, folder: str) -> None:
-    if change.get(f"{folder}/info") is None:
+    if change.get(f"{folder}/info") in (None, encode_mesh_info()):
         change.put(f"{folder}/info", encode_mesh_info())
 
 

@@ -175,8 +175,8 @@ def write_meshes(
         sources.check_made(folder)
         return meshed_labels(LocalStore(folder))[0]
     with (
-        resumable(),
         Workplace(opened.store, sources.plan, overwrite=overwrite, resume=resume) as work,
+        resumable(),  # what fails before there is a plan is to be done again as it was
     ):
         if not work.is_announced:
             parcels = Parcels(work.store, work.journal)

@@ -145,7 +145,7 @@ class Transaction:
         ----------
         change : callable
             Takes the members, and returns what they shall be. Members that it does not know, it
-            must keep: others wrote them.
+            must keep: others wrote them. It may be called with none.
 
         Returns
         -------
@@ -158,6 +158,10 @@ class Transaction:
             self.sealing.change_info(members, changed)
             self.sync()
             self.store.put_durably("info", dump(changed).encode())
+        else:
+            # A run that was interrupted may have written them, and not that it had.
+            meant = change({})
+            self.sealing.change_info({}, {k: v for k, v in meant.items() if k in members})
         return changed
 
     def sync(self) -> None:

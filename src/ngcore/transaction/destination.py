@@ -23,7 +23,15 @@ from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.sync import SyncError
 from ngcore.transaction.complete import check_is_same
 from ngcore.transaction.folder_lock import lock_folder, refuse_in_use, unlock_folder
-from ngcore.transaction.journal import JOURNAL, MESH_WORK_FOLDER, NOTES, PLAN, Journal, read_plan
+from ngcore.transaction.journal import (
+    JOURNAL,
+    MESH_WORK_FOLDER,
+    NOTES,
+    PLAN,
+    Journal,
+    note_resumable,
+    read_plan,
+)
 from ngcore.transaction.output_file import refuse_url
 from ngcore.transaction.places import refuse_marked_source, refuse_overlap
 from ngcore.transaction.presence import lacking
@@ -378,6 +386,7 @@ class Destination:
         is_hopeless = isinstance(error, FormatError) or (
             isinstance(error, InputError) and not self._is_resumed
         )
+        note_resumable(error, self._store)
         try:
             if isinstance(error, SyncError) and self._journal is not None:
                 self._journal.distrust()

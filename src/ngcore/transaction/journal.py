@@ -244,6 +244,15 @@ class Journal:
         self._store.append_durably(JOURNAL, lines.encode())
 
 
+RESUMABLE = "--resume continues"
+
+
+def note_resumable(error: BaseException | None, store: Store) -> None:
+    """Note on an interruption that there is something which a later run can go on with."""
+    if isinstance(error, KeyboardInterrupt) and read_plan(store) is not None:
+        error.add_note(RESUMABLE)
+
+
 @contextmanager
 def resumable() -> Iterator[None]:
     """Say of a failure of I/O that the run can be continued."""

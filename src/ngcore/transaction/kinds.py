@@ -138,10 +138,10 @@ def _matches(store: Store, name: str, is_one: Callable[[bytes], bool]) -> bool:
 
 def _content(store: Store, name: str, max_size: int) -> bytes | None:
     """Return the bytes of a file, decompressed if it is called so; None if that can't be."""
-    data = store.get(name, 0, max_size)
-    if data is None or not name.endswith(".gz"):
-        return data
     try:
+        data = store.get_whole(name, max_size)
+        if data is None or not name.endswith(".gz"):
+            return data
         return gzip.decompress(data, max_size=max_size)
     except FormatError:
         return None

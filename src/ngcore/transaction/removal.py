@@ -41,9 +41,8 @@ def remove_volume_files(store: Store, info: VolumeInfo) -> None:
             # A key may lead out of the volume's folder: what lies there is not ours.
             if _is_inside(store, scale.key):
                 start = len(scale.key) + 1
-                for name in store.list(f"{scale.key}/"):
-                    if is_chunk_file(scale, name[start:]):
-                        store.delete(name)  # which may have gone by itself meanwhile
+                names = store.list(f"{scale.key}/")
+                store.delete_all(name for name in names if is_chunk_file(scale, name[start:]))
                 if isinstance(store, LocalStore):
                     remove_stale(store.path / scale.key, is_locked=True, below=True)
                 store.prune(scale.key)
@@ -131,7 +130,8 @@ def remove_temporary_files(store: Store, members: Mapping[str, Any]) -> None:
     A worker that was taken for lost may still be at work: what goes by itself meanwhile is gone.
     """
     if not isinstance(store, LocalStore):
-        return  # what is put in a bucket is there whole or not at all
+        store.delete_unfinished()  # what is put in a bucket is there whole or not at all
+        return
     path = store.path
     remove_left_behind(path / WORK_FOLDER)
     for entry in store.entries(WORK_FOLDER):

@@ -12,17 +12,24 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ngcore.errors import DestinationError, FormatError, InputError, StorageError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.storage import LocalStore
-from ngcore.storage.sync import sync_folder, sync_path
+from ngcore.storage.sync import SyncError, sync_path
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.folder_lock import empty_folder, lock_folder, unlock_folder
-from ngcore.transaction.journal import MESH_WORK_FOLDER, PLAN, Journal, read_plan
+from ngcore.transaction.journal import (
+    MESH_WORK_FOLDER,
+    PLAN,
+    Journal,
+    note_resumable,
+    read_plan,
+)
+from ngcore.transaction.places import check_own_folder
+from ngcore.transaction.removal import remove_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +120,7 @@ class Workplace:
     def check(self) -> None:
         """Refuse meshes, and unfinished ones, that this run may not touch."""
         if self._overwrite:
+            self._check_own(self._named())
             return
         where = self._volume.location
         if read_plan(self.store) is not None:
@@ -178,7 +186,7 @@ class Workplace:
         StorageError
             The disk is full, or failed.
         """
-        sync_folder(self.store.path)
+        self.journal.sync()
         old = self._named()
         self._check_free(old)
         name = self._name_folder(old)
@@ -209,10 +217,10 @@ class Workplace:
         raise AssertionError
 
     def _remove_old(self) -> None:
-        note, path = self._note(), self._volume.path
-        # One that lies elsewhere is another volume's too.
-        if note and note.old is not None and path.resolve() in (path / note.old).resolve().parents:
-            shutil.rmtree(path / note.old, ignore_errors=True)
+        note = self._note()
+        if note is not None and note.old is not None:
+            remove_kind(self._volume, note.old, "mesh")
+            sync_path(self._volume.path)
 
     def _note(self) -> _Note | None:
         try:
@@ -232,6 +240,12 @@ class Workplace:
             )
         return VolumeInfo.from_json(document).mesh
 
+    def _check_own(self, mesh: str | None) -> None:
+        """Refuse to replace meshes in a folder where a scale lies, or names."""
+        document = self._volume.get("info")
+        if mesh is not None and document is not None:
+            check_own_folder(parse_object(document), "mesh", mesh, self._volume)
+
     def _check_free(self, mesh: str | None) -> None:
         if mesh is not None and not self._overwrite:
             raise DestinationError(
@@ -246,6 +260,9 @@ class Workplace:
         traceback: TracebackType | None,
     ) -> None:
         is_hopeless = isinstance(error, FormatError | InputError | DestinationError)
+        if isinstance(error, SyncError):
+            self.journal.distrust()
+        note_resumable(error, self.store)
         self._let_go(remove=self._is_finished or is_hopeless)
 
     def _let_go(self, *, remove: bool) -> None:
