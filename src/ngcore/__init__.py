@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from ngcore.packing.pack import pack
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+    from ngcore.tracing.skeletons import skeletons
     from ngcore.volume.read import Volume, open  # noqa: A004 - ngcore.open is public
     from ngcore.volume.scale import ScaleArray
 
@@ -41,6 +42,7 @@ __all__ = [
     "downsampling",
     "open",
     "pack",
+    "skeletons",
 ]
 
 # Where the public names live. They are imported when they are first used, so that `ngcore --help`
@@ -54,6 +56,7 @@ _MODULES = {
     "convert": "conversion.convert",
     "open": "volume.read",
     "pack": "packing.pack",
+    "skeletons": "tracing.skeletons",
 }
 
 

@@ -106,6 +106,7 @@ INPUTS = {
     "lh.pial.gii": surface,
     "skull.stl": lambda path: trimesh.creation.box().export(path),
     "fragments.csv": fragments,
+    "neuron.swc": lambda path: path.write_text("1 1 0 0 0 2 -1\n2 3 5 0 0 1 1\n"),
     "cells.csv": lambda path: path.write_text("x,y,z,kind,segment\n1,2,3,a,7\n4,5,6,b,\n"),
     "FreeSurferColorLUT.txt": lambda path: path.write_text(
         "0 Unknown 0 0 0 0\n7 Left 70 130 0 0\n"

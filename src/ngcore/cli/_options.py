@@ -120,3 +120,31 @@ resume_option = click.option(
     is_flag=True,
     help="Continue an interrupted run; start one where there is none.",
 )
+like_option = click.option(
+    "--like",
+    type=click.Path(),
+    metavar="VOLUME",
+    help="A volume in whose world this lies.  [default: none]",
+)
+layer_memory_option = click.option(
+    "--memory",
+    default="1G",
+    show_default=True,
+    metavar="SIZE",
+    help="Bound on resident memory, such as 512M.",
+)
+tmp_option = click.option(
+    "--tmp",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where to put temporary files.  [default: hidden, in DEST]",
+)
+sharded_layer_option = click.option(
+    "--sharding/--no-sharding",
+    default=True,
+    show_default=True,
+    help="Pack entries into shard files, or write a file for each.",
+)
+overwrite_layer_option = click.option(
+    "--overwrite", is_flag=True, help="Replace the layer in DEST."
+)

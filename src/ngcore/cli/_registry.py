@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Points, lines, skeletons": {
         "annotations": Entry("annotations", "Convert a table of points, lines, boxes, ..."),
+        "skeletons": Entry("skeletons", "Convert traced neurons (SWC)."),
     },
     "Step by step": {
         "volume-to-raw-chunks": Entry("steps", "Full resolution of a volume."),

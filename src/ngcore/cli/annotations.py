@@ -4,7 +4,15 @@ from typing import Any
 
 import click
 
-from ngcore.cli._options import fsync_option, resume_option
+from ngcore.cli._options import (
+    fsync_option,
+    layer_memory_option,
+    like_option,
+    overwrite_layer_option,
+    resume_option,
+    sharded_layer_option,
+    tmp_option,
+)
 from ngcore.cli._report import resumable_by_hand
 
 
@@ -38,34 +46,6 @@ def _relations(
             raise click.BadParameter(f"the relation {name!r} is there twice")
         pairs[name] = column
     return pairs
-
-
-like_option = click.option(
-    "--like",
-    type=click.Path(),
-    metavar="VOLUME",
-    help="A volume in whose world this lies.  [default: none]",
-)
-layer_memory_option = click.option(
-    "--memory",
-    default="1G",
-    show_default=True,
-    metavar="SIZE",
-    help="Bound on resident memory, such as 512M.",
-)
-tmp_option = click.option(
-    "--tmp",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Where to put temporary files.  [default: hidden, in DEST]",
-)
-sharding_option = click.option(
-    "--sharding/--no-sharding",
-    default=True,
-    show_default=True,
-    help="Pack entries into shard files, or write a file for each.",
-)
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the layer in DEST.")
 
 
 @click.command("annotations")
@@ -121,12 +101,12 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the l
     metavar="N",
     help="About how many annotations a cell of the spatial index holds at most.",
 )
-@sharding_option
+@sharded_layer_option
 @layer_memory_option
 @tmp_option
 @fsync_option
 @resume_option
-@overwrite_option
+@overwrite_layer_option
 def annotations(table: str, dest: str, **options: Any) -> None:
     """Convert TABLE to Neuroglancer annotations DEST, with every index.
 
