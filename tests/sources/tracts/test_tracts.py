@@ -1,0 +1,102 @@
+"""Streamlines of TRK, TCK and TRX beside nibabel and trx-python, on their own files too."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import nibabel
+import nibabel.streamlines
+import numpy as np
+import pytest
+
+from ngcore.errors import FormatError, InputError
+from ngcore.sources.tracts import mrtrix, trackvis
+from ngcore.sources.tracts.opening import open_tracts
+
+DATA = Path(nibabel.__file__).parent / "tests" / "data"
+GOOD = ["standard.trk", "standard.LPS.trk", "complex.trk", "complex_big_endian.trk", "simple.trk"]
+GOOD += ["standard.tck", "simple.tck", "simple_big_endian.tck", "matlab_nan.tck", "empty.tck"]
+
+
+def lines_of(path: Path) -> list[np.ndarray]:
+    found = []
+    opened = open_tracts(path)
+    for part in opened.lines():
+        assert part.points.dtype == np.float32
+        found += [part.points[a:b] for a, b in zip(part.offsets, part.offsets[1:], strict=False)]
+    opened.close()
+    return found
+
+
+def assert_same(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    assert len(found) == len(expected)
+    for line, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(line, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("block", [None, 64])
+def test_files_of_nibabel_read_as_nibabel_reads_them(name, block, monkeypatch):
+    if block is not None:
+        monkeypatch.setattr(trackvis, "_BLOCK_WORDS", block)
+        monkeypatch.setattr(mrtrix, "_BLOCK_POINTS", block // 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = nibabel.streamlines.load(DATA / name).streamlines
+    assert_same(lines_of(DATA / name), list(expected))
+
+
+def made(count: int = 20) -> list[np.ndarray]:
+    random = np.random.default_rng(1)
+    return [random.normal(size=(n, 3)).astype(np.float32) * 50 for n in range(1, count + 1)]
+
+
+def test_oblique_trk_is_in_the_world(tmp_path):
+    affine = np.array([[0, -2, 0, 10], [1.5, 0, 0.5, -20], [0, 0, 3, 5], [0, 0, 0, 1]], float)
+    tractogram = nibabel.streamlines.Tractogram(made(), affine_to_rasmm=np.eye(4))
+    header = {"voxel_to_rasmm": affine, "dimensions": (50, 60, 40), "voxel_sizes": (1.5, 2, 3)}
+    nibabel.streamlines.save(tractogram, tmp_path / "a.trk", header=header)
+    assert_same(lines_of(tmp_path / "a.trk"), made())
+
+
+def test_trx_has_groups(tmp_path):
+    trx = pytest.importorskip("trx.trx_file_memmap")
+    tractogram = nibabel.streamlines.Tractogram(made(), affine_to_rasmm=np.eye(4))
+    image = nibabel.Nifti1Image(np.zeros((5, 5, 5), np.uint8), np.eye(4))
+    file = trx.TrxFile.from_lazy_tractogram(
+        nibabel.streamlines.LazyTractogram.from_tractogram(tractogram),
+        reference=image,
+        dtype_dict={"positions": np.float32, "offsets": np.uint64},
+    )
+    file.groups = {"left": np.array([0, 3], np.uint32), "right": np.array([3, 5], np.uint32)}
+    trx.save(file, str(tmp_path / "a.trx"))
+    opened = open_tracts(tmp_path / "a.trx")
+    assert_same(lines_of(tmp_path / "a.trx"), made())
+    assert {name: rows.tolist() for name, rows in opened.groups.items()} == {
+        "left": [0, 3],
+        "right": [3, 5],
+    }
+    opened.close()
+    file.close()
+
+
+@pytest.mark.parametrize("name", ["standard.trk", "standard.tck"])
+def test_files_that_are_cut_short_are_refused(name, tmp_path):
+    data = (DATA / name).read_bytes()
+    for size in (len(data) - 1, len(data) - 13, 500, 10, 0):
+        path = tmp_path / name
+        path.write_bytes(data[:size])
+        with pytest.raises(FormatError) as caught:
+            lines_of(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"streamlines are \.trk, \.tck or \.trx"):
+        open_tracts(tmp_path / "a.vtk")
+    with pytest.raises(InputError, match="no such file"):
+        open_tracts(tmp_path / "a.trk")
+    (tmp_path / "a.trx").write_bytes(b"PK nothing")
+    with pytest.raises(FormatError, match="not a sound TRX file"):
+        open_tracts(tmp_path / "a.trx")
