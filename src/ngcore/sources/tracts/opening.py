@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from ngcore.sources.tracts.base import Tracts
 
-_READERS: dict[str, Callable[[Path], Tracts]] = {".trk": TrackVisFile, ".tck": MrtrixFile, ".trx": TrxTracts}
+_READERS: dict[str, Callable[[Path], Tracts]] = {
+    ".trk": TrackVisFile,
+    ".tck": MrtrixFile,
+    ".trx": TrxTracts,
+}
 
 
 def open_tracts(path: Path) -> Tracts:

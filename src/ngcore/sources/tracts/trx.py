@@ -70,8 +70,12 @@ class TrxTracts:
 
     def close(self) -> None:
         """Remove what trx-python unpacked; see `Tracts.close`."""
-        with contextlib.suppress(OSError):
-            self._file.close()
+        # Its own `close` unmaps arrays that are still in use, so only its folder is removed.
+        unpacked = getattr(self._file, "_uncompressed_folder_handle", None)
+        self._points = self._file = None
+        if unpacked is not None:
+            with contextlib.suppress(OSError):
+                unpacked.cleanup()
 
     def lines(self) -> Iterator[Lines]:
         """Yield some streamlines at a time; see `Tracts.lines`."""
@@ -81,6 +85,7 @@ class TrxTracts:
             stop = max(first + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
             stop = min(stop, count)
             start, end = int(offsets[first]), int(offsets[stop])
-            points = np.asarray(self._points[start:end], np.float32).reshape(-1, 3)
+            # A copy: what trx-python maps goes with `close`.
+            points = np.array(self._points[start:end], np.float32).reshape(-1, 3)
             yield Lines(points, offsets[first : stop + 1] - start)
             first = stop
