@@ -18,6 +18,7 @@ from ngcore.arrays.values import ValueMapping
 from ngcore.conversion.memory import check_spooling, plan_for_source
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan
+from ngcore.conversion.segments import FOLDER, segment_files
 from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
@@ -188,6 +189,9 @@ def prepare(
         options = replace(options, encoding=choose_encoding(info, mapping, options, reopen))
         notes += (f"{source.name}: encoding {options.encoding}, the smallest on a sample",)
     info, factors = make(options)
+    segments = segment_files(source.header.segments if kind == "segmentation" else ())
+    if segments:
+        info = replace(info, segment_properties=FOLDER)
     for scale in info.scales:
         make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
     if options.jpeg_quality != JPEG_QUALITY and info.scales[0].encoding != "jpeg":
@@ -219,6 +223,7 @@ def prepare(
             "provenance": Provenance.of(
                 [Path(source.name).name], CONVERT, {**parameters, **_known_source(identity)}
             ).to_json(),
+            **segments,
         },
         {
             "source": dict(identity or {}),

@@ -14,8 +14,6 @@ DICOM = bytes(128) + b"DICM" + bytes(50)
         ("a.dcm", DICOM, "is DICOM; .* dcm2niix"),
         ("IM0001", DICOM, "is DICOM"),
         ("folder/IM0001", DICOM, "folder: is DICOM"),
-        ("a.nrrd", b"NRRD0004\n", "is NRRD; .* SimpleITK"),
-        ("a.mha", b"ObjectType = Image", "is MetaImage"),
         ("other/notes.txt", b"notes", "no slices"),
         ("a.what", b"notes", "no format that can be read"),
     ],

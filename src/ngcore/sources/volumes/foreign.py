@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DICOM = "is DICOM; make NIfTI of it first, with dcm2niix"
-_ITK = "is {}; make NIfTI of it first, with SimpleITK or ITK-SNAP"
 
 _FILES_LOOKED_AT = 20
 
@@ -40,8 +39,4 @@ def _of_file(path: Path) -> str | None:
         head = file.read(132)
     if head[128:] == b"DICM":
         return _DICOM
-    if head.startswith(b"NRRD"):
-        return _ITK.format("NRRD")
-    if path.suffix.lower() in (".mha", ".mhd"):
-        return _ITK.format("MetaImage")
     return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from isal import igzip_lib
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, naming
 from ngcore.sources.base import Cost, Source
 from ngcore.sources.files import bytes_of, open_binary
 from ngcore.sources.volumes.raw import (
@@ -22,8 +22,7 @@ from ngcore.sources.volumes.raw import (
     slowest_spatial_axis,
     write_spool,
 )
-from ngcore.sources.volumes.zstd_stream import MAX_RATIO as ZSTD_MAX_RATIO
-from ngcore.sources.volumes.zstd_stream import ZstdStream
+from ngcore.sources.volumes.zstd_stream import ZSTD_MAGIC, ZstdStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,13 +57,26 @@ def is_gzip(path: Path, name: str) -> bool:
 
 
 class GzipStream:
-    """The decompressed bytes of a gzip file, in order."""
+    """The decompressed bytes of a gzip file, in order.
 
-    def __init__(self, path: Path, name: str) -> None:
+    Parameters
+    ----------
+    path : Path
+    name : str
+        For messages.
+    start : int, in bytes
+        Where the stream begins in the file.
+    """
+
+    magic: bytes = GZIP_MAGIC
+    what = "gzip"
+    errors: tuple[type[Exception], ...] = (_IsalError,)
+
+    def __init__(self, path: Path, name: str, start: int = 0) -> None:
         self._file = open_binary(path, name)
         self._name = name
         self._input = np.empty(COMPRESSED_BLOCK_BYTES, np.uint8)
-        self._fed = 0
+        self._fed = start
         self._pending = b""
         self._member = self._new_member()
         self._is_in_member = False
@@ -72,7 +84,7 @@ class GzipStream:
         self.compressed_size = self._file.size
         if self._file.size == 0:
             self.close()
-            raise FormatError(f"{name}: empty (0 bytes), expected a gzip file; get a whole copy")
+            raise FormatError(f"empty (0 bytes), expected a {self.what} file; get a whole copy")
 
     @property
     def compressed_position(self) -> int:
@@ -88,7 +100,7 @@ class GzipStream:
             If the stream is corrupt or ends first.
         """
         if offset < self.position:
-            raise ValueError(f"{self._name}: byte {offset} was passed, at {self.position}")
+            raise ValueError(f"byte {offset} was passed, at {self.position}")
         while self.position < offset:
             self._read_some(min(PLAIN_BLOCK_BYTES, offset - self.position), needed=offset)
         done = 0
@@ -117,7 +129,7 @@ class GzipStream:
         block = self._decompress(limit)
         if not block:
             raise FormatError(
-                f"{self._name}: truncated: it decompresses to {self.position} bytes, but its "
+                f"truncated: it decompresses to {self.position} bytes, but its "
                 f"header asks for {needed} or more; get a whole copy"
             )
         return block
@@ -137,15 +149,16 @@ class GzipStream:
                 self._pending = b""
                 if not data:
                     raise FormatError(
-                        f"{self._name}: truncated: the gzip stream breaks off at the file's end, "
-                        f"byte {self._fed}; get a whole copy"
+                        f"truncated: the {self.what} stream breaks off at the "
+                        f"file's end, byte {self._fed}; get a whole copy"
                     )
             try:
                 block: bytes = self._member.decompress(data, limit)
-            except _IsalError as error:
+            except self.errors as error:
                 raise FormatError(
-                    f"{self._name}: corrupt gzip stream near byte {self.compressed_position}, "
-                    f"after {self.position} decompressed bytes ({error}); get a sound copy"
+                    f"corrupt {self.what} stream near byte "
+                    f"{self.compressed_position}, after {self.position} decompressed bytes "
+                    f"({error}); get a sound copy"
                 ) from error
             if block:
                 self.position += len(block)
@@ -153,19 +166,22 @@ class GzipStream:
 
     def _start_member(self) -> bool:
         """Find the next member; return whether there is one."""
-        while len(self._pending) < len(GZIP_MAGIC) and (data := self._next_input()):
+        while len(self._pending) < len(self.magic) and (data := self._next_input()):
             self._pending += data
         if not self._pending:
             return False
-        if not self._pending.startswith(GZIP_MAGIC):
+        if not self._pending.startswith(self.magic):
             where = self.compressed_position
             if where == 0:
-                raise FormatError(f"{self._name}: not gzip: it starts with other bytes than 1f 8b")
+                raise FormatError(
+                    f"not {self.what}: it starts with other bytes than {self.magic.hex(' ')}"
+                )
             if self._only_zeros_follow():
                 return False
             raise FormatError(
-                f"{self._name}: the gzip stream ends at byte {where}, but "
-                f"{self.compressed_size - where} bytes follow that are not gzip; get a sound copy"
+                f"the {self.what} stream ends at byte {where}, but "
+                f"{self.compressed_size - where} bytes follow that are not {self.what}; get a "
+                "sound copy"
             )
         self._is_in_member = True
         return True
@@ -191,9 +207,40 @@ class GzipStream:
         self._fed += size
         return bytes(view)
 
-    @staticmethod
-    def _new_member() -> igzip_lib.IgzipDecompressor:
+    def _new_member(self) -> Any:
         return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+
+
+class ZlibStream(GzipStream):
+    """The decompressed bytes of zlib streams (RFC 1950), which MetaImage holds."""
+
+    magic = b"\x78"
+    what = "zlib"
+
+    def _new_member(self) -> Any:
+        return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
+
+
+class Bzip2Stream(GzipStream):
+    """The decompressed bytes of a bzip2 file."""
+
+    magic = b"BZh"
+    what = "bzip2"
+    errors = (OSError, ValueError)
+
+    def _new_member(self) -> Any:
+        import bz2
+
+        return bz2.BZ2Decompressor()
+
+
+def stream_of(head: bytes) -> type[GzipStream] | type[ZstdStream] | None:
+    """Return what decompresses a file that starts with `head`; None if it is plain."""
+    kinds: tuple[type[GzipStream] | type[ZstdStream], ...] = (GzipStream, Bzip2Stream)
+    for kind in kinds:
+        if head.startswith(kind.magic):  # type: ignore[union-attr]
+            return kind
+    return ZstdStream if head.startswith(ZSTD_MAGIC) else None
 
 
 class GzipSource(Source):
@@ -231,7 +278,8 @@ class GzipSource(Source):
         if offset < 0:
             raise FormatError(f"{path}: corrupt header: voxels start at byte {offset}")
         self._stream = stream(path, header.name or path.name)
-        ratio = MAX_RATIO if stream is GzipStream else ZSTD_MAX_RATIO
+        # bzip2 packs 45 MB of zeros into 46 bytes, Zstandard 128 KiB into 4.
+        ratio = MAX_RATIO if stream in (GzipStream, ZlibStream) else 1 << 20
         most = ratio * self._stream.compressed_size
         if offset + header.byte_count > most:
             self._stream.close()
@@ -282,13 +330,15 @@ class GzipSource(Source):
                 yield view
             self._stream.finish()
 
-        write_spool(path, blocks())
+        with naming(self.name):
+            write_spool(path, blocks())
         self.close()
         return RawSource(self.header, path, 0, self._order, self._stored_dtype, self.stream_axis)
 
     def finish(self) -> None:
         """Check the checksums, and that nothing follows; see `GzipStream.finish`."""
-        self._stream.finish()
+        with naming(self.name):
+            self._stream.finish()
 
     def close(self) -> None:
         """Close the file."""

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-MAX_RATIO = 1 << 16
-"""A block of 4 bytes may stand for 128 KiB."""
-
 _BLOCK_BYTES = 1 << 18
 _LAST_WORDS = b"ngcore: the frame before this one was whole"
 
