@@ -1,25 +1,37 @@
 """ngcore: put volumes, slices and meshes into Neuroglancer's precomputed format."""
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
+from ngcore._version import __version__
+from ngcore._warnings import HANDLER
+
 if TYPE_CHECKING:
-    from ngcore import compressed_segmentation, downsampling
+    from ngcore import classic, compressed_segmentation, downsampling, testing
     from ngcore.annotating.annotate import annotations
     from ngcore.conversion.convert import convert
+    from ngcore.conversion.estimate import estimate
     from ngcore.errors import (
         DestinationError,
         FormatError,
         InputError,
         InputNotFoundError,
+        KeywordError,
         MissingExtraError,
         NgcoreError,
+        NgcoreWarning,
         StorageError,
         VolumeIndexError,
     )
+    from ngcore.exporting.export import export
+    from ngcore.labelling.labels import write_labels as labels
+    from ngcore.meshing.mesh import write_meshes as mesh
     from ngcore.packing.pack import pack
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+    from ngcore.repairing.repair import repair
     from ngcore.tracing.skeletons import skeletons
+    from ngcore.validating.validate import validate
     from ngcore.volume.read import Volume, open  # noqa: A004 - ngcore.open is public
     from ngcore.volume.scale import ScaleArray
 
@@ -28,47 +40,75 @@ __all__ = [
     "FormatError",
     "InputError",
     "InputNotFoundError",
+    "KeywordError",
     "MissingExtraError",
     "NgcoreError",
+    "NgcoreWarning",
     "ScaleArray",
     "ScaleInfo",
     "StorageError",
     "Volume",
     "VolumeIndexError",
     "VolumeInfo",
+    "__version__",
     "annotations",
+    "classic",
     "compressed_segmentation",
     "convert",
     "downsampling",
+    "estimate",
+    "export",
+    "labels",
+    "mesh",
     "open",
     "pack",
+    "repair",
     "skeletons",
+    "testing",
+    "validate",
 ]
 
-# Where the public names live. They are imported when they are first used, so that `ngcore --help`
-# waits for neither NumPy nor nibabel.
-_MODULES = {
+# Every verb of the command line. All that is public is imported when it is first used, so that
+# `ngcore --help` waits for neither NumPy nor nibabel.
+_VERBS = {
+    "annotations": "annotating.annotate:annotations",
+    "convert": "conversion.convert:convert",
+    "estimate": "conversion.estimate:estimate",
+    "export": "exporting.export:export",
+    "labels": "labelling.labels:write_labels",
+    "mesh": "meshing.mesh:write_meshes",
+    "open": "volume.read:open",
+    "pack": "packing.pack:pack",
+    "repair": "repairing.repair:repair",
+    "skeletons": "tracing.skeletons:skeletons",
+    "validate": "validating.validate:validate",
+}
+_VALUES = {
     "ScaleArray": "volume.scale",
     "ScaleInfo": "precomputed.info",
     "Volume": "volume.read",
     "VolumeInfo": "precomputed.info",
-    "annotations": "annotating.annotate",
-    "convert": "conversion.convert",
-    "open": "volume.read",
-    "pack": "packing.pack",
-    "skeletons": "tracing.skeletons",
 }
+_MODULES = ("classic", "compressed_segmentation", "downsampling", "testing")
+
+logging.getLogger("ngcore").addHandler(HANDLER)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("compressed_segmentation", "downsampling"):
+    if name in _VERBS:
+        from ngcore._verbs import load
+
+        value = load(_VERBS[name], name)
+    elif name in _MODULES:
         return importlib.import_module(f"ngcore.{name}")
-    module = importlib.import_module(f"ngcore.{_MODULES.get(name, 'errors')}")
-    value = globals()[name] = getattr(module, name)
+    elif name in __all__:
+        module = importlib.import_module(f"ngcore.{_VALUES.get(name, 'errors')}")
+        value = getattr(module, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""Every exception ngcore raises on purpose.
+"""Every exception ngcore raises on purpose, and its warning.
 
 Each is an `NgcoreError` and also the builtin that fits, so callers may catch either. The message
 is one line: what is wrong, where, and what to do about it.
@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class NgcoreWarning(UserWarning):
+    """What a caller from Python should know: values that were clipped, a guess, something odd.
+
+    On the command line it is a line on stderr. The logger ``ngcore`` says the same.
+    """
 
 
 class NgcoreError(Exception):
@@ -26,6 +33,10 @@ class FormatError(NgcoreError, ValueError):
 
 class InputError(NgcoreError, ValueError):
     """An argument, or a sound input, with which what was asked for is impossible."""
+
+
+class KeywordError(InputError, TypeError):
+    """A keyword that a function does not have, or one that it lacks."""
 
 
 class VolumeIndexError(InputError, IndexError):

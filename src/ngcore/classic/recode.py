@@ -42,6 +42,54 @@ from ngcore.work.threads import TaskGroup, ThreadPool
 logger = logging.getLogger(__name__)
 
 
+def convert_chunks_to_jpeg(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    jpeg_quality: int = 95,
+    jpeg_plane: JpegPlane = "xy",
+    flat: bool = False,
+    use_gzip: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Write the chunks of one volume into another as JPEG, as the other's `info` says.
+
+    Parameters and errors are those of `convert_chunks`.
+    """
+    convert_chunks(
+        source,
+        dest,
+        encoding="jpeg",
+        jpeg_quality=jpeg_quality,
+        jpeg_plane=jpeg_plane,
+        flat=flat,
+        use_gzip=use_gzip,
+        progress=progress,
+    )
+
+
+def compress_segmentation_chunks(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    flat: bool = False,
+    use_gzip: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Write the chunks of one volume into another as compressed_segmentation, as its `info` says.
+
+    Parameters and errors are those of `convert_chunks`.
+    """
+    convert_chunks(
+        source,
+        dest,
+        encoding="compressed_segmentation",
+        flat=flat,
+        use_gzip=use_gzip,
+        progress=progress,
+    )
+
+
 def convert_chunks(
     source: str | os.PathLike[str],
     dest: str | os.PathLike[str],

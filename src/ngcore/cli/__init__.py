@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ngcore._version import __version__
+from ngcore._warnings import HANDLER
 from ngcore.cli._registry import COMMANDS, SECTIONS
 from ngcore.cli._report import (
     INTERRUPTED,
@@ -168,6 +169,7 @@ def run(args: Sequence[str] | None = None) -> int:
     package_logger = logging.getLogger("ngcore")
     handler = LineHandler()
     package_logger.addHandler(handler)
+    package_logger.removeHandler(HANDLER)
     package_logger.setLevel(logging.INFO if sys.stderr.isatty() else logging.WARNING)
     package_logger.propagate = False
     arguments = list(sys.argv[1:] if args is None else args)
@@ -188,6 +190,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return report_error(error)
     finally:
         package_logger.removeHandler(handler)
+        package_logger.addHandler(HANDLER)
     return status if isinstance(status, int) else 0
 
 

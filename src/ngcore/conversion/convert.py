@@ -84,7 +84,7 @@ def convert(
     >>> folder = tempfile.mkdtemp()
     >>> made = ngcore.convert(labels, folder, type="segmentation", resolution=(8, 8, 40))
     >>> [scale.shape for scale in made.scales]
-    [(100, 80, 60, 1), (50, 40, 60, 1)]
+    [(100, 80, 60, 1), (50, 40, 60, 1), (25, 20, 60, 1)]
     """
     asked = ConvertOptions(**options)
     if dask is not None:
