@@ -26,6 +26,7 @@ from ngcore.cli._report import (
     open_nowhere,
     open_streams,
     print_line,
+    printable,
     report_error,
     terminable,
 )
@@ -186,7 +187,8 @@ def run(args: Sequence[str] | None = None) -> int:
     except Exception as error:  # whatever it is, it is told in one line
         if "--debug" in arguments:
             for line in traceback.format_exception(error):
-                print_line(line.rstrip("\n"))
+                for part in line.rstrip("\n").split("\n"):
+                    print_line(printable(part))
         return report_error(error)
     finally:
         package_logger.removeHandler(handler)

@@ -117,7 +117,7 @@ def report_error(error: Exception | str) -> int:
 
 def _advice(error: NgcoreError) -> str:
     if isinstance(error, FormatError):
-        return "; mend that, or get a sound copy"
+        return "; fix the file, or get it again"
     if isinstance(error, StorageError):
         denied = isinstance(error.__cause__, PermissionError)
         return "; check its access rights" if denied else "; check the disk or mount"
@@ -153,5 +153,23 @@ def open_nowhere() -> TextIO:
 
 
 def one_line(message: str) -> str:
-    """Return a message with its line breaks folded into spaces."""
-    return " ".join(message.split())
+    """Return a message with its line breaks folded into spaces, as a terminal may show it."""
+    return printable(" ".join(message.split()))
+
+
+def printable(text: str) -> str:
+    """Return text with escapes for all that is no visible character.
+
+    Names of files may hold sequences that move the cursor, and line ends that forge a message.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in text
+    )
+
+
+def say(line: str) -> None:
+    """Print a line on stdout, as a terminal may show it."""
+    click.echo(printable(line))

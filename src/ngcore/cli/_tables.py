@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ngcore.cli._report import say
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ngcore.conversion.estimate import Estimate
-    from ngcore.precomputed.info import VolumeInfo
+    from ngcore.volume.describe import Description
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -20,24 +22,35 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     for row in cells:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        say(line.rstrip())
 
 
-def print_volume(info: VolumeInfo, *, as_json: bool) -> None:
-    """Print what a volume holds; as JSON, that is its `info`."""
-    if as_json:
-        click.echo(info.to_json().rstrip())
+def print_description(found: Description, *, with_path: bool) -> None:
+    """Print what a folder holds."""
+    if with_path:
+        say(f"{found.path}:")
+    info = found.info
+    if info is None:
+        say(found.kind)
+        _print_facts(found)
         return
     channels = f", {info.num_channels} channels" if info.num_channels > 1 else ""
-    click.echo(f"{info.type} of {info.data_type}{channels}")
+    say(f"{info.type} of {info.data_type}{channels}")
     for name, folder in (
         ("mesh", info.mesh),
         ("skeletons", info.skeletons),
         ("segment properties", info.segment_properties),
     ):
         if folder is not None:
-            click.echo(f"{name}: {folder}")
-    click.echo()
+            say(f"{name}: {folder}")
+    if found.extent_mm is None:
+        say("world: unknown")
+    else:
+        axes = (f"{low:.6g} to {high:.6g}" for low, high in zip(*found.extent_mm, strict=True))
+        say(f"orientation: {found.orientation}")
+        say(f"world (mm): {', '.join(axes)}")
+    _print_facts(found)
+    say("")
     print_table(
         ["scale", "key", "size", "resolution (nm)", "offset", "chunks", "encoding", "sharded"],
         [
@@ -54,6 +67,15 @@ def print_volume(info: VolumeInfo, *, as_json: bool) -> None:
             for index, scale in enumerate(info.scales)
         ],
     )
+
+
+def _print_facts(found: Description) -> None:
+    if found.bytes is not None:
+        say(f"bytes: {byte_size(found.bytes)} in {found.files} files")
+    if found.sources:
+        say(f"source: {', '.join(found.sources)}")
+    if found.steps:
+        say(f"made by: {', '.join(found.steps)}")
 
 
 def print_plan(estimate: Estimate, *, as_json: bool) -> None:

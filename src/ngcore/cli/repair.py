@@ -7,7 +7,7 @@ import click
 
 from ngcore.cli._options import fsync_option, resume_option
 from ngcore.cli._progress import progress_bar
-from ngcore.cli._report import FAULTS_FOUND, OK, resumable_by_hand
+from ngcore.cli._report import FAULTS_FOUND, OK, resumable_by_hand, say
 
 if TYPE_CHECKING:
     from ngcore.repairing.repair import RepairReport
@@ -60,15 +60,15 @@ def _print(report: "RepairReport") -> None:
     from ngcore.repairing.changes import KINDS
 
     for kind, count in report.changes.items():
-        click.echo(f"mended: {count} {KINDS[kind]}")
+        say(f"mended: {count} {KINDS[kind]}")
     if not report.changes:
-        click.echo("nothing to mend: every file is copied as it is")
+        say("nothing to mend: every file is copied as it is")
     if report.left_out:
-        click.echo(f"left out: {report.left_out} files that belong to nothing that info names")
+        say(f"left out: {report.left_out} files that belong to nothing that info names")
     for finding in report.failures:
-        click.echo(f"not mended: {finding}")
+        say(f"not mended: {finding}")
     if rest := report.failure_count - len(report.failures):
-        click.echo(f"not mended: and {rest} more")
+        say(f"not mended: and {rest} more")
     print_report(report.validation)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ngcore.cli._progress import progress_bar
-from ngcore.cli._report import FAULTS_FOUND, OK
+from ngcore.cli._report import FAULTS_FOUND, OK, say
 
 if TYPE_CHECKING:
     from ngcore.validating.validate import Report
@@ -47,14 +47,14 @@ def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> N
 def print_report(report: "Report") -> None:
     """Print what was found, and the verdict."""
     for finding in report.findings:
-        click.echo(f"{finding.severity}: {finding}")
+        say(f"{finding.severity}: {finding}")
     for (severity, kind), count in report.unlisted.items():
-        click.echo(f"{severity}: and {count} more of kind {kind}")
+        say(f"{severity}: and {count} more of kind {kind}")
     verdict = "sound" if report.is_sound else "damaged"
     agreeing = _counted(len(report.digests), "scale")
     noun = "chunk" if report.what == "volume" else "entry"
     digests = f"; digests agree in {agreeing}" if report.digests else ""
-    click.echo(
+    say(
         f"{report.path}: {verdict}; {_counted(report.chunks, noun)}, "
         f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}{digests}"
     )

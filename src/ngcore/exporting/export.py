@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import tempfile
 from collections import deque
 from pathlib import Path
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 _BLOCK_BYTES = 1 << 27
 """What is decoded at a time, a chunk at the least; up to three times as much is in memory."""
 _COPY_BYTES = 1 << 23
+_MOST_BYTES = 1 << 48
 _NIFTI_KINDS = {"u": (1, 2, 4, 8), "i": (1, 2, 4, 8), "f": (4, 8)}
 
 
@@ -101,11 +103,23 @@ def export(
     chosen = opened.scales[scale]
     dtype = _source_dtype(opened)
     check_output_file(out, overwrite=overwrite)
+    _check_size(math.prod(chosen.shape) * dtype.itemsize, out, is_gzipped=name.endswith(".gz"))
     head = _header(opened, chosen, dtype)
     out.parent.mkdir(parents=True, exist_ok=True)
     voxels = _voxels(chosen, dtype, out.parent, workers or os.cpu_count() or 1, progress)
     parts: Iterable[bytes | memoryview] = _after(head, voxels)
     write_output_parts(out, compress_parts(parts) if name.endswith(".gz") else parts)
+
+
+def _check_size(size: int, out: Path, *, is_gzipped: bool) -> None:
+    """Refuse a volume that the disk has no room for, or that nobody has: infos may claim it."""
+    folder = next((path for path in out.absolute().parents if path.exists()), Path("/"))
+    room = _MOST_BYTES if is_gzipped else min(_MOST_BYTES, shutil.disk_usage(folder).free)
+    if size > room:
+        raise InputError(
+            f"{str(out)!r} would take {size} bytes, and {room} are the most that fit; "
+            "pass --scale N for a coarser scale"
+        )
 
 
 def _source_dtype(opened: Volume) -> np.dtype[Any]:

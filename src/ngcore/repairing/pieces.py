@@ -89,7 +89,8 @@ def state_of(source: LocalStore, info: VolumeInfo, document: bytes) -> dict[str,
     def names() -> Iterator[str]:
         for scale in info.scales:
             for name in walk_files(source, scale.key, depth=NESTED_DEPTH):
-                yield f"{scale.key}/{name}"
+                if (source.path / scale.key / name).exists():  # else a link that leads nowhere
+                    yield f"{scale.key}/{name}"
 
     return {
         "path": str(source.path.resolve()),

@@ -63,6 +63,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 """A pipe that lies among the files of a volume would be waited for until somebody writes to it."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_NOWHERE = {errno.ENAMETOOLONG, errno.ELOOP}
+"""Of names that nothing can lie under: too long, or a symbolic link to itself."""
 
 
 def temporary_name() -> str:
@@ -127,6 +129,8 @@ class LocalStore(Store):
                 return None
             raise _storage_error("read", path, error) from error
         except OSError as error:
+            if error.errno in _NOWHERE:
+                return None
             raise _storage_error("read", path, error) from error
 
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
@@ -211,6 +215,8 @@ class LocalStore(Store):
         except _ABSENT:
             return None
         except OSError as error:
+            if error.errno in _NOWHERE:
+                return None
             raise _storage_error("read", path, error) from error
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 from typing import TYPE_CHECKING
@@ -100,11 +101,22 @@ def _walk(path: Path, prefix: str, depth: int, skip: Collection[str] = ()) -> It
         entries = os.scandir(path)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            return  # nothing can lie there
+        raise
     with entries:
         for entry in entries:
             if entry.name in skip:
                 continue
-            if entry.is_dir() and depth:
+            if depth and _is_folder(entry):
                 yield from _walk(path / entry.name, f"{prefix}{entry.name}/", depth - 1)
             else:
                 yield prefix + entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link to itself
+        return False
