@@ -31,7 +31,7 @@ SERVING = ("serve", "view")
 WRITES_ITS_SECOND = (
     *("convert", "export", "preview", "repair", "mesh-to-vtk", "volume-to-raw-chunks"),
     *("generate-scales-info", "convert-chunks-to-jpeg", "compress-segmentation-chunks"),
-    *("annotations",),
+    *("annotations", "pack"),
 )
 """Commands whose second argument is what they write; others write into their input, if at all."""
 SHAPE = (96, 40, 84)
@@ -109,6 +109,8 @@ def make(path: Path) -> None:
         path.mkdir()
         for number in range(12):
             Image.fromarray(values()[:, :, number].T.copy()).save(path / f"slice{number}.png")
+    elif name == "out":
+        make(path / "brain")
     else:
         kind = "segmentation" if "seg" in name else "image"
         source = path.parent / "source.nii"
@@ -123,7 +125,7 @@ def arguments_of(words: list[str]) -> Iterator[str]:
         is_value = before.startswith("--") and re.fullmatch(r"[\d.,-]+|[A-Z]{3}|\w+", word)
         if before == "--surface":
             word = word.partition("=")[2]
-        elif before == "--label":
+        elif before in ("--label", "--state", "--keep"):
             continue
         if not word.startswith("-") and "://" not in word and not is_value:
             yield word

@@ -100,6 +100,7 @@ INPUTS = {
     "aseg": segmentation,
     "out/brain": volume,
     "out/labels": segmentation,
+    "out": lambda path: volume(path / "brain"),
     "brain-chunks": chunks,
     "info_fullres.json": fullres,
     "slices": slices,
@@ -114,7 +115,7 @@ INPUTS = {
 }
 """What examples read, by name, each after what it needs itself."""
 
-OUTPUTS = {"convert": ("sub-01_T1w",)}
+OUTPUTS = {"convert": ("sub-01_T1w",), "volume-to-precomputed-pyramid": ("out",)}
 """What has the name of an input, and must not be there."""
 
 

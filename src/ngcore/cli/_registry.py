@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "view": Entry("view", "Volumes in Neuroglancer, with everything set."),
         "serve": Entry("serve", "Volumes over HTTP, as Neuroglancer wants them."),
         "link": Entry("link", "The Neuroglancer URL of published volumes."),
+        "gallery": Entry("gallery", "Write a web page of volumes, to pick and open together."),
         "server-config": Entry("server_config", "Configuration for nginx, Apache or Caddy."),
         "preview": Entry("preview", "A picture of the three middle slices."),
     },

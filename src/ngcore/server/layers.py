@@ -93,7 +93,7 @@ class VolumeLayer:
     @property
     def has_mesh(self) -> bool:
         """There is something to draw in 3-D."""
-        return self.info.mesh is not None or "skeletons" in self.info.extra
+        return self.info.mesh is not None or self.info.skeletons is not None
 
     @property
     def brightness(self) -> ValueRange | None:

@@ -28,6 +28,8 @@ _MANIFEST = re.compile(r"(\d+):0", re.ASCII)
 _MULTILOD_MANIFEST = re.compile(r"\d+\.index", re.ASCII)
 _MOST_MESH_INFO = 1 << 16
 _DRIVE = re.compile(r"[A-Za-z]:")
+_PAGE_TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png"}
+"""Of what `gallery` writes beside volumes."""
 _JSON_NAMES = frozenset({"info", "provenance"})
 # On Windows a colon in a file name opens an alternate data stream.
 _NAMES_HOLD_COLONS = os.name != "nt"
@@ -150,4 +152,4 @@ def _regular_file_within(root: Path, path: Path) -> Path | None:
 def _media_type(name: str) -> str:
     if name in _JSON_NAMES or name.endswith(".json") or _MANIFEST.fullmatch(name):
         return "application/json"
-    return "application/octet-stream"
+    return _PAGE_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")

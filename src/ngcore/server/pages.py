@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from anyio import CapacityLimiter, sleep, to_thread
 from starlette.exceptions import HTTPException
@@ -26,7 +26,7 @@ from ngcore.server.access import Access
 from ngcore.server.client import EVENTS_PATH, MEDIA_TYPES, PAGE_PATH, PUBLIC_VIEWER, REPORT_PATHS
 from ngcore.server.fence import FencedStore, fenced_volumes
 from ngcore.server.folders import layer_of, open_volume
-from ngcore.server.index_page import index_page
+from ngcore.server.index_page import Entry, facts_of, index_page
 from ngcore.server.states import viewer_state, viewer_url
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def page_routes(site: Site) -> list[Route]:
     one_at_a_time = CapacityLimiter(1)
 
     async def index(request: Request) -> Response:
-        page = await to_thread.run_sync(index_page, site, _origin(request))
+        page = await to_thread.run_sync(_index, site, _origin(request))
         return HTMLResponse(page, headers=_REVALIDATE)
 
     async def open_in_viewer(request: Request) -> Response:
@@ -146,6 +146,33 @@ def page_routes(site: Site) -> list[Route]:
 
 def _origin(request: Request) -> str:
     return str(request.base_url).rstrip("/")
+
+
+def _index(site: Site, origin: str) -> str:
+    """Return the page of what is served."""
+    entries = []
+    for name in site.names():
+        query = urlencode([("volume", name)])
+        facts: dict[str, str] = {}
+        fault = ""
+        try:
+            facts = facts_of(site.store(name))
+        except NgcoreError as error:
+            fault = str(error)
+        entries.append(
+            Entry(
+                name,
+                site.title(name),
+                volume_url(origin, name),
+                f"{PAGE_PATH}open?{query}",
+                f"{PAGE_PATH}picture?{query}",
+                facts,
+                fault,
+            )
+        )
+    shown = [("volume", entry.name) for entry in entries if not entry.fault]
+    open_path = f"{PAGE_PATH}open"
+    return index_page(entries, {"openPath": open_path}, f"{open_path}?{urlencode(shown)}")
 
 
 def _open_url(site: Site, names: list[str], origin: str) -> str:

@@ -124,6 +124,22 @@ def viewer_url(viewer: str, state: State) -> str:
     return f"{viewer}#!{quote(text, safe=':/,')}"
 
 
+def layer_bounds(layers: Sequence[Layer]) -> list[list[list[float]] | None]:
+    """Return where each of some layers lies in the state that shows them together.
+
+    Returns
+    -------
+    list
+        Of the lowest and the highest corner, in units of the state's dimensions; None where that
+        is unknown.
+    """
+    is_world = any(x.has_world for x in layers)
+    volumes = [x for x in layers if isinstance(x, VolumeLayer)]
+    units_nm = _units_nm(volumes, is_world=is_world)
+    corners = [x.corners_nm(is_world=is_world) / units_nm for x in layers]
+    return [[x.min(axis=0).tolist(), x.max(axis=0).tolist()] if len(x) else None for x in corners]
+
+
 def _units_nm(volumes: Sequence[VolumeLayer], *, is_world: bool) -> list[float]:
     """Return the units of the three dimensions: of the finest volume, or those of the world."""
     finest = min((x.finest_nm for x in volumes), key=min, default=None)

@@ -1,0 +1,166 @@
+"""`ngcore gallery`: the page of a folder of volumes, as files for any web server or bucket."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ngcore.errors import DestinationError, InputError, NgcoreError
+from ngcore.previewing.picture import thumbnail
+from ngcore.server.client import PUBLIC_VIEWER
+from ngcore.server.folders import find_volumes, layer_of, open_volume
+from ngcore.server.index_page import GENERATOR, Entry, facts_of, index_page
+from ngcore.server.layers import VolumeLayer
+from ngcore.server.published import checked_base
+from ngcore.server.states import PAGE_MEMBER, layer_bounds, viewer_state, viewer_url
+from ngcore.storage import open_store
+from ngcore.storage.local import LocalStore
+from ngcore.transaction.output_file import check_output_folder
+
+if TYPE_CHECKING:
+    import os
+
+    from ngcore.server.layers import Layer
+
+logger = logging.getLogger(__name__)
+
+PAGE = "index.html"
+FILES = "index-files"
+"""The folder of pictures and states, beside the page."""
+STATE, PICTURE = "state.json", "thumbnail.png"
+_HERE = "."
+"""Stands for the URL of the page, which its script knows."""
+_MARK = f'<meta name="generator" content="{GENERATOR}">'
+
+
+def gallery(
+    folder: str | os.PathLike[str], *, url: str | None = None, viewer: str = PUBLIC_VIEWER
+) -> list[Path]:
+    """Write the page of a folder of volumes, their pictures and their states.
+
+    Parameters
+    ----------
+    folder : path
+        A volume, or a folder of volumes.
+    url : str, optional
+        Where the folder is published; default wherever the page is opened from. A state can be
+        loaded from its own URL only where this is given.
+    viewer : str
+        The Neuroglancer page that opens them.
+
+    Returns
+    -------
+    list of Path
+        What was written, the page first.
+
+    Raises
+    ------
+    InputError
+        There is no volume in the folder, or a URL has no scheme.
+    DestinationError
+        The folder can't be written, or has an `index.html` of somebody else's.
+    """
+    folder = Path(folder)
+    base = _HERE if url is None else checked_base(url)
+    if "://" not in viewer:
+        raise InputError(f"--viewer {viewer!r} has no scheme; pass a URL such as {PUBLIC_VIEWER}")
+    found = volumes_of(folder)
+    check_output_folder(folder)
+    _check_page(folder / PAGE)
+    store = LocalStore(folder)
+    layers: dict[str, Layer] = {}
+    entries: list[Entry] = []
+    written: list[str] = []
+    for name, path in found.items():
+        title = name or folder.resolve().name
+        source = f"precomputed://{base}" + (f"/{quote(name)}" if name else "")
+        try:
+            layers[name] = layer_of(open_store(path), title, source)
+            state = viewer_state([layers[name]])
+            facts = facts_of(open_store(path))
+        except NgcoreError as error:
+            logger.warning("%s is on the page without a link: %s", path, error)
+            entries.append(Entry(name, title, source, "", None, {}, "can't be shown"))
+            layers.pop(name, None)
+            continue
+        here = f"{FILES}/{title}"
+        picture = _write_picture(store, path, f"{here}/{PICTURE}", layers[name])
+        written += [f"{here}/{PICTURE}"] if picture else []
+        store.put(f"{here}/{STATE}", json.dumps(state, indent=1).encode())
+        written.append(f"{here}/{STATE}")
+        link = viewer_url(viewer, state)
+        entries.append(
+            Entry(name, title, source, link, quote(picture) if picture else None, facts)
+        )
+    data, open_all = _data(layers, viewer)
+    store.put(PAGE, index_page(entries, data, open_all).encode())
+    _remove_stale(folder / FILES, {folder / name for name in written})
+    return [folder / name for name in (PAGE, *written)]
+
+
+def volumes_of(folder: Path) -> dict[str, Path]:
+    """Return the volumes of a folder by their places in it.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    found = find_volumes(folder) if folder.is_dir() else {}
+    if not found:
+        raise InputError(
+            f"no volume in {str(folder)!r}: neither it nor a folder in it has an info file; pass "
+            "one that ngcore has written"
+        )
+    return found
+
+
+def _check_page(page: Path) -> None:
+    if page.exists() and _MARK not in page.read_text("utf-8", errors="replace"):
+        raise DestinationError(
+            f"{str(page)!r} is there and was not made by `ngcore gallery`; move it away first"
+        )
+
+
+def _write_picture(store: LocalStore, path: Path, name: str, layer: Layer) -> str | None:
+    """Write the picture of a volume; return its name, None where it has none."""
+    if not isinstance(layer, VolumeLayer):
+        return None
+    try:
+        store.put(name, thumbnail(open_volume(open_store(path)), size=192))
+    except NgcoreError as error:
+        logger.warning("%s is on the page without a picture: %s", path, error)
+        return None
+    return name
+
+
+def _data(layers: dict[str, Layer], viewer: str) -> tuple[dict[str, Any], str]:
+    """Return what the page's script needs, and the link that opens all."""
+    if not layers:
+        return {"viewer": viewer, "states": {}}, viewer
+    together = viewer_state(list(layers.values()))
+    bounds = layer_bounds(list(layers.values()))
+    data = {
+        "viewer": viewer,
+        "states": {name: viewer_state([layer]) for name, layer in layers.items()},
+        "together": together,
+        "layers": {name: layer.name for name, layer in layers.items()},
+        "bounds": dict(zip(layers, bounds, strict=True)),
+    }
+    return data, viewer_url(viewer, {k: v for k, v in together.items() if k != PAGE_MEMBER})
+
+
+def _remove_stale(files: Path, written: set[Path]) -> None:
+    """Remove states and pictures of volumes that are gone, and nothing else."""
+    if not files.is_dir():
+        return
+    for folder in files.iterdir():
+        for name in (STATE, PICTURE):
+            path = folder / name
+            if path.is_file() and path not in written:
+                path.unlink()
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,219 @@
+"""What `ngcore view` shows of files: panels, maps, time and colour, by pixels and values."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import nibabel
+import numpy as np
+import pytest
+import thorough
+from heads import LINEAR, MARKS, head, stored_as
+from PIL import Image
+from serving import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from browser import Neuroglancer
+
+pytestmark = pytest.mark.browser
+
+_PANELS = """() => [...viewer.display.panels].filter(p => p.sliceView).map(p => {
+  const {left, top, width, height} = p.element.getBoundingClientRect();
+  const sides = [...p.element.querySelectorAll(".ngcore-side")].map(e => e.textContent);
+  return {box: [left, top, left + width, top + height].map(Math.round), sides};
+})"""
+_PLAIN = """() => {
+  viewer.showAxisLines.value = false; viewer.showScaleBar.value = false;
+}"""
+
+
+def save(path: Path, values: Any, affine: Any, step: float | None = None) -> Path:
+    image = nibabel.Nifti1Image(values, affine)
+    if step is not None:
+        image.header.set_xyzt_units("mm", "sec")
+        image.header.set_zooms((*image.header.get_zooms()[:3], step))
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.fixture
+def resized(neuroglancer: Neuroglancer) -> Iterator[Neuroglancer]:
+    yield neuroglancer
+    neuroglancer.page.set_viewport_size({"width": 800, "height": 600})
+
+
+def pictures(neuroglancer: Neuroglancer) -> list[tuple[np.ndarray, list[str]]]:
+    """Return the pixels of each cross section, without marks, and the letters at its sides."""
+    page = neuroglancer.page
+    page.evaluate(_PLAIN)
+    neuroglancer.settle()
+    panels = page.evaluate(_PANELS)
+    page.add_style_tag(content=".ngcore-side, .neuroglancer-panel * {visibility: hidden}")
+    page.evaluate("viewer.display.draw()")
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    return [(np.asarray(shot.crop(panel["box"])), panel["sides"]) for panel in panels]
+
+
+def extent(picture: np.ndarray) -> tuple[int, int, int, int]:
+    """Return where a picture is not black: left, top, right, bottom."""
+    inner = picture[2:-2, 2:-2]
+    rows, columns = np.nonzero(inner.max(axis=-1) > 20)
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+WINDOWS = [(1366, 768), (1920, 1080), (2560, 1300)]
+CASES = [("upright", "RAS"), ("rotated", "PIL"), ("upright", "SLA")]
+
+
+@pytest.mark.parametrize(
+    ("window", "case"),
+    [(w, c) for w in WINDOWS for c in CASES]
+    if thorough.IS_THOROUGH
+    else list(zip(WINDOWS, CASES, strict=True)),
+)
+def test_sections_are_anatomical_and_fit_any_window(
+    resized: Neuroglancer, tmp_path: Path, window: tuple[int, int], case: tuple[str, str]
+) -> None:
+    affine, code = case
+    nibabel.save(stored_as(head(LINEAR[affine]), code), tmp_path / "head.nii.gz")
+    resized.page.set_viewport_size({"width": window[0], "height": window[1]})
+    arguments = (tmp_path / "head.nii.gz", "--no-browser")
+    with running("view", *arguments) as (_, url), resized.visiting(url):
+        found = pictures(resized)
+        sides = [letters for _, letters in found]
+        assert sides == [list("LRAP"), list("LRSI"), list("PASI")]
+        for picture, _ in found:
+            left, top, right, bottom = extent(picture)
+            height, width = picture.shape[:2]
+            assert min(left, top) > 0
+            assert right < width - 4
+            assert bottom < height - 4
+            assert max(right - left, bottom - top) >= 0.6 * min(width, height)
+        values = resized.values_at("head", list(MARKS.values()))
+        assert values == list(MARKS)
+
+
+AFFINE = np.diag([2.0, 2, 2, 1])
+AFFINE[:3, 3] = (-30, -40, -20)
+
+
+def colour_at(neuroglancer: Neuroglancer, point: tuple[float, ...]) -> np.ndarray:
+    """Return the colour at a point of the world, in the middle of the axial section."""
+    neuroglancer.page.evaluate(
+        "p => { viewer.navigationState.position.value = Float32Array.from(p); }", list(point)
+    )
+    neuroglancer.settle()
+    picture, _ = pictures(neuroglancer)[0]
+    row, column = picture.shape[0] // 2, picture.shape[1] // 2
+    return picture[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3).mean(axis=0)
+
+
+def test_a_map_lies_over_its_image_whatever_the_order(
+    neuroglancer: Neuroglancer, tmp_path: Path
+) -> None:
+    t1 = np.full((30, 40, 20), 120, np.int16)
+    t1[0], t1[-1] = 200, 0
+    labels = np.zeros((30, 40, 20), np.uint8)
+    labels[:, :10] = 7
+    zmap = np.zeros((15, 20, 10), np.float32)
+    zmap[8:, 10:15] = 4
+    zmap[:7, 10:15] = -4
+    zmap[:, 15:] = np.nan
+    coarse = AFFINE @ np.diag([2.0, 2, 2, 1])
+    coarse[:3, 3] = AFFINE[:3, 3] + 1
+    save(tmp_path / "t1.nii", t1, AFFINE)
+    save(tmp_path / "t1_dseg.nii", labels, AFFINE)
+    save(tmp_path / "zmap.nii", zmap, coarse)
+    points = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0], [0, 0, 10]], float)
+    lines = "".join(f"v {' '.join(map(str, point))}\n" for point in points)
+    (tmp_path / "corner.obj").write_text(lines + "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
+    things = [tmp_path / name for name in ("zmap.nii", "t1.nii", "t1_dseg.nii", "corner.obj")]
+    with running("view", *things, "--no-browser") as (_, url), neuroglancer.visiting(url):
+        state = neuroglancer.state()
+        assert [x["name"] for x in state["layers"]] == ["t1", "t1_dseg", "corner", "zmap"]
+        assert neuroglancer.value_at("t1", (-30, -40, -20)) == 200
+        assert neuroglancer.value_at("t1_dseg", (10, -39, 0)) == "7"
+        assert neuroglancer.value_at("zmap", (15, 10, 0)) == 4
+        grey = colour_at(neuroglancer, (1, -15, 0))
+        assert np.ptp(grey) <= 3
+        assert grey.mean() > 60
+        hidden = colour_at(neuroglancer, (1, 35, 0))  # NaN
+        assert np.abs(hidden - grey).max() <= 3
+        positive, negative = (colour_at(neuroglancer, (x, 10, 0)) for x in (15, -15))
+        assert positive[0] > positive[2] + 60
+        assert negative[2] > negative[0] + 60
+        names = neuroglancer.page.evaluate(
+            "[...viewer.layerManager.getLayerByName('zmap').layer.shaderControlState.state.keys()]"
+        )
+        assert names == ["threshold", "top"]
+
+
+def test_time_points_read_exactly_and_colours_are_right(
+    neuroglancer: Neuroglancer, tmp_path: Path
+) -> None:
+    import ngcore
+
+    series = np.random.default_rng(3).integers(1, 3000, (20, 21, 12, 5)).astype(np.int16)
+    ngcore.convert(save(tmp_path / "s.nii", series, AFFINE, 2.5), tmp_path / "bold", fsync=False)
+    rgba = np.zeros((20, 21, 12, 4), np.uint8)
+    rgba[...] = (200, 100, 50, 255)
+    save(tmp_path / "rgba.nii", rgba, AFFINE)
+    unit = np.zeros((20, 21, 12, 3), np.float32)
+    unit[...] = (0.25, 0.5, 0.75)
+    save(tmp_path / "unit.nii", unit, AFFINE)
+    directions = np.zeros((20, 21, 12, 3), np.float32)
+    directions[...] = (-0.6, 0.8, 0)
+    save(tmp_path / "V1.nii", directions, AFFINE)
+    middle = (0, 0, 0)
+    voxel = tuple(np.rint(np.linalg.inv(AFFINE) @ [*middle, 1]).astype(int)[:3])
+    things = (tmp_path / "bold", "--no-browser")
+    with running("view", *things) as (_, url), neuroglancer.visiting(url):
+        state = neuroglancer.state()
+        assert state["dimensions"]["t"][1] == "s"
+        unit_seconds = state["dimensions"]["t"][0]
+        for frame in (0, 3):
+            point = [*middle, frame * 2.5 / unit_seconds]
+            neuroglancer.page.evaluate(
+                "p => { viewer.navigationState.position.value = Float32Array.from(p); }", point
+            )
+            neuroglancer.settle()
+            assert neuroglancer.value_at("bold", point) == int(series[voxel][frame])
+    for name, expected in (
+        ("rgba", (200, 100, 50)),
+        ("unit", (64, 128, 191)),
+        ("V1", (153, 204, 0)),
+    ):
+        things = (tmp_path / f"{name}.nii", "--no-browser")
+        with running("view", *things) as (_, url), neuroglancer.visiting(url):
+            assert np.abs(colour_at(neuroglancer, middle) - expected).max() <= 3, name
+
+
+def test_ticked_volumes_of_a_gallery_open_together(
+    neuroglancer: Neuroglancer, tmp_path: Path
+) -> None:
+    import ngcore
+    from ngcore.server.gallery import gallery
+
+    folder = neuroglancer.folder / "shelf"
+    for name, value in (("first", 40), ("second", 90), ("third", 120)):
+        values = np.full((20, 21, 12), value, np.uint8)
+        source = save(tmp_path / f"{name}.nii", values, AFFINE)
+        ngcore.convert(source, folder / name, fsync=False)
+    gallery(folder, viewer=f"{neuroglancer.origin}/v/ngcore/")
+    page = neuroglancer.page
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.goto(f"{neuroglancer.origin}/shelf/index.html")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for name in ("first", "third"):
+        page.get_by_role("checkbox", name=name).check()
+    link = str(page.get_by_role("link", name="Open").get_attribute("href"))
+    page.set_viewport_size({"width": 800, "height": 600})
+    with neuroglancer.visiting(link):
+        assert [x["name"] for x in neuroglancer.state()["layers"]] == ["first", "third"]
+        assert neuroglancer.values_at("third", [(0, 0, 0)]) == [120]
+        assert math.isfinite(neuroglancer.state()["crossSectionScale"])
