@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel
+import nibabel.streamlines
 import numpy as np
 import pytest
 import thorough
@@ -31,7 +32,7 @@ SERVING = ("serve", "view")
 WRITES_ITS_SECOND = (
     *("convert", "export", "preview", "repair", "mesh-to-vtk", "volume-to-raw-chunks"),
     *("generate-scales-info", "convert-chunks-to-jpeg", "compress-segmentation-chunks"),
-    *("annotations", "pack"),
+    *("annotations", "skeletons", "pack"),
 )
 """Commands whose second argument is what they write; others write into their input, if at all."""
 SHAPE = (96, 40, 84)
@@ -101,6 +102,14 @@ def make(path: Path) -> None:
         trimesh.creation.box().export(path)
     elif name.endswith(".txt"):
         path.write_text(LUT)
+    elif name.endswith(".tck"):
+        lines = np.random.default_rng(0).normal(size=(4, 20, 3)).cumsum(axis=1)
+        tractogram = nibabel.streamlines.Tractogram(
+            list(lines.astype(np.float32)), affine_to_rasmm=np.eye(4)
+        )
+        nibabel.streamlines.save(tractogram, path)
+    elif name.endswith(".swc"):
+        path.write_text("1 1 0 0 0 2 -1\n2 3 5 0 0 1 1\n")
     elif name == "cells.csv":
         path.write_text("x,y,z,size,kind,segment\n1,2,3,0.5,a,17\n4,5,6,1.5,b,17;9\n")
     elif name.endswith(".csv"):
@@ -142,6 +151,8 @@ def inputs(commands: list[list[str]]) -> list[str]:
         is_plan = "--shape" in rest
         files = [word for word in arguments_of(rest) if word not in ("nginx", "apache", "caddy")]
         outputs = files[1:2] if command in WRITES_ITS_SECOND else []
+        if command == "tracts":
+            outputs = [file for file in files if "." not in file]
         if command == "preview":
             outputs = files[-1:]
         files = [re.sub(r":[a-z]+=.*", "", word) for word in files]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.repairing.repair import repair
     from ngcore.tracing.skeletons import skeletons
+    from ngcore.tracing.tracts import tracts
     from ngcore.validating.validate import validate
     from ngcore.volume.read import Volume, open  # noqa: A004 - ngcore.open is public
     from ngcore.volume.scale import ScaleArray
@@ -65,6 +66,7 @@ __all__ = [
     "repair",
     "skeletons",
     "testing",
+    "tracts",
     "validate",
 ]
 
@@ -81,6 +83,7 @@ _VERBS = {
     "pack": "packing.pack:pack",
     "repair": "repairing.repair:repair",
     "skeletons": "tracing.skeletons:skeletons",
+    "tracts": "tracing.tracts:tracts",
     "validate": "validating.validate:validate",
 }
 _VALUES = {

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import nibabel
+import nibabel.streamlines
 import numpy as np
 import pytest
 import trimesh
@@ -85,6 +86,12 @@ def surface(path):
     nibabel.save(nibabel.gifti.GiftiImage(darrays=arrays), path)
 
 
+def streamlines(path):
+    lines = np.random.default_rng(0).normal(size=(4, 20, 3)).cumsum(axis=1).astype(np.float32)
+    tractogram = nibabel.streamlines.Tractogram(list(lines), affine_to_rasmm=np.eye(4))
+    nibabel.streamlines.save(tractogram, path)
+
+
 def fragments(path):
     """Rows for a mesh that the volume `brain` has."""
     trimesh.creation.box().export(path.parent / "left.stl")
@@ -108,6 +115,8 @@ INPUTS = {
     "skull.stl": lambda path: trimesh.creation.box().export(path),
     "fragments.csv": fragments,
     "neuron.swc": lambda path: path.write_text("1 1 0 0 0 2 -1\n2 3 5 0 0 1 1\n"),
+    "cst_left.tck": streamlines,
+    "cst_right.tck": streamlines,
     "cells.csv": lambda path: path.write_text("x,y,z,kind,segment\n1,2,3,a,7\n4,5,6,b,\n"),
     "FreeSurferColorLUT.txt": lambda path: path.write_text(
         "0 Unknown 0 0 0 0\n7 Left 70 130 0 0\n"

@@ -178,7 +178,6 @@ def annotations(
                 rows.properties,
                 tuple((name, key) for name, _, key in roles.relations),
                 levels,
-                max_per_cell,
                 sharding,
             )
             info = write_collection(collection, blocks, folder.store, spool, bytes_of_memory // 3)

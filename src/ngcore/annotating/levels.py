@@ -35,10 +35,11 @@ _DENSE_CELLS = 1 << 21
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level: its grid, and the first number, drawn by lot, that it does not take."""
+    """One level: its grid, the first number, drawn by lot, that it does not take, its limit."""
 
     grid: Grid
     stop: int
+    limit: int
 
 
 class _Counts:
@@ -85,6 +86,7 @@ def choose_levels(
     limit: int,
     *,
     most_copies: float = 64,
+    growth: int = 1,
 ) -> list[Level]:
     """Choose the levels of annotations.
 
@@ -99,6 +101,8 @@ def choose_levels(
         About how many a cell may hold.
     most_copies : float
         Cells are not made smaller where annotations then meet more of them than that, on average.
+    growth : int
+        The limit grows so many times with each level whose cells are not made smaller.
 
     Returns
     -------
@@ -118,6 +122,7 @@ def choose_levels(
             if counts is not None and counts.pairs <= most_copies * _left(blocks.count, start):
                 steps, grid = steps + 1, finer
             else:
+                limit *= growth
                 counts = _count(kind, blocks, grid, start, crowded)
             largest, crowded = counts.largest, counts.over(limit)
         if largest > limit and len(levels) == _MOST_LEVELS - 1:
@@ -128,9 +133,9 @@ def choose_levels(
             )
             largest = limit
         if largest <= limit:
-            return [*levels, Level(grid, ALL)]
+            return [*levels, Level(grid, ALL, limit)]
         start += (ALL - start) * limit // largest
-        levels.append(Level(grid, start))
+        levels.append(Level(grid, start, limit))
 
 
 def _left(count: int, start: int) -> float:

@@ -59,7 +59,6 @@ class Collection:
     properties : tuple of AnnotationProperty
     relations : tuple of (name, folder)
     levels : sequence of Level
-    limit : int
     sharding : bool
     """
 
@@ -70,7 +69,6 @@ class Collection:
     properties: tuple[AnnotationProperty, ...]
     relations: tuple[tuple[str, str], ...]
     levels: Sequence[Level]
-    limit: int
     sharding: bool
 
     def info(
@@ -94,7 +92,7 @@ class Collection:
     def _level(self, number: int, level: Level) -> SpatialLevel:
         sharding = cell_sharding(level.grid.shape) if self.sharding else None
         grid = level.grid
-        return SpatialLevel(f"spatial{number}", grid.shape, grid.cell, self.limit, sharding)
+        return SpatialLevel(f"spatial{number}", grid.shape, grid.cell, level.limit, sharding)
 
 
 class _Distinct:

@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Points, lines, skeletons": {
         "annotations": Entry("annotations", "Convert a table of points, lines, boxes, ..."),
+        "tracts": Entry("tracts", "Convert streamlines (.trk, .tck, .trx) to bundles and lines."),
         "skeletons": Entry("skeletons", "Convert traced neurons (SWC)."),
     },
     "Step by step": {
