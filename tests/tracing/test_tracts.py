@@ -134,9 +134,7 @@ def test_density_counts_each_streamline_once_in_each_voxel_it_passes(tmp_path):
     sampled = np.zeros_like(counts)
     for line in lines:
         share = np.linspace(0, 1, 50)[:, None]
-        points = np.concatenate(
-            [a + share * (b - a) for a, b in itertools.pairwise(line)]
-        )
+        points = np.concatenate([a + share * (b - a) for a, b in itertools.pairwise(line)])
         voxels = np.floor(points @ to_voxel[:3, :3].T + to_voxel[:3, 3] + 0.5).astype(int)
         voxels = np.unique(voxels, axis=0)
         sampled[tuple(voxels.T)] += 1
