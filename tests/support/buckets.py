@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 VARIABLES = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -86,3 +87,15 @@ def uploads_of(client: Any, bucket: str) -> list[str]:
     """Return the keys of uploads that are unfinished."""
     found = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     return [upload["Key"] for upload in found]
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder as it would lie in a bucket: gzipped chunks unmarked."""
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return {
+        name.removesuffix(".gz") if "/" in name else name: data for name, data in files.items()
+    }

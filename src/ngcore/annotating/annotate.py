@@ -23,7 +23,6 @@ from ngcore.sources.points.base import Table
 from ngcore.sources.points.opening import open_table
 from ngcore.storage.spool import Spool
 from ngcore.transaction.layer_folder import LayerFolder
-from ngcore.transaction.temporary import temporary_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import world_bounds_mm
@@ -164,7 +163,7 @@ def annotations(
     )
     if folder.is_done:
         return
-    with folder, temporary_folder(folder.work_folder, tmp) as temporary:
+    with folder, folder.temporaries(tmp) as temporary:
         spool = Spool(Path(temporary))
         try:
             blocks, rows = _spooled(opened, roles, kind, spool, bytes_of_memory)

@@ -24,7 +24,7 @@ from ngcore.sources.base import Source
 from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.volumes.slice_stacks import TIFF_ENDINGS
 from ngcore.transaction.changes import Transaction
-from ngcore.transaction.places import is_same_file
+from ngcore.transaction.places import is_same_place
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def volume_to_raw_chunks(
     asked = writing_options(
         info, flat=flat, use_gzip=use_gzip, voxel_offset=info.scales[0].voxel_offset, **options
     )
-    if is_same_file(Path(source), Path(dest)):
+    if is_same_place(source, dest):
         raise InputError(
             f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
         )

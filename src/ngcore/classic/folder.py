@@ -20,12 +20,12 @@ from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.transform import TRANSFORM_NAME
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore, ReadableStore, Store
+from ngcore.storage import LocalStore, ReadableStore, Store, writable_store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.removal import remove_volume_files
 from ngcore.transaction.stale import remove_stale
-from ngcore.transaction.temporary import owned_folder
+from ngcore.transaction.temporary import working_folder
 from ngcore.volume import read
 from ngcore.volume.read import Volume
 from ngcore.volume.seal import Seal, file_digest, sealed_members
@@ -112,40 +112,43 @@ def write_chunks(
     DestinationError
         If the folder can't be written.
     """
-    folder = Path(dest)
-    check_output_folder(folder)
+    store = writable_store(dest)
+    check_output_folder(dest)
     for warning in conversion.warnings:
         logger.warning(warning)
     written = conversion.info.scales[int(first_is_written) :]
     try:
-        with step_folder(folder, written) as tmp:
+        with step_folder(store, written) as tmp:
             outcome = Run(
                 conversion,
                 source,
                 options,
-                LocalStore(folder),
+                store,
                 tmp,
                 progress,
                 first_is_written=first_is_written,
             ).run()
     except (InputError, FormatError):
-        remove_volume_files(LocalStore(folder), replace(conversion.info, scales=written))
+        remove_volume_files(store, replace(conversion.info, scales=written))
         raise
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     return outcome.digests
 
 
 @contextmanager
-def step_folder(folder: Path, scales: Iterable[ScaleInfo]) -> Iterator[Path]:
+def step_folder(store: Store, scales: Iterable[ScaleInfo]) -> Iterator[Path]:
     """Make a folder for the temporary files of a step that writes the chunks of some scales.
 
     What killed steps left half-written goes first, and what this one wrote is durable at the end.
     """
     for scale in scales:
-        remove_stale(folder / scale.key, below=True)
-    with owned_folder(folder) as tmp:
+        if isinstance(store, LocalStore):
+            remove_stale(store.path / scale.key, below=True)
+        else:
+            store.delete_unfinished(scale.key)
+    with working_folder(store) as tmp:
         yield tmp
-    LocalStore(folder).sync()
+    store.sync()
 
 
 def record_chunks(

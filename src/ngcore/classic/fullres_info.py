@@ -71,7 +71,7 @@ def generate_fullres_info(
             "num_channels": opened.shape[3],
             "scales": [scale],
         }
-        check_output_folder(Path(dest))
+        check_output_folder(dest)
         transform = transform_json(opened, resolution, opened.voxel_offset)
         with Transaction(dest) as change:
             change.put(FULLRES_NAME, dump(info).encode())

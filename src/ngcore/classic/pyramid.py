@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ngcore.conversion.convert import carry_out, convert
@@ -10,6 +9,7 @@ from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for, prepare
 from ngcore.conversion.run import Progress
 from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.storage import writable_store
 from ngcore.transaction.destination import Destination
 
 
@@ -60,7 +60,7 @@ def volume_to_pyramid(
         )
         return
     asked = ConvertOptions(overwrite=overwrite, **options)
-    destination = Destination(Path(dest), overwrite=overwrite, sources=[source])
+    destination = Destination(writable_store(dest), overwrite=overwrite, sources=[source])
     with open_for(source, asked) as opened:
         conversion = _with_sharding(prepare(opened, asked), sharding)
         carry_out(conversion, opened, asked, destination, progress)

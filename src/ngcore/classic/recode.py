@@ -29,10 +29,10 @@ from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import JpegPlane, make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.transform import TRANSFORM_NAME
-from ngcore.storage import ChunkWriter, LocalStore, create_chunks, open_chunks
+from ngcore.storage import ChunkWriter, Store, create_chunks, open_chunks, writable_store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
-from ngcore.transaction.places import is_same_file
+from ngcore.transaction.places import is_same_place
 from ngcore.transaction.removal import remove_volume_files
 from ngcore.volume.digest import ScaleDigest, digested
 from ngcore.volume.read import Volume
@@ -135,13 +135,13 @@ def convert_chunks(
     FormatError
         If a chunk is damaged. The chunks of DEST are then removed.
     """
-    if is_same_file(Path(source), Path(dest)):
+    if is_same_place(source, dest):
         raise InputError(
             f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
         )
     opened = open_volume(source)
-    check_output_folder(Path(dest))
-    target = LocalStore(dest)
+    check_output_folder(dest)
+    target = writable_store(dest)
     info_before = target.get("info")
     if copy_info:
         with Transaction(dest) as change:
@@ -159,16 +159,15 @@ def convert_chunks(
             f"{os.fspath(dest)}/info says {info.num_channels} channels, but "
             f"{os.fspath(source)}/info {opened.info.num_channels}; write an info file that agrees"
         )
-    folder = Path(dest)
     total = sum(scale.grid.count for scale in info.scales)
     counter = _Counter(progress, total)
     digests = {}
     try:
         for scale_array, index in pairs:
             recoding = _Recoding(opened, scale_array, info, index, asked, jpeg_plane, counter)
-            digests[info.scales[index].key] = recoding.run(folder)
+            digests[info.scales[index].key] = recoding.run(target)
     except (InputError, FormatError):
-        remove_volume_files(LocalStore(folder), info)
+        remove_volume_files(target, info)
         if copy_info and info_before is None:
             with Transaction(dest) as change:
                 change.delete("info")  # or the folder would look like a volume of zeros
@@ -185,7 +184,7 @@ def convert_chunks(
         record_chunks(change, "convert-chunks", parameters, digests, sources=names)
 
 
-def _warn_of_folders(info: VolumeInfo, dest: LocalStore) -> None:
+def _warn_of_folders(info: VolumeInfo, dest: Store) -> None:
     """Tell of meshes and the like that a copied info names, and that are not there."""
     named = {
         "mesh": info.mesh,
@@ -193,7 +192,7 @@ def _warn_of_folders(info: VolumeInfo, dest: LocalStore) -> None:
         "segment_properties": info.segment_properties,
     }
     for member, folder in named.items():
-        if folder is not None and not (dest.path / folder).is_dir():
+        if folder is not None and not _is_there(dest, folder):
             logger.warning(
                 "%s/info names %s %r, and chunks alone are converted; copy that folder too, or "
                 "remove the member from info",
@@ -201,6 +200,11 @@ def _warn_of_folders(info: VolumeInfo, dest: LocalStore) -> None:
                 member,
                 folder,
             )
+
+
+def _is_there(store: Store, folder: str) -> bool:
+    above, _, name = folder.strip("/").rpartition("/")
+    return name in store.entries(above)
 
 
 class _Counter:
@@ -257,15 +261,15 @@ class _Recoding:
                 source.store, source.info, source.info.scales.index(self._from.info)
             )
 
-    def run(self, folder: Path) -> str:
+    def run(self, store: Store) -> str:
         """Write every chunk; return the digest of the scale."""
         workers = self._options.thread_count
         cells = self._scale.grid.cells()
         lock = threading.Lock()
         digest = ScaleDigest(self._info, self._scale)
-        with step_folder(folder, [self._scale]) as tmp:
+        with step_folder(store, [self._scale]) as tmp:
             writer = create_chunks(
-                LocalStore(folder),
+                store,
                 self._info,
                 self._index,
                 layout=self._options.layout,

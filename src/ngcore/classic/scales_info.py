@@ -26,7 +26,7 @@ from ngcore.precomputed.json_members import (
     take,
 )
 from ngcore.precomputed.scales import pyramid_scales
-from ngcore.storage import LocalStore, Store
+from ngcore.storage import Store, is_url, open_store, writable_store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 
@@ -79,9 +79,9 @@ def generate_scales_info(
     InputError
         If there is no such volume, such as one of compressed labels that are fractions.
     """
-    path = Path(fullres)
+    path = os.fspath(fullres)
     document = _read(path)
-    store = LocalStore(dest)
+    store = writable_store(dest)
 
     def made() -> VolumeInfo:
         folders = _named_folders(store)
@@ -94,16 +94,24 @@ def generate_scales_info(
 
     for warning in info_warnings(made()):
         logger.warning("%s: %s", path, warning)
-    check_output_folder(Path(dest))
+    check_output_folder(dest)
     with Transaction(store) as change:
         info = made()  # again: another command may have named a folder since
         change.put("info", info.to_json().encode())
     return info
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
+    if is_url(path):
+        folder, _, name = path.rpartition("/")
+        document = open_store(folder).get(name)
+        if document is None:
+            raise InputNotFoundError(
+                f"no file {path}; volume-to-raw-chunks --generate-info writes it"
+            )
+        return document
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise InputNotFoundError(
             f"no file {path}; volume-to-raw-chunks --generate-info writes it"

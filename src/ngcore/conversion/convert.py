@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Unpack
 
 from ngcore.arrays.values import Counts
@@ -20,6 +19,7 @@ from ngcore.sources.identity import (
     places_of,
     source_identity,
 )
+from ngcore.storage import is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
 from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
@@ -47,8 +47,8 @@ def convert(
         Any file that nibabel reads, ``.npy``, a TIFF stack, a folder or glob of slices, another
         precomputed volume; or anything with shape, dtype and slicing, axis order (x, y, z) or
         (x, y, z, channel).
-    dest : path
-        A folder that is empty or not there yet.
+    dest : path or URL
+        A folder that is empty or not there yet, or one in a bucket (``s3://``, ``gs://``, ``az://``).
     progress : callable, optional
         Called now and then with (voxels done, voxels in all).
     executor : str or distributed.Client, optional
@@ -127,11 +127,12 @@ def destination_of(
     """
     if not os.fspath(dest):
         raise InputError("the path of the destination is empty; pass that of a new folder")
+    place = source if is_url(source) else source_path(source)
     return Destination(
-        Path(dest),
+        writable_store(dest),
         overwrite=options.overwrite,
         resume=options.resume,
-        sources=[place for place in [source_path(source)] if place is not None],
+        sources=[place] if isinstance(place, str | os.PathLike) else [],
     )
 
 
@@ -167,17 +168,18 @@ def carry_out(
         return
     with destination:
         journal = _begin(conversion, options, destination)
-        run = Run(
-            conversion,
-            source,
-            options,
-            destination.store,
-            destination.work_folder,
-            progress,
-            journal=journal,
-        )
-        with resumable():
-            outcome = run.run()
+        with destination.work_folder(options.tmp) as work_folder:
+            run = Run(
+                conversion,
+                source,
+                options,
+                destination.store,
+                work_folder,
+                progress,
+                journal=journal,
+            )
+            with resumable():
+                outcome = run.run()
         before_info()
         _finish(conversion, source, options, destination, outcome)
 
@@ -195,14 +197,18 @@ def _spread(
     # Only now, for the sake of the start-up time of everybody else.
     from ngcore.conversion.spread import SpreadRun, open_executor
 
-    with destination, open_executor(executor, conversion, source, options) as opened:
+    with (
+        destination,
+        open_executor(executor, conversion, source, options) as opened,
+        destination.work_folder(options.tmp) as work_folder,
+    ):
         with SpreadRun(
             conversion,
             source,
             options,
             opened,
             destination.path,
-            destination.work_folder,
+            work_folder,
             progress,
         ) as run:
             run.check_workers()

@@ -4,7 +4,6 @@ import math
 import os
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Unpack
 
 import numpy as np
@@ -104,7 +103,7 @@ def estimate(
     asked = ConvertOptions(**options)
     if dest is not None:
         destination_of(source, dest, asked)
-        check_output_folder(Path(dest))
+        check_output_folder(dest)
     if source is not None:
         with open_for(source, asked) as opened:
             plan = prepare(opened, asked, reopen=partial(open_for, source, asked)).plan

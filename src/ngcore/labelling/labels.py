@@ -110,7 +110,7 @@ def write_labels(
             "convert it with --type segmentation if it holds labels"
         )
     properties_folder(opened.info.segment_properties, where)
-    check_output_folder(Path(dest))
+    check_output_folder(dest)
     found = read_label_table(table, Choice(id_column, name_column, color_column))
     logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
     labels = tuple(label for label in found.labels if label.id != 0)

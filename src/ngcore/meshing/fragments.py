@@ -34,12 +34,11 @@ from ngcore.precomputed.mesh_legacy import (
 )
 from ngcore.precomputed.vtk import encode_vtk
 from ngcore.sources.surfaces.reading import mesh_stem, read_mesh
-from ngcore.storage.local import LocalStore
+from ngcore.storage import writable_store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import (
     check_output_file,
     check_output_folder,
-    refuse_url,
     write_output,
 )
 from ngcore.transaction.places import check_own_folder
@@ -232,10 +231,9 @@ def link_mesh_fragments(
         If DEST has no `info` or no meshes, or a row has a bad label, a label that came before, or
         a fragment that is not there; the message names the line.
     """
-    refuse_url(Path(dest))
-    store = LocalStore(dest)
+    store = writable_store(dest)
     info = _checked(_read_info(store), store)
-    check_output_folder(Path(dest))
+    check_output_folder(dest)
     if "mesh" not in info:
         raise InputError(
             f"{store.location} has no meshes: its info says no mesh; run mesh-to-precomputed first"
@@ -294,10 +292,9 @@ def _add_fragment(
     use_gzip: bool,
     overwrite: bool,
 ) -> str:
-    refuse_url(Path(dest))
-    store = LocalStore(dest)
+    store = writable_store(dest)
     info = _checked(_read_info(store), store)
-    check_output_folder(Path(dest))
+    check_output_folder(dest)
     folder = _mesh_folder(info, mesh_dir, store)
     name = mesh_stem(path) if mesh_name is None else mesh_name
     check_fragment_name(name)
@@ -316,6 +313,7 @@ def _add_fragment(
             store.location,
         )
     stored, stale = f"{name}.gz", name
+    use_gzip = use_gzip and not store.keeps_names  # a bucket gives files out as they lie
     if not use_gzip:
         stored, stale = stale, stored
     with Transaction(store) as change:

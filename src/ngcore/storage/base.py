@@ -143,8 +143,8 @@ class Store(ReadableStore):
         for name in names:
             self.delete(name)
 
-    def delete_unfinished(self) -> None:
-        """Give up uploads of processes that are gone; call it with the place locked."""
+    def delete_unfinished(self, folder: str = "") -> None:
+        """Give up uploads to a folder, whose processes are gone: nobody else may write there."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ngcore.errors import InputError, MissingExtraError
+from ngcore.errors import DestinationError, InputError, MissingExtraError
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
 
@@ -120,16 +120,26 @@ def _split(path: str) -> tuple[str, str]:
 def writable_store(path: str | os.PathLike[str]) -> Store:
     """Return the store of a folder or bucket that is to be written.
 
+    Parameters
+    ----------
+    path : str or path
+        Also a path that was made of a URL, in which two slashes are one.
+
     Raises
     ------
     MissingExtraError, InputError
-        As `open_store` does; also where only reading is possible, such as from a web server.
+        As `open_store` does.
+    DestinationError
+        Only reading is possible, such as from a web server.
     """
+    if isinstance(path, Path):
+        path = url_of_path(path) or path
     store = open_store(path)
     if isinstance(store, Store):
         return store
-    raise InputError(
-        f"{path} can't be written: choose a folder, or a URL that begins with s3://, gs:// or az://"
+    raise DestinationError(
+        f"{os.fspath(path)} can't be written: choose a folder, or a URL that begins with s3://, "
+        "gs:// or az://"
     )
 
 

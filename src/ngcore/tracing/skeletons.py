@@ -19,12 +19,11 @@ from ngcore.precomputed.skeletons import (
 )
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.tracts.swc import Neuron, read_swc
-from ngcore.storage.local import LocalStore
+from ngcore.storage import Store, writable_store
 from ngcore.storage.spool import Spool
 from ngcore.tracing.skeleton_files import FILES, named, write_skeletons
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.layer_folder import LayerFolder
-from ngcore.transaction.temporary import temporary_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import world_bounds_mm, world_to_native
@@ -118,7 +117,7 @@ def skeletons(
         fsync=fsync,
     )
     if not folder.is_done:
-        with folder, temporary_folder(folder.work_folder, tmp) as temporary:
+        with folder, folder.temporaries(tmp) as temporary:
             spool = Spool(Path(temporary))
             try:
                 info = write_skeletons(
@@ -178,18 +177,19 @@ def _checked(paths: Sequence[Path]) -> list[Path]:
     return list(paths)
 
 
-def _volume_at(dest: Path) -> LocalStore | None:
+def _volume_at(dest: Path) -> Store | None:
     """Return the store of the volume in a folder; None where there is none."""
-    document = LocalStore(dest).get("info") if dest.is_dir() else None
+    store = writable_store(dest)
+    document = store.get("info")
     if document is None or b"neuroglancer_skeletons" in document:
         return None
     if b'"scales"' not in document:
         return None
     VolumeInfo.from_json(document)
-    return LocalStore(dest)
+    return store
 
 
-def _native_transform(volume: LocalStore) -> tuple[float, ...]:
+def _native_transform(volume: Store) -> tuple[float, ...]:
     """Return what takes the world's nanometres to those of a volume, 12 numbers."""
     if volume.get("transform.json") is None:
         return IDENTITY

@@ -12,6 +12,7 @@ from ngcore.errors import FormatError, InputNotFoundError
 from ngcore.precomputed.json_members import dump, parse_object
 from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
+from ngcore.storage.opening import writable_store
 from ngcore.transaction.folder_lock import lock_folder, unlock_folder
 from ngcore.transaction.sealing import Sealing
 from ngcore.transaction.stale import remove_stale
@@ -61,7 +62,7 @@ class Transaction:
     """
 
     def __init__(self, dest: Store | str | os.PathLike[str]) -> None:
-        self.store: Store = dest if isinstance(dest, Store) else LocalStore(dest)
+        self.store: Store = dest if isinstance(dest, Store) else writable_store(dest)
         self._lock: StoreLock | None = None
         self._unsynced: set[str] = set()
         self._cleaned: set[str] = set()

@@ -20,6 +20,7 @@ from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
+from ngcore.storage.opening import writable_store
 from ngcore.storage.sync import SyncError
 from ngcore.transaction.complete import check_is_same
 from ngcore.transaction.folder_lock import lock_folder, refuse_in_use, unlock_folder
@@ -32,13 +33,13 @@ from ngcore.transaction.journal import (
     note_resumable,
     read_plan,
 )
-from ngcore.transaction.output_file import refuse_url
 from ngcore.transaction.places import refuse_marked_source, refuse_overlap
 from ngcore.transaction.presence import lacking
 from ngcore.transaction.removal import remove_layer, remove_temporary_files
+from ngcore.transaction.temporary import working_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -81,7 +82,7 @@ class Destination:
         resume: bool = False,
         sources: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        self._store: Store = dest if isinstance(dest, Store) else LocalStore(dest)
+        self._store: Store = dest if isinstance(dest, Store) else writable_store(dest)
         self._where = self._store.location
         self._overwrite = overwrite
         self._resume = resume
@@ -107,10 +108,18 @@ class Destination:
         assert isinstance(self._store, LocalStore)
         return self._store.path
 
-    @property
-    def work_folder(self) -> Path:
-        """A hidden folder for temporary files, on the same file system as the volume."""
-        return self.path / WORK_FOLDER
+    @contextlib.contextmanager
+    def work_folder(self, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
+        """Give a folder here for temporary files, for the time of a `with` block.
+
+        That of a folder is hidden in it. For a bucket it is made in `tmp`, or in the system's
+        folder for such; what killed processes left there goes.
+        """
+        if isinstance(self._store, LocalStore):
+            yield self.path / WORK_FOLDER
+            return
+        with working_folder(self._store, tmp) as folder:
+            yield folder
 
     def guard(self, sources: Sequence[str | os.PathLike[str]]) -> None:
         """Refuse to replace what one of the sources is, lies in or holds.
@@ -406,12 +415,11 @@ def _exists(store: Store) -> bool:
     Raises
     ------
     DestinationError
-        It is a file, a URL, or a name that can't be.
+        It is a file, or a name that can't be.
     """
     if not isinstance(store, LocalStore):
         return True
     path = store.path
-    refuse_url(path)
     try:
         with os.scandir(path):
             return True

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ngcore.errors import DestinationError, FormatError, InputError
 from ngcore.precomputed.json_members import parse_object
+from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
+from ngcore.storage.opening import writable_store
 from ngcore.transaction.folder_lock import lock_folder, unlock_folder
 from ngcore.transaction.journal import PLAN, Journal, read_plan
-from ngcore.transaction.output_file import refuse_url
+from ngcore.transaction.temporary import temporary_folder, working_folder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Buffer
@@ -31,12 +33,51 @@ if TYPE_CHECKING:
 _PROVENANCE = "provenance"
 
 
-class LayerStore(LocalStore):
+class LayerStore(Store):
     """A store that leaves out what an earlier run has written, and notes what is written."""
 
-    def __init__(self, path: str | os.PathLike[str], journal: Journal) -> None:
-        super().__init__(path)
+    def __init__(self, store: Store, journal: Journal) -> None:
+        self._store = store
         self._journal = journal
+        self.location = store.location
+        self.is_remote, self.is_durable = store.is_remote, store.is_durable
+        self.keeps_names = store.keeps_names
+
+    def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """Return the bytes under a name; see `Store.get`."""
+        return self._store.get(name, start, stop)
+
+    def size(self, name: str) -> int | None:
+        """Return a size; see `Store.size`."""
+        return self._store.size(name)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield names; see `Store.list`."""
+        return self._store.list(prefix)
+
+    def entries(self, folder: str = "") -> set[str]:
+        """Return what lies in a folder; see `Store.entries`."""
+        return self._store.entries(folder)
+
+    def delete(self, name: str) -> None:
+        """Remove a name; see `Store.delete`."""
+        self._store.delete(name)
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove a folder; see `Store.delete_folder`."""
+        self._store.delete_folder(folder)
+
+    def create(self, name: str, data: Buffer) -> bool:
+        """Write what is not there yet; see `Store.create`."""
+        return self._store.create(name, data)
+
+    def lock(self, name: str) -> StoreLock | None:
+        """Take a lock; see `Store.lock`."""
+        return self._store.lock(name)
+
+    def is_locked(self, name: str) -> bool:
+        """Whether another process has a lock; see `Store.is_locked`."""
+        return self._store.is_locked(name)
 
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Write a file; see `Store.put`."""
@@ -44,7 +85,7 @@ class LayerStore(LocalStore):
             for _ in parts:
                 pass  # they may come from a temporary file, whose room is given back
             return
-        super().put_parts(name, parts)
+        self._store.put_parts(name, parts)
         self._journal.add(name)
         self._journal.checkpoint_if_due()
 
@@ -87,8 +128,8 @@ class LayerFolder:
         resume: bool = False,
         fsync: bool = True,
     ) -> None:
-        self.path = Path(dest)
-        refuse_url(self.path)
+        self._plain = writable_store(dest)
+        self._where = self._plain.location
         self._type = layer_type
         self._files = re.compile(files)
         self._plan = {"info": {}, **plan}
@@ -96,21 +137,20 @@ class LayerFolder:
         self._overwrite = overwrite
         self._resume = resume
         self._fsync = fsync
-        self._plain = LocalStore(self.path)
         self._journal = Journal(self._plain, fsync=fsync)
         self._lock: StoreLock | None = None
-        self._existed = self.path.exists()
+        self._existed = not isinstance(self._plain, LocalStore) or self._plain.path.exists()
         self._is_finished = False
         self._check()
 
     @property
     def is_done(self) -> bool:
         """Whether `resume` finds this very layer complete."""
-        if not self._resume or not (self.path / "info").is_file():
+        if not self._resume or self._plain.size("info") is None:
             return False
         if self._plain.get(_PROVENANCE) != self._provenance or not self._is_such_a_layer():
             raise DestinationError(
-                f"{self.path} holds a layer of another source or other options; "
+                f"{self._where} holds a layer of another source or other options; "
                 "pass --overwrite to replace it, or choose another folder"
             )
         return True
@@ -118,12 +158,21 @@ class LayerFolder:
     @property
     def store(self) -> LayerStore:
         """Where the files of the layer go."""
-        return LayerStore(self.path, self._journal)
+        return LayerStore(self._plain, self._journal)
 
-    @property
-    def work_folder(self) -> Path:
-        """A hidden folder for temporary files."""
-        return self.path / WORK_FOLDER
+    @contextlib.contextmanager
+    def temporaries(self, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
+        """Make a folder here for temporary files, for the time of a `with` block.
+
+        Hidden in the folder of the layer, or in `tmp`; for a bucket in `tmp`, or in the system's
+        folder for such.
+        """
+        if isinstance(self._plain, LocalStore):
+            with temporary_folder(self._plain.path / WORK_FOLDER, tmp) as folder:
+                yield folder
+        else:
+            with working_folder(self._plain, tmp) as folder:
+                yield folder
 
     def _is_such_a_layer(self) -> bool:
         try:
@@ -133,9 +182,13 @@ class LayerFolder:
         return members.get("@type") == self._type
 
     def _check(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
+        if (
+            isinstance(self._plain, LocalStore)
+            and self._plain.path.exists()
+            and not self._plain.path.is_dir()
+        ):
             raise DestinationError(
-                f"{self.path} is a file; choose a folder that is empty or not there yet"
+                f"{self._where} is a file; choose a folder that is empty or not there yet"
             )
         names = self._plain.entries()
         is_unfinished = read_plan(self._plain) is not None
@@ -146,19 +199,19 @@ class LayerFolder:
                 return
             if not self._overwrite:
                 raise DestinationError(
-                    f"{self.path} holds a layer already; pass --overwrite to replace it, "
+                    f"{self._where} holds a layer already; pass --overwrite to replace it, "
                     "or choose another folder"
                 )
             if not self._is_such_a_layer():
                 raise DestinationError(
-                    f"{self.path} holds something else than {self._type}; choose another folder"
+                    f"{self._where} holds something else than {self._type}; choose another folder"
                 )
             return
         if not is_unfinished:
-            raise DestinationError(f"{self.path} is not empty; choose an empty or a new folder")
+            raise DestinationError(f"{self._where} is not empty; choose an empty or a new folder")
         if not (self._resume or self._overwrite):
             raise DestinationError(
-                f"{self.path} holds an unfinished layer; pass --resume to continue it, or "
+                f"{self._where} holds an unfinished layer; pass --resume to continue it, or "
                 "--overwrite to start again"
             )
 
@@ -207,9 +260,9 @@ class LayerFolder:
             self._plain.delete(PLAN)
             self._remove_files()
         self._let_go(remove=self._is_finished or is_hopeless)
-        if is_hopeless and not self._existed:
+        if is_hopeless and not self._existed and isinstance(self._plain, LocalStore):
             with contextlib.suppress(OSError):
-                self.path.rmdir()
+                self._plain.path.rmdir()
 
     def _let_go(self, *, remove: bool) -> None:
         assert self._lock is not None

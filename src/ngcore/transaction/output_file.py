@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError
-from ngcore.storage import LocalStore, url_of_path
+from ngcore.storage import LocalStore, url_of_path, writable_store
 from ngcore.transaction.places import is_same_file
 from ngcore.transaction.stale import remove_stale
 
@@ -17,30 +17,26 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-def refuse_url(path: Path) -> None:
-    """Refuse a URL, from which a folder of that name would be made here.
-
-    Raises
-    ------
-    DestinationError
-        It is one.
-    """
-    url = url_of_path(path)
-    if url is not None:
-        raise DestinationError(
-            f"{url!r} is a URL, and only folders here can be written; write to one, and upload it"
-        )
-
-
-def check_output_folder(folder: Path) -> None:
+def check_output_folder(folder: str | os.PathLike[str]) -> None:
     """Check that files can be made in a folder, which need not be there yet.
 
+    Parameters
+    ----------
+    folder : str or path
+        Or the URL of one in a bucket.
+
     Raises
     ------
     DestinationError
-        They can't; a part of its path may be a file, or it is a URL.
+        They can't; a part of its path may be a file.
+    StorageError
+        The bucket can't be reached.
     """
-    refuse_url(folder)
+    store = writable_store(folder)
+    if not isinstance(store, LocalStore):
+        store.entries()
+        return
+    folder = store.path
     try:
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     except OSError as error:  # a folder above may not be entered, a name is too long
@@ -72,7 +68,10 @@ def check_output_file(
         The file is a folder, is there already and not to be replaced, is a source, or can't be
         written.
     """
-    refuse_url(out)
+    url = url_of_path(out)
+    if url is not None:
+        _check_output_object(url, overwrite=overwrite, sources=sources)
+        return
     check_output_folder(out.parent)
     if out.is_dir():
         raise DestinationError(f"{str(out)!r} is a folder; name the file to write")
@@ -83,6 +82,17 @@ def check_output_file(
             )
     if out.exists() and not overwrite:
         raise DestinationError(f"{str(out)!r} is there already; pass --overwrite to replace it")
+
+
+def _check_output_object(
+    url: str, *, overwrite: bool, sources: Iterable[str | os.PathLike[str]]
+) -> None:
+    folder, _, name = url.rpartition("/")
+    for source in sources:
+        if os.fspath(source) == url:
+            raise DestinationError(f"{url!r} is the source; name another file to write")
+    if writable_store(folder).size(name) is not None and not overwrite:
+        raise DestinationError(f"{url!r} is there already; pass --overwrite to replace it")
 
 
 def write_output(out: Path, *parts: Buffer) -> None:
@@ -98,6 +108,11 @@ def write_output(out: Path, *parts: Buffer) -> None:
 
 def write_output_parts(out: Path, parts: Iterable[Buffer]) -> None:
     """Do as `write_output`, with parts that are taken as they are needed, a few MiB at a time."""
+    url = url_of_path(out)
+    if url is not None:
+        folder, _, name = url.rpartition("/")
+        writable_store(folder).put_parts(name, parts)
+        return
     store = LocalStore(out.parent)
     remove_stale(out.parent)
     store.put_parts(out.name, parts)

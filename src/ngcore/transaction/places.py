@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import DestinationError, InputError
 from ngcore.storage.local import WORK_FOLDER, LocalStore
-from ngcore.storage.opening import is_url
+from ngcore.storage.opening import is_url, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ngcore.storage.base import Store
+    from ngcore.storage.base import ReadableStore, Store
 
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 
@@ -31,6 +31,13 @@ def is_same_file(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except (OSError, ValueError):
         return False
+
+
+def is_same_place(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths or URLs name the same file or folder."""
+    if is_url(one) or is_url(other):
+        return os.fspath(one).rstrip("/") == os.fspath(other).rstrip("/")
+    return is_same_file(Path(one), Path(other))
 
 
 def refuse_overlap(dest: Store, sources: Iterable[str | os.PathLike[str]], what: str) -> None:
@@ -54,7 +61,8 @@ def refuse_overlap(dest: Store, sources: Iterable[str | os.PathLike[str]], what:
         if isinstance(dest, LocalStore):
             touches = not is_url(source) and _touch(dest.path, Path(source))
         else:
-            here, there = (f"{str(place).rstrip('/')}/" for place in (dest.location, source))
+            places = (dest.location, str(source).removeprefix("precomputed://"))
+            here, there = (f"{place.rstrip('/')}/" for place in places)
             touches = here.startswith(there) or there.startswith(here)
         if touches:
             raise _overlap(dest, source, what)
@@ -69,13 +77,17 @@ def refuse_marked_source(
     mark. It finds a folder of a network that is there twice, and one that is bound to a path
     elsewhere but lies in the source. All folders of a source are looked into.
     """
-    sources = [source for source in sources if not is_url(source)]
-    if not sources or not isinstance(dest, LocalStore):
+    sources = [source for source in sources if is_url(source) != isinstance(dest, LocalStore)]
+    if not sources:
         return
     mark, token = f"{WORK_FOLDER}/token", os.urandom(16)
     dest.put(mark, token)
     try:
         for source in sources:
+            if is_url(source):
+                if _shows(open_store(source), dest, mark, token):
+                    raise _overlap(dest, source, what)
+                continue
             ways = (Path(source).absolute(), Path(source).resolve())
             above = {place for way in ways for place in (way, *way.parents)}
             below = (Path(parent) for parent, _, _ in os.walk(source))
@@ -84,6 +96,17 @@ def refuse_marked_source(
                     raise _overlap(dest, source, what)
     finally:
         dest.delete(mark)
+
+
+def _shows(source: ReadableStore, dest: Store, mark: str, token: bytes) -> bool:
+    """Whether a URL is another of a bucket's: the mark is seen there, or the same volume is.
+
+    What is new in a bucket may not be public. To replace a volume by itself makes no sense.
+    """
+    if source.get(mark) == token:
+        return True
+    here = [dest.get(name) for name in ("info", "provenance")]
+    return None not in here and here == [source.get(name) for name in ("info", "provenance")]
 
 
 def _overlap(dest: Store, source: str | os.PathLike[str], what: str) -> DestinationError:

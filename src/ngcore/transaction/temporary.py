@@ -9,17 +9,23 @@ The classic steps don't lock the volume, and several may work on it at once. Eac
 its own there, with a lock that ends with the process: who finds one that nobody has removes it.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.file_lock import is_at, lock_file
-from ngcore.storage.local import WRONG_FOLDER
+from ngcore.storage.local import WRONG_FOLDER, LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ngcore.storage.base import Store
 
 _NOTE = "temporary"
 _OWNED = ".ngcore-step-"
@@ -65,6 +71,27 @@ def owned_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
         shutil.rmtree(folder, ignore_errors=True)  # Windows removes no file that is open
+
+
+@contextmanager
+def working_folder(store: Store, tmp: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Make a folder of this process for a step that writes to a place; see `owned_folder`.
+
+    Parameters
+    ----------
+    store : Store
+        A folder, in which it is made; for a bucket it is made here.
+    tmp : path, optional
+        Where it is made for a bucket; default the system's folder for temporary files.
+    """
+    if isinstance(store, LocalStore):
+        parent = store.path
+    else:
+        import tempfile
+
+        parent = Path(tmp or tempfile.gettempdir())
+    with owned_folder(parent) as folder:
+        yield folder
 
 
 def _make_owned(parent: Path) -> tuple[Path, BinaryIO]:

@@ -122,9 +122,9 @@ class ObjectStore(Store):
         """Whether a process that lives has the lock of an object; see `Store.is_locked`."""
         return ObjectLock.is_held_by_another(self._bucket, self._key(name))
 
-    def delete_unfinished(self) -> None:
+    def delete_unfinished(self, folder: str = "") -> None:
         """Give up uploads that killed processes have begun; see `Store.delete_unfinished`."""
-        self._bucket.abort_uploads(self._root)
+        self._bucket.abort_uploads(self._folder(folder))
 
     def check(self) -> None:
         """Raise StorageError where the bucket is absent, or may not be listed."""
