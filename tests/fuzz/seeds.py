@@ -296,10 +296,22 @@ def tiff() -> Iterator[bytes]:
         {"bigtiff": True, "byteorder": ">"},
         {"imagej": True, "resolution": (2, 2), "metadata": {"spacing": 3, "unit": "um"}},
         {"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 0.1}},
+        {"metadata": {"axes": "ZXY"}},
+        {"imagej": True, "metadata": {"axes": "CYX"}},
     ]:
         out = io.BytesIO()
         tifffile.imwrite(out, planes, photometric="minisblack", **options)
         yield out.getvalue()
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as writer:
+        for plane in planes:
+            writer.write(plane, compression="zlib", photometric="minisblack")
+    yield out.getvalue()
+    out = io.BytesIO()
+    tiles = (None if number % 2 else planes[0, :16, :16] for number in range(12))
+    options = {"shape": planes.shape, "dtype": planes.dtype, "tile": (16, 16)}
+    tifffile.imwrite(out, tiles, photometric="minisblack", **options)
+    yield out.getvalue()
 
 
 def volumes() -> Iterator[bytes]:

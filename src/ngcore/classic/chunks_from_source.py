@@ -21,6 +21,7 @@ from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.sources.base import Source
+from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.volumes.slice_stacks import TIFF_ENDINGS
 from ngcore.transaction.changes import Transaction
@@ -115,13 +116,13 @@ def slices_to_raw_chunks(
         **options,
     )
     names = [os.fspath(folder) for folder in folders]
-    with _open_slices(names, asked) as opened:
+    with _open_slices(names, asked, is_label=info.type == "segmentation") as opened:
         parameters = {"input_orientation": input_orientation.upper()}
         names = [Path(name).name for name in names]
         _write(opened, info, asked, dest, progress, "slices-to-raw-chunks", names, parameters)
 
 
-def _open_slices(names: Sequence[str], options: ConvertOptions) -> Source:
+def _open_slices(names: Sequence[str], options: ConvertOptions, *, is_label: bool) -> Source:
     if len(names) == 1 and Path(names[0]).is_file():
         if not names[0].lower().endswith(TIFF_ENDINGS):
             raise InputError(
@@ -132,7 +133,8 @@ def _open_slices(names: Sequence[str], options: ConvertOptions) -> Source:
     return SlicesSource(
         names,
         input_orientation=options.input_orientation,
-        voxel_offset=_vec3(options.voxel_offset),
+        asked=AskedGeometry(voxel_offset=_vec3(options.voxel_offset)),
+        is_label=is_label,
         workers=options.thread_count,
     )
 

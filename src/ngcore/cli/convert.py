@@ -101,10 +101,18 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     help="Slices and TIFF stacks: direction of increasing column, row and slice.",
 )
 @click.option(
+    "--gaps",
+    type=click.Choice(["keep", "blank"]),
+    default="keep",
+    show_default=True,
+    help="Section numbers missing in a folder of slices: stack the slices that are there, or "
+    "leave blank ones for those that are not.",
+)
+@click.option(
     "--axes",
     metavar="CODE",
-    help="Arrays without named axes: what each stored axis is, slowest first, such as zyx, tzyx "
-    "or zyxc.  [default: from the file]",
+    help="Arrays without named axes, TIFF stacks: what each stored axis is, slowest first, such "
+    "as zyx, tzyx or zyxc.  [default: from the file]",
 )
 @click.option(
     "--level",

@@ -74,6 +74,7 @@ class OptionValues(TypedDict, total=False):
     input_min: float | None
     input_max: float | None
     input_orientation: str
+    gaps: Literal["keep", "blank"]
     axes: str | None
     level: int | None
     affine: object
@@ -115,6 +116,7 @@ class ConvertOptions:
     input_min: float | None = None
     input_max: float | None = None
     input_orientation: str = "RAS"
+    gaps: Literal["keep", "blank"] = "keep"
     axes: str | None = None
     level: int | None = None
     affine: Any = None
@@ -137,6 +139,7 @@ class ConvertOptions:
         _check_choice("encoding", self.encoding, (None, "auto", *ENCODINGS))
         _check_choice("downsampling", self.downsampling, ("auto", *METHODS))
         _check_choice("layout", self.layout, ("flat", "nested"))
+        _check_choice("gaps", self.gaps, ("keep", "blank"))
         _check_choice("form", self.form, ("auto", "sform", "qform"))
         if not 1 <= self.jpeg_quality <= 100:
             raise InputError(f"--jpeg-quality must be from 1 to 100, got {self.jpeg_quality}")

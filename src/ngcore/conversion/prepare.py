@@ -79,6 +79,8 @@ def open_for(source: object, options: ConvertOptions) -> Source:
         form=options.form,
         orient=options.orient,
         input_orientation=options.input_orientation,
+        gaps=options.gaps,
+        type=options.type,
         resolution=options.resolution_nm,
         voxel_offset=options.voxel_offset,
         affine=options.affine,
@@ -359,6 +361,7 @@ def _parameters(info: VolumeInfo, options: ConvertOptions, method: str) -> dict[
         "form": options.form,
         "orient": options.orient,
         "input_orientation": options.input_orientation,
+        **({} if options.gaps == "keep" else {"gaps": options.gaps}),
         "resolution": list(finest.resolution),
         "voxel_offset": list(finest.voxel_offset),
     }

@@ -10,7 +10,7 @@ import math
 import operator
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ngcore.arrays.affines import parse_orientation
 from ngcore.errors import InputError, naming
@@ -34,6 +34,8 @@ def open_source(
     form: Form = "auto",
     orient: str | None = None,
     input_orientation: str = "RAS",
+    gaps: Literal["keep", "blank"] = "keep",
+    type: Literal["image", "segmentation", "auto"] = "auto",  # noqa: A002 - the option's name
     resolution: Sequence[float] | None = None,
     voxel_offset: Sequence[int] | None = None,
     affine: Any = None,
@@ -56,6 +58,10 @@ def open_source(
         Code, such as "RAS", that the axes are brought to; default as stored.
     input_orientation : str
         For slices and TIFF stacks: direction of increasing column, row and slice.
+    gaps : "keep" or "blank"
+        For folders of slices: what becomes of section numbers that are missing.
+    type : "image", "segmentation" or "auto"
+        What the volume will be: pictures with a palette are labels or colours.
     resolution : sequence of float, (x, y, z), in nanometres, optional
         Instead of the source's; its axes are those of the result, after `orient`.
     voxel_offset : sequence of int, (x, y, z), in voxels, optional
@@ -93,6 +99,8 @@ def open_source(
         form,
         ignore_scaling,
         parse_orientation(input_orientation),
+        gaps,
+        type,
         axes,
         level,
         workers,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ngcore.errors import InputError
 from ngcore.sources.files import missing_file, open_binary
@@ -44,6 +44,10 @@ class Asked(NamedTuple):
         Take stored values as they are.
     input_orientation : str
         For slices: direction of increasing column, row and slice.
+    gaps : "keep" or "blank"
+        For slices: what becomes of section numbers that are missing.
+    type : "image", "segmentation" or "auto"
+        What the volume will be; sources that could be read either way look at it.
     axes : str or None
         What each stored axis is, slowest first, such as "zyx".
     level : int or None
@@ -56,6 +60,8 @@ class Asked(NamedTuple):
     form: Form = "auto"
     ignore_scaling: bool = False
     input_orientation: str = "RAS"
+    gaps: Literal["keep", "blank"] = "keep"
+    type: Literal["image", "segmentation", "auto"] = "auto"
     axes: str | None = None
     level: int | None = None
     workers: int | None = None
@@ -251,6 +257,7 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
         "RAS",
         "--input-orientation is for slices and TIFF stacks; use --orient",
     ),
+    "gaps": ("keep", "--gaps {} is for folders of slices; leave it out"),
     "axes": (None, "--axes {} is for arrays without named axes; leave it out"),
     "level": (None, "--level {} is for sources of several resolutions; leave it out"),
 }

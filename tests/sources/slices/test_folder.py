@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from slice_stacks import (
     CODES,
     random_volume,
@@ -17,6 +18,7 @@ from slice_stacks import (
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources import open_source
+from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.folder import SlicesSource, list_slices
 from ngcore.sources.slices.names import is_slice_pattern
 from ngcore.sources.slices.natural_order import natural_key
@@ -115,14 +117,14 @@ def test_glob_pattern_takes_the_files_it_matches(tmp_path):
 def test_folder_whose_name_looks_like_a_pattern_is_a_folder(tmp_path):
     folder = write_png_slices(tmp_path / "brain[1]", random_volume((2, 4, 4)))
     assert not is_slice_pattern(folder)
-    assert len(list_slices(folder).paths) == 2
+    assert len(list_slices(folder)[0].paths) == 2
 
 
 def test_hidden_and_system_files_are_passed_over_in_silence(tmp_path):
     write_png_slices(tmp_path, random_volume((2, 4, 4)))
     for name in (".DS_Store", "._slice0.png", "Thumbs.db", "desktop.ini"):
         (tmp_path / name).write_bytes(b"no slice")
-    found = list_slices(tmp_path)
+    found = list_slices(tmp_path)[0]
     assert [path.name for path in found.paths] == ["slice0.png", "slice1.png"]
     assert found.notes == ()
 
@@ -131,7 +133,7 @@ def test_other_files_are_passed_over_with_a_note(tmp_path):
     write_png_slices(tmp_path, random_volume((2, 4, 4)))
     for name in ("a.txt", "b.xml", "c.csv", "d.json"):
         (tmp_path / name).touch()
-    (note,) = list_slices(tmp_path).notes
+    (note,) = list_slices(tmp_path)[0].notes
     assert note.endswith("not slices, so passed over: a.txt, b.xml, c.csv and 1 more")
 
 
@@ -140,7 +142,7 @@ def test_missing_number_gives_a_note_and_no_error(tmp_path):
     (tmp_path / "slice5.png").unlink()
     (tmp_path / "slice8.png").unlink()
     (tmp_path / "slice9.png").unlink()
-    found = list_slices(tmp_path)
+    found = list_slices(tmp_path)[0]
     assert len(found.paths) == 9
     assert "jump from 4 to 6" in found.notes[0]
     assert "3 in all may be missing" in found.notes[0]
@@ -149,13 +151,13 @@ def test_missing_number_gives_a_note_and_no_error(tmp_path):
 @pytest.mark.parametrize("name", ["z{}0.png", "{}_of_9.png"])
 def test_numbers_in_steps_are_no_gap(tmp_path, name):
     write_png_slices(tmp_path, random_volume((6, 4, 4)), name=name)
-    assert list_slices(tmp_path).notes == ()
+    assert list_slices(tmp_path)[0].notes == ()
 
 
 def test_number_that_two_slices_have_gives_a_note(tmp_path):
     write_png_slices(tmp_path, random_volume((3, 4, 4)))
     write_png_slices(tmp_path, random_volume((1, 4, 4)), name="slice02.png")
-    assert "the same number" in list_slices(tmp_path).notes[0]
+    assert "the same number" in list_slices(tmp_path)[0].notes[0]
 
 
 def test_missing_folder_is_named(tmp_path):
@@ -242,7 +244,7 @@ def test_folder_named_like_labels_suggests_a_segmentation(tmp_path):
 
 def test_resolution_and_offset_are_those_asked_for(tmp_path):
     write_png_slices(tmp_path, random_volume((2, 4, 4)))
-    with SlicesSource([tmp_path], resolution=(1, 2, 3.5), voxel_offset=(4, 5, -6)) as source:
+    with SlicesSource([tmp_path], asked=AskedGeometry((1, 2, 3.5), (4, 5, -6))) as source:
         assert source.resolution_nm == (1.0, 2.0, 3.5)
         assert source.voxel_offset == (4, 5, -6)
         assert source.affine_voxel_to_mm is None
@@ -288,3 +290,90 @@ def test_uncompressed_slices_take_no_memory_beside_the_callers(tmp_path):
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert peak < limit
+
+
+def write_grid(folder, pattern, slices=6, channels=2, **options):
+    array = random_volume((slices, channels, 8, 10), np.uint16)
+    for z in range(slices):
+        for c in range(channels):
+            tifffile.imwrite(folder / pattern.format(z=z, c=c), array[z, c], **options)
+    return array
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "img_Z{z:03d}_C{c:02d}.tif",
+        "img_C{c}_Z{z}.tif",
+        "imgZ{z:03d}C{c:02d}.tif",
+        "s_z{z}_ch{c}.tif",
+        "slice-{z}_channel-{c}.tif",
+        "a_slice{z:02d}_w{c}.tif",
+    ],
+)
+def test_channels_that_names_number_are_channels(tmp_path, pattern):
+    array = write_grid(tmp_path, pattern)
+    with SlicesSource([tmp_path]) as source:
+        assert np.array_equal(read_all(source), array.transpose(3, 2, 0, 1))
+        assert source.notes == ()
+
+
+def test_a_slice_that_a_channel_lacks_is_named(tmp_path):
+    write_grid(tmp_path, "img_Z{z:03d}_C{c:02d}.tif")
+    (tmp_path / "img_Z003_C01.tif").unlink()
+    with pytest.raises(InputError, match="slice 3 of channel 1 is missing, though names such as"):
+        SlicesSource([tmp_path])
+
+
+def test_names_that_count_two_things_of_unknown_meaning_are_warned_of(tmp_path):
+    write_grid(tmp_path, "img_{z}_{c}.tif")
+    (slices,) = list_slices(tmp_path)
+    assert "count two things, 6 x 2; all 12 are taken as slices" in slices.notes[0]
+
+
+def test_missing_sections_are_left_blank_if_that_is_asked_for(tmp_path):
+    volume = random_volume((10, 8, 7))
+    for number in (0, 1, 2, 4, 6):
+        Image.fromarray(volume[:, :, number].T).save(tmp_path / f"s{number + 10}.png")
+    with SlicesSource([tmp_path]) as source:
+        assert source.shape[2] == 5
+        assert "2 in all may be missing; the slices that are there" in source.notes[0]
+        assert "--gaps blank" in source.notes[0]
+    with SlicesSource([tmp_path], gaps="blank") as source:
+        expected = volume.copy()
+        expected[:, :, [3, 5]] = 0
+        assert np.array_equal(read_all(source)[..., 0], expected)
+        assert "2 in all may be missing; they are left blank" in source.notes[0]
+    with SlicesSource([tmp_path], gaps="blank", input_orientation="RAI") as source:
+        assert np.array_equal(read_all(source)[..., 0], expected[:, :, ::-1])
+
+
+def test_missing_sections_of_channels_are_left_blank_too(tmp_path):
+    array = write_grid(tmp_path, "img_Z{z:03d}_C{c:02d}.tif")
+    for channel in range(2):
+        (tmp_path / f"img_Z002_C{channel:02d}.tif").unlink()
+    with SlicesSource([tmp_path], gaps="blank") as source:
+        array[2] = 0
+        assert np.array_equal(read_all(source), array.transpose(3, 2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.png", "b.png", "c.png"], "needs names that differ in one number"),
+        (["1.png", "2.png", "3.png", "1000.png"], "would leave 996 sections blank beside 4"),
+    ],
+)
+def test_gaps_that_cannot_be_left_blank_are_refused(tmp_path, names, message):
+    for name in names:
+        Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        SlicesSource([tmp_path], gaps="blank")
+
+
+@pytest.mark.parametrize("ending", [".ome.btf", ".tf2", ".tf8", ".btf"])
+def test_endings_of_big_tiff_are_slices(tmp_path, ending):
+    plane = random_volume((4, 5))
+    tifffile.imwrite(tmp_path / f"a{ending}", plane, bigtiff=True)
+    with SlicesSource([tmp_path]) as source:
+        assert np.array_equal(read_all(source)[:, :, 0, 0], plane.T)

@@ -222,3 +222,22 @@ def test_bytes_changed_anywhere_give_an_error_or_an_array_of_the_header(
                     read_all(source)
         except NgcoreError as error:
             assert "\n" not in str(error)  # noqa: PT017 - not all of them are errors
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palette_pictures_of_labels_give_indices_and_others_colours(tmp_path, bits):
+    labels = np.random.default_rng(0).integers(0, 2**bits, (3, 20, 24)).astype(np.uint8)
+    palette = np.random.default_rng(1).integers(0, 255, 768, dtype=np.uint8)
+    folder = tmp_path / "s_dseg"
+    folder.mkdir()
+    for number, plane in enumerate(labels):
+        picture = Image.frombytes("P", (24, 20), plane.tobytes())
+        picture.putpalette(palette.tolist())
+        picture.save(folder / f"{number}.png", bits=bits)
+    with SlicesSource([folder]) as source:
+        assert np.array_equal(read_all(source)[..., 0], labels.T)
+        assert "palette's indices" in source.notes[0]
+    with SlicesSource([folder], is_label=False) as source:
+        assert np.array_equal(
+            read_all(source), palette.reshape(-1, 3)[labels].transpose(2, 1, 0, 3)
+        )

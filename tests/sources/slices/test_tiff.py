@@ -1,7 +1,9 @@
+import itertools
 import json
 import struct
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import pytest
@@ -10,15 +12,17 @@ from slice_stacks import CODES, random_volume, read_all, slices_of
 from thorough import IS_THOROUGH
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.sources.geometry import AskedGeometry
+from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.slices.lzw import decode_lzw
-from ngcore.sources.slices.tiff import TiffStackSource
+from ngcore.sources.slices.tiff import TiffStackSource, open_tiff_stack
 
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
 COMPRESSIONS = ["zlib", "lzw", "packbits", "zstd", "lzma"]
 
 
 def read_stack(path, **options):
-    with TiffStackSource(path, **options) as source:
+    with open_tiff_stack(path, str(path), **options) as source:
         return read_all(source)
 
 
@@ -165,19 +169,173 @@ def test_ome_channels_of_colour_pages_follow_each_other(tmp_path):
     assert np.array_equal(volume[..., 3:].transpose(2, 1, 0, 3), stored[:, 1])
 
 
-@pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}], ids=["OME", "ImageJ"])
-def test_points_in_time_are_refused_with_their_number(tmp_path, options):
+@pytest.mark.parametrize(
+    "options",
+    [{"ome": True, "metadata": {"TimeIncrement": 2000, "TimeIncrementUnit": "ms"}},
+     {"imagej": True, "metadata": {"finterval": 2}}],
+    ids=["OME", "ImageJ"],
+)  # fmt: skip
+def test_points_in_time_become_channels_with_their_step(tmp_path, options):
+    stored = random_volume((7, 2, 9, 13))
     path = write_stack(
-        tmp_path / "a.tif", random_volume((7, 2, 9, 13)), metadata={"axes": "TZYX"}, **options
+        tmp_path / "a.tif",
+        stored,
+        **{**options, "metadata": {"axes": "TZYX", **options["metadata"]}},
     )
-    with pytest.raises(InputError, match="7 points in time"):
+    with open_tiff_stack(path, "a.tif") as source:
+        assert np.array_equal(read_all(source), stored.transpose(3, 2, 1, 0))
+        assert source.header.facts == {"time_step": 2.0}
+
+
+def test_points_in_time_without_depth_may_be_slices_so_axes_are_asked_for(tmp_path):
+    stored = random_volume((7, 9, 13))
+    path = write_stack(tmp_path / "a.tif", stored, imagej=True, metadata={"axes": "TYX"})
+    with pytest.raises(InputError, match=r"7 points in time .* --axes zyx .* --axes tyx"):
+        TiffStackSource(path)
+    assert np.array_equal(read_stack(path, axes="zyx")[..., 0], stored.T)
+    assert np.array_equal(read_stack(path, axes="tyx")[:, :, 0], stored.T)
+
+
+def test_channels_at_several_times_are_refused(tmp_path):
+    path = write_stack(
+        tmp_path / "a.tif", random_volume((2, 3, 9, 13)), imagej=True, metadata={"axes": "TCYX"}
+    )
+    with pytest.raises(InputError, match="several channels at several times"):
+        TiffStackSource(path, axes="tcyx")
+
+
+@pytest.mark.parametrize("writer", ["shaped", "ome"])
+@pytest.mark.parametrize("axes", ["".join(one) for one in itertools.permutations("ZYX")])
+def test_axes_of_metadata_in_any_order_are_followed(tmp_path, axes, writer):
+    volume = random_volume((13, 9, 5), np.uint16)
+    stored = volume.transpose(["XYZ".index(letter) for letter in axes])
+    if writer == "ome":
+        if not axes.endswith("YX"):
+            pytest.skip("pages of OME-TIFF are rows and columns")
+        write_stack(tmp_path / "a.tif", stored, ome=True, metadata={"axes": axes})
+    else:
+        write_stack(tmp_path / "a.tif", stored, metadata={"axes": axes})
+    assert np.array_equal(read_stack(tmp_path / "a.tif")[..., 0], volume)
+
+
+@pytest.mark.parametrize("axes", ["ZYXC", "CZYX", "ZCYX", "YXZC", "XCZY", "ZYCX"])
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "tile": (16, 16)}])
+def test_channels_may_be_any_axis(tmp_path, axes, channels, options):
+    volume = random_volume((13, 9, 5, channels), np.uint16)
+    stored = volume.transpose(["XYZC".index(letter) for letter in axes])
+    path = write_stack(tmp_path / "a.tif", stored, metadata={"axes": axes}, **options)
+    assert np.array_equal(read_stack(path), volume)
+    plain = write_stack(tmp_path / "plain.tif", stored, metadata={"axes": "QRYX"}, **options)
+    assert np.array_equal(read_stack(plain, axes=axes.lower()), volume)
+
+
+def test_boxes_of_odd_axes_are_read(tmp_path):
+    volume = random_volume((23, 19, 7), np.uint16)
+    path = write_stack(tmp_path / "a.tif", volume.transpose(2, 0, 1), metadata={"axes": "ZXY"})
+    with open_tiff_stack(path, "a.tif") as source:
+        assert source.stream_axis == 2
+        part = np.empty((10, 6, 3, 1), np.uint16)
+        source.read(2, 5, part, window=(slice(3, 13), slice(11, 17)))
+        assert np.array_equal(part[..., 0], volume[3:13, 11:17, 2:5])
+
+
+def test_axes_that_could_be_slices_or_channels_are_asked_for(tmp_path):
+    stored = random_volume((7, 2, 9, 13))
+    path = write_stack(tmp_path / "a.tif", stored)
+    with pytest.raises(InputError, match=r"\(7, 2, 9, 13\) don't say .* --axes czyx"):
+        TiffStackSource(path)
+    assert read_stack(path, axes="zcyx").shape == (13, 9, 7, 2)
+    with pytest.raises(
+        InputError, match=r"--axes zyx must be a letter .* each of the 4 dimensions"
+    ):
+        TiffStackSource(path, axes="zyx")
+    with pytest.raises(InputError, match="two axes are z"):
+        TiffStackSource(path, axes="zzyx")
+
+
+@pytest.mark.parametrize("is_big", [False, True])
+def test_pages_that_were_written_one_by_one_are_a_stack(tmp_path, is_big):
+    planes = random_volume((5, 9, 13))
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=is_big) as writer:
+        for plane in planes:
+            writer.write(plane, compression="zlib")
+    for plane in planes:
+        tifffile.imwrite(tmp_path / "b.tif", plane, append=True)
+    assert np.array_equal(read_stack(tmp_path / "a.tif")[..., 0], planes.T)
+    assert np.array_equal(read_stack(tmp_path / "b.tif")[..., 0], planes.T)
+
+
+@pytest.mark.parametrize("nodata", [None, 7])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiles_that_were_left_out_hold_the_fill_value(tmp_path, nodata, compression):
+    volume = np.full((3, 64, 64), nodata or 0, np.uint16)
+    volume[0, 3:9, 3:9] = 77
+    volume[1, 20:30, 20:30] = 500
+
+    def tiles():
+        for plane in volume:
+            for y, x in itertools.product((0, 32), (0, 32)):
+                tile = plane[y : y + 32, x : x + 32]
+                yield tile if (tile != (nodata or 0)).any() else None
+
+    extra = [] if nodata is None else [(42113, "s", 0, str(nodata), False)]
+    path = write_stack(
+        tmp_path / "a.tif", tiles(), shape=volume.shape, dtype=volume.dtype, tile=(32, 32),
+        compression=compression, extratags=extra,
+    )  # fmt: skip
+    assert np.array_equal(read_stack(path)[..., 0], volume.T)
+
+
+def multi_file(folder, planes, *, left_out=()):
+    names = [f"im_{number:03d}.ome.tif" for number in range(len(planes))]
+    for number, name in enumerate(names):
+        data = "".join(
+            f'<TiffData IFD="0" FirstZ="{i}" FirstC="0" FirstT="0" PlaneCount="1"><UUID '
+            f'FileName="{n}">urn:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, n)}</UUID></TiffData>'
+            for i, n in enumerate(names)
+        )
+        rows, columns = planes.shape[1:]
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/'
+            f'Schemas/OME/2016-06" UUID="urn:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, name)}"><Image '
+            'ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+            f'SizeX="{columns}" SizeY="{rows}" SizeZ="{len(planes)}" SizeC="1" SizeT="1" '
+            'PhysicalSizeX="4" PhysicalSizeXUnit="nm" PhysicalSizeY="4" PhysicalSizeYUnit="nm" '
+            'PhysicalSizeZ="40" PhysicalSizeZUnit="nm"><Channel ID="Channel:0:0" '
+            f'SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+        )
+        if number not in left_out:
+            write_stack(folder / name, planes[number], description=xml.encode(), metadata=None)
+    return folder / names[0]
+
+
+def test_an_image_in_several_files_is_read_from_any_of_them(tmp_path):
+    planes = random_volume((4, 20, 24), np.uint16)
+    path = multi_file(tmp_path, planes)
+    for one in (path, tmp_path / "im_002.ome.tif"):
+        with open_tiff_stack(one, one.name) as source:
+            assert source.resolution_nm == (4, 4, 40)
+            assert len(source.header.files) >= 4
+            assert np.array_equal(read_all(source)[..., 0], planes.T)
+    with SlicesSource([tmp_path]) as source:
+        assert source.resolution_nm == (4, 4, 40)
+
+
+def test_a_file_that_is_missing_of_several_is_named(tmp_path):
+    path = multi_file(tmp_path, random_volume((4, 20, 24), np.uint16), left_out=[2])
+    with pytest.raises(FormatError, match=r"page 2 of 4 is missing; .* put all of them beside"):
         TiffStackSource(path)
 
 
-def test_axes_that_could_be_slices_or_channels_are_refused(tmp_path):
-    path = write_stack(tmp_path / "a.tif", random_volume((7, 2, 9, 13)))
-    with pytest.raises(InputError, match="write the file with axes ZCYX"):
-        TiffStackSource(path)
+def test_orientation_of_slices_goes_into_the_affine(tmp_path):
+    path = write_stack(tmp_path / "a.tif", random_volume((5, 9, 13)))
+    asked = AskedGeometry((1e6, 2e6, 3e6))
+    with open_tiff_stack(path, "a.tif", input_orientation="RIA", asked=asked) as source:
+        assert source.shape == (13, 5, 9, 1)
+        assert np.array_equal(source.affine_voxel_to_mm, np.diag([1.0, 2, 3, 1]))
+    with open_tiff_stack(path, "a.tif", asked=asked) as source:
+        assert source.affine_voxel_to_mm is None
 
 
 @pytest.mark.parametrize(
@@ -193,7 +351,7 @@ def test_ome_physical_sizes_give_the_resolution(tmp_path, unit, nanometres):
     with TiffStackSource(path, input_orientation="ASR") as source:
         expected = (3.0 * nanometres, 0.5 * nanometres, 2.0 * nanometres)
         assert source.resolution_nm == pytest.approx(expected)
-    with TiffStackSource(path, resolution=(1, 2, 3)) as source:
+    with TiffStackSource(path, asked=AskedGeometry((1.0, 2.0, 3.0))) as source:
         assert source.resolution_nm == (1.0, 2.0, 3.0)
 
 
@@ -216,16 +374,25 @@ def test_incomplete_ome_sizes_give_no_resolution(tmp_path, sizes):
         assert source.resolution_nm is None
 
 
-def test_imagej_spacing_gives_the_resolution(tmp_path):
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ({"unit": "um"}, (500, 250, 3000)),
+        ({"unit": "\\u00B5m", "yunit": "nm", "zunit": "mm"}, (500, 0.25, 3e6)),
+        ({"unit": "micron", "zunit": "nm"}, (500, 250, 3)),
+        ({"unit": "microns"}, (500, 250, 3000)),
+    ],
+)
+def test_imagej_spacing_gives_the_resolution(tmp_path, units, expected):
     path = write_stack(
         tmp_path / "a.tif",
         random_volume((5, 9, 13)),
         imagej=True,
         resolution=(2, 4),
-        metadata={"unit": "um", "spacing": 3.0},
+        metadata={**units, "spacing": 3.0},
     )
     with TiffStackSource(path) as source:
-        assert source.resolution_nm == pytest.approx((500, 250, 3000))
+        assert source.resolution_nm == pytest.approx(expected)
 
 
 def test_dots_per_inch_are_no_resolution(tmp_path):
@@ -296,13 +463,12 @@ def test_volume_within_a_page_is_refused(tmp_path):
         TiffStackSource(path)
 
 
-def test_planes_that_lie_as_samples_within_a_page_are_refused(tmp_path):
+def test_planes_that_lie_as_samples_within_a_page_are_planes(tmp_path):
     # what tifffile makes of three or four planes whose meaning it is not told
     path = tmp_path / "a.tif"
     planes = random_volume((4, 6, 8), np.uint16)
     tifffile.imwrite(path, planes, photometric="rgb", metadata={"axes": "ZYX"})
-    with pytest.raises(InputError, match=r"ZYX .* in 1 page; save the file with one plane per"):
-        TiffStackSource(path)
+    assert np.array_equal(read_stack(path)[..., 0], planes.T)
 
 
 def test_missing_file_is_named(tmp_path):
@@ -376,7 +542,7 @@ sys.modules["imagecodecs"] = None
 from pathlib import Path
 import numpy as np
 from ngcore.errors import MissingExtraError
-from ngcore.sources.slices.tiff import TiffStackSource
+from ngcore.sources.slices.tiff import TiffStackSource, open_tiff_stack
 
 results = {}
 for path in sorted(Path(sys.argv[1]).glob("*.tif")):

@@ -11,15 +11,17 @@ import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ngcore.errors import InputError, InputNotFoundError
+from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.names import is_slice_pattern
-from ngcore.sources.slices.natural_order import describe_numbering_faults, natural_key
+from ngcore.sources.slices.natural_order import natural_key, numbering_of, part_by_channel
 from ngcore.sources.slices.orientation import SliceOrientation
 from ngcore.sources.slices.pictures import open_jpeg, open_png
 from ngcore.sources.slices.planes import PlanesSource
 from ngcore.sources.slices.tiff import open_tiff_slice
+from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.foreign import way_from
 
 if TYPE_CHECKING:
@@ -27,18 +29,22 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from ngcore.sources.base import Vec3
     from ngcore.sources.slices.slice_file import PlaneLayout, SliceFile
+
+Gaps = Literal["keep", "blank"]
+"""What becomes of section numbers that are missing."""
 
 _OPENERS: dict[str, Callable[[Path, str], SliceFile]] = {
     ".png": open_png,
     ".jpg": open_jpeg,
     ".jpeg": open_jpeg,
-    ".tif": open_tiff_slice,
-    ".tiff": open_tiff_slice,
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), open_tiff_slice),
 }
 SLICE_SUFFIXES = tuple(_OPENERS)
 """Endings of the names of files that may be slices."""
+
+_MOST_BLANK = 10
+"""How many times as many sections as slices there may be."""
 
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db"}
 
@@ -55,25 +61,44 @@ class SliceList:
         In natural order; at least one.
     notes : tuple of str
         Files that were passed over, and numbers that are missing.
+    places : tuple of int
+        Where each slice lies along the stack.
     """
 
     name: str
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
+    places: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many slices the stack has, with those that are left blank."""
+        return self.places[-1] + 1
 
 
-def list_slices(source: str | Path) -> SliceList:
+def list_slices(source: str | Path, gaps: Gaps = "keep") -> list[SliceList]:
     """Find the slices that a folder, a glob pattern or the name of one file stands for.
 
     Hidden files, and those that systems leave behind, are passed over; other files that are no
     slices are named in a note.
+
+    Parameters
+    ----------
+    source : str or Path
+    gaps : {"keep", "blank"}
+        Stack the slices that are there, or leave room where section numbers are missing.
+
+    Returns
+    -------
+    list of SliceList
+        One for each channel that names number (``img_Z003_C01.tif``).
 
     Raises
     ------
     InputNotFoundError
         If there is nothing of that name.
     InputError
-        If there are no slices, or slices of several formats.
+        If there are no slices, slices of several formats, or no numbers to see gaps by.
     """
     name = os.fspath(source)
     if is_slice_pattern(source):
@@ -102,10 +127,37 @@ def list_slices(source: str | Path) -> SliceList:
     notes = []
     if others:
         notes.append(f"{name}: not slices, so passed over{_listing(':', others)}")
-    faults = describe_numbering_faults(slices)
-    if faults:
-        notes.append(f"{name}: {faults}")
-    return SliceList(name, tuple(slices), tuple(notes))
+    grid = part_by_channel(slices)
+    if grid.note is not None:
+        notes.append(f"{name}: {grid.note}")
+    lists: list[SliceList] = []
+    for paths in grid.channels:
+        places, fault = _places(paths, gaps, name)
+        if fault is not None and not lists:
+            notes.append(f"{name}: {fault}")
+        lists.append(SliceList(name, paths, tuple(notes) if not lists else (), places))
+    return lists
+
+
+def _places(paths: Sequence[Path], gaps: Gaps, name: str) -> tuple[tuple[int, ...], str | None]:
+    """Return where each slice lies along the stack, and what to say of missing ones."""
+    numbering = numbering_of(paths)
+    is_blank = gaps == "blank" and len(paths) > 1
+    fault = None if numbering is None else numbering.fault(paths, are_left_blank=is_blank)
+    if not is_blank:
+        return tuple(range(len(paths))), fault
+    places = None if numbering is None else numbering.places()
+    if places is None or len({*places}) != len(places):
+        raise InputError(
+            f"{name}: --gaps blank needs names that differ in one number, which counts sections "
+            "in even steps; leave it out to stack the slices that are there"
+        )
+    if places[-1] >= _MOST_BLANK * len(paths):
+        raise InputError(
+            f"{name}: --gaps blank would leave {places[-1] + 1 - len(paths)} sections blank "
+            f"beside {len(paths)} slices; check the numbers in their names"
+        )
+    return tuple(places), fault
 
 
 class SlicesSource(PlanesSource):
@@ -117,8 +169,13 @@ class SlicesSource(PlanesSource):
         Folders, glob patterns or single files; the channels of each follow those before.
     input_orientation : str
         Anatomical direction of increasing column, row and slice: one of 48 codes such as RAS.
-    resolution : sequence of float, (x, y, z), in nanometres, optional
-    voxel_offset : tuple of int, (x, y, z)
+    asked : AskedGeometry
+        Instead of what the slices say.
+    gaps : {"keep", "blank"}
+        Stack the slices that are there, or leave room where section numbers are missing.
+    is_label : bool, optional
+        Whether they are labels, which are the indices of pictures with a palette; default as
+        their name says.
     workers : int, optional
         Slices decoded at a time; default the number of processors.
 
@@ -137,21 +194,29 @@ class SlicesSource(PlanesSource):
         folders: Sequence[str | Path],
         *,
         input_orientation: str = "RAS",
-        resolution: Sequence[float] | None = None,
-        voxel_offset: Vec3 = (0, 0, 0),
+        asked: AskedGeometry = AskedGeometry(),  # noqa: B008 - it is frozen
+        gaps: Gaps = "keep",
+        is_label: bool | None = None,
         workers: int | None = None,
     ) -> None:
         orientation = SliceOrientation(input_orientation)
         if not folders:
             raise InputError("no folder of slices given; pass one for each channel")
-        self._lists = [list_slices(folder) for folder in folders]
+        self._lists = [one for folder in folders for one in list_slices(folder, gaps)]
         _check_counts(self._lists)
+        self._number_of_place = {place: n for n, place in enumerate(self._lists[0].places)}
         notes = [note for slices in self._lists for note in slices.notes]
         self._layouts: list[PlaneLayout] = []
         scratch_bytes, is_compressed = 0, False
+        name = ", ".join(dict.fromkeys(slices.name for slices in self._lists))
+        if is_label is None:
+            is_label = suggest_type(name, 1).type == "segmentation"
+        self._is_label = is_label
+        sizes = []
         for slices in self._lists:
-            first = _open_slice(slices.paths[0])
+            first = _open_slice(slices.paths[0], is_label=is_label)
             first.close()
+            sizes.append(first.pixel_size_nm)
             self._layouts.append(first.layout)
             is_compressed |= not first.is_uncompressed
             scratch_bytes = max(scratch_bytes, first.scratch_bytes)
@@ -164,14 +229,14 @@ class SlicesSource(PlanesSource):
                 self._lists[0].paths[0],
             )
         super().__init__(
-            ", ".join(slices.name for slices in self._lists),
+            name,
             replace(self._layouts[0], samples=sum(layout.samples for layout in self._layouts)),
-            len(self._lists[0].paths),
+            self._lists[0].count,
             orientation,
-            resolution=resolution,
-            voxel_offset=voxel_offset,
+            pixel_size_nm=sizes[0],
+            asked=asked,
             workers=workers,
-            notes=tuple(notes),
+            notes=tuple(dict.fromkeys(notes)),
             files=tuple(path for slices in self._lists for path in slices.paths),
             plane_scratch_bytes=scratch_bytes,
             is_compressed=is_compressed,
@@ -181,10 +246,14 @@ class SlicesSource(PlanesSource):
         self, index: int, into: np.ndarray[Any, Any], rows: slice, columns: slice
     ) -> None:
         channel = 0
+        if index not in self._number_of_place:
+            into[...] = 0
+            return
+        number = self._number_of_place[index]
         for slices, expected in zip(self._lists, self._layouts, strict=True):
-            slice_file = _open_slice(slices.paths[index])
+            slice_file = _open_slice(slices.paths[number], is_label=self._is_label)
             try:
-                _check_layout(slices.paths[index], slice_file.layout, expected, slices.paths[0])
+                _check_layout(slices.paths[number], slice_file.layout, expected, slices.paths[0])
                 part = into[:, :, channel : channel + expected.samples]
                 slice_file.read(part, rows, columns)
             finally:
@@ -192,8 +261,11 @@ class SlicesSource(PlanesSource):
             channel += expected.samples
 
 
-def _open_slice(path: Path) -> SliceFile:
-    return _OPENERS[path.suffix.lower()](path, str(path))
+def _open_slice(path: Path, *, is_label: bool) -> SliceFile:
+    opener = _OPENERS[path.suffix.lower()]
+    if opener is open_png:
+        return open_png(path, str(path), is_label=is_label)
+    return opener(path, str(path))
 
 
 def _entries(folder: Path, name: str) -> list[Path]:
@@ -229,6 +301,11 @@ def _check_counts(lists: Sequence[SliceList]) -> None:
             raise InputError(
                 f"{other.name}: {len(other.paths)} slices, but {len(first.paths)} in "
                 f"{first.name}; channels need the same number of slices"
+            )
+        if other.places != first.places:
+            raise InputError(
+                f"{other.name}: other section numbers than in {first.name}; with --gaps blank the "
+                "slices of all channels need the same numbers"
             )
 
 

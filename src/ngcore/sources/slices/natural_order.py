@@ -1,6 +1,7 @@
-"""The order people mean when they number files: slice2 before slice10.
+"""The order people mean when they number files: slice2 before slice10, and what numbers count.
 
-Also says where numbers are missing, which often means that slices are.
+Also says where numbers are missing, which often means that slices are, and which of two numbers
+counts channels.
 """
 
 from __future__ import annotations
@@ -8,15 +9,31 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from ngcore.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import PurePath
+    from pathlib import Path, PurePath
 
 NaturalKey = tuple[tuple[list[str | int], ...], str]
 
 _DIGITS = re.compile(r"([0-9]+)")
+_COUNTED = {
+    "z": re.compile(
+        r"(?:(?:^|[^A-Za-z])(?i:z|zslice|zstack|slice|section|sec|plane|layer|depth)"
+        r"|(?<=[a-z0-9])(?:Z|Slice|Section|Plane))[ _=.-]*$"
+    ),
+    "c": re.compile(
+        r"(?:(?:^|[^A-Za-z])(?i:c|ch|chan|channel|w|wavelength)|(?<=[a-z0-9])(?:C|Ch|Channel))"
+        r"[ _=.-]*$"
+    ),
+    "t": re.compile(
+        r"(?:(?:^|[^A-Za-z])(?i:t|tp|time|timepoint)|(?<=[a-z0-9])(?:T|Time))[ _=.-]*$"
+    ),
+}
+"""What stands before a number that counts slices, channels or times."""
 
 
 def natural_key(path: PurePath) -> NaturalKey:
@@ -33,34 +50,155 @@ def natural_key(path: PurePath) -> NaturalKey:
     return tuple(_split_numbers(part) for part in parts), str(path)
 
 
-def describe_numbering_faults(paths: Sequence[PurePath]) -> str | None:
-    """Return a line about missing or repeated numbers, or None.
+class Numbering(NamedTuple):
+    """How the names of slices count.
 
-    Looked at are names that differ in one number only. The most frequent step between neighbours,
-    if it makes up more than half of all, is taken as what the numbering means.
+    Attributes
+    ----------
+    numbers : tuple of int
+        Of each slice, not decreasing.
+    step : int
+        What the numbering means by one slice more: the most frequent step, if half of all are
+        like it; else 0.
+    """
+
+    numbers: tuple[int, ...]
+    step: int
+
+    @property
+    def missing(self) -> int:
+        """How many slices are missing."""
+        if self.step == 0:
+            return 0
+        return sum(max(0, gap // self.step - 1) for gap in self._gaps)
+
+    @property
+    def _gaps(self) -> list[int]:
+        return [after - before for before, after in pairwise(self.numbers)]
+
+    def places(self) -> list[int] | None:
+        """Return where each slice lies if the missing ones have room; None where steps differ."""
+        if self.step == 0 or any(gap % self.step for gap in self._gaps):
+            return None
+        return [(number - self.numbers[0]) // self.step for number in self.numbers]
+
+    def fault(self, paths: Sequence[PurePath], *, are_left_blank: bool = False) -> str | None:
+        """Return a line about missing or repeated numbers, or None."""
+        gaps = self._gaps
+        if 0 in gaps:
+            first, second = paths[gaps.index(0)], paths[gaps.index(0) + 1]
+            return f"'{first.name}' and '{second.name}' have the same number; both are taken"
+        if self.missing == 0:
+            return None
+        place = next(index for index, gap in enumerate(gaps) if gap > self.step)
+        what = (
+            "they are left blank"
+            if are_left_blank
+            else "the slices that are there are stacked without a gap, --gaps blank leaves room "
+            "for those that are missing"
+        )
+        return (
+            f"slice numbers jump from {self.numbers[place]} to {self.numbers[place + 1]} "
+            f"('{paths[place].name}', '{paths[place + 1].name}'): {self.missing} in all may be "
+            f"missing; {what}"
+        )
+
+
+def numbering_of(paths: Sequence[PurePath]) -> Numbering | None:
+    """Return how names that differ in one number only count; None for others.
 
     Parameters
     ----------
     paths : sequence of path
         In natural order.
     """
-    numbers = _varying_numbers([path.stem for path in paths])
-    if numbers is None:
+    if len(paths) < 3:
+        return None
+    columns = _varying([path.stem for path in paths])
+    if columns is None or len(columns) != 1:
+        return None
+    ((_, values),) = columns.items()
+    numbers = [value for value in values if isinstance(value, int)]
+    if len(numbers) != len(paths):
         return None
     steps = [after - before for before, after in pairwise(numbers)]
-    if 0 in steps:
-        first, second = paths[steps.index(0)], paths[steps.index(0) + 1]
-        return f"'{first.name}' and '{second.name}' have the same number; both are taken"
-    step, count = Counter(steps).most_common(1)[0]
-    missing = sum(gap // step - 1 for gap in steps)
-    if missing == 0 or 2 * count <= len(steps):
-        return None
-    place = next(index for index, gap in enumerate(steps) if gap > step)
-    return (
-        f"slice numbers jump from {numbers[place]} to {numbers[place + 1]} "
-        f"('{paths[place].name}', '{paths[place + 1].name}'): {missing} in all may be missing; "
-        f"the slices that are there are stacked without a gap"
+    counts = Counter(steps)
+    step = min(steps, key=lambda one: (-counts[one], one))
+    return Numbering(tuple(numbers), step if step > 0 and 2 * counts[step] >= len(steps) else 0)
+
+
+class Grid(NamedTuple):
+    """Slices whose names count two things.
+
+    Attributes
+    ----------
+    channels : tuple of tuple of Path
+        The slices of each channel, or time, in their order.
+    note : str or None
+        What a user should know.
+    """
+
+    channels: tuple[tuple[Path, ...], ...]
+    note: str | None = None
+
+
+def part_by_channel(paths: Sequence[Path]) -> Grid:
+    """Part slices by the channels that their names number: ``img_Z003_C01.tif``.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        In natural order.
+
+    Raises
+    ------
+    InputError
+        A slice of a channel is missing.
+    """
+    alone = Grid((tuple(paths),))
+    columns = _varying([path.stem for path in paths]) if len(paths) > 1 else None
+    if columns is None or len(columns) != 2:
+        return alone
+    parts = _DIGITS.split(paths[0].stem)
+    labels = {column: _counted(parts, column) for column in columns}
+    first, second = columns
+    pairs = list(zip(columns[first], columns[second], strict=True))
+    is_grid = len(set(pairs)) == len(pairs) == len({*columns[first]}) * len({*columns[second]})
+    inner = [column for column, label in labels.items() if label in ("c", "t")]
+    if len(inner) == 1 and all(isinstance(value, int) for pair in pairs for value in pair):
+        (outer,) = columns.keys() - set(inner)
+        if labels[outer] == "z" or is_grid:
+            return _parted(paths, columns[outer], columns[inner[0]])
+    if is_grid:
+        counts = [len({*columns[column]}) for column in columns]
+        return alone._replace(
+            note=f"names such as '{paths[0].name}' count two things, {counts[0]} x {counts[1]}; "
+            f"all {len(paths)} are taken as slices: pass a pattern for those of one volume, or "
+            "name them with Z and C numbers if they are channels"
+        )
+    return alone
+
+
+def _parted(paths: Sequence[Path], outer: Sequence[str | int], inner: Sequence[str | int]) -> Grid:
+    by_place = {(z, c): path for path, z, c in zip(paths, outer, inner, strict=True)}
+    slices, channels = sorted({*outer}, key=str), sorted({*inner}, key=str)
+    slices.sort(key=int)
+    channels.sort(key=int)
+    for channel in channels:
+        for number in slices:
+            if (number, channel) not in by_place:
+                raise InputError(
+                    f"slice {number} of channel {channel} is missing, though names such as "
+                    f"'{paths[0].name}' number both; add it, or pass a pattern for one channel"
+                )
+    return Grid(
+        tuple(tuple(by_place[number, channel] for number in slices) for channel in channels)
     )
+
+
+def _counted(parts: Sequence[str], column: int) -> str:
+    before = parts[column - 1] if column % 2 else ""
+    return next((letter for letter, pattern in _COUNTED.items() if pattern.search(before)), "")
 
 
 def _split_numbers(text: str) -> list[str | int]:
@@ -69,15 +207,13 @@ def _split_numbers(text: str) -> list[str | int]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
-def _varying_numbers(names: Sequence[str]) -> list[int] | None:
-    """Return the numbers of names that differ in one number only, else None."""
-    if len(names) < 3:
-        return None
+def _varying(names: Sequence[str]) -> dict[int, tuple[str | int, ...]] | None:
+    """Return the parts of names that differ, by their place; None where names are built unlike."""
     split = [_split_numbers(name) for name in names]
     if len({len(parts) for parts in split}) != 1:
         return None
-    varying = [column for column in zip(*split, strict=True) if len({*column}) > 1]
-    if len(varying) != 1:
-        return None
-    numbers = [value for value in varying[0] if isinstance(value, int)]
-    return numbers if len(numbers) == len(names) else None
+    return {
+        place: column
+        for place, column in enumerate(zip(*split, strict=True))
+        if len({*column}) > 1
+    }

@@ -1,8 +1,8 @@
 """Slices in PNG and JPEG files, decoded by Pillow.
 
 PNG (https://www.w3.org/TR/png-3/): 8 and 16 bit grey, RGB and RGBA come out as stored, palettes
-as their RGB colours, and 1-bit grey as 0 and 1. Pillow narrows 16-bit colour to 8 bits, so
-imagecodecs reads that.
+as their RGB colours, or as indices where they are labels, and 1-bit grey as 0 and 1. Pillow
+narrows 16-bit colour to 8 bits, so imagecodecs reads that.
 """
 
 from __future__ import annotations
@@ -37,8 +37,16 @@ _JPEG_SAMPLES = {"L": 1, "RGB": 3}
 _TILE_ROWS, _TILE_COLUMNS = 256, 4096
 
 
-def open_png(path: Path, where: str) -> SliceFile:
+def open_png(path: Path, where: str, *, is_label: bool = False) -> SliceFile:
     """Check a whole PNG file and return its slice.
+
+    Parameters
+    ----------
+    path : Path
+    where : str
+        For messages.
+    is_label : bool
+        Take the indices of a palette, not its colours.
 
     Raises
     ------
@@ -55,17 +63,16 @@ def open_png(path: Path, where: str) -> SliceFile:
     layout = PlaneLayout(
         header.columns,
         header.rows,
-        _PNG_SAMPLES[header.colour],
+        1 if is_label and header.colour == PALETTE else _PNG_SAMPLES[header.colour],
         np.dtype(np.uint16 if header.bit_depth == 16 else np.uint8),
         is_binary=header.bit_depth == 1 and header.colour == GREY,
     )
     if header.bit_depth == 16 and header.colour != GREY:
         return _WidePng(path, where, layout, size)
-    notes = (
-        ("slices with a palette are read as their RGB colours",)
-        if header.colour == PALETTE
-        else ()
-    )
+    notes: tuple[str, ...] = ()
+    if header.colour == PALETTE:
+        values = "the palette's indices, as labels" if is_label else "their RGB colours"
+        notes = (f"slices with a palette are read as {values}",)
     return _Picture(path, where, layout, PngImageFile, notes)
 
 
@@ -127,7 +134,8 @@ class _Picture(SliceFile):
             picture.info.pop("transparency", None)  # of a palette; its colours alone are taken
             for top, left, bottom, right in _tiles(rows, columns):
                 tile = picture.crop((left, top, right, bottom))
-                pixels = np.asarray(tile.convert("RGB") if tile.mode == "P" else tile)
+                is_coloured = tile.mode == "P" and self.layout.samples == 3
+                pixels = np.asarray(tile.convert("RGB") if is_coloured else tile)
                 target = into[
                     top - rows.start : bottom - rows.start,
                     left - columns.start : right - columns.start,

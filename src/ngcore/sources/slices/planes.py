@@ -10,20 +10,22 @@ import os
 import threading
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ngcore.sources.base import Cost, SourceHeader
-from ngcore.sources.geometry import far_off
+import numpy as np
+
+from ngcore.arrays.affines import NM_PER_MM
+from ngcore.sources.base import Cost
+from ngcore.sources.geometry import AskedGeometry, placed_header
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import ReadableSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
-
-    from ngcore.sources.base import Box3, Vec3
+    from ngcore.sources.base import Box3
     from ngcore.sources.slices.orientation import SliceOrientation
     from ngcore.sources.slices.slice_file import PlaneLayout
 
@@ -42,9 +44,8 @@ class PlanesSource(ReadableSource):
         The volume that comes out has RAS axis order.
     pixel_size_nm : tuple of float, (column, row, slice), or None
         What the input says of its resolution.
-    resolution : sequence of float, (x, y, z), in nanometres, optional
+    asked : AskedGeometry
         Overrides what the input says.
-    voxel_offset : tuple of int, (x, y, z)
     workers : int, optional
         Planes decoded at a time; default the number of processors. Settable until the first read.
     notes : tuple of str
@@ -54,6 +55,8 @@ class PlanesSource(ReadableSource):
         Memory that decoding one plane takes, beside the array that it fills.
     is_compressed : bool
         A part of a plane costs as much as the plane.
+    facts : mapping of str to JSON value, optional
+        See `SourceHeader`.
     """
 
     def __init__(
@@ -64,34 +67,35 @@ class PlanesSource(ReadableSource):
         orientation: SliceOrientation,
         *,
         pixel_size_nm: tuple[float, float, float] | None = None,
-        resolution: Sequence[float] | None = None,
-        voxel_offset: Vec3 = (0, 0, 0),
+        asked: AskedGeometry = AskedGeometry(),  # noqa: B008 - it is frozen
         workers: int | None = None,
         notes: tuple[str, ...] = (),
         files: tuple[Path, ...] = (),
         plane_scratch_bytes: int = 0,
         is_compressed: bool = True,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
-        resolution_nm: tuple[float, float, float] | None = None
-        if pixel_size_nm is not None:
-            resolution_nm = orientation.in_volume_order(*pixel_size_nm)
-        if resolution is not None:
-            x, y, z = (float(length) for length in resolution)
-            notes = (*notes, *far_off(resolution_nm or (x, y, z), (x, y, z)))
-            resolution_nm = (x, y, z)
-        self.header = SourceHeader(
-            name,
-            (
+        size = None if pixel_size_nm is None else orientation.in_volume_order(*pixel_size_nm)
+        lengths = size or asked.resolution
+        affine = None
+        if orientation.code != "RAS" and lengths is not None:
+            # somebody said how the slices lie: the volume, in RAS order, lies in the world
+            affine = np.diag([*(length / NM_PER_MM for length in lengths), 1.0])
+        header = placed_header(
+            affine,
+            asked,
+            notes=notes,
+            resolution=size,
+            shape=(
                 *orientation.in_volume_order(layout.columns, layout.rows, plane_count),
                 layout.samples,
             ),
-            layout.dtype,
-            suggest_type(name, layout.samples),
-            resolution_nm=resolution_nm,
-            voxel_offset=voxel_offset,
-            notes=notes,
+            dtype=layout.dtype,
+            suggested_type=suggest_type(name, layout.samples),
             files=files,
+            facts=facts or {},
         )
+        self.header = replace(header, name=name)
         self.orientation = orientation
         self.stream_axis = orientation.stream_axis
         self.memory_order = orientation.memory_order

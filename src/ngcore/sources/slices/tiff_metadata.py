@@ -1,4 +1,4 @@
-"""What TIFF files say of the size of a pixel: OME-XML, and what ImageJ writes.
+"""What TIFF files say of the size of a pixel and of time: OME-XML, and what ImageJ writes.
 
 The plain resolution tags are left alone: in most files they hold the dots per inch of a printer.
 """
@@ -19,20 +19,28 @@ _NM_PER_UNIT = {
     "angstrom": 0.1,
     "nm": 1.0,
     "nanometer": 1.0,
+    "nanometre": 1.0,
     "µm": 1e3,  # micro sign
     "μm": 1e3,  # Greek mu
     "um": 1e3,
     "micron": 1e3,
-    "microns": 1e3,
     "micrometer": 1e3,
-    "\\u00B5m": 1e3,  # as ImageJ escapes it
+    "micrometre": 1e3,
+    "\\u00b5m": 1e3,  # as ImageJ escapes it
     "mm": 1e6,
     "millimeter": 1e6,
+    "millimetre": 1e6,
     "cm": 1e7,
     "centimeter": 1e7,
     "m": 1e9,
     "meter": 1e9,
+    "metre": 1e9,
+    "inch": 2.54e7,
 }
+_SECONDS_PER_UNIT = {
+    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "msec": 1e-3, "s": 1.0, "sec": 1.0,
+    "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0,
+}  # fmt: skip
 
 
 def pixel_size_nm(tiff: TiffFile) -> tuple[float, float, float] | None:
@@ -41,46 +49,70 @@ def pixel_size_nm(tiff: TiffFile) -> tuple[float, float, float] | None:
     None also where a part of it, or a unit, is not known.
     """
     if tiff.is_ome:
-        return _from_ome(tiff.ome_metadata)
+        pixels = _ome_pixels(tiff)
+        # the OME schema's default unit is the micrometre
+        sizes = [
+            _length(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+            for axis in "XYZ"
+        ]
+        return _complete(sizes)
     if tiff.is_imagej:
         return _from_imagej(tiff.imagej_metadata or {}, tiff.pages[0])
     return None
 
 
-def _from_ome(text: str) -> tuple[float, float, float] | None:
+def time_step(tiff: TiffFile) -> float | None:
+    """Return the seconds between points in time, None where they are not known."""
+    step: float | None = None
+    if tiff.is_ome:
+        pixels = _ome_pixels(tiff)
+        unit = pixels.get("TimeIncrementUnit", "s")
+        step = _number(pixels.get("TimeIncrement"), _SECONDS_PER_UNIT.get(unit))
+    elif tiff.is_imagej:
+        metadata = tiff.imagej_metadata or {}
+        unit = str(metadata.get("tunit", "sec")).lower().rstrip("s") or "s"
+        step = _number(metadata.get("finterval"), _SECONDS_PER_UNIT.get(unit))
+    return step
+
+
+def _ome_pixels(tiff: TiffFile) -> dict[str, str]:
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(tiff.ome_metadata)
     except ElementTree.ParseError:
-        return None
-    pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
-    if pixels is None:
-        return None
-    sizes = []
-    for axis in "XYZ":
-        # the OME schema's default unit is the micrometre
-        unit = _NM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        sizes.append(_length(pixels.get(f"PhysicalSize{axis}"), unit))
-    return _complete(sizes)
+        return {}
+    found = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
+    return {} if found is None else dict(found.attrib)
 
 
 def _from_imagej(metadata: dict[str, Any], page: Any) -> tuple[float, float, float] | None:
-    """Combine ImageJ's spacing of slices with its pixels per unit, which it keeps in the tags."""
-    unit = _NM_PER_UNIT.get(str(metadata.get("unit", "")))
+    """Combine ImageJ's spacing of slices with its pixels per unit, which it keeps in the tags.
+
+    Rows and slices may have units of their own (`yunit`, `zunit`); else they have that of columns.
+    """
+    unit = metadata.get("unit", "")
     sizes = []
-    for name in ("XResolution", "YResolution"):
+    for name, own in (("XResolution", "unit"), ("YResolution", "yunit")):
         tag = page.tags.get(name)
         counted, units = tag.value if tag is not None else (0, 0)
-        sizes.append(_length(units / counted if counted else None, unit))
-    sizes.append(_length(metadata.get("spacing"), unit))
+        sizes.append(_length(units / counted if counted else None, metadata.get(own) or unit))
+    sizes.append(_length(metadata.get("spacing"), metadata.get("zunit") or unit))
     return _complete(sizes)
 
 
-def _length(value: Any, unit: float | None) -> float | None:
+def _length(value: Any, unit: Any) -> float | None:
+    word = str(unit).strip()
+    if len(word) > 2:  # Mm is not mm
+        word = word.lower()
+    factor = _NM_PER_UNIT.get(word, _NM_PER_UNIT.get(word.removesuffix("s")))
+    return _number(value, factor)
+
+
+def _number(value: Any, factor: float | None) -> float | None:
     try:
-        length = float(value) * unit if unit is not None else math.nan
+        number = float(value) * factor if factor is not None else math.nan
     except (TypeError, ValueError):
         return None
-    return length if math.isfinite(length) and length > 0 else None
+    return number if math.isfinite(number) and number > 0 else None
 
 
 def _complete(sizes: list[float | None]) -> tuple[float, float, float] | None:

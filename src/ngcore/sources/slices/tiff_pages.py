@@ -40,6 +40,7 @@ _DEFLATE = (8, 32946)
 _PACKBITS = 32773
 _HORIZONTAL_PREDICTOR = 2
 _MIN_IS_WHITE, _PALETTE = 0, 3
+_NODATA = 42113
 
 # What can be decoded without imagecodecs, within memory that the tags bound.
 _BASE_COMPRESSIONS = (_UNCOMPRESSED, _LZW, *_DEFLATE, _PACKBITS)
@@ -207,7 +208,8 @@ class TiffPlane:
             and page.nbytes == self.layout.plane_bytes
             and not self.layout.is_binary
         )
-        if is_contiguous:
+        is_left_out = not any(offsets) and not any(counts)
+        if is_contiguous and not is_left_out:
             needed = operator.index(offsets[0]) + self._data_shift + self.layout.plane_bytes
             if offsets[0] <= 0 or needed > file_size:
                 raise FormatError(
@@ -225,6 +227,8 @@ class TiffPlane:
                 f"make the page; the file is damaged"
             )
         for index, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
+            if offset == 0 and count == 0:
+                continue  # left out: it holds the fill value
             if offset <= 0 or count <= 0:
                 raise FormatError(
                     f"{self.where}: strip or tile {index} was never written; write the file again"
@@ -238,7 +242,10 @@ class TiffPlane:
         packed = (
             self.layout.rows * self.layout.columns * self.layout.samples * page.bitspersample // 8
         )
-        check_plausible_size(self.where, packed, sum(counts), ratio)
+        written = sum(1 for count in counts if count)
+        check_plausible_size(
+            self.where, packed * written // max(1, len(counts)), sum(counts), ratio
+        )
         return False
 
     def _describe_photometric(self) -> tuple[str, ...]:
@@ -267,10 +274,13 @@ class TiffPlane:
     def _read_segments(self, into: np.ndarray[Any, Any], rows: slice, columns: slice) -> None:
         page = self._page
         for index, sample, top, left, shape in self._segments(rows, columns):
-            encoded = bytearray(page.databytecounts[index])
-            self._file.read_into(page.dataoffsets[index], memoryview(encoded))
-            with decoding(f"{self.where}, strip or tile {index}"):
-                pixels = self._decode_segment(encoded, index, shape)
+            if not page.databytecounts[index]:
+                pixels = np.broadcast_to(self._fill_value, shape)
+            else:
+                encoded = bytearray(page.databytecounts[index])
+                self._file.read_into(page.dataoffsets[index], memoryview(encoded))
+                with decoding(f"{self.where}, strip or tile {index}"):
+                    pixels = self._decode_segment(encoded, index, shape)
             from_row, from_column = max(rows.start, top), max(columns.start, left)
             part = pixels[
                 from_row - top : min(rows.stop - top, pixels.shape[0]),
@@ -287,6 +297,13 @@ class TiffPlane:
                     f"{target.shape} are needed; the file is damaged"
                 )
             target[...] = part
+
+    @property
+    def _fill_value(self) -> np.ndarray[Any, Any]:
+        """What segments hold that were left out: GDAL's tag for that, here or at first, else 0."""
+        page = self._page if _NODATA in self._page.tags else self._page.parent.pages.first
+        # tifffile makes it 0 where the type does not hold it
+        return np.array(page.nodata).astype(self.layout.dtype)
 
     def _segments(
         self, rows: slice, columns: slice

@@ -1,15 +1,19 @@
-"""Which pages of a TIFF file are planes of depth, and which are channels.
+"""What the pages of a TIFF file are: planes of depth, channels, times, in whatever order.
 
 Plain files have one page per plane. OME-TIFF, ImageJ, tifffile and some microscopes say
-in their metadata what each page is, which tifffile understands.
+in their metadata what each page and each dimension is, which tifffile understands.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ngcore.errors import FormatError, InputError
+from ngcore.sources.axes import ArrayAxes, checked_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,72 +23,151 @@ if TYPE_CHECKING:
     # tifffile is imported where it is needed
     TiffFile = Any
     TiffSeries = Any
+    TiffPage = Any
 
-_PAGE_AXES = "YXS"
+_LETTERS = {"X": "x", "Y": "y", "Z": "z", "C": "c", "T": "t", "S": "s"}
+"""By tifffile's letters of dimensions; s is a sample of a pixel, a channel within its page."""
 
 
 class PagePlace(NamedTuple):
-    """Where a page is: the byte of its tags, and how far its pixels lie after what those say."""
+    """Where a page is.
+
+    Attributes
+    ----------
+    directory : int
+        The byte of its tags.
+    data_shift : int
+        How far its pixels lie after what the tags say.
+    path : Path or None
+        The file, if it is another one of a set.
+    """
 
     directory: int
-    data_shift: int
+    data_shift: int = 0
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StackPages:
-    """How the pages of a file make depth and channels.
+    """How the pages of a file make a volume.
 
     Attributes
     ----------
-    planes, channels : int
-        How many there are of each; a channel may have several samples of its own.
-    channels_first : bool
-        All planes of a channel follow each other, rather than all channels of a plane.
+    leading : tuple of (str, int)
+        Letter and length of each dimension that pages make up, slowest first.
+    within : tuple of (str, int)
+        The same for the dimensions within a page, as they are stored: rows and columns, and
+        samples before or after them. Letters are x, y, z, c, t, and s for samples.
     places : tuple of PagePlace
-        Of each page, in the order of the file's metadata.
+        Of each page, in the order of `leading`.
+    samples_at : int
+        Which of the dimensions within a page is that of its samples: 0 or 2.
     """
 
-    planes: int
-    channels: int
-    channels_first: bool
+    leading: tuple[tuple[str, int], ...]
+    within: tuple[tuple[str, int], ...]
     places: tuple[PagePlace, ...]
+    samples_at: int = 2
+
+    @property
+    def are_planes(self) -> bool:
+        """Whether each page holds rows and columns of y and x, as pages mostly do."""
+        sides = [letter for letter, _ in self.within if letter in "xyz"]
+        lone = [letter for letter, _ in self.leading if letter in "ct"]
+        is_colour = [one for one in self.within if one[0] == "t" and one[1] > 1]
+        return sides == ["y", "x"] and len(lone) < 2 and not is_colour
+
+    @property
+    def planes(self) -> int:
+        """How many slices there are."""
+        return dict(self.leading).get("z", 1)
+
+    @property
+    def channels(self) -> int:
+        """How many pages each slice has: channels or times."""
+        return math.prod(length for letter, length in self.leading if letter in "ct")
+
+    @property
+    def times(self) -> int:
+        """How many points in time there are."""
+        return dict((*self.leading, *self.within)).get("t", 1)
 
     def page_number(self, plane: int, channel: int) -> int:
         """Return the index in `places` of one plane of a channel."""
-        if self.channels_first:
+        if self.leading and self.leading[0][0] in "ct":
             return channel * self.planes + plane
         return plane * self.channels + channel
 
+    @property
+    def array_axes(self) -> ArrayAxes:
+        """The axes of the whole file, for what is not planes of rows and columns."""
+        dimensions = [*self.leading, *self.within]
+        letters = [letter for letter, length in dimensions if length > 1 or letter in "xyz"]
+        code = "".join(
+            "-" if length == 1 and letter not in "xyz" else "c" if letter == "s" else letter
+            for letter, length in dimensions
+        )
+        if "s" in letters and ("c" in letters or "t" in letters):
+            raise InputError(
+                f"axes {code!r} have colours beside channels or times; save one part of it"
+            )
+        return checked_axes(ArrayAxes(code, tuple(length for _, length in dimensions)))
 
-def find_pages(tiff: TiffFile, directories: Sequence[Directory], name: str) -> StackPages:
+
+def find_pages(
+    tiff: TiffFile, directories: Sequence[Directory], name: str, asked: str | None = None
+) -> StackPages:
     """Tell the pages that make a volume from what else a file holds.
+
+    Parameters
+    ----------
+    tiff : tifffile.TiffFile
+    directories : sequence of Directory
+    name : str
+        Of the file, for messages.
+    asked : str, optional
+        What each dimension is, slowest first, whatever the file says (`--axes`).
 
     Raises
     ------
     InputError
-        If the file holds several volumes or points in time, or axes of unknown meaning.
+        If the file holds several volumes, or axes of unknown meaning.
     FormatError
         If pages are missing.
     """
-    if not _has_metadata_of_axes(tiff):
-        pages = [one for one in directories if not one.is_reduced] or directories
-        places = tuple(PagePlace(page.offset, 0) for page in pages)
-        return StackPages(len(places), 1, False, places)
-    series = _only_series(tiff, name)
-    planes, channels, channels_first = _stack_axes(series, name)
-    places = _page_places(tiff, series, planes * channels, name)
-    return StackPages(planes, channels, channels_first, places)
+    pages = [one for one in directories if not one.is_reduced] or [*directories]
+    plain = tuple(PagePlace(page.offset) for page in pages)
+    series = _only_series(tiff, name) if _has_metadata_of_axes(tiff) else None
+    first = tiff.pages[0] if series is None else series.keyframe
+    if first.shaped[1] > 1:
+        raise InputError(
+            f"{name}: a page that is itself a volume can't be read; save one page per slice"
+        )
+    if series is None:
+        stored = [("I", len(plain)), *_within(first)]
+        leading, within = stored[:1], stored[1:]
+        places = plain
+    else:
+        leading, within = _parted(series, first, len(tiff.pages), name)
+        places = _page_places(tiff, series, math.prod(n for _, n in leading), name)
+    leading = [one for one in leading if one[1] > 1]
+    samples_at = 0 if first.shaped[0] > 1 else 2
+    return replace(_lettered(leading, within, places, asked, name), samples_at=samples_at)
 
 
 def _has_metadata_of_axes(tiff: TiffFile) -> bool:
-    return bool(
-        tiff.is_ome
-        or tiff.is_imagej
-        or tiff.is_shaped
-        or tiff.is_lsm
-        or tiff.is_stk
-        or tiff.is_micromanager
-    )
+    if tiff.is_ome or tiff.is_imagej or tiff.is_lsm or tiff.is_stk or tiff.is_micromanager:
+        return True
+    return bool(tiff.is_shaped) and not _is_page_by_page(tiff)
+
+
+def _is_page_by_page(tiff: TiffFile) -> bool:
+    """Whether tifffile wrote pages one by one: each has its own shape, which is the same."""
+    series = [one for one in tiff.series if not one.keyframe.is_reduced]
+    if len(series) < 2 or any(len(one) != 1 for one in series):
+        return False
+    kinds = {(one.keyframe.shaped, str(one.keyframe.dtype)) for one in series}
+    return len(kinds) == 1 and series[0].keyframe.shaped[1] == 1
 
 
 def _only_series(tiff: TiffFile, name: str) -> TiffSeries:
@@ -108,34 +191,120 @@ def _only_series(tiff: TiffFile, name: str) -> TiffSeries:
     )
 
 
-def _stack_axes(series: TiffSeries, name: str) -> tuple[int, int, bool]:
-    """Return how many planes and channels there are, and whether channels come first.
+def _within(page: TiffPage) -> list[tuple[str, int]]:
+    """Return the dimensions of a page, as they are stored."""
+    separate, _, rows, columns, together = page.shaped
+    sides = [("Y", int(rows)), ("X", int(columns))]
+    if separate > 1:
+        return [("S", int(separate)), *sides]
+    return [*sides, ("S", int(together))]
+
+
+def _parted(
+    series: TiffSeries, first: TiffPage, page_count: int, name: str
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Part the dimensions of a series into those of pages and those within a page.
 
     Raises
     ------
     InputError
-        If there are several times, or axes that could be depth or channels.
+        If planes lie within a page in a way that its tags don't say.
     """
-    axes = [
-        (axis, length)
-        for axis, length in zip(series.axes, series.shape, strict=True)
-        if axis not in _PAGE_AXES and length > 1
-    ]
-    letters = "".join(axis for axis, _ in axes)
-    if "T" in letters:
+    waiting = [(axis, int(n)) for axis, n in zip(series.axes, series.shape, strict=True)]
+    within: list[tuple[str, int]] = []
+    for letter, length in reversed(_within(first)):
+        while waiting and waiting[-1][1] == 1 != length:
+            waiting.pop()
+        if waiting and waiting[-1][1] == length and (length > 1 or waiting[-1][0] == letter):
+            within.insert(0, waiting.pop())
+        elif length == 1:
+            within.insert(0, (letter, 1))
+        else:
+            raise InputError(
+                f"{name}: axes {series.axes} of lengths {series.shape} in {page_count} page"
+                f"{'s' if page_count != 1 else ''}; save the file with one plane per page "
+                f"(tifffile: photometric='minisblack')"
+            )
+    if any(axis == "S" for axis, n in waiting if n > 1):
         raise InputError(
-            f"{name}: holds {dict(axes)['T']} points in time, a volume has one; save one of them, "
-            f"or the pages as slices if they are depth"
+            f"{name}: axes {series.axes} of lengths {series.shape}: its colours lie in pages of "
+            "their own; save them as channels (axis C)"
         )
-    depth = [axis for axis in letters if axis != "C"]
-    if len(depth) > 1 or letters.count("C") > 1:
+    return waiting, within
+
+
+def _lettered(
+    leading: list[tuple[str, int]],
+    within: list[tuple[str, int]],
+    places: tuple[PagePlace, ...],
+    asked: str | None,
+    name: str,
+) -> StackPages:
+    """Say of every dimension whether it is x, y, z, channel or time."""
+    dimensions = [*leading, *within]
+    if asked is not None:
+        letters = _asked_letters(dimensions, asked, name)
+    else:
+        letters = _own_letters(dimensions, name)
+    found = [(letter, n) for letter, (_, n) in zip(letters, dimensions, strict=True)]
+    for letter in "xyzct":
+        if sum(one == letter and n > 1 for one, n in found) > 1:
+            raise InputError(f"{name}: two axes are {letter}; pass --axes, slowest first")
+    pages = StackPages(tuple(found[: len(leading)]), tuple(found[len(leading) :]), places)
+    if asked is None and pages.times > 1 and pages.planes == 1:
+        rest = "".join(
+            letter for letter, n in found if letter != "t" and (n > 1 or letter in "xy")
+        )
+        rest = rest.replace("s", "")
         raise InputError(
-            f"{name}: axes {series.axes} of lengths {series.shape} don't say which are slices and "
-            f"channels; write the file with axes ZCYX, or as slices"
+            f"{name}: holds {pages.times} points in time and no depth; pass --axes z{rest} if "
+            f"they are slices, --axes t{rest} if they are times"
         )
-    lengths = dict(axes)
-    planes = lengths[depth[0]] if depth else 1
-    return planes, lengths.get("C", 1), letters.startswith("C")
+    many = [one for one, n in found if one in "ct" and n > 1]
+    if len(many) > 1:
+        raise InputError(
+            f"{name}: holds several channels at several times; save one part of it, such as one "
+            "channel"
+        )
+    return pages
+
+
+def _asked_letters(dimensions: list[tuple[str, int]], asked: str, name: str) -> list[str]:
+    """Return the letters that the user gave, those of samples and lengths of 1 left out or not."""
+    code = asked.lower()
+    long = [n for n, (_, length) in enumerate(dimensions) if length > 1]
+    plain = [n for n, (axis, length) in enumerate(dimensions) if axis != "S" or length > 1]
+    no_samples = [n for n, (axis, _) in enumerate(dimensions) if axis != "S"]
+    for numbers in (plain, no_samples, long):
+        if len(code) == len(numbers) and not set(code) - set("xyzct"):
+            letters = [
+                _LETTERS.get(axis, "-") if n == 1 or axis == "S" else "-" for axis, n in dimensions
+            ]
+            for number, letter in zip(numbers, code, strict=True):
+                letters[number] = letter
+            return letters
+    lengths = tuple(dimensions[n][1] for n in plain)
+    raise InputError(
+        f"{name}: --axes {asked} must be a letter of x, y, z, c, t for each of the {len(plain)} "
+        f"dimensions of shape {lengths}, slowest first"
+    )
+
+
+def _own_letters(dimensions: list[tuple[str, int]], name: str) -> list[str]:
+    letters = [_LETTERS.get(axis, "-") for axis, _ in dimensions]
+    unknown = [n for n, (_, length) in enumerate(dimensions) if letters[n] == "-" and length > 1]
+    has_depth = any(
+        letter == "z" and n > 1 for letter, (_, n) in zip(letters, dimensions, strict=True)
+    )
+    if len(unknown) == 1 and not has_depth:
+        letters[unknown[0]] = "z"
+    elif unknown:
+        shape = tuple(n for axis, n in dimensions if axis != "S" or n > 1)
+        raise InputError(
+            f"{name}: axes of lengths {shape} don't say which are slices and channels; pass "
+            f"--axes, such as --axes {'tczyx'[-len(shape) :]}"
+        )
+    return letters
 
 
 def _page_places(
@@ -147,42 +316,43 @@ def _page_places(
     ------
     FormatError
         If pages are missing.
-    InputError
-        If pages lie in other files, or planes within a page.
     """
     first = series.keyframe
-    if series.is_truncated or len(tiff.pages) < count:
-        depth = first.shaped[1]
-        if depth == 1 and series.size != count * first.size:
-            raise _planes_within_a_page(series, len(tiff.pages), name)
-        if series.dataoffset is None:
+    pages = list(series)
+    if len(pages) != count or series.is_truncated:
+        if series.dataoffset is None or len(pages) > 1:
             raise FormatError(
-                f"{name}: {len(tiff.pages)} pages where {count} are promised; get a whole copy"
+                f"{name}: {len(pages)} pages where {count} are promised; the file is truncated, "
+                "download or copy it again"
             )
         shift = first.nbytes
         return tuple(PagePlace(first.offset, shift * number) for number in range(count))
-    pages = list(series)
-    if len(pages) != count:
-        raise _planes_within_a_page(series, len(pages), name)
     places = []
     for number, page in enumerate(pages):
         if page is None:
-            raise FormatError(f"{name}: page {number} of {count} is missing; get a whole copy")
-        if page.parent is not tiff:
-            raise InputError(
-                f"{name}: page {number} lies in another file; save the image to one file"
+            raise FormatError(
+                f"{name}: page {number} of {count} is missing; if the image lies in several "
+                "files, put all of them beside this one"
             )
-        if page.offset:
-            places.append(PagePlace(page.offset, 0))
+        if page.parent is not tiff and page.parent.filehandle.path != tiff.filehandle.path:
+            places.append(PagePlace(page.offset, 0, Path(page.parent.filehandle.path)))
+        elif page.offset:
+            places.append(PagePlace(page.offset))
         else:
             shift = page.dataoffsets[0] - first.dataoffsets[0]
             places.append(PagePlace(first.offset, shift))
     return tuple(places)
 
 
-def _planes_within_a_page(series: TiffSeries, pages: int, name: str) -> InputError:
-    return InputError(
-        f"{name}: axes {series.axes} of lengths {series.shape} in {pages} page"
-        f"{'s' if pages != 1 else ''}; save the file with one plane per page (tifffile: "
-        f"photometric='minisblack')"
-    )
+def page_boxes(
+    lengths: Sequence[int], parts: Sequence[slice]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the pages of a box of leading dimensions, and where in the box each one is."""
+    ranges = [range(part.start, part.stop) for part in parts]
+    strides = [math.prod(lengths[n + 1 :]) for n in range(len(lengths))]
+    found = []
+    for index in itertools.product(*ranges):
+        number = sum(one * stride for one, stride in zip(index, strides, strict=True))
+        place = tuple(one - part.start for one, part in zip(index, parts, strict=True))
+        found.append((number, place))
+    return found

@@ -14,29 +14,30 @@ if TYPE_CHECKING:
     from ngcore.sources.base import Source
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
-TIFF_ENDINGS = (".tif", ".tiff")
+TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_TAKES = frozenset({"input_orientation"})
+_SLICES_TAKE = frozenset({"input_orientation", "gaps"})
+_TIFF_TAKES = frozenset({"input_orientation", "axes"})
 
 
 def _open_slices(found: Found, asked: Asked) -> Source:
     from ngcore.sources.slices.folder import SlicesSource
 
-    return SlicesSource([found.location], **_keywords(asked))
+    is_label = None if asked.type == "auto" else asked.type == "segmentation"
+    return SlicesSource([found.location], gaps=asked.gaps, is_label=is_label, **_keywords(asked))
 
 
 def _open_tiff(found: Found, asked: Asked) -> Source:
-    from ngcore.sources.slices.tiff import TiffStackSource
+    from ngcore.sources.slices.tiff import open_tiff_stack
 
-    return TiffStackSource(found.path, found.name, **_keywords(asked))
+    return open_tiff_stack(found.path, found.name, axes=asked.axes, **_keywords(asked))
 
 
 def _keywords(asked: Asked) -> dict[str, Any]:
     return {
         "input_orientation": asked.input_orientation,
-        "resolution": asked.geometry.resolution,
-        "voxel_offset": asked.geometry.voxel_offset or (0, 0, 0),
+        "asked": asked.geometry,
         "workers": asked.workers,
     }
 
@@ -47,7 +48,7 @@ register(
         open=_open_slices,
         is_it=lambda found: not found.is_url and is_slice_pattern(found.location),
         endings=PICTURE_ENDINGS,
-        takes=_TAKES,
+        takes=_SLICES_TAKE,
     )
 )
 register(
@@ -56,7 +57,7 @@ register(
         open=_open_tiff,
         is_it=lambda found: found.head.startswith(TIFF_MAGICS),
         endings=TIFF_ENDINGS,
-        takes=_TAKES,
+        takes=_TIFF_TAKES,
     )
 )
 register(
@@ -64,7 +65,7 @@ register(
         name="a folder of slices",
         open=_open_slices,
         is_it=lambda found: found.is_folder,
-        takes=_TAKES,
+        takes=_SLICES_TAKE,
         is_last_resort=True,
     )
 )
