@@ -1,10 +1,12 @@
 """Faults of chunks that lie in files of their own, each named with its place."""
 
 import gzip
+import json
 import zlib
 
 import damage
 import numpy as np
+import pytest
 from findings import found, only
 
 import ngcore
@@ -99,3 +101,28 @@ def test_coarser_scale_that_shows_something_else_is_named(labels):
     lines = found(labels)
     assert any(line.startswith("16_16_16/0-16_0-16_0-16: ") for line in lines)
     assert any("are not the majority of those of 8_8_8" in line for line in lines)
+
+
+@pytest.mark.parametrize("is_gzipped", [False, True])
+def test_chunks_that_are_too_large_to_be_decoded_are_no_fault(tmp_path, is_gzipped):
+    scale = {
+        "key": "8_8_8",
+        "size": [1024, 1024, 200],
+        "resolution": [8, 8, 8],
+        "chunk_sizes": [[1024, 1024, 200]],
+        "encoding": "raw",
+    }
+    info = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [scale]}
+    (tmp_path / "info").write_text(json.dumps(info))
+    chunk = tmp_path / "8_8_8" / ("0-1024_0-1024_0-200" + ".gz" * is_gzipped)
+    chunk.parent.mkdir()
+    with chunk.open("wb") as file:
+        file.truncate(220_000_000 if is_gzipped else 1024 * 1024 * 200)
+    assert not found(tmp_path)
+    assert "209715200 bytes; those above 100663296 are not decoded" in only(
+        found(tmp_path, "warning")
+    )
+    if not is_gzipped:
+        with chunk.open("wb") as file:
+            file.truncate(1024)
+        assert "a raw chunk of 209715200 bytes is expected" in only(found(tmp_path))

@@ -4,44 +4,21 @@ import json
 import shutil
 
 import damage
-import nibabel
 import numpy as np
 import pytest
 from findings import edit_json, found, only
+from sealed_volume import change_once, make_whole, seen
+from thorough import amount
 
 import ngcore
 from ngcore.labelling.labels import write_labels
 from ngcore.meshing.mesh import write_meshes
 from ngcore.validating.validate import validate
 
-OPTIONS = {"type": "segmentation", "chunk_size": 16, "fsync": False}
-
-
-def balls(seed):
-    rng = np.random.default_rng(seed)
-    x, y, z = np.ogrid[:40, :30, :30]
-    voxels = np.zeros((40, 30, 30), np.uint32)
-    for label in (1, 2, 3):
-        cx, cy, cz = rng.integers(8, 22, 3)
-        voxels[(x - cx - 5) ** 2 + (y - cy) ** 2 + (z - cz) ** 2 < 36] = label
-    return voxels
-
-
-def whole(folder, seed=0, **options):
-    """Make a volume with names, colours and meshes."""
-    source = folder.parent / "source.nii"
-    nibabel.save(nibabel.Nifti1Image(balls(seed), np.diag([0.5, 0.5, 1, 1])), source)
-    ngcore.convert(source, folder, **OPTIONS)
-    table = folder.parent / "names.csv"
-    table.write_text("id,name,color\n1,one,#ff0000\n2,two,#00ff00\n3,three,#0000ff\n")
-    write_labels(folder, table)
-    write_meshes(folder, workers=1, **options)
-    return folder
-
 
 @pytest.fixture(scope="module", params=[True, False], ids=["shards", "files"])
 def made(request, tmp_path_factory):
-    return whole(tmp_path_factory.mktemp("sealed") / "volume", sharding=request.param)
+    return make_whole(tmp_path_factory.mktemp("sealed") / "volume", sharding=request.param)
 
 
 @pytest.fixture
@@ -142,7 +119,7 @@ def note_step(folder):
 
 def test_meshes_of_another_volume_are_found(volume, tmp_path):
     is_sharded = (volume / "mesh/0.shard").exists()
-    other = whole(tmp_path / "other", seed=1, sharding=is_sharded)
+    other = make_whole(tmp_path / "other", seed=1, sharding=is_sharded)
     shutil.copytree(other / "mesh", volume / "mesh", dirs_exist_ok=True)
     assert only(found(volume)).startswith("mesh: the meshes are not those that ngcore wrote")
 
@@ -200,3 +177,25 @@ def test_an_interrupted_command_is_told_and_no_error(volume):
     (volume / "segment_properties/colors.json").unlink()
     lines = found(volume, "warning")
     assert any("ngcore labels is at work, or was interrupted" in line for line in lines)
+
+
+def test_single_changes_of_any_file_that_a_reader_sees_are_found(made, tmp_path):
+    is_sharded = (made / "mesh/0.shard").exists()
+    other = make_whole(tmp_path / "other", seed=1, sharding=is_sharded)
+    before = seen(made)
+    assert None not in before
+    visible, missed = 0, []
+    for seed in range(amount(24, 500)):
+        folder = damage.copy(made, tmp_path / "changed")
+        what = change_once(folder, other, np.random.default_rng(seed))
+        if seen(folder) == before:
+            continue
+        visible += 1
+        try:
+            if validate(folder, workers=1).is_sound:
+                missed.append(f"seed {seed}: {what}")
+        except ngcore.InputError:
+            continue  # there is no info any more
+    print(f"{visible - len(missed)} of {visible} found")
+    assert visible > amount(24, 500) // 2
+    assert not missed

@@ -171,6 +171,8 @@ def _mended_data(
     """Return a chunk as it should be stored; None where it stays as it is."""
     check = shard.check
     size = entry.stop - entry.start
+    if not check.is_read:
+        return None
     if size > max_stored_size(check.max_encoded_size):
         changes.fail(where, f"{size} bytes, where {check.max_encoded_size} are the most expected")
         return None

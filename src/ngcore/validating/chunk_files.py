@@ -86,7 +86,7 @@ def _check_batch(batch: list[tuple[ScaleCheck, Vec3, str]]) -> None:
             size = check.context.store.size(where)
             if size is None:
                 raise FormatError("is no file that can be read")
-            if check.context.quick:
+            if check.context.quick or not check.is_read:
                 _check_size(check, cell, where, size)
                 check.context.done(check.voxels(cell))
             else:
@@ -102,7 +102,7 @@ def _check_size(check: ScaleCheck, cell: Vec3, where: str, size: int) -> None:
         raise FormatError("is empty")
     expected = check.raw_size(cell)
     if expected is not None and not where.endswith(".gz") and size != expected:
-        raise FormatError(f"a raw chunk of {expected} bytes is due, the file has {size}")
+        raise FormatError(f"a raw chunk of {expected} bytes is expected, the file has {size}")
     if size > max_stored_size(check.max_encoded_size):
         raise FormatError(
             f"has {size} bytes, where {check.max_encoded_size} are the most expected"

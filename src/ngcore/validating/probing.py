@@ -60,7 +60,7 @@ def _probe_batch(check: ScaleCheck, cells: list[Vec3]) -> None:
             continue
         where = f"{check.scale.key}/{check.grid.name(cell)}"
         try:
-            if check.context.quick:
+            if check.context.quick or not check.is_read:
                 if store.size(where) is not None:
                     check.presence.add(cell)
                 check.context.done(check.voxels(cell))

@@ -81,6 +81,8 @@ class ScaleCheck:
         Whether `provenance` tells of the voxels.
     is_verified : bool
         Whether every voxel is the one that it tells of.
+    is_read : bool
+        Whether chunks are read at all: those that are too large for that are only counted.
     found_files, missing_files : int
         How many shard files are there, and absent, and `missing_names`, some of the latter.
     """
@@ -99,16 +101,17 @@ class ScaleCheck:
         x, y, z = (min(pair) for pair in zip(scale.chunk_size, scale.size, strict=True))
         whole: Shape4 = (x, y, z, context.info.num_channels)
         self._encoding = self._make_encoding()
+        self.is_read = True
         self.max_encoded_size = MAX_CHUNK_BYTES
         if self._encoding is not None:
-            self.max_encoded_size = min(MAX_CHUNK_BYTES, self._encoding.max_encoded_size(whole))
+            self.max_encoded_size = self._encoding.max_encoded_size(whole)
             self._check_chunk_size(whole)
         self._is_large = x * y * z * whole[3] * context.info.dtype.itemsize > _LARGE_CHUNK_BYTES
 
     @property
     def can_decode(self) -> bool:
         """Whether voxels can be looked at."""
-        return self._encoding is not None
+        return self.is_read and self._encoding is not None
 
     def raw_size(self, cell: Vec3) -> int | None:
         """Return how many bytes a chunk must have; None where that depends on its voxels."""
@@ -137,6 +140,8 @@ class ScaleCheck:
         size = self.raw_size(cell)
         if size is not None:
             return len(encoded) == size
+        if not self.is_read:
+            return None
         try:
             self._encoding.decode(encoded, self._shape(cell))
         except FormatError:
@@ -200,4 +205,4 @@ class ScaleCheck:
                 where,
                 f"a chunk takes {size} bytes; those above {MAX_CHUNK_BYTES} are not decoded",
             )
-        self._encoding = None
+        self.is_read = False

@@ -130,7 +130,8 @@ def find_shards(
 
 
 def _check_shard(check: ScaleCheck, shard: ShardFile) -> None:
-    check_batch = _check_first if check.context.quick else _check_batch
+    is_read = check.is_read and not check.context.quick
+    check_batch = _check_batch if is_read else _check_first
     for index in shard.minishards():
         for batch in _batches(_entries(check, shard, index)):
             check.context.work.submit(partial(check_batch, check, shard, batch))
@@ -210,7 +211,7 @@ def _check_first(check: ScaleCheck, shard: ShardFile, entries: list[_Entry]) -> 
         if shard.spec.data_encoding == "raw" and expected is not None and size != expected:
             check.fault(
                 _place(check, shard, entry),
-                f"a raw chunk of {expected} bytes is due, {size} are listed",
+                f"a raw chunk of {expected} bytes is expected, {size} are listed",
             )
         check.context.done(check.voxels(entry.cell))
     if shard.spec.data_encoding == "gzip":
