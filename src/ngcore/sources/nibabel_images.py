@@ -251,8 +251,8 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
         if (way := way_from(path)) is not None:
             raise InputError(f"{name}: {way}") from error
         raise InputError(
-            f"{name}: no format that can be read: {_one_line(error)}; readable are NIfTI, MGH, "
-            f"MINC, Analyze, PAR/REC, AFNI, .npy, TIFF, folders of slices and precomputed volumes"
+            f"{name}: no format that can be read: {_one_line(error)}; "
+            "`ngcore convert --help` names those that can"
         ) from error
     except FileNotFoundError as error:
         raise missing_file(str(error.filename), name) from error

@@ -5,15 +5,14 @@ import pytest
 from ngcore.errors import InputError
 from ngcore.sources import open_source
 
-DICOM = bytes(128) + b"DICM" + bytes(50)
-
 
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.dcm", DICOM, "is DICOM; .* dcm2niix"),
-        ("IM0001", DICOM, "is DICOM"),
-        ("folder/IM0001", DICOM, "folder: is DICOM"),
+        ("a.czi", b"ZISRAWFILE" + bytes(50), "is CZI .*; make OME-Zarr or OME-TIFF"),
+        ("a.nd2", b"\xda\xce\xbe\n" + bytes(50), "is ND2"),
+        ("a.lif", b"p\0\0\0" + bytes(50), "is LIF"),
+        ("a.dm4", b"\0\0\0\4" + bytes(50), "is DM4"),
         ("other/notes.txt", b"notes", "no slices"),
         ("a.what", b"notes", "no format that can be read"),
     ],

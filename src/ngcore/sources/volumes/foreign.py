@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_DICOM = "is DICOM; make NIfTI of it first, with dcm2niix"
-
-_FILES_LOOKED_AT = 20
+_BIO_FORMATS = "is {}; make OME-Zarr or OME-TIFF of it first, with bioformats2raw or Fiji"
+_MAGICS = {
+    b"ZISRAWFILE": "CZI (Zeiss)",
+    b"\xda\xce\xbe\n": "ND2 (Nikon)",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n": "JPEG 2000 or an older ND2 (Nikon)",
+    b"p\x00\x00\x00": "LIF (Leica)",
+    b"\x00\x00\x00\x03\x00": "DM3 (Gatan)",
+    b"\x00\x00\x00\x04\x00": "DM4 (Gatan)",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "OIB, ZVI or another microscope's file",
+}
 
 
 def way_from(path: Path) -> str | None:
-    """Return what a file or folder is that can't be read here, and what to do; None if unknown.
+    """Return what a file is that can't be read here, and what to do; None if unknown.
 
     Parameters
     ----------
@@ -23,20 +29,10 @@ def way_from(path: Path) -> str | None:
         What no reader takes.
     """
     with suppress(OSError):
-        return _of_folder(path) if path.is_dir() else _of_file(path)
-    return None
-
-
-def _of_folder(folder: Path) -> str | None:
-    files = (path for path in folder.iterdir() if path.is_file())
-    if any(_of_file(path) == _DICOM for path in islice(files, _FILES_LOOKED_AT)):
-        return _DICOM
-    return None
-
-
-def _of_file(path: Path) -> str | None:
-    with path.open("rb") as file:
-        head = file.read(132)
-    if head[128:] == b"DICM":
-        return _DICOM
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(16)
+            for magic, name in _MAGICS.items():
+                if head.startswith(magic):
+                    return _BIO_FORMATS.format(name)
     return None
