@@ -79,7 +79,33 @@ def _is_freesurfer_surface(path: Path) -> bool:
     return False
 
 
+def _make_points(thing: Thing, dest: Path, _: Progress | None) -> None:
+    from ngcore.annotating.annotate import annotations
+
+    annotations(thing.path, dest, fsync=False)
+
+
+def _is_array_of_points(path: Path) -> bool:
+    """Whether a NumPy file holds rows of three coordinates."""
+    import numpy as np
+
+    if path.suffix.lower() != ".npy":
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        return len(shape) == 2 and shape[1] == 3
+    return False
+
+
+def _make_skeletons(thing: Thing, dest: Path, _: Progress | None) -> None:
+    from ngcore.tracing.skeletons import skeletons
+
+    skeletons([thing.path], dest, sharding=False, fsync=False)
+
+
 KINDS: list[Kind] = [
+    Kind("table of points", (".csv", ".tsv", ".parquet"), _make_points, _is_array_of_points),
+    Kind("skeleton", (".swc",), _make_skeletons),
     Kind(
         "surface",
         (".gii", ".gii.gz", ".stl", ".ply", ".obj", ".off", ".vtk"),

@@ -11,6 +11,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ngcore.errors import InputError, MissingExtraError
+from ngcore.server.connections import (
+    BACKLOG,
+    bounded_protocol,
+    most_connections,
+    raise_file_limit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +69,7 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
-            listener.listen(2048)
+            listener.listen(BACKLOG)
         except OSError as error:
             reason = error.strerror or str(error)
             message = (
@@ -71,8 +77,26 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
                 "pass another --port, or --port 0 for a free one"
             )
             raise InputError(message) from error
-        name = f"[{host}]" if ":" in host else host
+        name = _reachable_name(host)
+        name = f"[{name}]" if ":" in name else name
         yield listener, f"http://{name}:{listener.getsockname()[1]}"
+
+
+def _reachable_name(host: str) -> str:
+    """Return the host, or the address of this machine for others where it listens at all of them.
+
+    No packet is sent: the system is asked which address it would send one from.
+    """
+    targets = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}
+    if host not in targets:
+        return host
+    family, target = targets[host]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            return str(probe.getsockname()[0])
+    except OSError:  # not on any network
+        return "127.0.0.1" if family == socket.AF_INET else "::1"
 
 
 def run(make_app: Callable[[Callable[[], bool]], ASGIApp], listener: socket.socket) -> None:
@@ -93,8 +117,11 @@ def run(make_app: Callable[[Callable[[], bool]], ASGIApp], listener: socket.sock
     def is_closing() -> bool:
         return server.should_exit
 
+    raise_file_limit()
     config = uvicorn.Config(
         make_app(is_closing),
+        http=bounded_protocol(most_connections()),
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -82,8 +82,8 @@ def viewer_state(
     InputError
         What is asked of a layer does not fit it.
     """
-    is_world = space == "world" and any(x.has_world for x in layers)
     volumes = [x for x in layers if isinstance(x, VolumeLayer)]
+    is_world = space == "world" and _has_world(layers, volumes)
     units_nm = _units_nm(volumes, is_world=is_world)
     time_unit = _time_unit(volumes)
     looks = _looks(volumes)
@@ -133,11 +133,16 @@ def layer_bounds(layers: Sequence[Layer]) -> list[list[list[float]] | None]:
         Of the lowest and the highest corner, in units of the state's dimensions; None where that
         is unknown.
     """
-    is_world = any(x.has_world for x in layers)
     volumes = [x for x in layers if isinstance(x, VolumeLayer)]
+    is_world = _has_world(layers, volumes)
     units_nm = _units_nm(volumes, is_world=is_world)
     corners = [x.corners_nm(is_world=is_world) / units_nm for x in layers]
     return [[x.min(axis=0).tolist(), x.max(axis=0).tolist()] if len(x) else None for x in corners]
+
+
+def _has_world(layers: Sequence[Layer], volumes: Sequence[VolumeLayer]) -> bool:
+    """Whether axes are right, front and top: volumes say so, or objects where there are none."""
+    return any(x.has_world for x in volumes or layers)
 
 
 def _units_nm(volumes: Sequence[VolumeLayer], *, is_world: bool) -> list[float]:
