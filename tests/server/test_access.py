@@ -14,7 +14,6 @@ import ngcore
 
 pytest.importorskip("starlette", reason="the extra view is not installed")
 pytest.importorskip("uvicorn", reason="the extra view is not installed")
-resource = pytest.importorskip("resource", reason="no limits of descriptors here")
 
 from serving import NGCORE, running, served
 
@@ -22,6 +21,8 @@ from ngcore.errors import InputError
 from ngcore.server.access import Access, checked_origin
 from ngcore.server.content import open_content
 from ngcore.server.negotiation import ByteRange
+
+resource = pytest.importorskip("resource", reason="no limits of descriptors here")
 
 VALUES = np.random.default_rng(0).integers(1, 200, (20, 24, 18)).astype(np.uint8)
 STRANGER = "https://stranger.example"

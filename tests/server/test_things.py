@@ -183,10 +183,17 @@ def test_what_has_not_changed_is_kept_and_what_has_is_made_again(t1, zmap, tmp_p
 
 
 def test_the_temporary_folder_goes_whatever_happens():
-    with pytest.raises(KeyboardInterrupt), workshop(None) as folder:
-        (folder / "volume").mkdir()
-        raise KeyboardInterrupt
-    assert not folder.exists()
+    folders = []
+
+    def interrupted():
+        with workshop(None) as folder:
+            folders.append(folder)
+            (folder / "volume").mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not folders[0].exists()
 
 
 def test_link_writes_a_state_and_prints_the_short_link(t1, tmp_path, capsys):

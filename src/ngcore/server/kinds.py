@@ -103,9 +103,16 @@ def _make_skeletons(thing: Thing, dest: Path, _: Progress | None) -> None:
     skeletons([thing.path], dest, sharding=False, fsync=False)
 
 
+def _make_tracts(thing: Thing, dest: Path, _: Progress | None) -> None:
+    from ngcore.tracing.tracts import tracts
+
+    tracts([thing.path], dest, fsync=False)
+
+
 KINDS: list[Kind] = [
     Kind("table of points", (".csv", ".tsv", ".parquet"), _make_points, _is_array_of_points),
     Kind("skeleton", (".swc",), _make_skeletons),
+    Kind("file of streamlines", (".trk", ".tck", ".trx"), _make_tracts),
     Kind(
         "surface",
         (".gii", ".gii.gz", ".stl", ".ply", ".obj", ".off", ".vtk"),
