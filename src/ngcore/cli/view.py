@@ -59,7 +59,8 @@ def view(
     """Show THING... together in Neuroglancer.
 
     A THING is a volume that ngcore wrote, a URL of one, or a file: whatever `convert` reads,
-    surfaces, tables of points, streamlines, SWC. Files are converted on the way. Settings follow a colon:
+    surfaces, tables of points, streamlines, SWC. Files are converted on the way. Settings follow a
+    colon:
     THING:colormap=grey|hot|cold-hot|viridis|turbo|magma|red|#ff8000, min=V, max=V, opacity=0..1,
     visible=0|1, labels=TABLE, color=NAME, type=image|segmentation, volume=N.
 

@@ -190,12 +190,14 @@ def _annotation_shader(info: dict[str, Any], asked: Asked) -> str | None:
         for item in (properties if isinstance(properties, list) else [])
         if isinstance(item, dict) and item.get("type") in ("rgb", "rgba") and "id" in item
     ]
-    if coloured and asked.colour is None:
-        source = f"prop_{coloured[0]}()"
-        return f"void main() {{\n  setColor(vec4({source}.rgb, {opacity:.3f}));\n}}\n"
-    if asked.opacity is None:
+    source = f"prop_{coloured[0]}()" if coloured and asked.colour is None else "defaultColor()"
+    lines = [f"setColor(vec4({source}.rgb, {opacity:.3f}));"]
+    if info.get("annotation_type") == "polyline":
+        # A mark at every vertex would hide the lines.
+        lines += ["setEndpointMarkerSize(0.0);", "setEndpointMarkerBorderWidth(0.0);"]
+    elif not coloured and asked.opacity is None:
         return None
-    return f"void main() {{\n  setColor(vec4(defaultColor().rgb, {opacity:.3f}));\n}}\n"
+    return "void main() {\n  " + "\n  ".join(lines) + "\n}\n"
 
 
 def _annotation_bounds(info: dict[str, Any]) -> tuple[Corner, Corner] | None:
@@ -219,14 +221,17 @@ def _skeletons(
     store: ReadableStore, info: dict[str, Any], name: str, url: str, asked: Asked
 ) -> ObjectLayer:
     segments, bounds, attributes = look_at_skeletons(store, info)
-    members: dict[str, Any] = {"segments": segments, "tab": "segments"}
+    rendering: dict[str, Any] = {"mode2d": "lines"}
+    members: dict[str, Any] = {
+        "segments": segments,
+        "skeletonRendering": rendering,
+        "tab": "segments",
+    }
     if asked.colour is not None:
         members["segmentDefaultColor"] = hex_of(asked.colour)
     elif "orientation" in attributes:
         # Red, green and blue for right, front and top, as tracts are drawn.
-        members["skeletonRendering"] = {
-            "shader": "void main() {\n  emitRGB(abs(orientation));\n}\n",
-        }
+        rendering["shader"] = "void main() {\n  emitRGB(abs(orientation));\n}\n"
     if asked.opacity is not None:
         members["objectAlpha"] = asked.opacity
     return ObjectLayer(name, url, "segmentation", bounds, members=members, asked=asked)
