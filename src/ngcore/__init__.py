@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ngcore import classic, compressed_segmentation, downsampling, testing
     from ngcore.annotating.annotate import annotations
     from ngcore.conversion.convert import convert
+    from ngcore.conversion.create import create
     from ngcore.conversion.estimate import estimate
     from ngcore.errors import (
         DestinationError,
@@ -56,6 +57,7 @@ __all__ = [
     "classic",
     "compressed_segmentation",
     "convert",
+    "create",
     "downsampling",
     "estimate",
     "export",
@@ -75,6 +77,7 @@ __all__ = [
 _VERBS = {
     "annotations": "annotating.annotate:annotations",
     "convert": "conversion.convert:convert",
+    "create": "conversion.create:create",
     "estimate": "conversion.estimate:estimate",
     "export": "exporting.export:export",
     "labels": "labelling.labels:write_labels",

@@ -167,7 +167,7 @@ def carry_out(
         _spread(conversion, source, options, destination, progress, executor, before_info)
         return
     with destination:
-        journal = _begin(conversion, options, destination)
+        journal = begin(conversion, options, destination)
         with destination.work_folder(options.tmp) as work_folder:
             run = Run(
                 conversion,
@@ -181,7 +181,7 @@ def carry_out(
             with resumable():
                 outcome = run.run()
         before_info()
-        _finish(conversion, source, options, destination, outcome)
+        finish(conversion, source, options, destination, outcome)
 
 
 def _spread(
@@ -212,16 +212,17 @@ def _spread(
             progress,
         ) as run:
             run.check_workers()
-            journal = _begin(conversion, options, destination)
+            journal = begin(conversion, options, destination)
             with resumable():
                 outcome = run.run(journal)
         # Workers that were lost leave files half-written.
         destination.remove_temporary_files()
         before_info()
-        _finish(conversion, source, options, destination, outcome)
+        finish(conversion, source, options, destination, outcome)
 
 
-def _begin(conversion: Conversion, options: ConvertOptions, destination: Destination) -> Journal:
+def begin(conversion: Conversion, options: ConvertOptions, destination: Destination) -> Journal:
+    """Take the destination for what was decided, and say what the user should know."""
     journal = destination.begin(conversion.info, conversion.record, fsync=options.fsync)
     for note in conversion.notes:
         logger.info(note)
@@ -230,13 +231,14 @@ def _begin(conversion: Conversion, options: ConvertOptions, destination: Destina
     return journal
 
 
-def _finish(
+def finish(
     conversion: Conversion,
     source: Source,
     options: ConvertOptions,
     destination: Destination,
     outcome: Outcome,
 ) -> None:
+    """Write what lies beside the chunks, then `info`."""
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     if outcome.likeness.is_of_labels:
         logger.warning(

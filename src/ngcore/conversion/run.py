@@ -67,6 +67,8 @@ class Run:
     first_is_written : bool
         Whether the source is the volume's own finest scale, so that only the coarser ones are
         written.
+    trusts_files : bool
+        Whether files of an earlier run may be left as they are.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Run:
         *,
         journal: Journal | None = None,
         first_is_written: bool = False,
+        trusts_files: bool = True,
     ) -> None:
         self._conversion = conversion
         self._plan = conversion.plan
@@ -97,11 +100,12 @@ class Run:
             math.prod(self._info.scales[step.first_scale].size) for step in self._plan.passes
         )
         self._first_is_written = first_is_written
+        self._trusts_files = trusts_files
 
     def run(self) -> Outcome:
         """Write every chunk of every scale."""
         journal = self._journal
-        is_resumed = journal is not None and journal.is_resumed
+        is_resumed = journal is not None and journal.is_resumed and self._trusts_files
         with temporary_folder(self._tmp, self._options.tmp) as self._tmp:
             sink = ChunkSink(
                 self._info,

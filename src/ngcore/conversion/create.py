@@ -1,0 +1,450 @@
+"""A volume that the caller fills: boxes of voxels in any order, then every scale at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from ngcore.arrays.affines import with_resolution
+from ngcore.conversion.convert import begin, finish
+from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
+from ngcore.conversion.prepare import prepare
+from ngcore.conversion.run import Run
+from ngcore.conversion.voxel_file import VoxelFile, VoxelFileSource
+from ngcore.errors import DestinationError, InputError
+from ngcore.precomputed.chunks import Box
+from ngcore.precomputed.json_members import MAX_SAFE_INTEGER
+from ngcore.sources.affine_files import read_affine
+from ngcore.sources.base import Source, SourceHeader, SuggestedType
+from ngcore.sources.geometry import AskedGeometry
+from ngcore.sources.identity import source_identity
+from ngcore.sources.volumes.precomputed import open_scale
+from ngcore.storage import is_url
+from ngcore.storage.local import WORK_FOLDER
+from ngcore.transaction.destination import Destination
+from ngcore.volume.index import parse_index
+from ngcore.volume.read import open as open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ngcore.conversion.prepare import Conversion
+    from ngcore.conversion.run import Progress
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.info import VolumeInfo
+    from ngcore.transaction.journal import Journal
+    from ngcore.volume.scale import ScaleArray
+
+logger = logging.getLogger(__name__)
+
+_VOXELS = "voxels"
+_NAME = "the ndarray"
+"""As `convert` calls an array: the volume is the same, byte for byte."""
+
+
+def create(
+    dest: str | os.PathLike[str],
+    *,
+    shape: Sequence[int],
+    data_type: Any,
+    resolution: Sequence[float] | str,
+    type: Literal["image", "segmentation"] = "image",  # noqa: A002 - the option's name
+    voxel_offset: Sequence[int] = (0, 0, 0),
+    affine: Any = None,
+    encoding: str | None = None,
+    jpeg_quality: int = JPEG_QUALITY,
+    chunk_size: int | Sequence[int] | None = None,
+    downsampling: str = "auto",
+    outside_value: float | None = None,
+    max_scales: int | None = None,
+    sharding: bool = True,
+    layout: Literal["flat", "nested"] = "flat",
+    gzip: bool | None = None,
+    memory: str | int = "1G",
+    workers: int | None = None,
+    fsync: bool = True,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> WritableVolume:
+    """Create a volume and fill it: assign boxes of the finest scale within a `with` block.
+
+    Leaving the block writes every scale, then `info`: the files are those that `ngcore.convert`
+    writes for the same voxels. What nobody assigned is zero. An exception inside leaves no `info`,
+    and what was assigned can be kept with ``resume=True``. Until then voxels lie in a hidden file
+    in `dest`, as large as those that were assigned.
+
+    Parameters
+    ----------
+    dest : path
+        A folder that is empty or not there yet.
+    shape : tuple of int, (x, y, z) or (x, y, z, channel), in voxels
+    data_type : str or dtype
+        Of the voxels: uint8, int8, uint16, int16, uint32, int32, uint64 or float32.
+    resolution : tuple of float, (x, y, z), in nanometres, or str
+        Or with units, such as ``"8nm,8nm,40nm"``.
+    type : "image" or "segmentation"
+    voxel_offset : tuple of int, (x, y, z), in voxels
+        Global coordinate of the first voxel.
+    affine : array of float, shape (4, 4), optional
+        From voxel centres to millimetres.
+    encoding, jpeg_quality, chunk_size, downsampling, outside_value, max_scales
+        As for `ngcore.convert`.
+    sharding, layout, gzip, memory, workers
+        As for `ngcore.convert`.
+    fsync : bool
+        An assignment survives a loss of power when it returns, and so does the volume.
+    resume : bool
+        Keep what an interrupted run with the same arguments wrote.
+    overwrite : bool
+        Replace the volume in `dest`.
+    progress : callable, optional
+        Called now and then, while scales are written, with (voxels done, voxels in all).
+
+    Returns
+    -------
+    WritableVolume
+
+    Raises
+    ------
+    InputError
+        If the arguments make no volume.
+    DestinationError
+        If `dest` holds something already, can't be written or is in use.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, ngcore
+    >>> folder = tempfile.mkdtemp()
+    >>> with ngcore.create(folder, shape=(100, 80, 60), data_type="uint8",
+    ...                    resolution=(8, 8, 8)) as volume:
+    ...     volume.scales[0][:50] = np.ones((50, 80, 60), np.uint8)
+    >>> int(ngcore.open(folder).scales[0][...].sum())
+    240000
+    """
+    options = ConvertOptions(
+        type=type,
+        data_type=data_type,
+        resolution=resolution,
+        voxel_offset=voxel_offset,
+        encoding=encoding,
+        jpeg_quality=jpeg_quality,
+        chunk_size=chunk_size,
+        downsampling=downsampling,
+        outside_value=outside_value,
+        max_scales=max_scales,
+        sharding=sharding,
+        layout=layout,
+        gzip=gzip,
+        memory=memory,
+        workers=workers,
+        fsync=fsync,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    if is_url(os.fspath(dest)):
+        raise InputError(f"create writes to a folder of this machine, got {os.fspath(dest)!r}")
+    if not os.fspath(dest):
+        raise InputError("the path of the destination is empty; pass that of a new folder")
+    header = _header(shape, options, read_affine(affine))
+    given = tuple(map(int, shape))
+    return WritableVolume(Path(dest).absolute(), given, header, options, progress)
+
+
+def _header(
+    shape: Sequence[int], options: ConvertOptions, affine: NDArray[np.float64] | None
+) -> SourceHeader:
+    lengths = tuple(shape)
+    if len(lengths) not in (3, 4) or not all(
+        isinstance(n, int | np.integer) and 1 <= n <= MAX_SAFE_INTEGER for n in lengths
+    ):
+        raise InputError(
+            f"shape must be (x, y, z) or (x, y, z, channel), each 1 or more; got {shape}"
+        )
+    x, y, z, *channels = map(int, lengths)
+    resolution, offset = options.resolution_nm, options.voxel_offset or (0, 0, 0)
+    assert resolution is not None
+    assert options.data_type is not None
+    if affine is not None:
+        affine = with_resolution(affine, resolution)
+    return SourceHeader(
+        name=_NAME,
+        shape=(x, y, z, channels[0] if channels else 1),
+        dtype=np.dtype(options.data_type),
+        suggested_type=SuggestedType("image", "nobody said that it holds labels"),
+        affine_voxel_to_mm=affine,
+        resolution_nm=resolution,
+        voxel_offset=(offset[0], offset[1], offset[2]),
+    )
+
+
+class WritableVolume:
+    """A volume that is being written; a context manager. Made by `ngcore.create`.
+
+    It can be pickled: in other processes, boxes can be assigned. Only where it was made can it be
+    entered and left.
+
+    Attributes
+    ----------
+    path : Path
+    info : VolumeInfo
+        What the volume will be.
+    scales : tuple of WritableScale
+        The finest scale; the others are made from it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        header: SourceHeader,
+        options: ConvertOptions,
+        progress: Progress | None,
+    ) -> None:
+        self._shape = shape
+        chunk = options.chunk_shape or (64, 64, 64)
+        self.path = path
+        self._options = options
+        self._progress = progress
+        self._journal: Journal | None = None
+        self._file = self._voxel_file(header, chunk)
+        self._source = VoxelFileSource(header, self._file)
+        # Planned once for the chunks that the file is to have slots for.
+        conversion = prepare(self._source, options)
+        self._file = self._voxel_file(header, conversion.info.scales[0].chunk_size)
+        self._source = VoxelFileSource(header, self._file)
+        self._conversion: Conversion | None = prepare(self._source, options, identity={})
+        self._destination: Destination | None = Destination(
+            path, overwrite=options.overwrite, resume=options.resume
+        )
+        self.info: VolumeInfo = conversion.info
+        self.scales = (WritableScale(self._file, self.info),)
+
+    def _voxel_file(self, header: SourceHeader, chunk_size: Vec3) -> VoxelFile:
+        return VoxelFile(
+            self.path / WORK_FOLDER / _VOXELS,
+            header.shape[:3],
+            header.shape[3],
+            header.dtype,
+            chunk_size,
+            is_durable=self._options.fsync,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        here_alone = ("_conversion", "_destination", "_journal", "_progress")
+        return {**self.__dict__, **dict.fromkeys(here_alone)}
+
+    def __repr__(self) -> str:
+        return f"<WritableVolume {self.path}: {self.scales[0]!r}>"
+
+    def __enter__(self) -> Self:
+        destination, conversion = self._held()
+        if self._options.resume and (self.path / "info").exists():
+            complete = open_scale(open_volume(self.path).scales[0], AskedGeometry())
+            conversion = self._known(complete)
+        if destination.holds(conversion.info, conversion.side_files, has_changed=lambda _: False):
+            self.scales = (WritableScale(self._file, self.info, open_volume(self.path).scales[0]),)
+            self._destination = None
+            return self
+        destination.__enter__()
+        try:
+            journal = begin(conversion, self._options, destination)
+            if not journal.is_resumed:
+                self._file.path.unlink(missing_ok=True)
+            self._file.make()
+        except BaseException as error:
+            destination.__exit__(error.__class__, error, error.__traceback__)
+            raise
+        self._journal = journal
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        destination = self._destination
+        if destination is None:
+            return
+        conversion = self._held()[1]
+        self._destination = None
+        try:
+            if kind is None:
+                self._build(conversion, destination)
+        except BaseException as failure:
+            self._leave(destination, failure.__class__)
+            raise
+        self._leave(destination, kind)
+
+    def _build(self, conversion: Conversion, destination: Destination) -> None:
+        """Write every scale, and `info`."""
+        run = Run(
+            conversion,
+            self._source,
+            self._options,
+            destination.store,
+            destination.work_folder,
+            self._progress,
+            journal=self._journal,
+            # They may be of voxels that were assigned anew since.
+            trusts_files=False,
+        )
+        outcome = run.run()
+        finish(self._known(self._source), self._source, self._options, destination, outcome)
+
+    def _known(self, voxels: Source) -> Conversion:
+        """Return what is decided of a volume of these voxels, samples of which it records."""
+        array = SimpleNamespace(shape=self._shape, dtype=self.info.dtype)
+        identity = source_identity(array, (), voxels)
+        return prepare(self._source, self._options, identity=identity)
+
+    def _leave(self, destination: Destination, kind: type[BaseException] | None) -> None:
+        self._file.close()
+        # Whatever happened, what was assigned is kept for the next run: no error is told of that
+        # would remove it.
+        destination.__exit__(kind, None, None)
+
+    def _held(self) -> tuple[Destination, Conversion]:
+        if self._destination is None or self._conversion is None:
+            raise InputError(
+                "a volume is entered once, in the process that created it; create it again"
+            )
+        return self._destination, self._conversion
+
+
+class WritableScale:
+    """The finest scale of a volume that is being written: assign boxes of voxels to it.
+
+    Safe to use from several threads and processes at once, as long as no voxel is assigned by two.
+
+    Attributes
+    ----------
+    shape : tuple of int, (x, y, z, channel)
+    dtype : dtype
+    """
+
+    def __init__(
+        self, file: VoxelFile, info: VolumeInfo, complete: ScaleArray | None = None
+    ) -> None:
+        self._file = file
+        self._complete = complete
+        self.info = info.scales[0]
+        self.shape = (*self.info.size, info.num_channels)
+        self.dtype = info.dtype
+        self.ndim = 4
+
+    @property
+    def resolution(self) -> tuple[float, float, float]:
+        """Nanometres per voxel along x, y, z."""
+        return self.info.resolution
+
+    @property
+    def voxel_offset(self) -> Vec3:
+        """Global coordinate of the first voxel along x, y, z, in voxels."""
+        return self.info.voxel_offset
+
+    @property
+    def chunk_size(self) -> Vec3:
+        """Voxels of a chunk along x, y, z: boxes of whole chunks are written fastest."""
+        return self.info.chunk_size
+
+    def __repr__(self) -> str:
+        return f"<WritableScale {self.dtype} {' x '.join(map(str, self.shape))}>"
+
+    def __setitem__(self, index: Any, block: ArrayLike) -> None:
+        """Write the box that a NumPy index of integers, slices and an ellipsis selects.
+
+        Raises
+        ------
+        VolumeIndexError
+            The index lies outside of the volume, has steps, or not all channels.
+        InputError
+            The block has another shape, or values that the data type doesn't hold.
+        StorageError
+            The disk is full or fails, or the volume is finished.
+        DestinationError
+            The volume was complete before, and holds other voxels there.
+        """
+        box, lengths, shape = self._box(index)
+        voxels = self._fitting(np.asarray(block), lengths, shape)
+        if 0 in lengths:
+            return
+        if self._complete is not None:
+            if not np.array_equal(self._complete.read(_moved(box, self.voxel_offset)), voxels):
+                raise DestinationError(
+                    "the volume is complete, and holds other voxels there; pass overwrite=True"
+                )
+            return
+        self._file.write(box, voxels)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read what was written; zeros where nothing was."""
+        box, lengths, shape = self._box(index)
+        voxels = np.zeros(lengths, self.dtype, order="F")
+        if self._complete is not None and voxels.size:
+            self._complete.read(_moved(box, self.voxel_offset), voxels)
+        elif voxels.size:
+            self._file.read(box, voxels)
+        return voxels.reshape(shape, order="F")
+
+    def _box(self, index: Any) -> tuple[Box, tuple[int, ...], tuple[int, ...]]:
+        """Return what an index selects, its lengths along all axes, and without dropped ones."""
+        ranges, drops = parse_index(index, self.shape)
+        if any(part.step != 1 and len(part) > 1 for part in ranges):
+            raise InputError("boxes have no steps: assign every voxel from start to stop")
+        lengths = tuple(map(len, ranges))
+        if lengths[3] != self.shape[3]:
+            raise InputError(f"assign all {self.shape[3]} channels of a box together")
+        shape = tuple(n for n, drop in zip(lengths, drops, strict=True) if not drop)
+        x, y, z = (part.start for part in ranges[:3])
+        return _box_at((x, y, z), lengths), lengths, shape
+
+    def _fitting(
+        self, block: NDArray[Any], lengths: tuple[int, ...], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Return a block of the scale's data type, shape (x, y, z, channel)."""
+        if block.ndim == 0:
+            block = np.broadcast_to(block, shape)
+        without_channel = shape[:-1] if lengths[3] == 1 and len(shape) > 1 else shape
+        if block.shape not in (shape, without_channel):
+            raise InputError(f"the box has shape {shape}, and the block {block.shape}")
+        if block.dtype.kind not in "biuf":
+            raise InputError(f"voxels must be numbers, got {block.dtype}")
+        with np.errstate(all="ignore"):
+            voxels = block.astype(self.dtype, copy=False)
+            if not np.can_cast(block.dtype, self.dtype, "safe"):
+                self._check_values(block, voxels)
+        return voxels.reshape(lengths)
+
+    def _check_values(self, block: NDArray[Any], voxels: NDArray[Any]) -> None:
+        if self.dtype.kind == "f" and block.dtype.kind == "f":
+            is_held = np.isfinite(voxels) | ~np.isfinite(block)  # rounded, but not to infinity
+        elif block.dtype.kind == "f":
+            limits = np.iinfo(self.dtype)
+            is_held = (voxels == block) & (block >= limits.min) & (block < float(limits.max) + 1)
+        else:
+            is_held = (voxels == block) & ((voxels < 0) == (block < 0))
+            if self.dtype.kind == "f":
+                is_held &= voxels.astype(np.float64) == block
+        count = int(np.count_nonzero(~is_held))
+        if count:
+            raise InputError(f"{count} of the voxels are values that {self.dtype} does not hold")
+
+
+def _moved(box: Box, offset: Vec3) -> Box:
+    x, y, z = (at + o for at, o in zip(box.start, offset, strict=True))
+    return _box_at((x, y, z), box.shape)
+
+
+def _box_at(start: Vec3, lengths: Sequence[int]) -> Box:
+    x, y, z = (at + n for at, n in zip(start, lengths, strict=False))
+    return Box(start, (x, y, z))
