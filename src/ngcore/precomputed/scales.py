@@ -112,9 +112,19 @@ def pyramid_scales(
     if max_scales is not None and max_scales < 1:
         raise InputError(f"the number of scales must be 1 or more, got {max_scales}")
 
+    while True:
+        levels = _levels(level, target, chunk_size, max_scales)
+        largest = max(math.prod(made.chunk_size) for made in levels) * (voxel_bytes or 0)
+        if chunk_size is not None or target == 1 or largest <= LARGEST_CHUNK_BYTES:
+            return levels
+        target //= 2
+
+
+def _levels(
+    level: PyramidLevel, target: int, chunk_size: Vec3 | None, max_scales: int | None
+) -> list[PyramidLevel]:
+    """Return the scales from the first on, for one target."""
     delays = _delays(level.resolution)
-    if voxel_bytes is not None:
-        target = _target_for(delays, target, voxel_bytes)
     levels: list[PyramidLevel] = []
     step = 0
     while True:
@@ -164,18 +174,6 @@ def _classic_chunk_size(delays: Vec3, step: int, target: int) -> Vec3:
     base = exponent - (sum(longer) + 1) // 3
     x, y, z = (2 ** (base + more) for more in longer)
     return x, y, z
-
-
-def _target_for(delays: Vec3, target: int, voxel_bytes: int) -> int:
-    """Return the target, halved until no chunk of any scale has too many bytes."""
-
-    def largest(target: int) -> int:
-        steps = range(max(delays) + 1)
-        return max(math.prod(_classic_chunk_size(delays, step, target)) for step in steps)
-
-    while target > 1 and largest(target) * voxel_bytes > LARGEST_CHUNK_BYTES:
-        target //= 2
-    return target
 
 
 def _halved(level: PyramidLevel, is_due: tuple[bool, ...]) -> PyramidLevel:
