@@ -287,18 +287,19 @@ class WritableVolume:
 
     def _build(self, conversion: Conversion, destination: Destination) -> None:
         """Write every scale, and `info`."""
-        run = Run(
-            conversion,
-            self._source,
-            self._options,
-            destination.store,
-            destination.work_folder,
-            self._progress,
-            journal=self._journal,
-            # They may be of voxels that were assigned anew since.
-            trusts_files=False,
-        )
-        outcome = run.run()
+        with destination.work_folder(self._options.tmp) as work_folder:
+            run = Run(
+                conversion,
+                self._source,
+                self._options,
+                destination.store,
+                work_folder,
+                self._progress,
+                journal=self._journal,
+                # They may be of voxels that were assigned anew since.
+                trusts_files=False,
+            )
+            outcome = run.run()
         finish(self._known(self._source), self._source, self._options, destination, outcome)
 
     def _known(self, voxels: Source) -> Conversion:
