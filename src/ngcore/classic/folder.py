@@ -6,7 +6,7 @@ it is.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -136,7 +136,7 @@ def write_chunks(
 
 
 @contextmanager
-def step_folder(store: Store, scales: Iterable[ScaleInfo]) -> Iterator[Path]:
+def step_folder(store: Store, scales: Sequence[ScaleInfo]) -> Iterator[Path]:
     """Make a folder for the temporary files of a step that writes the chunks of some scales.
 
     What killed steps left half-written goes first, and what this one wrote is durable at the end.
@@ -148,6 +148,8 @@ def step_folder(store: Store, scales: Iterable[ScaleInfo]) -> Iterator[Path]:
             store.delete_unfinished(scale.key)
     with working_folder(store) as tmp:
         yield tmp
+    for scale in scales:
+        store.delete_unfinished(scale.key)
     store.sync()
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
@@ -19,7 +20,7 @@ from ngcore.sources.identity import (
     places_of,
     source_identity,
 )
-from ngcore.storage import is_url, writable_store
+from ngcore.storage import LocalStore, is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
 from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
@@ -169,6 +170,8 @@ def carry_out(
     with destination:
         journal = begin(conversion, options, destination)
         with destination.work_folder(options.tmp) as work_folder:
+            if not isinstance(destination.store, LocalStore):
+                options = replace(options, tmp=None)  # the folder is there already
             run = Run(
                 conversion,
                 source,

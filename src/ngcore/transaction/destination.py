@@ -343,6 +343,7 @@ class Destination:
         assert self._journal is not None
         store = self._store
         self._check_held()
+        store.delete_unfinished()  # begun by requests whose answers were lost
         if self._kept is None:
             for name, content in side_files.items():
                 store.put(name, content)

@@ -220,6 +220,7 @@ class LayerFolder:
         try:
             self._check()
             if not (self._resume and self._journal.resume(self._plan)):
+                self._plain.delete_unfinished()
                 begun = {**self._plan, "replaces": []}
                 self._journal.begin(begun)  # what is there goes, and is known to be on its way
                 self._plain.delete("info")
@@ -240,6 +241,7 @@ class LayerFolder:
 
     def finish(self, info: str, others: Mapping[str, bytes] | None = None) -> None:
         """Write provenance and other files, make all of it durable, and write `info`."""
+        self._plain.delete_unfinished()
         for name, content in {**(others or {}), _PROVENANCE: self._provenance}.items():
             self._plain.put(name, content)
         if self._fsync:

@@ -49,7 +49,13 @@ class Bucket(ABC):
 
     @abstractmethod
     def read(
-        self, key: str, start: int = 0, stop: int | None = None, *, max_size: int | None = None
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        max_size: int | None = None,
+        must_be_allowed: bool = False,
     ) -> StoredObject | None:
         """Return an object, or a range of it; None where there is none.
 
@@ -60,6 +66,8 @@ class Bucket(ABC):
             A range past the end gives fewer bytes, or none.
         max_size : int, in bytes
             Leave out the data of an object that is larger.
+        must_be_allowed : bool
+            Take 403 for an error, and not for absence.
         """
 
     @abstractmethod

@@ -50,7 +50,7 @@ class ObjectLock(StoreLock):
         for _ in range(3):
             version = bucket.create(key, _content(owner), _HEADERS)
             if version is None:
-                found = bucket.read(key, max_size=_MAX_BYTES)
+                found = bucket.read(key, max_size=_MAX_BYTES, must_be_allowed=True)
                 if found is None:
                     continue  # released meanwhile
                 other = _parse(found.data)
@@ -67,12 +67,12 @@ class ObjectLock(StoreLock):
     @staticmethod
     def is_held_by_another(bucket: Bucket, key: str) -> bool:
         """Whether a process that lives, as far as can be told, has the lock."""
-        found = bucket.read(key, max_size=_MAX_BYTES)
+        found = bucket.read(key, max_size=_MAX_BYTES, must_be_allowed=True)
         return found is not None and _is_alive(_parse(found.data))
 
     def is_held(self) -> bool:
         """Whether the object still names this owner; see `StoreLock.is_held`."""
-        found = self._bucket.read(self._key, max_size=_MAX_BYTES)
+        found = self._bucket.read(self._key, max_size=_MAX_BYTES, must_be_allowed=True)
         return found is not None and _parse(found.data).get("token") == self._owner["token"]
 
     def release(self) -> None:
@@ -90,7 +90,7 @@ class ObjectLock(StoreLock):
                     self._key, _content(self._owner), self._version, _HEADERS
                 )
                 if version is None:
-                    found = self._bucket.read(self._key, max_size=_MAX_BYTES)
+                    found = self._bucket.read(self._key, max_size=_MAX_BYTES, must_be_allowed=True)
                     if found is None or _parse(found.data).get("token") != self._owner["token"]:
                         return  # lost
                     version = found.version

@@ -77,7 +77,13 @@ class ObstoreBucket(Bucket):
         self._abort_uploads = abort_uploads
 
     def read(
-        self, key: str, start: int = 0, stop: int | None = None, *, max_size: int | None = None
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        max_size: int | None = None,
+        must_be_allowed: bool = False,
     ) -> StoredObject | None:
         """Return an object or a range of it; see `Bucket.read`."""
         if stop is not None and stop <= start:
@@ -102,7 +108,7 @@ class ObstoreBucket(Bucket):
             except _FAILURES as error:
                 if _answer(error)[0] == 416 or "Wanted range starting" in str(error):
                     return self.head(key)  # the range begins after its end
-                failure = self._failure("read", key, error)
+                failure = self._failure("read", key, error, must_be_allowed=must_be_allowed)
                 if failure is None:
                     return None
                 if last or not _is_worth_another_try(error):
@@ -217,7 +223,7 @@ class ObstoreBucket(Bucket):
             raise self._write_failure(action, key, error) from error
 
     def _failure(
-        self, action: str, key: str, error: Exception
+        self, action: str, key: str, error: Exception, *, must_be_allowed: bool = False
     ) -> StorageError | InputError | None:
         """Return what to raise; None where it only says that nothing is there.
 
@@ -225,7 +231,7 @@ class ObstoreBucket(Bucket):
         there, it is an error.
         """
         status, code = _answer(error)
-        is_read = action == "read" and key.rpartition("/")[2] != "info"
+        is_read = action == "read" and key.rpartition("/")[2] != "info" and not must_be_allowed
         if status == 403 and code in (None, "AccessDenied") and is_read:
             return None
         if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):

@@ -38,12 +38,15 @@ class S3Settings(NamedTuple):
     is_unsigned: bool
 
 
-@cache
 def open_s3(bucket: str) -> Bucket:
     """Return a bucket of S3, or of a service that speaks as it does."""
+    return _open_s3(bucket, s3_settings())
+
+
+@cache
+def _open_s3(bucket: str, settings: S3Settings) -> Bucket:
     from ngcore.storage.objects.s3_uploads import abort_uploads, region_of
 
-    settings = s3_settings()
     region = settings.region or (
         "us-east-1" if settings.endpoint else region_of(bucket) or "us-east-1"
     )
@@ -123,7 +126,6 @@ def _is_on_ec2() -> bool:
         return False
 
 
-@cache
 def open_azure(container: str) -> Bucket:
     """Return a container of Azure's blob storage.
 

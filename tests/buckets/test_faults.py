@@ -1,0 +1,117 @@
+"""What goes wrong on the way to a bucket: failing servers, killed and doubled runs, no access."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from faulty_proxy import FAULTS, faulty
+from thorough import amount
+
+import ngcore
+from buckets import content_of
+from ngcore.cli import run
+from ngcore.storage import writable_store
+
+VOXELS = np.random.default_rng(0).integers(0, 99, (70, 60, 50)).astype(np.uint8)
+OPTIONS = {"resolution": (8, 8, 8), "chunk_size": 16}
+NGCORE = [sys.executable, "-c", "from ngcore.cli import main; main()"]
+
+
+@pytest.mark.parametrize("sharding", [True, False])
+def test_a_server_that_fails_every_tenth_request_loses_nothing(
+    place, tmp_path, monkeypatch, sharding
+):
+    with faulty(place.endpoint, 0.1, seed=int(sharding)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        # Stores are kept by the name of their bucket: another one, for another endpoint.
+        url = f"{place.url}/v"
+        made = ngcore.convert(VOXELS, url, sharding=sharding, **OPTIONS)
+        assert np.array_equal(made.scales[0][..., 0], VOXELS)
+        assert sum(proxy.failed.values()) > 3
+    ngcore.convert(VOXELS, tmp_path / "v", sharding=sharding, **OPTIONS)
+    assert place.objects("v") == content_of(tmp_path / "v")
+    assert place.uploads() == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_large_objects_survive_each_fault(place, monkeypatch, fault):
+    data = random.Random(0).randbytes(20 << 20)
+    with faulty(place.endpoint, 0.25, faults=(fault,), seed=1) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        store = writable_store(f"{place.url}/v")
+        store.put_parts("large", [data[:1000], data[1000:]])
+        assert store.get("large") == data
+        assert store.create("new", b"of us")
+        assert not store.create("new", b"of others")
+        store.delete_unfinished()  # begun, and nobody heard of it
+    assert place.uploads() == []
+
+
+def start(*arguments, env=None):
+    return subprocess.Popen(
+        [*NGCORE, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def test_killed_runs_go_on_and_leave_nothing_behind(place, tmp_path):
+    np.save(tmp_path / "a.npy", np.tile(VOXELS, (2, 1, 2)))
+    command = ["convert", tmp_path / "a.npy", f"{place.url}/v", "--resolution", "8,8,8"]
+    command += ["--chunk-size", "16", "--no-sharding", "--resume", "--tmp", tmp_path]
+    kills, chance, store = 0, random.Random(0), writable_store(f"{place.url}/v")
+    for _ in range(amount(2, 20)):
+        process = start(*command)
+        deadline = time.monotonic() + 60
+        while not store.entries(".ngcore") and process.poll() is None:
+            assert time.monotonic() < deadline
+        time.sleep(chance.random() / 2)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        assert process.communicate()[1] == ""
+    place.client.create_multipart_upload(Bucket=place.bucket, Key="v/8_8_8/0.shard")
+    assert kills
+    assert run([*map(str, command)]) == 0
+    arguments = [str(tmp_path / "v") if "s3:" in str(part) else str(part) for part in command]
+    assert run(arguments) == 0
+    assert place.objects("v") == content_of(tmp_path / "v")
+    assert place.uploads() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "v"]
+
+
+def test_of_two_runs_at_once_one_is_refused(place, tmp_path):
+    np.save(tmp_path / "a.npy", np.tile(VOXELS, (3, 3, 5)))
+    command = ["convert", tmp_path / "a.npy", f"{place.url}/v", "--resolution", "8,8,8"]
+    both = [start(*command, "--chunk-size", "32") for _ in range(2)]
+    errors = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    (error,) = filter(None, errors)
+    assert error.count("\n") == 1
+    assert "in use by another ngcore" in error or "holds a" in error
+
+
+def test_access_denied_is_one_line_and_names_the_missing_credentials(
+    place, tmp_path, monkeypatch, capsys
+):
+    ngcore.convert(VOXELS, f"{place.url}/v", **OPTIONS)
+    np.save(tmp_path / "a.npy", VOXELS)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    source = str(tmp_path / "a.npy")
+    for command in (
+        ["info", f"{place.url}/v"],
+        ["convert", source, f"{place.url}/w", "--resolution", "8,8,8"],
+    ):
+        assert run(command) in (2, 3)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "HTTP 403" in line
+        assert "no credentials were found" in line
