@@ -43,7 +43,9 @@ def main() -> None:
 def digests(folder: Path) -> dict[str, str]:
     """Return a digest of every file below a folder, but for ngcore's own notes."""
     return {
-        name: hashlib.sha256(content).hexdigest() for name, content in all_bytes(folder).items()
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in all_bytes(folder).items()
+        if "/.ngcore" not in name
     }
 
 

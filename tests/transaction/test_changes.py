@@ -56,12 +56,12 @@ def test_what_info_names_is_synced_before_info_is_written(tmp_path, monkeypatch)
         change.put("names/colours", b"")
         change.delete("names/info")
         change.delete("names/never")
+    calls = [call for call in calls if call != ("sync",)]  # of nothing
     assert calls == [
-        ("put", "names/info"),
-        ("sync", "names/info"),
+        ("put_durably", "names/info"),
         ("put_durably", "info"),
-        ("put", "names/colours"),
-        ("sync", "names/", "names/colours"),
+        ("put_durably", "names/colours"),
+        ("sync", "names/"),
     ]
 
 

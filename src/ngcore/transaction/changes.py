@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds for which a change waits for another one, as `make -j` starts them together."""
 
+_MOST_SYNCED = 64
+"""So many new files are synced one by one: links of meshes may be a hundred thousand."""
+
 Members = dict[str, Any]
 
 
@@ -66,6 +69,7 @@ class Transaction:
         self._lock: StoreLock | None = None
         self._unsynced: set[str] = set()
         self._cleaned: set[str] = set()
+        self._put_count = 0
         self._sealing: Sealing | None = None
 
     def __enter__(self) -> Self:
@@ -100,11 +104,20 @@ class Transaction:
         return self.store.get(name)
 
     def put(self, name: str, *parts: Buffer) -> None:
-        """Write a file, which is durable by the time that `info` is changed next."""
+        """Write a file: whoever reads, and a loss of power, finds the old one or the new one.
+
+        Of very many new files, those after the first are only durable, all together, by the time
+        that `info` is changed next, or the block ends.
+        """
         self._clean(name.rpartition("/")[0])
-        self.sealing.put(name, b"".join(parts))
-        self.store.put(name, *parts)
-        self._unsynced.add(name)
+        content = b"".join(parts)
+        self.sealing.put(name, content)
+        if self._put_count < _MOST_SYNCED or self.store.size(name) is not None:
+            self.store.put_durably(name, content)
+        else:
+            self.store.put(name, content)
+            self._unsynced.add(name)
+        self._put_count += 1
 
     def _clean(self, folder: str) -> None:
         """Remove what killed processes left half-written where this one is going to write."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from typing import TYPE_CHECKING, Any, Self
 
 from ngcore.errors import DestinationError, FormatError, InputError, StorageError
@@ -33,12 +32,13 @@ from ngcore.transaction.journal import (
     note_resumable,
     read_plan,
 )
-from ngcore.transaction.places import refuse_marked_source, refuse_overlap
+from ngcore.transaction.places import is_there, refuse_marked_source, refuse_overlap
 from ngcore.transaction.presence import lacking
-from ngcore.transaction.removal import remove_layer, remove_temporary_files
+from ngcore.transaction.removal import VOLUME_TYPE, remove_layer, remove_temporary_files
 from ngcore.transaction.temporary import working_folder
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ngcore.storage.base import StoreLock
 
 _SIDE_FILES = ("transform.json", "provenance")
+_UNFINISHED = {"volume": "conversion", "layer": "layer"}
 _PATIENCE = 1.0
 """Seconds for which a change of names or meshes is waited for, which ends in a moment."""
 
@@ -59,7 +60,7 @@ class Destination:
 
     Parameters
     ----------
-    dest : Store or Path
+    dest : Store, path or URL
         Absent, or an empty folder; with `overwrite`, a folder with a volume.
     overwrite : bool
         Replace the volume that is there.
@@ -67,6 +68,8 @@ class Destination:
         Go on with an unfinished conversion, if there is one.
     sources : sequence of path
         Where the source lies, which must not be harmed.
+    layer_type : str
+        The ``@type`` of the `info` that is written; another kind of layer is not replaced.
 
     Raises
     ------
@@ -76,18 +79,21 @@ class Destination:
 
     def __init__(
         self,
-        dest: Store | Path,
+        dest: Store | str | os.PathLike[str],
         *,
         overwrite: bool = False,
         resume: bool = False,
         sources: Sequence[str | os.PathLike[str]] = (),
+        layer_type: str = VOLUME_TYPE,
     ) -> None:
         self._store: Store = dest if isinstance(dest, Store) else writable_store(dest)
         self._where = self._store.location
         self._overwrite = overwrite
         self._resume = resume
+        self._type = layer_type
+        self._what = "volume" if layer_type == VOLUME_TYPE else "layer"
         self._sources: tuple[str | os.PathLike[str], ...] = ()
-        self._existed = _exists(self._store)
+        self._existed = is_there(self._store)
         self._lock: StoreLock | None = None
         self._members: dict[str, Any] | None = None
         self._kept: bytes | None = None
@@ -137,21 +143,39 @@ class Destination:
         names = self._store.entries()
         if WORK_FOLDER in names and self._store.size(PLAN) is None:
             names.remove(WORK_FOLDER)  # of a run that ended before it wrote anything
+        if self._overwrite and "info" in names and not self.is_of_its_type():
+            raise DestinationError(
+                f"{self._where} holds something else than {self._type}; choose another folder"
+            )
         if not names or ((self._overwrite or self._resume) and names & {"info", WORK_FOLDER}):
             return
         if WORK_FOLDER in names and "info" not in names:
             if self._lock is None:
                 refuse_in_use(self._store, WORK_FOLDER)
             raise DestinationError(
-                f"{self._where} holds an unfinished conversion; pass --resume to continue it, or "
-                "--overwrite to start again"
+                f"{self._where} holds an unfinished {_UNFINISHED[self._what]}; pass --resume to "
+                "continue it, or --overwrite to start again"
             )
         if "info" in names:
             raise DestinationError(
-                f"{self._where} holds a volume already; pass --overwrite to replace it, "
+                f"{self._where} holds a {self._what} already; pass --overwrite to replace it, "
                 "or choose another folder"
             )
         raise DestinationError(f"{self._where} is not empty; choose an empty or a new folder")
+
+    def is_of_its_type(self) -> bool:
+        """Whether the `info` that is there is of the kind that is written, as far as it tells."""
+        try:
+            kind = parse_object(self._store.get("info") or b"").get("@type", VOLUME_TYPE)
+        except FormatError:
+            return True  # a damaged one is told of where it is to be understood
+        return str(kind).lower() == self._type
+
+    def settle(self) -> None:
+        """Remove what a run left that was killed after it had written `info`, and all before."""
+        if WORK_FOLDER in self._store.entries():
+            with self:
+                self._is_finished = True
 
     def __enter__(self) -> Self:
         self._lock = lock_folder(self._store, WORK_FOLDER, patience=_PATIENCE)
@@ -251,11 +275,12 @@ class Destination:
 
     def _keep(self, journal: Journal, plan: dict[str, Any]) -> None:
         """Begin to write this very volume again, of which files are gone; see `holds`."""
-        info = VolumeInfo.from_json(json.dumps(plan["info"]))
+        is_volume = "scales" in plan["info"]
+        info = VolumeInfo.from_json(json.dumps(plan["info"])) if is_volume else None
         kept = self._store.get("info") or b""
         found = parse_object(kept)
         is_other = any(found.get(name) != value for name, value in plan["info"].items())
-        if is_other or lacking(self._store, info) is None:
+        if is_other or info is None or lacking(self._store, info) is None:
             raise DestinationError(
                 f"{self._where} was finished by another ngcore just now; see what it holds"
             )
@@ -304,7 +329,7 @@ class Destination:
                 continue
             try:
                 members = parse_object(text)
-                if "scales" in members or "@type" not in members:
+                if str(members.get("@type", VOLUME_TYPE)).lower() == VOLUME_TYPE:
                     VolumeInfo.from_json(text)
             except FormatError as error:
                 raise DestinationError(
@@ -408,39 +433,6 @@ class Destination:
             self._let_go()
         if not self._existed and (is_hopeless or self._members is None) and is_ours:
             _remove_empty(self._store)
-
-
-def _exists(store: Store) -> bool:
-    """Whether a place is there; what can't be one is refused.
-
-    Raises
-    ------
-    DestinationError
-        It is a file, or a name that can't be.
-    """
-    if not isinstance(store, LocalStore):
-        return True
-    path = store.path
-    try:
-        with os.scandir(path):
-            return True
-    except FileNotFoundError:
-        return False
-    except NotADirectoryError as error:
-        if path.exists():
-            raise DestinationError(
-                f"{path} is a file; choose a folder that is empty or not there yet"
-            ) from error
-        return False  # a folder above is a file: the lock says so
-    except PermissionError as error:
-        raise DestinationError(
-            f"{path} can't be read: {error.strerror}; check its access rights"
-        ) from error
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise DestinationError(
-            f"{str(path)!r} can't be a folder: {reason}; choose another name"
-        ) from error
 
 
 def _remove_empty(store: Store) -> None:

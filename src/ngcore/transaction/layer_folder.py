@@ -8,27 +8,24 @@ so a run that goes on writes only the files that are not there yet.
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Any, Self
 
-from ngcore.errors import DestinationError, FormatError, InputError
-from ngcore.precomputed.json_members import parse_object
+from ngcore.errors import DestinationError
 from ngcore.storage.base import Store
-from ngcore.storage.local import WORK_FOLDER, LocalStore
-from ngcore.storage.opening import writable_store
-from ngcore.transaction.folder_lock import lock_folder, unlock_folder
-from ngcore.transaction.journal import PLAN, Journal, read_plan
-from ngcore.transaction.temporary import temporary_folder, working_folder
+from ngcore.storage.local import LocalStore
+from ngcore.transaction.destination import Destination
+from ngcore.transaction.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Buffer
 
     from ngcore.storage.base import StoreLock
+    from ngcore.transaction.journal import Journal
 
 _PROVENANCE = "provenance"
 
@@ -109,6 +106,8 @@ class LayerFolder:
     provenance : bytes
         The file that tells of them.
     overwrite, resume, fsync : bool
+    sources : sequence of path
+        What it is made from, which must not be harmed.
 
     Raises
     ------
@@ -127,38 +126,37 @@ class LayerFolder:
         overwrite: bool = False,
         resume: bool = False,
         fsync: bool = True,
+        sources: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        self._plain = writable_store(dest)
-        self._where = self._plain.location
-        self._type = layer_type
-        self._files = re.compile(files)
-        self._plan = {"info": {}, **plan}
+        self._claim = {"@type": layer_type, "files": files}
+        self._plan = plan
         self._provenance = provenance
-        self._overwrite = overwrite
         self._resume = resume
         self._fsync = fsync
-        self._journal = Journal(self._plain, fsync=fsync)
-        self._lock: StoreLock | None = None
-        self._existed = not isinstance(self._plain, LocalStore) or self._plain.path.exists()
-        self._is_finished = False
-        self._check()
+        self._journal: Journal | None = None
+        self._destination = Destination(
+            dest, overwrite=overwrite, resume=resume, sources=sources, layer_type=layer_type
+        )
 
     @property
     def is_done(self) -> bool:
         """Whether `resume` finds this very layer complete."""
-        if not self._resume or self._plain.size("info") is None:
+        store = self._destination.store
+        if not self._resume or store.size("info") is None:
             return False
-        if self._plain.get(_PROVENANCE) != self._provenance or not self._is_such_a_layer():
+        if store.get(_PROVENANCE) != self._provenance or not self._destination.is_of_its_type():
             raise DestinationError(
-                f"{self._where} holds a layer of another source or other options; "
+                f"{store.location} holds a layer of another source or other options; "
                 "pass --overwrite to replace it, or choose another folder"
             )
+        self._destination.settle()
         return True
 
     @property
     def store(self) -> LayerStore:
         """Where the files of the layer go."""
-        return LayerStore(self._plain, self._journal)
+        assert self._journal is not None
+        return LayerStore(self._destination.store, self._journal)
 
     @contextlib.contextmanager
     def temporaries(self, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
@@ -167,89 +165,26 @@ class LayerFolder:
         Hidden in the folder of the layer, or in `tmp`; for a bucket in `tmp`, or in the system's
         folder for such.
         """
-        if isinstance(self._plain, LocalStore):
-            with temporary_folder(self._plain.path / WORK_FOLDER, tmp) as folder:
-                yield folder
-        else:
-            with working_folder(self._plain, tmp) as folder:
-                yield folder
-
-    def _is_such_a_layer(self) -> bool:
-        try:
-            members = parse_object(self._plain.get("info") or b"")
-        except FormatError:
-            return False
-        return members.get("@type") == self._type
-
-    def _check(self) -> None:
-        if (
-            isinstance(self._plain, LocalStore)
-            and self._plain.path.exists()
-            and not self._plain.path.is_dir()
-        ):
-            raise DestinationError(
-                f"{self._where} is a file; choose a folder that is empty or not there yet"
-            )
-        names = self._plain.entries()
-        is_unfinished = read_plan(self._plain) is not None
-        if not names - {WORK_FOLDER} and not is_unfinished:
-            return
-        if "info" in names:
-            if self._resume:
+        with self._destination.work_folder(tmp) as work:
+            if not isinstance(self._destination.store, LocalStore):
+                yield work
                 return
-            if not self._overwrite:
-                raise DestinationError(
-                    f"{self._where} holds a layer already; pass --overwrite to replace it, "
-                    "or choose another folder"
-                )
-            if not self._is_such_a_layer():
-                raise DestinationError(
-                    f"{self._where} holds something else than {self._type}; choose another folder"
-                )
-            return
-        if not is_unfinished:
-            raise DestinationError(f"{self._where} is not empty; choose an empty or a new folder")
-        if not (self._resume or self._overwrite):
-            raise DestinationError(
-                f"{self._where} holds an unfinished layer; pass --resume to continue it, or "
-                "--overwrite to start again"
-            )
+            with temporary_folder(work, tmp) as folder:
+                yield folder
 
     def __enter__(self) -> Self:
-        self._lock = lock_folder(self._plain, WORK_FOLDER)
+        self._destination.__enter__()
         try:
-            self._check()
-            if not (self._resume and self._journal.resume(self._plan)):
-                self._plain.delete_unfinished()
-                begun = {**self._plan, "replaces": []}
-                self._journal.begin(begun)  # what is there goes, and is known to be on its way
-                self._plain.delete("info")
-                self._remove_files()
-                self._journal.begin(self._plan)
-        except BaseException:
-            self._let_go(remove=read_plan(self._plain) is None)
+            self._journal = self._destination.begin(self._claim, self._plan, fsync=self._fsync)
+        except BaseException as error:
+            self._destination.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
-    def _remove_files(self) -> None:
-        for name in self._plain.entries() - {WORK_FOLDER}:
-            if self._files.fullmatch(name) or name in (_PROVENANCE, "info"):
-                if self._plain.size(name) is not None:
-                    self._plain.delete(name)
-                else:
-                    self._plain.delete_folder(name)
-
     def finish(self, info: str, others: Mapping[str, bytes] | None = None) -> None:
         """Write provenance and other files, make all of it durable, and write `info`."""
-        self._plain.delete_unfinished()
-        for name, content in {**(others or {}), _PROVENANCE: self._provenance}.items():
-            self._plain.put(name, content)
-        if self._fsync:
-            self._plain.sync()
-            self._plain.put_durably("info", info.encode())
-        else:
-            self._plain.put("info", info.encode())
-        self._is_finished = True
+        files = {**(others or {}), _PROVENANCE: self._provenance}
+        self._destination.finish(files, fsync=self._fsync, document=info.encode())
 
     def __exit__(
         self,
@@ -257,15 +192,4 @@ class LayerFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        is_hopeless = isinstance(error, FormatError | InputError)
-        if is_hopeless:
-            self._plain.delete(PLAN)
-            self._remove_files()
-        self._let_go(remove=self._is_finished or is_hopeless)
-        if is_hopeless and not self._existed and isinstance(self._plain, LocalStore):
-            with contextlib.suppress(OSError):
-                self._plain.path.rmdir()
-
-    def _let_go(self, *, remove: bool) -> None:
-        assert self._lock is not None
-        unlock_folder(self._plain, WORK_FOLDER, self._lock, remove=remove)
+        self._destination.__exit__(kind, error, traceback)

@@ -7,6 +7,7 @@ and content (`ngcore.transaction.kinds`).
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.storage.base import Store
 
+VOLUME_TYPE = "neuroglancer_multiscale_volume"
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 
 
@@ -90,8 +92,10 @@ def remove_layer(store: Store, members: Mapping[str, Any]) -> None:
     DestinationError, StorageError
         If a file can't be removed.
     """
-    kind = str(members.get("@type", "")).lower()
-    if kind == "neuroglancer_annotations_v1":
+    kind = str(members.get("@type", VOLUME_TYPE)).lower()
+    if isinstance(members.get("files"), str):  # of one that is unfinished, which has no `info`
+        _remove_claimed(store, re.compile(members["files"]))
+    elif kind == "neuroglancer_annotations_v1":
         indexes = [members.get("by_id"), *members.get("relationships", [])]
         for index in (*indexes, *members.get("spatial", [])):
             folder = index.get("key") if isinstance(index, dict) else None
@@ -100,14 +104,29 @@ def remove_layer(store: Store, members: Mapping[str, Any]) -> None:
                     for name in list(annotation_files(store, folder)):
                         store.delete(name)
                     store.prune(folder)
-        return
-    if kind == "neuroglancer_skeletons":
+    elif kind == "neuroglancer_skeletons":
         with _one_line_errors():
             for name in list(files_of_kind(store, "", "skeletons")):
                 store.delete(name)
+        remove_named_folders(store, members)
     else:
         remove_volume_files(store, VolumeInfo.from_json(json.dumps(members)))
-    remove_named_folders(store, members)
+        remove_named_folders(store, members)
+
+
+def _remove_claimed(store: Store, names: re.Pattern[str]) -> None:
+    """Remove files of some names, and numbered ones and shards in folders of such names."""
+    with _one_line_errors():
+        for entry in store.entries():
+            if names.fullmatch(entry) is None:
+                continue
+            if store.size(entry) is not None:
+                store.delete(entry)
+                continue
+            store.delete_all([*annotation_files(store, entry)])
+            for name in list(files_of_kind(store, entry, "segment_properties")):
+                store.delete(name)
+            store.prune(entry)
 
 
 @contextmanager
