@@ -302,6 +302,8 @@ def test_after_a_failed_sync_nothing_of_that_boot_is_trusted(voxels, tmp_path, m
     options = OPTIONS | {"fsync": True, "sharding": False}
     ngcore.convert(source, tmp_path / "whole", **options)
 
+    out.mkdir()
+
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
 

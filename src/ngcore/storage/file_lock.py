@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from ngcore.storage.base import StoreLock
+from ngcore.storage.sync import sync_path
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +78,15 @@ class LocalLock(StoreLock):
             It can't be made.
         """
         while True:
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                _make_folder(path.parent)
                 file = path.open("ab")
             except FileNotFoundError:
                 continue  # a process that ended has just removed the folder
+            except FileExistsError:
+                if path.parent.exists():
+                    raise  # and is no folder
+                continue
             try:
                 is_ours = lock_file(file)
             except OSError as error:
@@ -112,3 +117,11 @@ class LocalLock(StoreLock):
             if os.name == "nt":  # where a file that is open can't be removed
                 self._path.unlink()
             self._path.parent.rmdir()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a hidden folder and those above it, whose names are durable then."""
+    missing = [place for place in folder.parents if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync_path(place.absolute().parent)

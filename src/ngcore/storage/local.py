@@ -20,7 +20,7 @@ from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
 from ngcore.storage.file_lock import LocalLock, is_locked
 from ngcore.storage.names import proper_name
-from ngcore.storage.sync import fsync_file, sync_files, sync_folder, sync_path
+from ngcore.storage.sync import SyncError, fsync_file, sync_files, sync_folder, sync_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -335,6 +335,8 @@ class LocalStore(Store):
         """Lock a file, which is made if it is absent; see `Store.lock`."""
         try:
             return LocalLock.take(Path(self._path(name, writing=True)), self.location)
+        except SyncError:
+            raise
         except OSError as error:
             what = f"{self.location} can't be written: {error.strerror}"
             if error.errno in WRONG_FOLDER:

@@ -114,6 +114,7 @@ class Transaction:
         self.sealing.put(name, content)
         if self._put_count < _MOST_SYNCED or self.store.size(name) is not None:
             self.store.put_durably(name, content)
+            self._unsynced.add(f"{name.rpartition('/')[0] or '.'}/")  # it may be a new one
         else:
             self.store.put(name, content)
             self._unsynced.add(name)
