@@ -6,7 +6,7 @@ import numpy as np
 
 import ngcore
 from ngcore.classic.chunks_from_source import volume_to_raw_chunks
-from ngcore.classic.compute_scales import compute_scales
+from ngcore.classic.coarser_scales import compute_scales
 from ngcore.classic.fullres_info import generate_fullres_info
 from ngcore.classic.scales_info import generate_scales_info
 from ngcore.precomputed.sharding import ShardingSpec

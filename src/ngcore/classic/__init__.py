@@ -6,7 +6,7 @@ from ngcore._verbs import load
 
 if TYPE_CHECKING:
     from ngcore.classic.chunks_from_source import slices_to_raw_chunks, volume_to_raw_chunks
-    from ngcore.classic.compute_scales import compute_scales
+    from ngcore.classic.coarser_scales import compute_scales
     from ngcore.classic.fullres_info import generate_fullres_info
     from ngcore.classic.pyramid import volume_to_pyramid
     from ngcore.classic.recode import (
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
         convert_chunks,
         convert_chunks_to_jpeg,
     )
-    from ngcore.classic.scale_stats import scale_stats
     from ngcore.classic.scales_info import generate_scales_info
+    from ngcore.classic.volume_stats import scale_stats
 
 __all__ = [
     "compress_segmentation_chunks",
@@ -37,7 +37,7 @@ __all__ = [
 # Where they are; imported when they are first used.
 _PLACES = {
     "compress_segmentation_chunks": "classic.recode",
-    "compute_scales": "classic.compute_scales",
+    "compute_scales": "classic.coarser_scales",
     "convert_chunks": "classic.recode",
     "convert_chunks_to_jpeg": "classic.recode",
     "generate_fullres_info": "classic.fullres_info",
@@ -45,7 +45,7 @@ _PLACES = {
     "link_mesh_fragments": "meshing.fragments",
     "mesh_to_precomputed": "meshing.fragments",
     "mesh_to_vtk": "meshing.fragments",
-    "scale_stats": "classic.scale_stats",
+    "scale_stats": "classic.volume_stats",
     "slices_to_raw_chunks": "classic.chunks_from_source",
     "stl_to_precomputed": "meshing.fragments",
     "volume_to_pyramid": "classic.pyramid",

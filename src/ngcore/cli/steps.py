@@ -200,7 +200,7 @@ def scale_stats(dest: str, *, as_json: bool) -> None:
     Example:
       ngcore scale-stats brain
     """
-    from ngcore.classic.scale_stats import scale_stats as count
+    from ngcore.classic.volume_stats import scale_stats as count
 
     stats = count(dest)
     if as_json:
@@ -227,7 +227,7 @@ def compute_scales(dest: str, *, flat: bool, no_gzip: bool, **options: Any) -> N
     Example:
       ngcore compute-scales brain-chunks
     """
-    from ngcore.classic.compute_scales import compute_scales as compute
+    from ngcore.classic.coarser_scales import compute_scales as compute
 
     with progress_bar("computing scales") as progress:
         compute(dest, flat=flat, use_gzip=not no_gzip, progress=progress, **options)

@@ -6,16 +6,20 @@ queued. That, and the wish that one failure ends the whole run at once, is all t
 adds.
 """
 
+from __future__ import annotations
+
 import heapq
 import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from types import TracebackType
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -222,6 +226,8 @@ def share(items: Iterable[T], work: Callable[[T], object], workers: int) -> None
 @lru_cache(maxsize=4)
 def _standing_pool(_process: int, workers: int) -> ThreadPoolExecutor:
     """Return threads that wait for work; a forked process has none of its parent's."""
+    from concurrent.futures import ThreadPoolExecutor  # conversions do without it
+
     return ThreadPoolExecutor(workers, "ngcore-shared")
 
 
@@ -242,6 +248,8 @@ def map_ahead(
     workers : int, optional
         Threads; default all cores.
     """
+    from concurrent.futures import ThreadPoolExecutor  # conversions do without it
+
     count = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(count, "ngcore") as pool:
         waiting: deque[Future[R]] = deque()

@@ -3,8 +3,8 @@ import json
 import numpy as np
 from classic_steps import SPEC, chain
 
-from ngcore.classic.scale_stats import scale_stats
 from ngcore.classic.scales_info import generate_scales_info
+from ngcore.classic.volume_stats import scale_stats
 
 
 def test_stats_count_what_is_written_and_take_no_time_for_a_petavoxel(tmp_path, image):

@@ -15,7 +15,7 @@ from volume_files import voxels
 import ngcore
 import oracles
 from ngcore.classic.chunks_from_source import volume_to_raw_chunks
-from ngcore.classic.compute_scales import compute_scales
+from ngcore.classic.coarser_scales import compute_scales
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 
 
