@@ -19,7 +19,7 @@ from ngcore.cli._registry import SECTIONS
 # What the command line has beside the verbs: the classic steps, which are in `ngcore.classic`, and
 # what only a terminal or a web server needs.
 STEPS = set(ngcore.classic.__all__)
-ONLY_COMMANDS = {"server_config", "info", "link", "preview", "serve", "view"}
+ONLY_COMMANDS = {"server_config", "link", "serve", "view"}
 # Slow to start, and what their examples need is not installed with the package.
 WITHOUT_EXAMPLES = {"ngcore.__main__"}
 

@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from ngcore.packing.pack import pack
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.repairing.repair import repair
+    from ngcore.server.gallery import gallery
+    from ngcore.server.pictures import preview
     from ngcore.tracing.skeletons import skeletons
     from ngcore.tracing.tracts import tracts
     from ngcore.validating.validate import validate
+    from ngcore.volume.describe import describe as info
     from ngcore.volume.read import Volume, open  # noqa: A004 - ngcore.open is public
     from ngcore.volume.scale import ScaleArray
 
@@ -61,10 +64,13 @@ __all__ = [
     "downsampling",
     "estimate",
     "export",
+    "gallery",
+    "info",
     "labels",
     "mesh",
     "open",
     "pack",
+    "preview",
     "repair",
     "skeletons",
     "testing",
@@ -80,10 +86,13 @@ _VERBS = {
     "create": "conversion.create:create",
     "estimate": "conversion.estimate:estimate",
     "export": "exporting.export:export",
+    "gallery": "server.gallery:gallery",
+    "info": "volume.describe:describe",
     "labels": "labelling.labels:write_labels",
     "mesh": "meshing.mesh:write_meshes",
     "open": "volume.read:open",
     "pack": "packing.pack:pack",
+    "preview": "server.pictures:preview",
     "repair": "repairing.repair:repair",
     "skeletons": "tracing.skeletons:skeletons",
     "tracts": "tracing.tracts:tracts",
