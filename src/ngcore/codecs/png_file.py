@@ -1,4 +1,4 @@
-"""The chunks of a PNG file, checked before anyone decodes it.
+"""The chunks of a PNG file, checked before anyone decodes it: slices, and chunks of volumes.
 
 Pillow compares no checksums of pixel data, and takes pixels that are missing for zeros. So here
 every checksum is compared, and the pixels are decompressed once to count them, part by part.
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from ngcore.errors import FormatError
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 """Colour types."""
 
+_CRITICAL = (b"IDAT", b"PLTE", b"IEND")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _STORED_SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
 _BIT_DEPTHS = {
@@ -76,62 +78,106 @@ class PngHeader:
         return total
 
 
-def check_png(file: BinaryIO, where: str) -> PngHeader:
-    """Read a whole PNG file and return its header.
+class PngCheck:
+    """Reads a PNG file to its end without decoding it: checksums, and how many pixels there are.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        At its start. The header is read; look at it before `check` goes on, since it says how much
+        the pixels may decompress to.
 
     Raises
     ------
     FormatError
-        If the file is truncated, a checksum is wrong, or there are too few pixels or too many.
+        If it is no PNG file, or its header is impossible.
     """
-    from isal.isal_zlib import crc32
 
-    size = file.seek(0, 2)
-    file.seek(0)
-    if file.read(len(_SIGNATURE)) != _SIGNATURE:
-        raise FormatError(f"{where}: not a PNG file, though its name says so")
-    header: PngHeader | None = None
-    pixels: _PixelCounter | None = None
-    position = len(_SIGNATURE)
-    name = b""
-    while name != b"IEND":
-        start = file.read(8)
-        length, name = int.from_bytes(start[:4], "big"), start[4:]
-        if position + 12 + length > size:
-            raise FormatError(f"{where}: truncated: the file ends at byte {size} in a PNG chunk")
-        checksum = crc32(name)
-        if header is None or pixels is None:
-            content = file.read(min(length, 13))
-            checksum = crc32(content, checksum)
-            header = _parse_header(name, length, content, where)
-            pixels = _PixelCounter(header.packed_bytes, where)
-        else:
-            for part in _parts(file, length):
-                checksum = crc32(part, checksum)
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, 2)
+        file.seek(0)
+        start = file.read(len(_SIGNATURE))
+        if start != _SIGNATURE:
+            raise FormatError(f"not a PNG file: it starts with {start.hex(' ') or 'nothing'}")
+        self._position = len(_SIGNATURE)
+        name, length = self._next()
+        content = file.read(min(length, 13))
+        self._header_bytes = length.to_bytes(4, "big") + name + content
+        self.header = _parse_header(name, length, content)
+        self._header_bytes += self._end(length, _crc32(content, _crc32(name)))
+
+    def check(self, critical: io.BytesIO | None = None) -> PngHeader:
+        """Read all that follows the header; return that.
+
+        Parameters
+        ----------
+        critical : BytesIO, optional
+            What gets a copy without ancillary chunks: text, profiles and animations, which could
+            be bombs.
+
+        Raises
+        ------
+        FormatError
+            If the file is truncated, a checksum is wrong, or there are too few pixels or too many.
+        """
+        pixels = _PixelCounter(self.header.packed_bytes)
+        if critical is not None:
+            critical.write(_SIGNATURE + self._header_bytes)
+        name = b""
+        while name != b"IEND":
+            name, length = self._next()
+            if name == b"IHDR":
+                raise FormatError(f"a second PNG header at byte {self._position}")
+            copy = critical if name in _CRITICAL else None
+            if copy is not None:
+                copy.write(length.to_bytes(4, "big") + name)
+            checksum = _crc32(name)
+            for part in _parts(self._file, length):
+                checksum = _crc32(part, checksum)
                 if name == b"IDAT":
                     pixels.feed(part)
-        if int.from_bytes(file.read(4), "big") != checksum:
-            raise FormatError(
-                f"{where}: wrong checksum in the PNG chunk at byte {position}; the file is damaged"
-            )
-        position += 12 + length
-    if header is None or pixels is None:
-        raise FormatError(f"{where}: a PNG file without a header; the file is damaged")
-    pixels.finish()
-    return header
+                if copy is not None:
+                    copy.write(part)
+            end = self._end(length, checksum)
+            if copy is not None:
+                copy.write(end)
+        pixels.finish()
+        return self.header
+
+    def _next(self) -> tuple[bytes, int]:
+        """Return the name and length of the next chunk."""
+        start = self._file.read(8)
+        length, name = int.from_bytes(start[:4], "big"), start[4:]
+        if self._position + 12 + length > self._size:
+            raise FormatError(f"truncated: it ends at byte {self._size} in a PNG chunk")
+        return name, length
+
+    def _end(self, length: int, checksum: int) -> bytes:
+        """Read the checksum that ends a chunk, and compare it."""
+        end = self._file.read(4)
+        if int.from_bytes(end, "big") != checksum:
+            raise FormatError(f"wrong checksum in the PNG chunk at byte {self._position}")
+        self._position += 12 + length
+        return end
+
+
+def _crc32(data: bytes, start: int = 0) -> int:
+    from isal.isal_zlib import crc32
+
+    return crc32(data, start)
 
 
 class _PixelCounter:
     """Decompresses pixels a part at a time, only to count them."""
 
-    def __init__(self, expected: int, where: str) -> None:
+    def __init__(self, expected: int) -> None:
         from isal import isal_zlib
 
         self._stream = isal_zlib.decompressobj()
         self._error = cast("type[Exception]", isal_zlib.error)
         self._expected = expected
         self._count = 0
-        self._where = where
 
     def feed(self, data: bytes) -> None:
         try:
@@ -139,9 +185,7 @@ class _PixelCounter:
                 self._count += len(self._stream.decompress(data, _PART_BYTES))
                 data = self._stream.unconsumed_tail
         except self._error as error:
-            raise FormatError(
-                f"{self._where}: its pixels can't be decompressed ({error}); the file is damaged"
-            ) from error
+            raise FormatError(f"its PNG pixels can't be decompressed ({error})") from error
 
     def finish(self) -> None:
         while not self._stream.eof and self._count <= self._expected:
@@ -150,16 +194,15 @@ class _PixelCounter:
                 break
             self._count += part
         if self._count != self._expected or not self._stream.eof:
-            amount = "more than" if self._count > self._expected else f"{self._count} bytes, not"
+            found = "more" if self._count > self._expected else f"{self._count}"
             raise FormatError(
-                f"{self._where}: its pixels decompress to {amount} {self._expected} bytes; "
-                f"the file is damaged"
+                f"its PNG pixels must decompress to {self._expected} bytes, not to {found}"
             )
 
 
-def _parse_header(name: bytes, length: int, content: bytes, where: str) -> PngHeader:
+def _parse_header(name: bytes, length: int, content: bytes) -> PngHeader:
     if name != b"IHDR" or length != 13:
-        raise FormatError(f"{where}: a PNG file without a header; the file is damaged")
+        raise FormatError("a PNG file without a header")
     columns, rows, depth, colour, compression, filtering, interlacing = struct.unpack(
         ">IIBBBBB", content
     )
@@ -172,9 +215,8 @@ def _parse_header(name: bytes, length: int, content: bytes, where: str) -> PngHe
         or interlacing > 1
     ):
         raise FormatError(
-            f"{where}: impossible PNG header ({columns} x {rows} pixels, {depth} bits, colour "
-            f"type {colour}, methods {compression}, {filtering}, {interlacing}); "
-            f"the file is damaged"
+            f"impossible PNG header ({columns} x {rows} pixels, {depth} bits, colour "
+            f"type {colour}, methods {compression}, {filtering}, {interlacing})"
         )
     return PngHeader(columns, rows, depth, colour, interlacing == 1)
 

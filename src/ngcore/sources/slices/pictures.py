@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ngcore.codecs.png_file import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, check_png
+from ngcore.codecs.png_file import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, PngCheck
 from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.sources.slices.slice_file import (
     FORMATS_EXTRA,
@@ -58,7 +58,10 @@ def open_png(path: Path, where: str, *, is_label: bool = False) -> SliceFile:
     from PIL.PngImagePlugin import PngImageFile
 
     with decoding(where), path.open("rb") as file:
-        header = check_png(file, where)
+        try:
+            header = PngCheck(file).check()
+        except FormatError as error:
+            raise FormatError(f"{where}: {error}; the file is damaged") from error
         size = file.tell()
     layout = PlaneLayout(
         header.columns,
