@@ -159,7 +159,6 @@ def test_unknown_format_is_one_line(tmp_path, capsys):
         (["--frobnicate"], "--frobnicate"),
         (["--shape", "1,2,3"], "--dry-run"),
         (["--shape", "1,2,3", "--dry-run"], "pass DEST alone"),
-        (["--json"], "--dry-run"),
     ],
 )
 def test_impossible_option_is_one_line_and_leaves_nothing(

@@ -58,8 +58,21 @@ class _Commands(click.Group):
             for param in command.params:
                 if isinstance(param, click.Argument) and param.callback is None:
                     param.callback = _refuse_empty
+                if isinstance(param, click.Argument) and param.type is click.STRING:
+                    param.type = click.Path()  # shells complete it
             command.params.extend(_common_options())
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is named, or an error that says which one may be meant."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from difflib import get_close_matches
+
+            if close := get_close_matches(args[0], COMMANDS, n=1):
+                ctx.fail(f"No such command {args[0]!r}; did you mean {close[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for title, entries in SECTIONS.items():

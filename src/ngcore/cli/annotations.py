@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import (
     fsync_option,
     layer_memory_option,
@@ -121,6 +122,7 @@ def annotations(table: str, dest: str, **options: Any) -> None:
 
     with resumable_by_hand(overwrite=options["overwrite"]):
         write_annotations(table, dest, **options)
+    say_made(dest)
 
 
 commands = [annotations]

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import (
     CHUNK_SIZE,
     ENCODING,
@@ -188,7 +189,7 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     help="With --dry-run: size of a volume that need not exist; give --resolution and "
     "--data-type too.  [default: that of SOURCE]",
 )
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was made, or the plan, as JSON.")
 def convert(
     source: str | None,
     dest: str | None,
@@ -228,8 +229,6 @@ def convert(
         return
     if shape is not None:
         raise click.UsageError("--shape is for --dry-run")
-    if as_json:
-        raise click.UsageError("--json is for --dry-run")
     if source is None or dest is None:
         raise click.UsageError("SOURCE and DEST are needed")
 
@@ -240,6 +239,7 @@ def convert(
         progress_bar("converting") as progress,
     ):
         convert_volume(source, dest, progress=progress, executor=dask, **options)
+    say_made(dest, as_json=as_json)
 
 
 commands = [convert]

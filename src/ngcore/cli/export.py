@@ -2,6 +2,7 @@
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import scale_option
 from ngcore.cli._progress import progress_bar
 
@@ -25,6 +26,7 @@ def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
 
     with progress_bar("exporting") as progress:
         export_volume(dest, out, scale=scale, overwrite=overwrite, progress=progress)
+    say_made(out)
 
 
 commands = [export]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._report import FAULTS_FOUND
 from ngcore.server.client import PUBLIC_VIEWER
 
@@ -58,6 +59,7 @@ def gallery(
     else:
         for fault in faults:
             click.echo(fault)
+        say_made(written[0], "")
     if faults:
         ctx.exit(FAULTS_FOUND)
 

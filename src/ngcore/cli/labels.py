@@ -2,6 +2,7 @@
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._progress import progress_bar
 
 
@@ -28,10 +29,12 @@ from ngcore.cli._progress import progress_bar
     metavar="TITLE",
     help="Title of the column of colours, or three: R,G,B.  [default: by title and content]",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def labels(
     dest: str,
     table: str,
     *,
+    as_json: bool,
     measure: bool,
     id_column: str | None,
     name_column: str | None,
@@ -61,6 +64,7 @@ def labels(
             color_column=color_column,
             progress=progress,
         )
+    say_made(dest, as_json=as_json)
 
 
 commands = [labels]

@@ -2,6 +2,7 @@
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import resume_option, scale_option, units_option
 from ngcore.cli._progress import progress_bars
 from ngcore.cli._report import resumable_by_hand
@@ -81,9 +82,11 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 )
 @resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the meshes of DEST.  [default: refuse]")
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def mesh(
     dest: str,
     *,
+    as_json: bool,
     labels: tuple[int, ...] | None,
     surfaces: dict[int, str],
     names: dict[int, str],
@@ -126,6 +129,7 @@ def mesh(
             progress=progress,
             mesh_progress=mesh_progress,
         )
+    say_made(dest, as_json=as_json)
 
 
 commands = [mesh]

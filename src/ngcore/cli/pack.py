@@ -2,6 +2,8 @@
 
 import click
 
+from ngcore.cli._made import say_made
+
 
 @click.command("pack")
 @click.argument("volume")
@@ -21,6 +23,7 @@ def pack(volume: str, out: str, *, overwrite: bool) -> None:
     from ngcore.packing.pack import pack as pack_volume
 
     pack_volume(volume, out, overwrite=overwrite)
+    say_made(out)
 
 
 commands = [pack]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import Numbers
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._viewing import THING
@@ -47,6 +48,7 @@ def preview(
     from ngcore.server.pictures import preview as write_preview
 
     write_preview(list(things), out, size=size, at=at, overwrite=overwrite, watch=progress_bar)
+    say_made(out, "")
 
 
 commands = [preview]

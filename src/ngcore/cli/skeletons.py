@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import (
     fsync_option,
     like_option,
@@ -45,6 +46,7 @@ def skeletons(files: tuple[str, ...], dest: str, **options: Any) -> None:
 
     with resumable_by_hand(overwrite=options["overwrite"]):
         write_skeletons(files, dest, **options)
+    say_made(dest)
 
 
 commands = [skeletons]

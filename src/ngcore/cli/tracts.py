@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import (
     fsync_option,
     layer_memory_option,
@@ -90,6 +91,7 @@ def tracts(files: tuple[str, ...], dest: str, **options: Any) -> None:
 
     with resumable_by_hand(overwrite=options["overwrite"]):
         write_tracts(files, dest, **options)
+    say_made(dest)
 
 
 commands = [tracts]
