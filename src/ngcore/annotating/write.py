@@ -107,7 +107,10 @@ class _Distinct:
         self.pairs += len(segments)
         self.bytes += size
         if len(self._known) < _MOST_DISTINCT:
-            self._known = np.union1d(self._known, segments)
+            known = np.sort(np.concatenate([self._known, segments]))
+            is_new = np.ones(len(known), np.bool_)
+            is_new[1:] = known[1:] != known[:-1]
+            self._known = known[is_new]
 
     @property
     def count(self) -> int:

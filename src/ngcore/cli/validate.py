@@ -61,7 +61,9 @@ def print_report(report: "Report") -> None:
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    if count != 1:
+        noun = "entries" if noun == "entry" else f"{noun}s"
+    return f"{count} {noun}"
 
 
 commands = [validate]

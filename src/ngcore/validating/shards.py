@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from ngcore.validating.scale import Context
 
 SHARD_NAME = re.compile(r"[0-9a-fA-F]{1,16}\.shard")
-_BESIDE = re.compile(r"info(\.gz)?|provenance|.*\.(spatial|frags|labels)(\.gz|\.br)?")
+_BESIDE = re.compile(
+    r"info(\.gz)?|provenance|segment_properties|.*\.(spatial|frags|labels)(\.gz|\.br)?"
+)
 """What lies in folders of meshes and skeletons: Igneous has a spatial index there, and what it
 merges."""
 _BATCH_BYTES = 2 << 20
