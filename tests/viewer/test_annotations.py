@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import nibabel
+import nibabel.streamlines
 import numpy as np
 import pytest
 
+import ngcore
 from ngcore.annotating.annotate import annotations
 
 if TYPE_CHECKING:
     from browser import Neuroglancer
 
 pytestmark = pytest.mark.browser
-
-_SHOWN = """name => {
-  const {layer} = viewer.layerManager.getLayerByName(name);
-  const found = {};
-  for (const state of layer.annotationStates.states) {
-    const {source} = state;
-    const add = annotation => { found[annotation.id] = annotation; };
-    for (const related of [source.spatialIndices ?? []].flat()) {
-      for (const chunk of related.chunks.values()) {
-        const {data} = chunk;
-        if (!data) continue;
-        const {annotationPropertySerializers: serializers} = source;
-        const {serializedAnnotations: all} = data;
-        all.typeToIds.forEach((ids, type) => ids.forEach(id => { found[id] = type; }));
-      }
-    }
-  }
-  return found;
-}"""
 
 
 def state(neuroglancer: Neuroglancer, source: str, **layer: Any) -> dict[str, Any]:
@@ -64,9 +49,7 @@ def hover(neuroglancer: Neuroglancer, x: float, y: float) -> Any:
     return page.evaluate(
         """() => ({
           id: viewer.mouseState.pickedAnnotationId ?? null,
-          position: Array.from(viewer.mouseState.position ?? []),
-          text: document.querySelector(".neuroglancer-layer-panel, .neuroglancer-viewer")
-            ?.textContent ?? ""})"""
+          position: Array.from(viewer.mouseState.position ?? [])})"""
     )
 
 
@@ -125,3 +108,153 @@ def test_every_kind_loads_and_is_picked_where_it_lies(neuroglancer, kind, shardi
     if kind == "box":  # its outline is drawn
         found = hover(neuroglancer, x - 20, y - 2)
     assert found["id"] == "1", found
+
+
+def oblique() -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]) * [0.5, 0.5, 2]
+    affine[:3, 3] = [-10, 5, 20]
+    return affine
+
+
+def pixel(neuroglancer: Neuroglancer, offset: np.ndarray, scale: float) -> tuple[float, float]:
+    x, y = centre(neuroglancer)
+    return x + offset[0] / scale, y + offset[1] / scale
+
+
+def test_a_relation_filters_by_the_selected_segment_and_properties_are_told(
+    neuroglancer, tmp_path
+):
+    labels = np.ones((40, 30, 8), np.uint32)
+    labels[20:] = 2
+    nibabel.save(nibabel.Nifti1Image(labels, oblique()), tmp_path / "parts_dseg.nii")
+    volume = neuroglancer.folder / "parts"
+    ngcore.convert(tmp_path / "parts_dseg.nii", volume, fsync=False)
+    voxels = np.array([[5.0, 10, 4], [12, 20, 4], [25, 10, 4], [33, 20, 4]])
+    points = voxels @ oblique()[:3, :3].T + oblique()[:3, 3]
+    table = {
+        **dict(zip("xyz", points.T, strict=True)),
+        "cell": np.array([1, 1, 2, 2]),
+        "score": np.array([0.25, 0.5, 0.75, 1.0]),
+        "word": np.array(["axon", "soma", "axon", "soma"]),
+    }
+    annotations(
+        table, neuroglancer.folder / "cells", relations={"cell": "cell"}, like=volume, fsync=False
+    )
+    matrix = json.loads((volume / "transform.json").read_text())
+    dimensions = {axis: [1e-3, "m"] for axis in "xyz"}
+    resolution = np.diag([*ngcore.open(volume).scales[0].resolution, 1.0])
+    to_mm = (np.diag([1e-6] * 3 + [1]) @ np.array(matrix) @ resolution)[:3].tolist()
+    middle = points.mean(axis=0)
+    scale = 0.05
+    shown: dict[str, Any] = {
+        "dimensions": dimensions,
+        "position": middle.tolist(),
+        "crossSectionScale": scale,
+        "layout": "xy",
+        "showAxisLines": False,
+        "showDefaultAnnotations": False,
+        "layers": [
+            {
+                "type": "segmentation",
+                "name": "parts",
+                "source": {
+                    "url": neuroglancer.source("parts"),
+                    "transform": {
+                        "matrix": to_mm,
+                        "outputDimensions": dimensions,
+                        "inputDimensions": dimensions,
+                    },
+                },
+                "segments": ["1"],
+            },
+            {
+                "type": "annotation",
+                "name": "cells",
+                "source": neuroglancer.source("cells"),
+                "linkedSegmentationLayer": {"cell": "parts"},
+                "filterBySegmentation": ["cell"],
+                "shader": "void main() { setPointMarkerSize(12.0); setColor(vec3(1, 1, 0)); }",
+            },
+        ],
+    }
+
+    def picked() -> list[str | None]:
+        places = [pixel(neuroglancer, point - middle, scale) for point in points]
+        return [hover(neuroglancer, *place)["id"] for place in places]
+
+    neuroglancer.load(shown)
+    for point, value in zip(points, "1122", strict=True):
+        assert neuroglancer.value_at("parts", point) in (value, None)
+    assert picked() == ["1", "2", None, None]
+    shown["layers"][0]["segments"] = ["2"]
+    neuroglancer.load(shown)
+    assert picked() == [None, None, "3", "4"]
+    place = pixel(neuroglancer, points[3] - middle, scale)
+    position = hover(neuroglancer, *place)["position"]
+    np.testing.assert_allclose(position, points[3], atol=0.5)
+    neuroglancer.page.evaluate(
+        "viewer.selectionDetailsState.select(); viewer.selectionDetailsState.pin.value = true"
+    )
+    neuroglancer.page.wait_for_timeout(500)
+    text = neuroglancer.page.evaluate("document.body.innerText")
+    for expected in ("score", "word", "soma", "cell"):
+        assert expected in text
+    neuroglancer.start()  # without the side panel
+
+
+def test_the_three_layers_of_tracts_are_shown_together(neuroglancer, tmp_path):
+    random = np.random.default_rng(1)
+    lines = [
+        np.cumsum(random.normal((0.5, 0, 0), 1, (40, 3)), axis=0).astype(np.float32)
+        for _ in range(80)
+    ]
+    tractogram = nibabel.streamlines.Tractogram(lines, affine_to_rasmm=np.eye(4))
+    nibabel.streamlines.save(tractogram, tmp_path / "left.trk")
+    ngcore.tracts(tmp_path / "left.trk", neuroglancer.folder / "tr", density=2, fsync=False)
+    neuroglancer.load(
+        {
+            "dimensions": {axis: [1e-3, "m"] for axis in "xyz"},
+            "position": [10, 0, 0],
+            "projectionScale": 80,
+            "layout": "3d",
+            "layers": [
+                {
+                    "type": "segmentation",
+                    "name": "bundles",
+                    "source": neuroglancer.source("tr/bundles"),
+                    "segments": ["1"],
+                    "skeletonRendering": {"shader": "void main() { emitRGB(abs(orientation)); }"},
+                },
+                {
+                    "type": "annotation",
+                    "name": "streamlines",
+                    "source": neuroglancer.source("tr/streamlines"),
+                    "linkedSegmentationLayer": {"bundle": "bundles"},
+                    "filterBySegmentation": ["bundle"],
+                    "shader": "void main() { setColor(prop_direction()); }",
+                },
+                {"type": "image", "name": "density", "source": neuroglancer.source("tr/density")},
+            ],
+        }
+    )
+    names = neuroglancer.page.evaluate(
+        """() => viewer.layerManager.getLayerByName("bundles").layer.displayState
+          .segmentationGroupState.value.segmentPropertyMap?.value?.inlineProperties?.ids?.length
+          ?? -1"""
+    )
+    assert names in (1, 2, -1)
+    picture = neuroglancer.page.evaluate(
+        """() => { viewer.display.draw(); const c = viewer.display.canvas;
+          const gl = c.getContext("webgl2"); const w = c.width, h = c.height;
+          const data = new Uint8Array(4 * w * h);
+          gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, data);
+          let coloured = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            const top = Math.max(data[i], data[i + 1], data[i + 2]);
+            const low = Math.min(data[i], data[i + 1], data[i + 2]);
+            if (top - low > 60) ++coloured;
+          }
+          return coloured; }"""
+    )
+    assert picture > 500
