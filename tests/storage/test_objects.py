@@ -161,5 +161,5 @@ def test_urls_that_are_not_known_are_refused():
         open_store("nosuch://bucket/volume")
     with pytest.raises(InputError, match="names no bucket"):
         open_store("s3:///")
-    with pytest.raises(InputError, match="can't be written"):
+    with pytest.raises(DestinationError, match="can't be written"):
         writable_store("https://example.org/v")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +50,36 @@ def s3_server() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def gcs_server() -> Iterator[str]:
+    """Start an emulator of Google's storage; yield its URL."""
+    pytest.importorskip("gcp_storage_emulator", reason="no emulator of Google's storage")
+    pytest.importorskip("urllib3", reason="the extra cloud is not installed")
+    port = free_port()
+    code = "from gcp_storage_emulator.__main__ import main; import sys; main(sys.argv[1:])"
+    arguments = ["start", "--host", "127.0.0.1", "--port", str(port), "--in-memory"]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def make_gcs_bucket(endpoint: str, name: str) -> None:
+    request = urllib.request.Request(
+        f"{endpoint}/storage/v1/b?project=p",
+        data=json.dumps({"name": name}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request).close()
 
 
 def wait_for(port: int) -> None:

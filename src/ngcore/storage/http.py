@@ -236,7 +236,7 @@ class HttpStore(ReadableStore):
     def _ask_once(
         self, method: str, url: str, headers: Mapping[str, str], limit: int | None, skip: int
     ) -> Answer:
-        response = _pool(os.getpid()).request(
+        response = connections().request(
             method,
             url,
             headers={**self._headers, **headers},
@@ -326,6 +326,11 @@ def _has_gone_round(error: BaseException) -> bool:
     return isinstance(error, MaxRetryError) and isinstance(
         error.reason, urllib3.exceptions.ResponseError
     )
+
+
+def connections() -> urllib3.PoolManager:
+    """Return the connections of this process, past or through a proxy as the environment says."""
+    return _pool(os.getpid())
 
 
 @cache

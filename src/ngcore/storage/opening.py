@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -21,7 +22,12 @@ _FILE = "file://"
 _ZIP = "zip:"
 _FORMATS = ("neuroglancer-precomputed:", "precomputed:")
 _WEB = ("http://", "https://")
-_BUCKETS = {"s3": "open_s3", "az": "open_azure", "memory": "open_memory"}
+_BUCKETS = {
+    "s3": ("services", "open_s3"),
+    "gs": ("gcs_bucket", "open_gcs"),
+    "az": ("services", "open_azure"),
+    "memory": ("services", "open_memory"),
+}
 
 
 def is_url(path: object) -> bool:
@@ -151,7 +157,8 @@ def _bucket_store(url: str) -> Store:
         )
     if not rest.strip("/"):
         raise InputError(f"{url} names no bucket; pass one such as {scheme}://bucket/brain")
-    from ngcore.storage.objects import services
     from ngcore.storage.objects.store import ObjectStore
 
-    return ObjectStore(url, getattr(services, _BUCKETS[scheme]))
+    module, name = _BUCKETS[scheme]
+    opener = getattr(import_module(f"ngcore.storage.objects.{module}"), name)
+    return ObjectStore(url, opener)

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ngcore.errors import DestinationError, InputError, StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -46,6 +48,8 @@ class Bucket(ABC):
 
     url: str
     """Such as ``s3://bucket``."""
+    is_unsigned: bool = False
+    """Whether no credentials were found."""
 
     @abstractmethod
     def read(
@@ -117,3 +121,53 @@ def batches(parts: Iterable[Buffer]) -> Iterator[bytes]:
             waiting, size = [], 0
     if size:
         yield b"".join(waiting)
+
+
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName")
+
+
+def failure(
+    bucket: Bucket,
+    action: str,
+    key: str,
+    reason: str,
+    status: int | None,
+    code: str | None,
+    *,
+    must_be_allowed: bool = False,
+) -> StorageError | InputError | DestinationError | None:
+    """Return what to raise where a service refuses or fails; None where nothing is there.
+
+    Those who may not list a bucket are told 403 of what is absent. Of `info`, which must be there,
+    that is an error.
+
+    Parameters
+    ----------
+    bucket : Bucket
+    action : str
+        Such as ``read`` or ``write``.
+    key : str
+    reason : str
+        What happened.
+    status : int or None
+        What the service answered.
+    code : str or None
+        The service's own name of what is wrong.
+    must_be_allowed : bool
+        Take 403 for an error, and not for absence.
+    """
+    if code in _NO_BUCKET:
+        what = f"there is no bucket {bucket.url}; make it, or check the URL"
+        return InputError(what) if action in ("read", "list") else DestinationError(what)
+    is_info = key.rpartition("/")[2] == "info"
+    may_be_absent = status == 403 and code in (None, "AccessDenied") and action == "read"
+    if may_be_absent and not (is_info or must_be_allowed):
+        return None
+    hint = "check the URL, the endpoint and the network"
+    if status in (400, 401, 403):
+        hint = f"check that your credentials allow to {action} it"
+        if bucket.is_unsigned:
+            hint = "no credentials were found, so none were sent: set them, or check the URL"
+    what = f"can't {action} {bucket.url}/{key}: {reason}; {hint}"
+    is_refused = status in (401, 403) and action not in ("read", "list")
+    return DestinationError(what) if is_refused else StorageError(what)

@@ -15,7 +15,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from ngcore.errors import DestinationError, InputError, StorageError
-from ngcore.storage.objects.bucket import PART_BYTES, Bucket, StoredObject, batches
+from ngcore.storage.objects.bucket import PART_BYTES, Bucket, StoredObject, batches, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -73,7 +73,7 @@ class ObstoreBucket(Bucket):
     ) -> None:
         self.url = url
         self._store = store
-        self._is_unsigned = is_unsigned
+        self.is_unsigned = is_unsigned
         self._abort_uploads = abort_uploads
 
     def read(
@@ -108,11 +108,11 @@ class ObstoreBucket(Bucket):
             except _FAILURES as error:
                 if _answer(error)[0] == 416 or "Wanted range starting" in str(error):
                     return self.head(key)  # the range begins after its end
-                failure = self._failure("read", key, error, must_be_allowed=must_be_allowed)
-                if failure is None:
+                found_failure = self._failure("read", key, error, must_be_allowed=must_be_allowed)
+                if found_failure is None:
                     return None
                 if last or not _is_worth_another_try(error):
-                    raise failure from error
+                    raise found_failure from error
         raise AssertionError("the last try returns or raises")
 
     def head(self, key: str) -> StoredObject | None:
@@ -122,10 +122,10 @@ class ObstoreBucket(Bucket):
         except FileNotFoundError:
             return None
         except _FAILURES as error:
-            failure = self._failure("read", key, error)
-            if failure is None:
+            found = self._failure("read", key, error)
+            if found is None:
                 return None
-            raise failure from error
+            raise found from error
         return StoredObject(b"", meta["size"], _version(meta))
 
     def write(self, key: str, parts: Iterable[Buffer], headers: Mapping[str, str]) -> None:
@@ -153,7 +153,7 @@ class ObstoreBucket(Bucket):
                 raise  # from the parts
             except _FAILURES as error:
                 if last or not can_again or not _is_worth_another_try(error):
-                    raise self._write_failure("write", key, error) from error
+                    raise self._failure("write", key, error) or error from error
             if not is_large:
                 parts = start
 
@@ -178,7 +178,7 @@ class ObstoreBucket(Bucket):
             found = self.read(key) if _is_worth_another_try(error) else None
             if found is not None and found.data == data:
                 return found.version
-            raise self._write_failure("write", key, error) from error
+            raise self._failure("write", key, error) or error from error
         return str(put["e_tag"])
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -193,7 +193,7 @@ class ObstoreBucket(Bucket):
                     with suppress(FileNotFoundError):
                         obstore.delete(self._store, key)
             except _FAILURES as error:
-                raise self._write_failure("remove", batch[0], error) from error
+                raise self._failure("remove", batch[0], error) or error from error
 
     def keys(self, folder: str) -> Iterator[str]:
         """Yield keys below a folder; see `Bucket.keys`."""
@@ -220,43 +220,14 @@ class ObstoreBucket(Bucket):
     def _check_bucket(self, error: Exception, action: str, key: str) -> None:
         """Tell a bucket that is absent from an object that is."""
         if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
-            raise self._write_failure(action, key, error) from error
+            raise self._failure(action, key, error) or error from error
 
     def _failure(
         self, action: str, key: str, error: Exception, *, must_be_allowed: bool = False
-    ) -> StorageError | InputError | None:
-        """Return what to raise; None where it only says that nothing is there.
-
-        Those who may not list a bucket are told 403 of what is absent. Of `info`, which must be
-        there, it is an error.
-        """
+    ) -> StorageError | InputError | DestinationError | None:
         status, code = _answer(error)
-        is_read = action == "read" and key.rpartition("/")[2] != "info" and not must_be_allowed
-        if status == 403 and code in (None, "AccessDenied") and is_read:
-            return None
-        if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):
-            return InputError(f"there is no bucket {self.url}; check the URL")
-        what = f"can't {action} {self.url}/{key}: {_reason(error, status, code)}"
-        return StorageError(f"{what}; {self._hint(status, action)}")
-
-    def _write_failure(
-        self, action: str, key: str, error: Exception
-    ) -> StorageError | DestinationError:
-        status, code = _answer(error)
-        if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):
-            kind = InputError if action == "read" else DestinationError
-            return kind(f"there is no bucket {self.url}; make it, or check the URL")  # type: ignore[return-value]
-        what = f"can't {action} {self.url}/{key}: {_reason(error, status, code)}"
-        if status in (401, 403):
-            return DestinationError(f"{what}; {self._hint(status, action)}")
-        return StorageError(f"{what}; {self._hint(status, action)}")
-
-    def _hint(self, status: int | None, action: str) -> str:
-        if status in (400, 401, 403):
-            if self._is_unsigned:
-                return "no credentials were found, so none were sent: set them, or check the URL"
-            return f"check that your credentials allow to {action} it"
-        return "check the URL, the endpoint and the network"
+        reason = _reason(error, status, code)
+        return failure(self, action, key, reason, status, code, must_be_allowed=must_be_allowed)
 
 
 def _version(meta: Any) -> str:

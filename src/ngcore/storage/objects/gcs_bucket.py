@@ -1,0 +1,403 @@
+"""Buckets of Google's, through the JSON API, which its own tools and all emulators speak.
+
+obstore takes the XML API, which emulators don't have.
+
+https://cloud.google.com/storage/docs/json_api/v1
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from ngcore.errors import MissingExtraError, StorageError
+from ngcore.storage.http import connections
+from ngcore.storage.objects.bucket import PART_BYTES, Bucket, StoredObject, batches, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from typing_extensions import Buffer
+
+_WAITS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds before each further try."""
+_WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_BOUNDARY = "ngcore-part-of-an-upload"
+_FIELDS = "nextPageToken,prefixes,items(name)"
+_OBJECT = "size,generation,contentEncoding"
+_MEMBERS = {
+    "Content-Type": "contentType",
+    "Content-Encoding": "contentEncoding",
+    "Cache-Control": "cacheControl",
+}
+_TIMEOUT = urllib3.Timeout(connect=10, read=120)
+
+
+class GcsBucket(Bucket):
+    """A bucket of Google's.
+
+    Parameters
+    ----------
+    name : str
+    endpoint : str
+        Of the service, without a slash at its end.
+    token : callable or None
+        Returns what signs a request; None: nothing does.
+    is_emulator : bool
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: str,
+        token: Callable[[], str] | None,
+        *,
+        is_emulator: bool = False,
+    ) -> None:
+        self.url = f"gs://{name}"
+        self.is_unsigned = token is None
+        self._token = token
+        self._is_emulator = is_emulator
+        self._objects = f"{endpoint}/storage/v1/b/{quote(name, safe='')}/o"
+        self._uploads = f"{endpoint}/upload/storage/v1/b/{quote(name, safe='')}/o"
+
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        max_size: int | None = None,
+        must_be_allowed: bool = False,
+    ) -> StoredObject | None:
+        """Return an object or a range of it; see `Bucket.read`."""
+        if stop is not None and start < stop and max_size is None and not must_be_allowed:
+            return self._range(key, start, stop)
+        known = self._head(key, must_be_allowed=must_be_allowed)
+        if known is None or (max_size is not None and known.size > max_size):
+            return known
+        end = known.size if stop is None else min(stop, known.size)
+        if start >= end:
+            return known
+        headers = {"Accept-Encoding": "gzip"}  # else what is gzip comes decompressed
+        if (start, end) != (0, known.size):
+            headers["Range"] = f"bytes={start}-{end - 1}"
+        answer = self._ask("GET", self._url(key, alt="media"), "read", key, headers=headers)
+        data = answer.data
+        if answer.status == 200 and "Range" in headers:  # those that don't know ranges
+            data = data[start:end]
+        if answer.status == 404:
+            return None
+        if len(data) != end - start:
+            raise StorageError(
+                f"can't read {self.url}/{key}: {len(data)} bytes came where {end - start} were "
+                "asked for; try again"
+            )
+        return StoredObject(data, known.size, known.version, known.encoding)
+
+    def _range(self, key: str, start: int, stop: int) -> StoredObject | None:
+        headers = {"Accept-Encoding": "gzip", "Range": f"bytes={start}-{stop - 1}"}
+        answer = self._ask("GET", self._url(key, alt="media"), "read", key, headers=headers)
+        if answer.status == 416:
+            return self._head(key)
+        if answer.status == 404 or answer.status == 403:
+            return None
+        data = answer.data if answer.status == 206 else answer.data[start:stop]
+        return StoredObject(data[: stop - start], 0, "")
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what is known of an object; see `Bucket.head`."""
+        return self._head(key)
+
+    def _head(self, key: str, *, must_be_allowed: bool = False) -> StoredObject | None:
+        answer = self._ask(
+            "GET", self._url(key, fields=_OBJECT), "read", key, must_be_allowed=must_be_allowed
+        )
+        if answer.status in (403, 404):
+            return None
+        return _stored(json.loads(answer.data))
+
+    def write(self, key: str, parts: Iterable[Buffer], headers: Mapping[str, str]) -> None:
+        """Store an object, in parts where it is large; see `Bucket.write`."""
+        pieces = batches(parts)
+        start = list(itertools.islice(pieces, 2))
+        if len(start) < 2:
+            self._upload(key, b"".join(start), headers)
+            return
+        self._upload_in_parts(key, itertools.chain(start, pieces), headers)
+
+    def create(self, key: str, data: bytes, headers: Mapping[str, str]) -> str | None:
+        """Store an object under a key that is free; see `Bucket.create`."""
+        # Some emulators take no conditions.
+        if self._is_emulator and self._head(key) is not None:
+            return None
+        return self._upload(key, data, headers, version="0")
+
+    def replace(
+        self, key: str, data: bytes, version: str, headers: Mapping[str, str]
+    ) -> str | None:
+        """Store an object over a version of it; see `Bucket.replace`."""
+        return self._upload(key, data, headers, version=version)
+
+    def _upload(
+        self, key: str, data: bytes, headers: Mapping[str, str], version: str | None = None
+    ) -> str | None:
+        members = json.dumps(_members(key, headers)).encode()
+        kind = headers.get("Content-Type", "application/octet-stream").encode()
+        mark = f"--{_BOUNDARY}".encode()
+        body = b"\r\n".join(
+            (
+                mark,
+                b"Content-Type: application/json; charset=UTF-8",
+                b"",
+                members,
+                mark,
+                b"Content-Type: " + kind,
+                b"",
+                data,
+                mark + b"--",
+                b"",
+            )
+        )
+        query = {"uploadType": "multipart", "name": key}
+        if version is not None:
+            query["ifGenerationMatch"] = version
+        answer = self._ask(
+            "POST",
+            f"{self._uploads}?{urlencode(query)}",
+            "write",
+            key,
+            headers={"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
+            body=body,
+        )
+        if answer.status == 412:
+            # Perhaps by our own request, whose answer was lost.
+            found = self.read(key, must_be_allowed=True)
+            return found.version if answer.retries and found and found.data == data else None
+        return str(json.loads(answer.data).get("generation", ""))
+
+    def _upload_in_parts(
+        self, key: str, pieces: Iterator[bytes], headers: Mapping[str, str]
+    ) -> None:
+        query = urlencode({"uploadType": "resumable", "name": key})
+        answer = self._ask(
+            "POST",
+            f"{self._uploads}?{query}",
+            "write",
+            key,
+            headers={"Content-Type": "application/json; charset=UTF-8"},
+            body=json.dumps(_members(key, headers)).encode(),
+        )
+        session = answer.headers["Location"]
+        try:
+            offset, waiting = 0, b""
+            for piece in pieces:
+                waiting += piece
+                while len(waiting) > PART_BYTES:
+                    self._put_part(session, key, waiting[:PART_BYTES], offset, total=None)
+                    offset, waiting = offset + PART_BYTES, waiting[PART_BYTES:]
+            self._put_part(session, key, waiting, offset, total=offset + len(waiting))
+        except BaseException:
+            with suppress(HTTPError, OSError):
+                connections().request("DELETE", session, retries=False, timeout=_TIMEOUT)
+            raise
+
+    def _put_part(
+        self, session: str, key: str, data: bytes, offset: int, *, total: int | None
+    ) -> None:
+        whole = "*" if total is None else total
+        self._ask(
+            "PUT",
+            session,
+            "write",
+            key,
+            headers={"Content-Range": f"bytes {offset}-{offset + len(data) - 1}/{whole}"},
+            body=data,
+        )
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; see `Bucket.delete`."""
+        for key in keys:
+            self._ask("DELETE", self._url(key), "remove", key)
+
+    def keys(self, folder: str) -> Iterator[str]:
+        """Yield keys below a folder; see `Bucket.keys`."""
+        for page in self._pages(folder, {}):
+            yield from (item["name"] for item in page.get("items", []))
+
+    def entries(self, folder: str) -> Iterator[str]:
+        """Yield what lies directly in a folder; see `Bucket.entries`."""
+        for page in self._pages(folder, {"delimiter": "/"}):
+            for name in (*page.get("prefixes", []), *(i["name"] for i in page.get("items", []))):
+                yield name.rstrip("/").rpartition("/")[2]
+
+    def _pages(self, folder: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+        query = {**query, "prefix": f"{folder}/" if folder else "", "fields": _FIELDS}
+        while True:
+            answer = self._ask("GET", f"{self._objects}?{urlencode(query)}", "list", folder)
+            page: dict[str, Any] = json.loads(answer.data)
+            yield page
+            if not page.get("nextPageToken"):
+                return
+            query["pageToken"] = page["nextPageToken"]
+
+    def _url(self, key: str, **query: str) -> str:
+        return f"{self._objects}/{quote(key, safe='')}" + (f"?{urlencode(query)}" if query else "")
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        action: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        must_be_allowed: bool = False,
+    ) -> _Answer:
+        """Send a request, again where the service is out of order; raise what is refused."""
+        for number, wait in enumerate((*_WAITS, None)):
+            signed = dict(headers or {})
+            if self._token is not None:
+                signed["Authorization"] = f"Bearer {self._token()}"
+            status, reason = None, ""
+            try:
+                response = connections().request(
+                    method,
+                    url,
+                    headers=signed,
+                    body=body,
+                    retries=False,
+                    timeout=_TIMEOUT,
+                    decode_content=False,
+                )
+                status = response.status
+            except (HTTPError, OSError) as error:
+                host = "/".join(url.split("/", 3)[:3])
+                reason = f"can't connect to {host}, or it doesn't answer"
+                cause: Exception | None = error
+            else:
+                if status not in _WORTH_ANOTHER_TRY:
+                    return self._checked(response, number, action, key, must_be_allowed)
+                reason, cause = f"HTTP {status}", None
+            if wait is None:
+                raise failure(self, action, key, reason, status, None) or AssertionError from cause
+            time.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+    def _checked(
+        self,
+        response: urllib3.BaseHTTPResponse,
+        retries: int,
+        action: str,
+        key: str,
+        must_be_allowed: bool,
+    ) -> _Answer:
+        status = response.status
+        text = response.data[:2000].decode(errors="replace") if status >= 400 else ""
+        code = None
+        if status == 404 and (action in ("list", "write") or "bucket does not exist" in text):
+            code = "NoSuchBucket"
+        is_answer = status < 400 or status in (412, 416) or (status == 404 and code is None)
+        if not is_answer:
+            reason = f"HTTP {status}" + (f" {code}" if code else "")
+            error = failure(
+                self, action, key, reason, status, code, must_be_allowed=must_be_allowed
+            )
+            if error is not None:
+                raise error
+        return _Answer(status, response.headers, response.data, retries)
+
+
+class _Answer:
+    """What the service said, and after how many further tries."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes, retries: int) -> None:
+        self.status, self.headers, self.data, self.retries = status, headers, data, retries
+
+
+def _members(key: str, headers: Mapping[str, str]) -> dict[str, str]:
+    return {"name": key, **{_MEMBERS[name]: value for name, value in headers.items()}}
+
+
+def _stored(members: Mapping[str, Any]) -> StoredObject:
+    return StoredObject(
+        b"",
+        int(members.get("size", 0)),
+        str(members.get("generation", "")),
+        members.get("contentEncoding") or None,
+    )
+
+
+def open_gcs(name: str) -> Bucket:
+    """Return a bucket of Google's, or of an emulator (``STORAGE_EMULATOR_HOST``)."""
+    host = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
+    if host and "://" not in host:
+        host = f"http://{host}"
+    return _open(name, host)
+
+
+@cache
+def _open(name: str, host: str) -> Bucket:
+    if host:
+        return GcsBucket(name, host, None, is_emulator=True)
+    return GcsBucket(name, "https://storage.googleapis.com", _signer() if _has_keys() else None)
+
+
+def _has_keys() -> bool:
+    if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return True
+    folder = os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud"
+    if (Path(folder).expanduser() / "application_default_credentials.json").is_file():
+        return True
+    try:  # a machine of Google's, whose role gives credentials
+        return "Google" in Path("/sys/class/dmi/id/product_name").read_text()
+    except OSError:
+        return False
+
+
+@cache
+def _signer() -> Callable[[], str]:
+    """Return what gives a token, which google-auth renews."""
+    try:
+        import google.auth
+        import google.auth.exceptions
+        import google.auth.transport.urllib3
+    except ImportError as error:
+        raise MissingExtraError(
+            f"signing in to Google needs a package that is not installed ({error}); "
+            "pip install 'ngcore-neuroglancer[cloud]'"
+        ) from error
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise StorageError(
+            f"Google's credentials can't be used: {str(error).splitlines()[0]}; check them"
+        ) from error
+    request = google.auth.transport.urllib3.Request(urllib3.PoolManager())  # type: ignore[no-untyped-call]
+    lock = threading.Lock()
+
+    def token() -> str:
+        with lock:
+            if not credentials.valid:
+                try:
+                    credentials.refresh(request)  # type: ignore[no-untyped-call]
+                except google.auth.exceptions.GoogleAuthError as error:
+                    raise StorageError(
+                        f"Google refuses the credentials: {str(error).splitlines()[0]}; check them"
+                    ) from error
+            return str(credentials.token)
+
+    return token
