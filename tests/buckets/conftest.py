@@ -6,8 +6,7 @@ import itertools
 from typing import Any, NamedTuple
 
 import pytest
-
-from buckets import VARIABLES, objects_of, s3_client, s3_server, uploads_of
+from bucket_servers import VARIABLES, objects_of, s3_client, s3_server, uploads_of
 
 _NUMBERS = itertools.count()
 

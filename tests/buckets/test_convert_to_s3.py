@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from bucket_servers import content_of
 
 import ngcore
-from buckets import content_of
 from ngcore.cli import run
 
 VOXELS = np.random.default_rng(0).integers(0, 9, (70, 60, 50)).astype(np.uint8)

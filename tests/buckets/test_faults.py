@@ -11,11 +11,11 @@ import time
 
 import numpy as np
 import pytest
+from bucket_servers import content_of
 from faulty_proxy import FAULTS, faulty
 from thorough import amount
 
 import ngcore
-from buckets import content_of
 from ngcore.cli import run
 from ngcore.storage import writable_store
 

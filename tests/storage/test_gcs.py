@@ -7,10 +7,10 @@ import os
 
 import numpy as np
 import pytest
+from bucket_servers import content_of, gcs_server, make_gcs_bucket
 from store_contract import StoreContract
 
 import ngcore
-from buckets import content_of, gcs_server, make_gcs_bucket
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage import open_store, writable_store
 

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from buckets import VARIABLES, s3_client, s3_server, uploads_of
+from bucket_servers import VARIABLES, s3_client, s3_server, uploads_of
 from store_contract import StoreContract
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
