@@ -61,7 +61,7 @@ def test_killed_repairs_are_never_taken_for_whole_and_end_with_the_same_bytes(na
     with server() as processes:
         seconds = work_seconds(processes, command, tmp_path / "whole")
         whole = all_bytes(tmp_path / "whole")
-        assert not validate(tmp_path / "whole").findings
+        assert {found.kind for found in validate(tmp_path / "whole").findings} <= {"added"}
         start_anew()
         for number in range(amount(3, 40)):
             is_unfinished = (out / PLAN).exists()

@@ -351,7 +351,7 @@ def test_what_is_damaged_stays_as_it_is_and_is_named(volume, tmp_path, capsys):
     data[5000] ^= 8
     shard.write_bytes(data)
     assert run(["repair", str(folder), str(tmp_path / "mended")]) == 1
-    assert f"not mended: 8_8_8/{shard.name}: byte" in capsys.readouterr().out
+    assert f"not fixed: 8_8_8/{shard.name}: byte" in capsys.readouterr().out
     assert files_of(tmp_path / "mended") == files_of(folder)
 
 

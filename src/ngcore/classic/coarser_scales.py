@@ -2,11 +2,9 @@
 
 import logging
 import os
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ngcore.arrays.values import ValueMapping
 from ngcore.classic.folder import (
     has_chunks,
     open_volume,
@@ -14,23 +12,15 @@ from ngcore.classic.folder import (
     write_chunks,
     writing_options,
 )
-from ngcore.conversion.memory import plan_for
-from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.coarser import coarser_conversion, scale_factors
 from ngcore.conversion.run import Progress
 from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
-from ngcore.precomputed.chunks import Box, Vec3
 from ngcore.precomputed.encodings import make_encoding
-from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.sources.geometry import AskedGeometry
-from ngcore.sources.volumes.precomputed import open_scale
 from ngcore.transaction.changes import Transaction
 
 logger = logging.getLogger(__name__)
-
-_Z = 2
-"""The axis along which a volume is read back, a row of chunks at a time."""
 
 
 def compute_scales(
@@ -82,7 +72,7 @@ def compute_scales(
     if outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
     checked_outside_value(outside_value, method, info.dtype)
-    factors = scale_factors(info)
+    scale_factors(info)  # or it raises
     if not has_chunks(opened.store, info.scales[0]):
         raise InputError(
             f"{Path(dest) / info.scales[0].key} holds no chunks; write the finest scale first, "
@@ -99,15 +89,8 @@ def compute_scales(
         )
     for scale in info.scales:
         make_encoding(info, scale)  # raises where the encoding can't hold such voxels
-    source = open_scale(
-        opened.scales[0], AskedGeometry(), os.fspath(dest), workers=asked.thread_count
-    )
-    conversion = Conversion(
-        info,
-        ValueMapping(info.dtype, info.dtype),
-        Downsampling(method, outside_value),
-        # Rows of the finest scale are those of its chunks, so no row is ever kept aside.
-        plan_for(info, factors, _Z, asked, source=source),
+    source, conversion = coarser_conversion(
+        opened.scales[0], info, Downsampling(method, outside_value), asked, os.fspath(dest)
     )
     with source:
         digests = write_chunks(conversion, source, asked, dest, progress, first_is_written=True)
@@ -116,44 +99,3 @@ def compute_scales(
         parameters["jpeg_quality"] = asked.jpeg_quality
     with Transaction(dest) as change:
         record_chunks(change, "compute-scales", parameters, digests)
-
-
-def scale_factors(info: VolumeInfo) -> tuple[Vec3, ...]:
-    """Return how many voxels of each scale make one of the next, per axis; ones for the last.
-
-    Raises
-    ------
-    InputError
-        If they are no whole numbers, or size and offset of a scale don't go with them.
-    """
-    factors = [
-        _factors_between(finer, coarser, index + 1)
-        for index, (finer, coarser) in enumerate(pairwise(info.scales))
-    ]
-    return (*factors, (1, 1, 1))
-
-
-def _factors_between(finer: ScaleInfo, coarser: ScaleInfo, index: int) -> Vec3:
-    factors, starts, stops = [], [], []
-    for axis in range(3):
-        ratio = coarser.resolution[axis] / finer.resolution[axis]
-        factor = round(ratio)
-        # Others write resolutions rounded.
-        if abs(ratio - factor) > 1e-3 * factor:
-            raise InputError(
-                f"scales[{index}].resolution[{axis}] of the info file: {coarser.resolution[axis]} "
-                f"is no multiple of {finer.resolution[axis]}, that of the scale before; make the "
-                "info file with generate-scales-info"
-            )
-        factors.append(factor)
-        starts.append(finer.bounds.start[axis] // factor)
-        stops.append(-(-finer.bounds.stop[axis] // factor))
-    expected = Box((starts[0], starts[1], starts[2]), (stops[0], stops[1], stops[2]))
-    if coarser.bounds != expected:
-        raise InputError(
-            f"scales[{index}] of the info file: size {coarser.size} at voxel_offset "
-            f"{coarser.voxel_offset}, but the scale before downsampled by {tuple(factors)} has "
-            f"size {expected.shape} at {expected.start}; make the info file with "
-            "generate-scales-info"
-        )
-    return factors[0], factors[1], factors[2]

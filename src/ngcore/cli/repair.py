@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Decompress .gz files, for hosts that can't send Content-Encoding.",
 )
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Take what others changed since ngcore wrote SRC as intended.",
+)
 @resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
 @fsync_option
@@ -32,10 +37,11 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any) -> None:
-    """Write the volume SRC to DEST, mended where Neuroglancer can't load it.
+    """Write the volume SRC to DEST, fixed where Neuroglancer can't load it.
 
-    What is sound is copied as it is, and SRC is left as it is. Prints what was changed, what could
-    not be mended, and whether DEST is sound. Exit status: 0 sound, 1 faults are left.
+    What is sound is copied as it is, a coarser scale that is lost is made again from the one
+    before, and SRC is left as it is. Prints what was changed, what could not be fixed and what to
+    do then, and whether DEST is sound. Exit status: 0 sound, 1 faults are left.
 
     \b
     Example:
@@ -60,16 +66,18 @@ def _print(report: "RepairReport") -> None:
     from ngcore.repairing.changes import KINDS
 
     for kind, count in report.changes.items():
-        say(f"mended: {count} {KINDS[kind]}")
+        say(f"fixed: {count} {KINDS[kind]}")
     if not report.changes:
-        say("nothing to mend: every file is copied as it is")
+        say("nothing was changed: every file is copied as it is")
     if report.left_out:
         say(f"left out: {report.left_out} files that belong to nothing that info names")
     for finding in report.failures:
-        say(f"not mended: {finding}")
+        say(f"not fixed: {finding}")
     if rest := report.failure_count - len(report.failures):
-        say(f"not mended: and {rest} more")
+        say(f"not fixed: and {rest} more")
     print_report(report.validation)
+    for step in report.next_steps:
+        say(f"next: {step}")
 
 
 commands = [repair]

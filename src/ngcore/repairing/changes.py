@@ -32,8 +32,31 @@ KINDS = {
     "mesh info": "missing info of legacy meshes written",
     "ids": "segment ids put in order, or made decimal text",
     "tags": "tags of segments written as Neuroglancer searches for them",
+    "coarse scale": "coarser scales that were lost made again from the one before",
 }
 """Every kind of change, in the order that they are told, and what it is called."""
+
+
+_COPY = "Copy it again from where it is sound, or convert the source again."
+NEXT = {
+    "absent": "The chunks are lost. " + _COPY,
+    "chunk": "The chunks are damaged, and nothing tells what they were. " + _COPY,
+    "digest": "The voxels have changed since they were written. " + _COPY,
+    "pyramid": "One of two scales is damaged. " + _COPY,
+    "shard": "What the index said is lost. " + _COPY,
+    "scale": "A scale can't be read to its end. " + _COPY,
+    "not-fixed": "What is named above is as it was. " + _COPY,
+    "info": "Edit the member of info that is named; each rule is in docs/validate.md.",
+    "info-changed": "If the change was intended, pass --accept-changes; else undo it in info.",
+    "file-changed": "If the change was intended, pass --accept-changes; else undo it.",
+    "meshes-changed": "Make the meshes again, with `ngcore mesh --overwrite`.",
+    "mesh": "Make the meshes again, with `ngcore mesh --overwrite`.",
+    "properties": "Write the names again, with `ngcore labels`.",
+    "skeletons": "Write the skeletons again; ngcore can't tell what they were.",
+    "transform": "Remove transform.json, or convert the source again.",
+    "chunk-size": "Convert the source again, with a smaller --chunk-size.",
+}
+"""What to do about what is left, by the kind of the finding."""
 
 
 class Changes:
@@ -58,6 +81,8 @@ class Changes:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._findings = Findings()
+        self._failed: Counter[str] = Counter()
+        self._forgiven: set[str] = set()
         self.left_out = 0
 
     def add(self, kind: str, count: int = 1) -> None:
@@ -79,10 +104,18 @@ class Changes:
 
     def fail(self, where: str, message: str | Exception) -> None:
         """Note something that can't be mended."""
-        self._findings.error("not mended", where, message)
+        with self._lock:
+            self._failed[_folder(where)] += 1
+        self._findings.error("not-fixed", where, message)
         self.is_clean = False
         if self._whole is not None:
             self._whole.fail(where, message)
+
+    def forgive(self, folder: str) -> None:
+        """Forget what can't be mended in a folder, which was made anew."""
+        self._forgiven |= {
+            name for name in self._failed if name == folder or name.startswith(f"{folder}/")
+        }
 
     @property
     def counts(self) -> dict[str, int]:
@@ -93,4 +126,10 @@ class Changes:
     def failures(self) -> tuple[tuple[Finding, ...], int]:
         """What can't be mended, the first ones, and how many there are."""
         report = self._findings.report("", chunks=0, digests=())
-        return report.findings, report.errors
+        left = (found for found in report.findings if _folder(found.where) not in self._forgiven)
+        count = sum(n for name, n in self._failed.items() if name not in self._forgiven)
+        return tuple(left), count
+
+
+def _folder(where: str) -> str:
+    return where.partition(": ")[0].rpartition("/")[0]

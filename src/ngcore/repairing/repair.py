@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ngcore.codecs import gzip
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
-from ngcore.repairing.changes import KINDS, Changes
+from ngcore.precomputed.transform import TRANSFORM_NAME
+from ngcore.repairing.changes import KINDS, NEXT, Changes
 from ngcore.repairing.chunk_files import FileOptions, mend_chunk_files
+from ngcore.repairing.coarse_scales import remake_coarse_scales
 from ngcore.repairing.files import copy_file
 from ngcore.repairing.info import mend_info
 from ngcore.repairing.meshes import mend_mesh_info
@@ -25,6 +27,7 @@ from ngcore.repairing.properties import mend_properties
 from ngcore.repairing.shards import mend_shards
 from ngcore.storage import LocalStore
 from ngcore.storage.local import WORK_FOLDER
+from ngcore.transaction.changes import Transaction
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.folder_lock import refuse_in_use
 from ngcore.transaction.journal import PLAN, read_plan, resumable
@@ -33,8 +36,9 @@ from ngcore.transaction.removal import remove_named_folders
 from ngcore.validating.files import SIDE_FILES, read_limited, walk_files
 from ngcore.validating.findings import Findings
 from ngcore.validating.scale import Context
-from ngcore.validating.validate import Meter, validate
+from ngcore.validating.validate import Meter, inspect, validate
 from ngcore.validating.work import Work
+from ngcore.volume.seal import file_digest
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -77,6 +81,13 @@ class RepairReport:
     validation: Report
 
     @property
+    def next_steps(self) -> tuple[str, ...]:
+        """What to do about what is left."""
+        kinds = {finding.kind for finding in self.validation.findings if _is_error(finding)}
+        kinds |= {finding.kind for finding in self.failures}
+        return tuple(dict.fromkeys(NEXT[kind] for kind in NEXT if kind in kinds))
+
+    @property
     def is_sound(self) -> bool:
         """Whether the volume that was written has no fault that is known."""
         return self.failure_count == 0 and self.validation.is_sound
@@ -96,8 +107,13 @@ class RepairReport:
                 {"where": finding.where, "message": finding.message} for finding in self.failures
             ],
             "not_mended_count": self.failure_count,
+            "next": list(self.next_steps),
             "validation": self.validation.to_json(),
         }
+
+
+def _is_error(finding: Finding) -> bool:
+    return finding.severity == "error"
 
 
 def repair(
@@ -106,6 +122,7 @@ def repair(
     *,
     flat: bool = False,
     gzip: bool = True,
+    accept_changes: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     fsync: bool = True,
@@ -124,6 +141,9 @@ def repair(
         Lay chunk files flat, for hosts that can't rewrite URLs.
     gzip : bool
         False: decompress chunk and mesh files, for hosts that can't send Content-Encoding.
+    accept_changes : bool
+        Seal what was written as it is: what others changed in the volume was intended. Without,
+        `provenance` is copied, and `validate` goes on telling what has changed.
     overwrite : bool
         Replace the volume in `dest`.
     resume : bool
@@ -186,10 +206,31 @@ def repair(
             _copy(store, info, dest_store, options, changes, workers, meter, pieces)
             destination.finish({}, fsync=fsync, document=content)
     report = validate(dest, workers=workers, progress=meter.second)
+    if remake_coarse_scales(LocalStore(dest), info, report, changes, workers):
+        report = validate(dest, workers=workers)
+    if accept_changes:
+        _seal(dest, workers)
+        report = validate(dest, workers=workers)
     failures, count = changes.failures
     return RepairReport(
         store.location, os.fspath(dest), changes.counts, changes.left_out, failures, count, report
     )
+
+
+def _seal(dest: str | os.PathLike[str], workers: int | None) -> None:
+    """Seal a volume as it is, in the place of what was sealed before."""
+    _, found = inspect(dest, workers=workers)
+    with Transaction(dest) as change:
+        known = change.sealing.seal
+        names = {*known.files, TRANSFORM_NAME}
+        contents = {name: read_limited(change.store, name, _MAX_GZIPPED) for name in names}
+        files = {
+            name: file_digest(content, name)
+            for name, content in contents.items()
+            if content is not None
+        }
+        change.record("repair", {"accept_changes": True})
+        change.sealing.replace(replace(found, files=files))
 
 
 def _destination(dest: Path, source: Path, *, overwrite: bool, resume: bool) -> Destination:

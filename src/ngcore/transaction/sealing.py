@@ -124,6 +124,15 @@ class Sealing:
         """Seal parts that were written otherwise, such as voxels and meshes."""
         self._seal = self._seal.updated(seal)
 
+    def replace(self, seal: Seal) -> None:
+        """Seal these parts, and nothing else any more."""
+        known = self.seal
+        self._gone |= {("files", name) for name in known.files}
+        self._gone |= {("scales", name) for name in known.scales}
+        self._gone |= {("meshes", name) for name in known.meshes}
+        self._gone |= {("info", name) for name in known.info}
+        self.add(seal)
+
     def forget_meshes(self, folder: str) -> None:
         """Break the seal of a folder of multi-resolution meshes, which is removed otherwise."""
         self._gone |= {("meshes", folder), ("files", f"{folder}/info")}

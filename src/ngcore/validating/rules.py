@@ -98,7 +98,7 @@ RULES: dict[str, Rule] = {
         "Nobody reads it; the data may be missing where they should be.",
         "`ngcore repair` renames what is only written in another way.",
     ),
-    "not mended": Rule(
+    "not-fixed": Rule(
         "`repair` could not fix something.",
         "The copy has the same fault.",
         "See the message: it says what to do.",
@@ -159,3 +159,18 @@ RULES: dict[str, Rule] = {
         "Install the extra that the message names, or check it with the program that wrote it.",
     ),
 }
+
+
+def as_markdown() -> str:
+    """Return the page of all rules, `docs/findings.md`."""
+    parts = [
+        "# What `validate` finds\n",
+        "Each finding has the id of a rule, `kind` in `ngcore validate --json`. "
+        "[How volumes are checked](validate.md).\n",
+    ]
+    for name, rule in sorted(RULES.items()):
+        parts.append(
+            f"## {name}\n\n{rule.meaning}\n\n**Why it matters.** {rule.why}\n\n"
+            f"**What to do.** {rule.fix}\n"
+        )
+    return "\n".join(parts)

@@ -42,7 +42,7 @@ from ngcore.validating.side_files import check_strays, check_transform, read_pro
 from ngcore.validating.skeletons import check_skeletons
 from ngcore.validating.work import Work
 from ngcore.volume.read import Volume
-from ngcore.volume.seal import sealed_info
+from ngcore.volume.seal import Seal, sealed_info
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -95,6 +95,21 @@ def validate(
     >>> [str(finding) for finding in report.findings]  # doctest: +SKIP
     ['8_8_8/0-64_0-64_0-64: a raw chunk of (64, 64, 64, 1) uint8 voxels has 262144 bytes, got 7']
     """
+    report, _ = inspect(path, quick=quick, workers=workers, progress=progress)
+    return report
+
+
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Report, Seal]:
+    """Check a volume, as `validate` does; return also the seal of what is there.
+
+    Scales and meshes that can't be read as a whole are not in it, nor are small files.
+    """
     text = os.fspath(path)
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers}")
@@ -103,17 +118,17 @@ def validate(
     members = read_members(store, findings)
     if members is None:
         check_transform(store, findings)
-        return findings.report(text, chunks=0, digests=())
+        return findings.report(text, chunks=0, digests=()), Seal()
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
         work = Work(pool)
         kind = layer_kind(members)
         if kind is not None:
             basis = Basis(store=store, findings=findings, work=work, quick=quick)
-            return _check_other_kind(basis, kind, kind_name(members) or kind, text)
+            return _check_other_kind(basis, kind, kind_name(members) or kind, text), Seal()
         info = check_info(members, findings)
         check_transform(store, findings)
         if info is None:
-            return findings.report(text, chunks=0, digests=())
+            return findings.report(text, chunks=0, digests=()), Seal()
         context = Context(
             store=store,
             info=info,
@@ -123,10 +138,16 @@ def validate(
             done=Meter(info, progress).add,
             provenance=read_provenance(store, findings),
         )
-        checks = _check_volume(context)
+        checks, meshes = _check_volume(context)
     digests = tuple(check.scale.key for check in checks if check.is_verified)
     chunks = sum(check.presence.found for check in checks)
-    return findings.report(text, chunks=chunks, digests=digests)
+    whole = [check for check in checks if check.can_decode and not (check.is_damaged or quick)]
+    seal = Seal(
+        scales={check.scale.key: str(check.digest) for check in whole},
+        meshes=meshes,
+        info=sealed_info(info),
+    )
+    return findings.report(text, chunks=chunks, digests=digests), seal
 
 
 def _check_other_kind(basis: Basis, kind: str, name: str, text: str) -> Report:
@@ -147,7 +168,8 @@ def _check_other_kind(basis: Basis, kind: str, name: str, text: str) -> Report:
     return basis.findings.report(text, chunks=count, digests=(), what=name)
 
 
-def _check_volume(context: Context) -> list[ScaleCheck]:
+def _check_volume(context: Context) -> tuple[list[ScaleCheck], dict[str, str]]:
+    """Check all of a volume; return the checks of its scales, and digests of meshes by folder."""
     store, info, findings = context.store, context.info, context.findings
     check_record(context.provenance, findings)
     check_members(context, sealed_info(info))
@@ -158,9 +180,10 @@ def _check_volume(context: Context) -> list[ScaleCheck]:
     if is_http(store.location):
         _check_server(context)
     checks = _check_scales(context)
-    check_meshes_seal(context, _check_folders(context))
+    meshes = _check_folders(context)
+    check_meshes_seal(context, meshes)
     check_files(context)
-    return checks
+    return checks, meshes
 
 
 def _check_scales(context: Context) -> list[ScaleCheck]:
