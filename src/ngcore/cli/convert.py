@@ -203,8 +203,9 @@ def convert(
 ) -> None:
     """Convert SOURCE to a precomputed volume DEST, every scale, in one reading.
 
-    SOURCE is a volume that nibabel reads (NIfTI, MGH, MINC, Analyze, ...), a .npy file, a TIFF
-    stack, a folder or quoted glob of slices, or another precomputed volume.
+    SOURCE is a volume that nibabel reads (NIfTI, MGH, MINC, Analyze, ...), NRRD, MetaImage, MRC, a
+    folder of DICOM, OME-Zarr, Zarr, N5, HDF5, Imaris, NWB, a .npy file, a TIFF stack, a folder or
+    quoted glob of slices, or another precomputed volume. FILE:/path names one of several arrays.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`ngcore export`: a volume back into a NIfTI file."""
+"""`ngcore export`: a volume back into a file of other programs."""
 
 import click
 
@@ -9,14 +9,15 @@ from ngcore.cli._progress import progress_bar
 
 @click.command("export")
 @click.argument("dest")
-@click.argument("out", metavar="OUT.nii.gz")
+@click.argument("out", metavar="OUT")
 @scale_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT.  [default: refuse]")
 def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
-    """Write the volume DEST as NIfTI (.nii or .nii.gz), with its affine, data type and values.
+    """Write the volume DEST for other programs, with its affine, data type and values.
 
-    Channels become the fourth axis, those of RGB too (as three uint8 volumes, not as NIfTI's RGB
-    type). A volume with an axis of more than 32767 voxels becomes NIfTI-2.
+    The ending of OUT chooses NIfTI (.nii, .nii.gz), MGH (.mgh, .mgz), .npy, TIFF (.tif, .tiff) or
+    OME-Zarr with every scale (.ome.zarr, .zarr). Channels become the fourth axis, those of RGB
+    too, and times keep their step. An axis of more than 32767 voxels makes NIfTI-2.
 
     \b
     Example:

@@ -1,6 +1,6 @@
-"""A scale of a volume back into a NIfTI file: the same voxels, in the same place of the world.
+"""A scale of a volume back into a file of other programs: the same voxels, in the same place.
 
-A NIfTI file is written front to back, x fastest and channels slowest. Where a row of chunks over
+Files are written front to back, x fastest and channels slowest. Where a row of chunks over
 the whole cross-section is a piece of that, it is decoded and written at once; else (channels, huge
 cross-sections) the chunks go through a temporary file.
 """
@@ -14,17 +14,20 @@ import shutil
 import tempfile
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ngcore.codecs.gzip import compress_parts
 from ngcore.errors import FormatError, InputError
+from ngcore.exporting.headers import mgh_dtype, mgh_header, mgh_tail, npy_header
 from ngcore.exporting.nifti_header import nifti_header
 from ngcore.precomputed.chunks import Box
+from ngcore.storage import url_of_path
 from ngcore.transaction.output_file import check_output_file, write_output_parts
 from ngcore.volume.provenance import CONVERT, PROVENANCE_NAME, Provenance
 from ngcore.volume.read import open as open_volume
+from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import has_world, scale_affine, world_transform
 from ngcore.work.threads import TaskGroup, ThreadPool
 
@@ -45,6 +48,17 @@ _BLOCK_BYTES = 1 << 27
 """What is decoded at a time, a chunk at the least; up to three times as much is in memory."""
 _COPY_BYTES = 1 << 23
 _MOST_BYTES = 1 << 48
+_KINDS = {
+    ".nii": "NIfTI",
+    ".nii.gz": "NIfTI",
+    ".mgh": "MGH",
+    ".mgz": "MGH",
+    ".npy": ".npy",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".ome.zarr": "OME-Zarr",
+    ".zarr": "OME-Zarr",
+}
 _NIFTI_KINDS = {"u": (1, 2, 4, 8), "i": (1, 2, 4, 8), "f": (4, 8)}
 
 
@@ -57,21 +71,22 @@ def export(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write a scale of a volume as NIfTI.
+    """Write a volume as NIfTI, MGH, `.npy`, TIFF or OME-Zarr, by the ending of the name.
 
     Voxels keep their values and data type; labels get back the type they had before they were
     converted, where `provenance` has it. The affine is that of `transform.json`, for a coarser
     scale that of its voxels; without that file it is the volume's own resolution and offset.
-    Channels, RGB too, become the fourth axis.
+    Channels, RGB too, become the fourth axis; times have their step.
 
     Parameters
     ----------
     dest : str or path
         The folder of the volume.
     out : str or path
-        The file to write, `.nii` or `.nii.gz`; it appears whole or not at all.
+        What to write: `.nii`, `.nii.gz`, `.mgh`, `.mgz`, `.npy`, `.tif`, `.tiff`, or the folder
+        `.ome.zarr` or `.zarr`, which holds every scale. It appears whole or not at all.
     scale : int
-        Which scale; 0 is full resolution.
+        Which scale; 0 is full resolution. Of OME-Zarr, the finest.
     overwrite : bool
         Replace `out` if it is there.
     workers : int, optional
@@ -94,21 +109,58 @@ def export(
     where = opened.store.location
     out = Path(out)
     name = out.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
+    kind = next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), None)
+    if kind is None:
         raise InputError(
-            f"{str(out)!r} must end in .nii or .nii.gz: volumes are exported as NIfTI"
+            f"{str(out)!r} must end in one of {', '.join(_KINDS)}, by which its format is known"
         )
     if not 0 <= scale < len(opened.scales):
         raise InputError(f"{where} has no scale {scale}; choose 0 to {len(opened.scales) - 1}")
     chosen = opened.scales[scale]
+    if kind == "OME-Zarr":
+        from ngcore.exporting.ome_zarr import export_ome_zarr
+
+        size = sum(math.prod(one.shape) for one in opened.scales[scale:])
+        _check_size(size * opened.info.dtype.itemsize, out, is_gzipped=True)
+        export_ome_zarr(
+            opened,
+            out,
+            first=scale,
+            overwrite=overwrite,
+            blocks=lambda one: _counted(
+                read_blocks(one, workers or os.cpu_count() or 1), one, progress
+            ),
+        )
+        return
     dtype = _source_dtype(opened)
+    if kind == "MGH":
+        dtype = mgh_dtype(dtype)
     check_output_file(out, overwrite=overwrite)
-    _check_size(math.prod(chosen.shape) * dtype.itemsize, out, is_gzipped=name.endswith(".gz"))
-    head = _header(opened, chosen, dtype)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    voxels = _voxels(chosen, dtype, out.parent, workers or os.cpu_count() or 1, progress)
-    parts: Iterable[bytes | memoryview] = _after(head, voxels)
-    write_output_parts(out, compress_parts(parts) if name.endswith(".gz") else parts)
+    _check_size(math.prod(chosen.shape) * dtype.itemsize, out, is_gzipped=name.endswith("z"))
+    is_remote = url_of_path(out) is not None
+    folder = Path(tempfile.gettempdir()) if is_remote else out.parent
+    head = b"" if kind == "TIFF" else _header(opened, chosen, dtype, kind)
+    folder.mkdir(parents=True, exist_ok=True)
+    order: Literal["<", ">"] = ">" if kind == "MGH" else "<"
+    voxels = _voxels(
+        chosen, dtype.newbyteorder(order), folder, workers or os.cpu_count() or 1, progress
+    )
+    parts: Iterable[bytes | memoryview]
+    if kind == "TIFF":
+        from ngcore.exporting.tiff import tiff_parts
+
+        facts = source_facts(opened)
+        parts = tiff_parts(chosen, dtype, voxels, folder, facts, has_world=_is_placed(opened))
+    else:
+        tail = mgh_tail(source_facts(opened)) if kind == "MGH" else b""
+        parts = _between(head, voxels, tail)
+    write_output_parts(out, compress_parts(parts) if name.endswith("z") else parts)
+
+
+def _is_placed(opened: Volume) -> bool:
+    """Whether the world of a volume says more than its resolution and offset."""
+    transform = world_transform(opened)
+    return has_world(transform)
 
 
 def _check_size(size: int, out: Path, *, is_gzipped: bool) -> None:
@@ -137,10 +189,10 @@ def _source_dtype(opened: Volume) -> np.dtype[Any]:
     return dtype if is_known else opened.info.dtype
 
 
-def _header(opened: Volume, scale: ScaleArray, dtype: np.dtype[Any]) -> bytes:
+def _header(opened: Volume, scale: ScaleArray, dtype: np.dtype[Any], kind: str) -> bytes:
     transform = world_transform(opened)
     where = opened.store.location
-    if not has_world(transform):
+    if not has_world(transform) and kind != ".npy":
         logger.warning(
             "%s does not say where it lies in the world; x, y and z are exported as right, "
             "anterior and superior",
@@ -150,12 +202,20 @@ def _header(opened: Volume, scale: ScaleArray, dtype: np.dtype[Any]) -> bytes:
         logger.info("%s: its %d channels become the fourth axis", where, scale.shape[3])
     affine = scale_affine(scale, transform)
     is_label = opened.info.type == "segmentation"
-    return nifti_header(scale.shape, dtype, affine, is_label=is_label)
+    if kind == ".npy":
+        return npy_header(scale.shape, dtype)
+    if kind == "MGH":
+        return mgh_header(scale.shape, dtype, affine)
+    facts = source_facts(opened)
+    return nifti_header(scale.shape, dtype, affine, is_label=is_label, facts=facts)
 
 
-def _after(head: bytes, voxels: Iterator[memoryview]) -> Iterator[bytes | memoryview]:
+def _between(
+    head: bytes, voxels: Iterator[memoryview], tail: bytes
+) -> Iterator[bytes | memoryview]:
     yield head
     yield from voxels
+    yield tail
 
 
 def _voxels(
@@ -167,8 +227,7 @@ def _voxels(
 ) -> Iterator[memoryview]:
     """Yield the voxels in the order of the file."""
     sides = _block_sides(scale)
-    decoded = _read_ahead(scale, list(_blocks(scale, sides)), workers)
-    blocks = _of_type(dtype, _counted(decoded, scale, progress), scale.key)
+    blocks = _of_type(dtype, _counted(read_blocks(scale, workers), scale, progress), scale.key)
     if sides[:2] == scale.shape[:2] and scale.shape[3] == 1:
         for _, voxels in blocks:
             yield _file_bytes(voxels)
@@ -179,6 +238,11 @@ def _voxels(
         spool.seek(0)
         while part := spool.read(_COPY_BYTES):
             yield memoryview(part)
+
+
+def read_blocks(scale: ScaleArray, workers: int) -> Iterator[tuple[Box, NDArray[Any]]]:
+    """Yield a scale in blocks of whole chunks, (x, y, z, channel), x fastest, then y and z."""
+    return _read_ahead(scale, list(_blocks(scale, _block_sides(scale))), workers)
 
 
 def _block_sides(scale: ScaleArray) -> Vec3:
@@ -269,16 +333,15 @@ def _of_type(
         converted = voxels.astype(dtype, copy=False)
         if converted is not voxels and not np.array_equal(converted, voxels):
             raise FormatError(
-                f"{key} holds labels that {dtype} has no room for, though provenance gives that "
-                "as the type of the source; remove source_data_type from it"
+                f"{key} holds values that {dtype.name} has no room for: the type of its source, "
+                "or the widest that the format knows; export it as .nii.gz"
             )
         yield box, converted
 
 
 def _file_bytes(voxels: NDArray[Any]) -> memoryview:
     """Return voxels, in Fortran order, as the file holds them."""
-    little = voxels.astype(voxels.dtype.newbyteorder("<"), copy=False)
-    return little.ravel(order="F").view(np.uint8).data
+    return voxels.ravel(order="F").view(np.uint8).data
 
 
 def _write_block(

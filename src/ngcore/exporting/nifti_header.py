@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ngcore.arrays.affines import is_sheared, voxel_sizes_mm
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Mapping
 
     from ngcore.arrays.affines import Affine
 
 LONGEST_NIFTI1_AXIS = 32767
 """NIfTI-1 keeps lengths of axes as int16."""
 
-_ALIGNED = "aligned"
+_ALIGNED = 2
 """The world is some scanner's or template's; a volume does not say which."""
 
 _NO_EXTENSIONS = bytes(4)
@@ -29,6 +31,7 @@ def nifti_header(
     affine: Affine,
     *,
     is_label: bool,
+    facts: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return all that comes before the voxels in a `.nii` file; little-endian, as they must be.
 
@@ -45,6 +48,9 @@ def nifti_header(
         From indices of voxel centres to world millimetres.
     is_label : bool
         Say in the header that voxels are labels.
+    facts : mapping, optional
+        Of the source: "sform_code" and "qform_code" are given back as they were, "time_step" is
+        the step of the fourth axis in seconds.
     """
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
@@ -53,16 +59,47 @@ def nifti_header(
     header = kind(endianness="<")
     header.set_data_dtype(dtype)
     header.set_data_shape(shape if shape[3] > 1 else shape[:3])
+    facts = facts or {}
+    sform, qform = _codes(facts, affine, shape)
     if is_sheared(affine):
         header.set_qform(None, code="unknown")
         header.set_zooms([*voxel_sizes_mm(affine), *([1.0] if shape[3] > 1 else [])])
+        sform = sform or _ALIGNED
     else:
-        header.set_qform(affine, code=_ALIGNED)
-    header.set_sform(affine, code=_ALIGNED)
-    header.set_xyzt_units("mm")
+        header.set_qform(affine, code=qform)
+    header.set_sform(affine, code=sform)
+    if sform == 0:
+        for row in ("srow_x", "srow_y", "srow_z"):
+            header[row] = 0
+    step = facts.get("time_step") if shape[3] > 1 else None
+    header.set_xyzt_units("mm", "sec" if step else None)
+    if step:
+        header["pixdim"][4] = step
     header.set_slope_inter(1.0, 0.0)
     if is_label:
         header.set_intent("label")
     header["vox_offset"] = len(header.binaryblock) + len(_NO_EXTENSIONS)
     block: bytes = header.binaryblock + _NO_EXTENSIONS
     return block
+
+
+def _codes(facts: Mapping[str, Any], affine: Affine, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the codes of sform and qform: those of the source, where they still say the truth.
+
+    Without codes a file has its voxel sizes alone: that is so only where x runs to the left and
+    the middle of the volume is the origin.
+    """
+    codes = [facts.get(name) for name in ("sform_code", "qform_code")]
+    sform, qform = (
+        code if isinstance(code, int) and not isinstance(code, bool) and 0 <= code <= 5 else None
+        for code in codes
+    )
+    if sform is None or qform is None:
+        return _ALIGNED, _ALIGNED
+    if sform == qform == 0:
+        sizes = np.multiply(voxel_sizes_mm(affine), [-1, 1, 1])
+        expected = np.diag([*sizes, 1.0])
+        expected[:3, 3] = -sizes * (np.array(shape[:3]) - 1) / 2
+        if not np.allclose(expected, affine, atol=1e-3 * np.abs(sizes).min()):
+            return _ALIGNED, _ALIGNED
+    return sform, qform

@@ -11,7 +11,7 @@ from ngcore.precomputed.json_members import parse_object
 if TYPE_CHECKING:
     from ngcore.volume.read import Volume
 
-_FACTS = ("time_step", "left_is_unknown")
+_FACTS = ("time_step", "left_is_unknown", "sform_code", "qform_code")
 
 
 def source_facts(volume: Volume) -> dict[str, Any]:

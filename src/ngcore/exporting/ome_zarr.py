@@ -1,0 +1,205 @@
+"""A volume as OME-Zarr 0.5: every scale, sizes in millimetres, places where the version has them.
+
+The version knows a scale and a translation of each level, and no directions: those of an oblique
+or flipped volume are told of in a warning.
+
+https://ngff.openmicroscopy.org/0.5/
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.errors import DestinationError, InputError, MissingExtraError, StorageError
+from ngcore.storage import url_of_path
+from ngcore.transaction.output_file import check_output_folder
+from ngcore.volume.segment_colours import segment_colours
+from ngcore.volume.source_facts import source_facts
+from ngcore.volume.world import scale_affine, world_transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ngcore.arrays.affines import Affine
+    from ngcore.precomputed.chunks import Box
+    from ngcore.volume.read import Volume
+    from ngcore.volume.scale import ScaleArray
+
+logger = logging.getLogger(__name__)
+
+VERSION = "0.5"
+_MARKS = ("zarr.json", ".zgroup")
+
+
+def export_ome_zarr(
+    opened: Volume,
+    out: Path,
+    *,
+    first: int,
+    overwrite: bool,
+    blocks: Callable[[ScaleArray], Iterator[tuple[Box, NDArray[Any]]]],
+) -> None:
+    """Write a volume's scales, from `first` on, as a multiscale image.
+
+    Raises
+    ------
+    MissingExtraError
+        If zarr is not installed.
+    DestinationError
+        If `out` is there already, or can't be written.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise MissingExtraError(
+            "writing OME-Zarr needs zarr; pip install 'ngcore-neuroglancer[formats]'"
+        ) from error
+    if url_of_path(out) is not None:
+        raise InputError(f"{str(out)!r}: OME-Zarr is written to a folder; copy it from there")
+    check_output_folder(out.parent)
+    _check_out(out, overwrite=overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = out.with_name(f".ngcore-{out.name}")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        try:
+            group = zarr.create_group(work, zarr_format=3)
+            ome = _metadata(opened, first, out.name)
+            names = [axis["name"] for axis in ome["multiscales"][0]["axes"]]
+            for number, scale in enumerate(opened.scales[first:]):
+                _write_level(group, str(number), scale, names, blocks(scale))
+            group.attrs["ome"] = ome
+        except OSError as error:
+            raise StorageError(f"can't write {str(out)!r}: {error.strerror or error}") from error
+        _put_in_place(work, out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    if not overwrite:
+        raise DestinationError(f"{str(out)!r} is there already; pass --overwrite to replace it")
+    is_empty = out.is_dir() and not any(out.iterdir())
+    if not (is_empty or any((out / name).is_file() for name in _MARKS)):
+        raise DestinationError(f"{str(out)!r} is there and is no Zarr; name another folder")
+
+
+def _put_in_place(work: Path, out: Path) -> None:
+    try:
+        if out.exists():
+            shutil.rmtree(out)
+        work.rename(out)
+    except OSError as error:
+        raise StorageError(f"can't write {str(out)!r}: {error.strerror or error}") from error
+
+
+def _write_level(
+    group: Any,
+    name: str,
+    scale: ScaleArray,
+    names: list[str],
+    blocks: Iterator[tuple[Box, NDArray[Any]]],
+) -> None:
+    x, y, z, channels = scale.shape
+    has_channels = channels > 1
+    sides = [min(side, length) for side, length in zip(scale.chunk_size, (x, y, z), strict=True)]
+    array = group.create_array(
+        name,
+        shape=(*([channels] if has_channels else []), z, y, x),
+        chunks=(*([1] if has_channels else []), *sides[::-1]),
+        dtype=scale.dtype.newbyteorder("="),
+        dimension_names=names,
+    )
+    for box, voxels in blocks:
+        place = box.slices((0, 0, 0))[::-1]
+        stored = voxels.transpose(3, 2, 1, 0)
+        if has_channels:
+            array[(slice(None), *place)] = stored
+        else:
+            array[place] = stored[0]
+
+
+def _metadata(opened: Volume, first: int, name: str) -> dict[str, Any]:
+    """Return the content of the attribute `ome`."""
+    step = source_facts(opened).get("time_step")
+    scales = opened.scales[first:]
+    has_channels = scales[0].shape[3] > 1
+    axes: list[dict[str, str]] = []
+    if has_channels and step:
+        axes.append({"name": "t", "type": "time", "unit": "second"})
+    elif has_channels:
+        axes.append({"name": "c", "type": "channel"})
+    axes += [{"name": letter, "type": "space", "unit": "millimeter"} for letter in "zyx"]
+    lead = float(step) if has_channels and step else 1.0
+    affines = _affines(opened, scales)
+    datasets = [
+        {
+            "path": str(number),
+            "coordinateTransformations": [
+                {
+                    "type": "scale",
+                    "scale": [*([lead] if has_channels else []), *np.diag(affine)[2::-1].tolist()],
+                },
+                {
+                    "type": "translation",
+                    "translation": [*([0.0] if has_channels else []), *affine[2::-1, 3].tolist()],
+                },
+            ],
+        }
+        for number, affine in enumerate(affines)
+    ]
+    title = name.removesuffix(".zarr").removesuffix(".ome")
+    ome: dict[str, Any] = {
+        "version": VERSION,
+        "multiscales": [{"name": title, "axes": axes, "datasets": datasets}],
+    }
+    if opened.info.type == "segmentation":
+        ome["image-label"] = _label(opened)
+    return ome
+
+
+def _affines(opened: Volume, scales: tuple[ScaleArray, ...]) -> list[Affine]:
+    """Return an affine without turns for each scale: in the world, else in the volume's frame."""
+    transform = world_transform(opened)
+    affines = [scale_affine(scale, transform) for scale in scales]
+    sizes = np.diag(affines[0])[:3]
+    if np.allclose(affines[0][:3, :3], np.diag(sizes), atol=1e-6 * np.abs(sizes).max()) and (
+        sizes.min() > 0
+    ):
+        return affines
+    logger.warning(
+        "OME-Zarr %s holds no directions: %s lies along its own axes there, not in its world; "
+        "see .nii.gz",
+        VERSION,
+        opened.store.location,
+    )
+    return [scale_affine(scale, None) for scale in scales]
+
+
+def _label(opened: Volume) -> dict[str, Any]:
+    """Return the names and colours of a segmentation's labels."""
+    label: dict[str, Any] = {"version": VERSION}
+    colours = segment_colours(opened.store, opened.info)
+    if colours:
+        label["colors"] = [
+            {
+                "label-value": number,
+                "rgba": [*colour, 255],
+            }
+            for number, colour in sorted(colours.items())
+        ]
+    if opened.labels:
+        label["properties"] = [
+            {"label-value": number, "name": name} for number, name in sorted(opened.labels.items())
+        ]
+    return label
