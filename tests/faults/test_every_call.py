@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from thorough import IS_THOROUGH, amount
 
+from faults.commands import STEPS
 from faults.conversions import CONVERSIONS, make_sources
 from faults.repairs import REPAIRS, make_old
 from faults.shim import needs_shim, run_under_shim
 
 SCRIPT = Path(__file__).with_name("every_call.py")
+COMMANDS = Path(__file__).with_name("every_call_of_commands.py")
 
 
 @needs_shim
@@ -35,3 +37,11 @@ def test_every_failing_call_of_a_repair_is_survived_or_repeated(name, is_over, t
     result = run_under_shim(tmp_path, SCRIPT, tmp_path, name, amount(1, 15), *kinds)
     assert not result["wrong"], "\n".join(result["wrong"])
     assert result["failed"] > result["tried"] / 3
+
+
+@needs_shim
+def test_every_failing_call_of_a_command_leaves_it_to_be_run_again(tmp_path):
+    names = STEPS if IS_THOROUGH else ["labels, others", "mesh-to-precomputed", "export"]
+    result = run_under_shim(tmp_path, COMMANDS, tmp_path, amount(1, 40), *names)
+    assert not result["wrong"], "\n".join(result["wrong"])
+    assert result["failed"] > result["tried"] / 4

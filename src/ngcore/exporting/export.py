@@ -24,7 +24,7 @@ from ngcore.exporting.headers import mgh_dtype, mgh_header, mgh_tail, npy_header
 from ngcore.exporting.nifti_header import nifti_header
 from ngcore.precomputed.chunks import Box
 from ngcore.storage import url_of_path
-from ngcore.transaction.output_file import check_output_file, write_output_parts
+from ngcore.transaction.output_file import check_output_file, make_folder, write_output_parts
 from ngcore.volume.provenance import CONVERT, PROVENANCE_NAME, Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.source_facts import source_facts
@@ -140,7 +140,7 @@ def export(
     is_remote = url_of_path(out) is not None
     folder = Path(tempfile.gettempdir()) if is_remote else out.parent
     head = b"" if kind == "TIFF" else _header(opened, chosen, dtype, kind)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     order: Literal["<", ">"] = ">" if kind == "MGH" else "<"
     voxels = _voxels(
         chosen, dtype.newbyteorder(order), folder, workers or os.cpu_count() or 1, progress

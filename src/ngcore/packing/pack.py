@@ -106,7 +106,6 @@ def pack(
             len(files),
             sum(sizes) / 1e9,
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_output_parts(out, zip_parts(entries))
 
 

@@ -28,7 +28,7 @@ from ngcore.tracing.skeleton_files import FILES as SKELETON_FILES
 from ngcore.tracing.skeleton_files import named, write_skeletons
 from ngcore.tracing.tract_spool import DIRECTION, SpooledTracts, spool_tracts
 from ngcore.transaction.layer_folder import LayerFolder
-from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.output_file import check_output_folder, make_folder
 from ngcore.transaction.temporary import owned_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
@@ -179,7 +179,7 @@ def tracts(
 def _made(root: Path) -> Iterator[None]:
     """Make the folder, and remove it after an error if it is empty then."""
     existed = root.exists()
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     try:
         yield
     finally:

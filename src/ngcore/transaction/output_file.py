@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ngcore.errors import DestinationError
+from ngcore.errors import DestinationError, StorageError
 from ngcore.storage import LocalStore, url_of_path, writable_store
+from ngcore.storage.local import WRONG_FOLDER
 from ngcore.transaction.places import is_same_file
 from ngcore.transaction.stale import remove_stale
 
@@ -93,6 +94,23 @@ def _check_output_object(
             raise DestinationError(f"{url!r} is the source; name another file to write")
     if writable_store(folder).size(name) is not None and not overwrite:
         raise DestinationError(f"{url!r} is there already; pass --overwrite to replace it")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what is written, with those above it.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        It can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"{folder} can't be made: {error.strerror}"
+        if error.errno in WRONG_FOLDER:
+            raise DestinationError(f"{what}; choose another place") from error
+        raise StorageError(f"{what}; make room, or choose another place") from error
 
 
 def write_output(out: Path, *parts: Buffer) -> None:
