@@ -9,21 +9,25 @@ https://ngff.openmicroscopy.org/0.5/
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ngcore.errors import DestinationError, InputError, MissingExtraError, StorageError
-from ngcore.storage import url_of_path
-from ngcore.transaction.output_file import check_output_folder
+from ngcore.storage import LocalStore, url_of_path
+from ngcore.storage.sync import sync_folder, sync_path
+from ngcore.transaction.output_file import check_output_folder, make_folder
+from ngcore.transaction.places import refuse_overlap
 from ngcore.volume.segment_colours import segment_colours
 from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import scale_affine, world_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -36,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = "0.5"
 _MARKS = ("zarr.json", ".zgroup")
+_OF_ZARR = re.compile(r"zarr\.json|\.z(array|attrs|group|metadata)|[0-9]+(\.[0-9]+)*|c")
 
 
 def export_ome_zarr(
@@ -65,9 +70,10 @@ def export_ome_zarr(
         raise InputError(f"{str(out)!r}: OME-Zarr is written to a folder; copy it from there")
     check_output_folder(out.parent)
     _check_out(out, overwrite=overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = out.with_name(f".ngcore-{out.name}")
-    shutil.rmtree(work, ignore_errors=True)
+    if isinstance(opened.store, LocalStore):
+        refuse_overlap(LocalStore(out), [opened.store.path], "export to")
+    make_folder(out.parent)
+    work = out.with_name(f".ngcore-{out.name}-{os.urandom(4).hex()}")
     try:
         try:
             group = zarr.create_group(work, zarr_format=3)
@@ -92,13 +98,22 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     is_empty = out.is_dir() and not any(out.iterdir())
     if not (is_empty or any((out / name).is_file() for name in _MARKS)):
         raise DestinationError(f"{str(out)!r} is there and is no Zarr; name another folder")
+    for parent, _, names in os.walk(out):
+        for name in names:
+            if _OF_ZARR.fullmatch(name) is None:
+                raise DestinationError(
+                    f"{str(Path(parent, name))!r} is no file of a Zarr; move it, or name another "
+                    "folder"
+                )
 
 
 def _put_in_place(work: Path, out: Path) -> None:
     try:
+        sync_folder(work)
         if out.exists():
             shutil.rmtree(out)
         work.rename(out)
+        sync_path(out.absolute().parent)
     except OSError as error:
         raise StorageError(f"can't write {str(out)!r}: {error.strerror or error}") from error
 

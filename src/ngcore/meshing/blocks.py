@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ngcore.meshing.parcels import Parcels, Place
+    from ngcore.meshing.pieces import PieceFiles, Place
     from ngcore.volume.scale import ScaleArray
     from ngcore.work.processes import WorkerProcesses
 
@@ -69,7 +69,7 @@ class LabelSurfaces:
     ----------
     scale : ScaleArray
         Of one channel, in a local folder.
-    parcels : Parcels
+    pieces : PieceFiles
         Keep the pieces of surfaces, block by block.
     processes : WorkerProcesses
         Find them.
@@ -82,14 +82,14 @@ class LabelSurfaces:
     def __init__(
         self,
         scale: ScaleArray,
-        parcels: Parcels,
+        pieces: PieceFiles,
         processes: WorkerProcesses,
         *,
         wanted: Collection[int] | None = None,
         block_side: int = BLOCK_SIDE,
     ) -> None:
         self._scale = scale
-        self._parcels = parcels
+        self._pieces = pieces
         self._processes = processes
         self._wanted = None if wanted is None else frozenset(wanted)
         x, y, z = (max(1, block_side // side) * side for side in scale.chunk_size)
@@ -117,13 +117,13 @@ class LabelSurfaces:
         scale = self._scale
         box = _with_neighbours(self.blocks.bounds(cell), scale.info.bounds)
         file = f"{_FOLDER}/{'_'.join(map(str, cell))}"
-        places = self._parcels.find(file)
+        places = self._pieces.find(file)
         if places is None:
             found = self._processes.call(
                 find_surfaces, self._run, str(scale.path), scale.index, box, self._wanted
             )
             pieces = [(piece.label, piece.vertices, piece.triangles) for piece in found]
-            places = self._parcels.put(file, pieces)
+            places = self._pieces.put(file, pieces)
         with self._lock:
             for label, place in places:
                 self._kept.setdefault(label, []).append(_Kept(box.start, place))
@@ -131,7 +131,7 @@ class LabelSurfaces:
     def pieces(self, label: int) -> list[Piece]:
         """Return the pieces of a label's surface, in the order of blocks."""
         return [
-            Piece(label, first, *self._parcels.get(place))
+            Piece(label, first, *self._pieces.get(place))
             for first, place in sorted(self._kept[label])
         ]
 

@@ -26,7 +26,7 @@ from ngcore.volume.seal import MeshDigest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ngcore.meshing.parcels import Parcels, Place
+    from ngcore.meshing.pieces import PieceFiles, Place
     from ngcore.precomputed.shard_index import ShardLayout
     from ngcore.storage import LocalStore
     from ngcore.transaction.journal import Journal
@@ -51,17 +51,17 @@ class MeshFiles:
         The one in it for the files.
     journal : Journal
         Of what is whole in it.
-    parcels : Parcels or None
+    pieces : PieceFiles or None
         Where meshes wait for their shards; None for files of their own.
     """
 
     def __init__(
-        self, store: LocalStore, folder: str, journal: Journal, parcels: Parcels | None
+        self, store: LocalStore, folder: str, journal: Journal, pieces: PieceFiles | None
     ) -> None:
         self._store = store
         self._folder = folder
         self._journal = journal
-        self._parcels = parcels
+        self._pieces = pieces
         self._kept: dict[int, Place] = {}
         self._lock = threading.Lock()
 
@@ -81,15 +81,15 @@ class MeshFiles:
         StorageError
             The disk is full, or failed.
         """
-        if self._parcels is None:
+        if self._pieces is None:
             for label in labels:
                 self._make_files(label, encode)
             return
         file = f"labels/{labels[0]}"
-        places = self._parcels.find(file)
+        places = self._pieces.find(file)
         if places is None:
             meshes = [(label, mesh) for label in labels if (mesh := encode(label)) is not None]
-            places = self._parcels.put(
+            places = self._pieces.put(
                 file, [(label, fragments, manifest) for label, (manifest, fragments) in meshes]
             )
         with self._lock:
@@ -112,7 +112,7 @@ class MeshFiles:
 
         Files of their own get one more, for web servers: the manifest of a segment without a mesh.
         """
-        if self._parcels is None:
+        if self._pieces is None:
             self._store.put(f"{self._folder}/{EMPTY_MANIFEST_NAME}", empty_manifest())
             return None
         spec = _choose_sharding(self._kept)
@@ -133,10 +133,10 @@ class MeshFiles:
         self._store.put_parts(name, self._parts(layout_shard(spec, sizes, leads)))
 
     def _parts(self, layout: ShardLayout) -> Iterator[bytes]:
-        assert self._parcels is not None
+        assert self._pieces is not None
         yield layout.header
         for label in layout.ids:
-            yield from self._parcels.get(self._kept[label])
+            yield from self._pieces.get(self._kept[label])
         yield layout.trailer
 
 

@@ -23,7 +23,7 @@ from ngcore.meshing.blocks import BLOCK_SIDE, LabelSurfaces, join_pieces
 from ngcore.meshing.files import MeshFiles, meshed_labels
 from ngcore.meshing.libraries import check_libraries
 from ngcore.meshing.octree import QUANTIZATION_BITS, encode_levels
-from ngcore.meshing.parcels import Parcels
+from ngcore.meshing.pieces import PieceFiles
 from ngcore.meshing.placement import warn_if_outside
 from ngcore.meshing.sources import PROVENANCE, MeshSources
 from ngcore.precomputed.mesh_multilod import MultilodInfo
@@ -179,13 +179,13 @@ def write_meshes(
         resumable(),  # what fails before there is a plan is to be done again as it was
     ):
         if not work.is_announced:
-            parcels = Parcels(work.store, work.journal)
-            files = MeshFiles(work.store, MESHES, work.journal, parcels if sharding else None)
+            pieces = PieceFiles(work.store, work.journal)
+            files = MeshFiles(work.store, MESHES, work.journal, pieces if sharding else None)
             with WorkerProcesses(workers) as processes:
                 _mesh_surfaces(given, min(opened.scales[0].resolution), files, processes)
                 if voxels is not None:
                     surface = LabelSurfaces(
-                        voxels, parcels, processes, wanted=labels, block_side=block_side
+                        voxels, pieces, processes, wanted=labels, block_side=block_side
                     )
                     _find_surfaces(surface, processes, progress)
                     _check_found(surface.labels(), labels, str(voxels.path))

@@ -31,7 +31,7 @@ class Place(NamedTuple):
     stop: int
 
 
-class Parcels:
+class PieceFiles:
     """The files; safe to use from several threads at once.
 
     Parameters
