@@ -12,6 +12,8 @@ import pytest
 
 import ngcore
 from ngcore.annotating.annotate import annotations
+from ngcore.server.folders import layer_of
+from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:
     from browser import Neuroglancer
@@ -258,3 +260,32 @@ def test_the_three_layers_of_tracts_are_shown_together(neuroglancer, tmp_path):
           return coloured; }"""
     )
     assert picture > 500
+
+
+def test_shaders_colour_by_a_property_and_hide_words(neuroglancer):
+    count = 40
+    table = {
+        **dict(zip("xyz", np.zeros((3, count)), strict=True)),
+        "score": np.linspace(-1, 1, count),
+        "rank": np.arange(count) * 10,
+    }
+    table["x"] = np.linspace(-12, 12, count)
+    word = {"word": np.resize(["left one", "right", "3rd"], count)}
+    colour = {"tint": np.resize(["#ff0000", "#00ff00"], count)}
+    for name, more in (("number", {}), ("word", word), ("colour", {**word, **colour})):
+        folder = neuroglancer.folder / f"shaded-{name}"
+        annotations({**table, **more}, folder, fsync=False)
+        (layer,) = (layer_of(LocalStore(folder), "marks", "precomputed://x"),)
+        shader = layer.members["shader"]
+        neuroglancer.load(state(neuroglancer, f"shaded-{name}", shader=shader))
+        error = neuroglancer.page.evaluate(
+            """() => { const {layer} = viewer.layerManager.getLayerByName("marks");
+              const {value} = layer.annotationDisplayState.shaderError;
+              return value == null ? null : String(value.message ?? value); }"""
+        )
+        assert error is None, (shader, error)
+        x, y = centre(neuroglancer)
+        assert hover(neuroglancer, x + 12 / 0.1 / 13 / 3, y)["id"] is not None
+    hidden = shader.replace("default=true", "default=false")
+    neuroglancer.load(state(neuroglancer, "shaded-colour", shader=hidden))
+    assert hover(neuroglancer, x + 12 / 0.1 / 13 / 3, y)["id"] is None

@@ -6,6 +6,7 @@ A volume, a folder of meshes, of annotations or of skeletons are told apart by t
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE, decode_fragment, decode_manifest
 from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE
 from ngcore.previewing.appearance import NOTHING_ASKED
+from ngcore.server.annotation_shaders import shader_of
 from ngcore.server.layers import ObjectLayer
 from ngcore.server.skeleton_look import look_at_skeletons
 from ngcore.server.survey import survey_volume
@@ -169,35 +171,16 @@ def _legacy_segments(store: ReadableStore) -> tuple[list[int], tuple[Corner, Cor
 
 
 def _annotations(
-    _: ReadableStore, info: dict[str, Any], name: str, url: str, asked: Asked
+    store: ReadableStore, info: dict[str, Any], name: str, url: str, asked: Asked
 ) -> ObjectLayer:
     colour = asked.colour or _DEFAULT_POINTS
     members: dict[str, Any] = {"annotationColor": hex_of(colour), "tab": "rendering"}
-    shader = _annotation_shader(info, asked)
+    shader = shader_of(store, json.dumps(info), asked)
     if shader is not None:
         members["shader"] = shader
     return ObjectLayer(
         name, url, "annotation", _annotation_bounds(info), members=members, asked=asked
     )
-
-
-def _annotation_shader(info: dict[str, Any], asked: Asked) -> str | None:
-    """Colours by the first colour property, where the annotations have one and none is asked."""
-    opacity = 1.0 if asked.opacity is None else asked.opacity
-    properties = info.get("properties")
-    coloured = [
-        item["id"]
-        for item in (properties if isinstance(properties, list) else [])
-        if isinstance(item, dict) and item.get("type") in ("rgb", "rgba") and "id" in item
-    ]
-    source = f"prop_{coloured[0]}()" if coloured and asked.colour is None else "defaultColor()"
-    lines = [f"setColor(vec4({source}.rgb, {opacity:.3f}));"]
-    if info.get("annotation_type") == "polyline":
-        # A mark at every vertex would hide the lines.
-        lines += ["setEndpointMarkerSize(0.0);", "setEndpointMarkerBorderWidth(0.0);"]
-    elif not coloured and asked.opacity is None:
-        return None
-    return "void main() {\n  " + "\n  ".join(lines) + "\n}\n"
 
 
 def _annotation_bounds(info: dict[str, Any]) -> tuple[Corner, Corner] | None:
