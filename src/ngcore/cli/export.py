@@ -17,7 +17,8 @@ def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
 
     The ending of OUT chooses NIfTI (.nii, .nii.gz), MGH (.mgh, .mgz), .npy, TIFF (.tif, .tiff) or
     OME-Zarr with every scale (.ome.zarr, .zarr). Channels become the fourth axis, those of RGB
-    too, and times keep their step. An axis of more than 32767 voxels makes NIfTI-2.
+    too, and times keep their step. An axis of more than 32767 voxels makes NIfTI-2. Annotations
+    are written as CSV or TSV, skeletons as SWC: one as OUT.swc, several into a folder.
 
     \b
     Example:

@@ -21,9 +21,10 @@ import numpy as np
 from ngcore.codecs.gzip import compress_parts
 from ngcore.errors import FormatError, InputError
 from ngcore.exporting.headers import mgh_dtype, mgh_header, mgh_tail, npy_header
+from ngcore.exporting.layers import export_layer, layer_type
 from ngcore.exporting.nifti_header import nifti_header
 from ngcore.precomputed.chunks import Box
-from ngcore.storage import url_of_path
+from ngcore.storage import is_url, url_of_path
 from ngcore.transaction.output_file import check_output_file, make_folder, write_output_parts
 from ngcore.volume.provenance import CONVERT, PROVENANCE_NAME, Provenance
 from ngcore.volume.read import open as open_volume
@@ -71,7 +72,9 @@ def export(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write a volume as NIfTI, MGH, `.npy`, TIFF or OME-Zarr, by the ending of the name.
+    """Write a volume for other programs; annotations as a table, skeletons as SWC.
+
+    A volume becomes NIfTI, MGH, `.npy`, TIFF or OME-Zarr, by the ending of the name.
 
     Voxels keep their values and data type; labels get back the type they had before they were
     converted, where `provenance` has it. The affine is that of `transform.json`, for a coarser
@@ -85,6 +88,7 @@ def export(
     out : str or path
         What to write: `.nii`, `.nii.gz`, `.mgh`, `.mgz`, `.npy`, `.tif`, `.tiff`, or the folder
         `.ome.zarr` or `.zarr`, which holds every scale. It appears whole or not at all.
+        Of annotations `.csv` or `.tsv`; of a skeleton `.swc`, of several a folder for such files.
     scale : int
         Which scale; 0 is full resolution. Of OME-Zarr, the finest.
     overwrite : bool
@@ -105,6 +109,10 @@ def export(
     StorageError
         If reading or writing fails midway.
     """
+    layer = None if is_url(dest) else layer_type(Path(dest))
+    if layer is not None:
+        export_layer(Path(dest), layer, Path(out), overwrite=overwrite)
+        return
     opened = open_volume(dest)
     where = opened.store.location
     out = Path(out)
