@@ -276,6 +276,7 @@ class _Recoding:
                 gzip=self._options.is_gzipped,
                 memory=shard_memory(self._options),
                 spool_dir=tmp,
+                in_background=True,
             )
             try:
                 with ThreadPool(workers) as pool:

@@ -79,6 +79,7 @@ class ChunkSink:
                 spool_dir=tmp,
                 may_be_stale=None if stale_scales is None else index in stale_scales,
                 written=written,
+                in_background=True,
             )
 
     @property

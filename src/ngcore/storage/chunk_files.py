@@ -8,7 +8,7 @@ folders small and is put right by the server. Chunks with ``.gz`` behind their n
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
 from ngcore.storage.completeness import is_by_ngcore
+from ngcore.storage.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,9 @@ _RARE_KINDS: tuple[tuple[Layout, str], ...] = (
     ("nested", ".zstd"),
 )
 """Those of other programs, on disks; servers say it in Content-Encoding."""
+
+_UPLOADS = 24
+"""Chunks that are on their way to a bucket at once."""
 
 _MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png"}
 
@@ -135,6 +139,8 @@ class ChunkFileWriter(ChunkWriter):
         Whether there may be such copies, where that was looked at before; default look here.
     written : callable, optional
         Called with the name of each file that is complete.
+    in_background : bool
+        Let chunks on their way to a bucket while the next ones are made; `finish` waits for them.
     """
 
     def __init__(
@@ -147,12 +153,14 @@ class ChunkFileWriter(ChunkWriter):
         gzipped: bool,
         may_be_stale: bool | None = None,
         written: Callable[[str], None] | None = None,
+        in_background: bool = False,
     ) -> None:
         if layout not in ("flat", "nested"):
             raise InputError(f"layout must be flat or nested, got {layout!r}")
         self._store = store
         self._scale = scale
         self._is_gzipped = gzipped
+        self._uploads = Uploads(_UPLOADS) if in_background and store.is_remote else None
         self._kind = (layout, ".gz" if gzipped and not store.keeps_names else "")
         self._media_type = _MEDIA_TYPES.get(scale.encoding, "application/octet-stream")
         self._written = written
@@ -176,6 +184,12 @@ class ChunkFileWriter(ChunkWriter):
             data = self._stored_zeros(self._scale.grid.bounds(cell).shape)
         elif self._is_gzipped:
             data = gzip.compress(data)
+        if self._uploads is not None:
+            self._uploads.submit(partial(self._put, cell, bytes(data)))
+        else:
+            self._put(cell, data)
+
+    def _put(self, cell: Vec3, data: Buffer) -> None:
         name = self.file_of(cell)
         self._store.put_chunk(name, data, media_type=self._media_type, is_gzipped=self._is_gzipped)
         if self._may_be_stale:
@@ -188,11 +202,15 @@ class ChunkFileWriter(ChunkWriter):
         """Return the name of a chunk's file."""
         return _name(self._scale, cell, *self._kind)
 
-    def finish(self, *, whole: bool = True) -> None:
-        """Do nothing: each chunk was written when it came."""
+    def finish(self, *, whole: bool = True) -> None:  # noqa: ARG002 (there is no more to check)
+        """Wait for what is on its way; see `ChunkWriter.finish`."""
+        if self._uploads is not None:
+            self._uploads.finish()
 
     def abort(self) -> None:
-        """Do nothing: there is nothing to let go of."""
+        """Leave out what is not yet on its way; see `ChunkWriter.abort`."""
+        if self._uploads is not None:
+            self._uploads.abort()
 
 
 def _name(scale: ScaleInfo, cell: Vec3, layout: Layout, ending: str) -> str:

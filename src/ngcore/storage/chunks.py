@@ -53,6 +53,7 @@ def create_chunks(
     spool_dir: str | os.PathLike[str] | None = None,
     may_be_stale: bool | None = None,
     written: Callable[[str], None] | None = None,
+    in_background: bool = False,
 ) -> ChunkWriter:
     """Return what puts the chunks of a scale where they belong.
 
@@ -76,6 +77,9 @@ def create_chunks(
         default look.
     written : callable, optional
         Called with the name of each file that is complete, from any thread.
+    in_background : bool
+        To a bucket, several are on their way while the next ones are made: what was written is
+        safe when `finish` returns, not before.
 
     Raises
     ------
@@ -85,11 +89,24 @@ def create_chunks(
     scale = info.scales[scale_index]
     if scale.sharding is None:
         return ChunkFileWriter(
-            store, info, scale, layout, gzipped=gzip, may_be_stale=may_be_stale, written=written
+            store,
+            info,
+            scale,
+            layout,
+            gzipped=gzip,
+            may_be_stale=may_be_stale,
+            written=written,
+            in_background=in_background,
         )
     if spool_dir is None and isinstance(store, LocalStore) and store.path.is_dir():
         spool_dir = store.path
     folder = Path(spool_dir) if spool_dir is not None else None
     return ShardedWriter(
-        store, scale, scale.sharding, memory=memory, spool_dir=folder, written=written
+        store,
+        scale,
+        scale.sharding,
+        memory=memory,
+        spool_dir=folder,
+        written=written,
+        in_background=in_background,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ngcore.codecs import gzip
@@ -20,6 +21,7 @@ from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.precomputed.shard_index import ShardLayout, layout_shard
 from ngcore.storage.base import ChunkWriter
 from ngcore.storage.spool import Place, Spool
+from ngcore.storage.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +43,10 @@ class _Shard:
     chunks: dict[int, bytes | Place | None] = field(default_factory=dict)
 
 
+_UPLOADS = 4
+"""Shards that are on their way to a bucket at once, each in parts."""
+
+
 class ShardedWriter(ChunkWriter):
     """Writes the chunks of a sharded scale.
 
@@ -59,6 +65,8 @@ class ShardedWriter(ChunkWriter):
         Where that file is.
     written : callable, optional
         Called with the name of each shard file that is complete.
+    in_background : bool
+        Let shards on their way to a bucket while the next ones are made; `finish` waits for them.
     """
 
     def __init__(
@@ -70,8 +78,10 @@ class ShardedWriter(ChunkWriter):
         memory: int,
         spool_dir: Path | None,
         written: Callable[[str], None] | None = None,
+        in_background: bool = False,
     ) -> None:
         self._store = store
+        self._uploads = Uploads(_UPLOADS) if in_background and store.is_remote else None
         self._key = scale.key
         self._grid = scale.grid
         self._spec = spec
@@ -107,7 +117,11 @@ class ShardedWriter(ChunkWriter):
             self._chunks_taken += 1
             shard.missing -= 1
             is_complete = shard.missing == 0
-        if is_complete:
+        if not is_complete:
+            return
+        if self._uploads is not None:
+            self._uploads.submit(partial(self._lay_down, number, shard))
+        else:
             self._lay_down(number, shard)
 
     def file_of(self, cell: Vec3) -> str:
@@ -116,6 +130,8 @@ class ShardedWriter(ChunkWriter):
 
     def finish(self, *, whole: bool = True) -> None:
         """Check that every shard is written; see `ChunkWriter.finish`."""
+        if self._uploads is not None:
+            self._uploads.finish()
         with self._lock:
             unfinished = sorted(self._begun)
             missing = self._grid.count - self._chunks_taken
@@ -131,6 +147,8 @@ class ShardedWriter(ChunkWriter):
 
     def abort(self) -> None:
         """Forget the shards that are not complete; see `ChunkWriter.abort`."""
+        if self._uploads is not None:
+            self._uploads.abort()
         self._spool.close()
         with self._lock:
             self._begun.clear()
