@@ -328,7 +328,22 @@ def test_a_slice_that_a_channel_lacks_is_named(tmp_path):
 def test_names_that_count_two_things_of_unknown_meaning_are_warned_of(tmp_path):
     write_grid(tmp_path, "img_{z}_{c}.tif")
     (slices,) = list_slices(tmp_path)
-    assert "count two things, 6 x 2; all 12 are taken as slices" in slices.notes[0]
+    assert "count more than slices (6 x 2), but all 12 are taken as slices" in slices.notes[0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a_C0.tif", "a_C1.tif"],
+        ["a_1_DAPI.tif", "a_1_GFP.tif", "a_2_DAPI.tif", "a_2_GFP.tif"],
+        [f"a_T{t}_Z{z}_C{c}.tif" for t in range(2) for z in range(3) for c in range(2)],
+    ],
+)
+def test_names_that_count_more_than_slices_are_warned_of(tmp_path, names):
+    for name in names:
+        tifffile.imwrite(tmp_path / name, random_volume((4, 5)))
+    (slices,) = list_slices(tmp_path)
+    assert "count more than slices" in slices.notes[0]
 
 
 def test_missing_sections_are_left_blank_if_that_is_asked_for(tmp_path):

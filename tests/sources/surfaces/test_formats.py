@@ -257,3 +257,10 @@ def test_the_first_bytes_tell_the_kind_whatever_the_ending(tmp_path, ending):
         "off": CUBE.export(file_type="off").encode(),
     }[ending]
     assert len(read(tmp_path, "mesh.dat", data).triangles)
+
+
+def test_an_empty_file_is_no_mesh_of_any_kind(tmp_path):
+    (tmp_path / "mesh").write_bytes(b"")
+    for kind in ("gii", "stl", "ply", "obj", "mni", "off", "vtk", "freesurfer"):
+        with pytest.raises(FormatError, match="mesh"):
+            read_mesh(tmp_path / "mesh", kind=kind)

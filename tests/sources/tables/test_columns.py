@@ -42,6 +42,26 @@ def test_colours_are_found_under_any_title_and_are_never_tags(tmp_path, title, c
     )
 
 
+@pytest.mark.parametrize(
+    ("title", "cells"),
+    [
+        ("pt_position", ('"[15, 2, 200]"', '"[4000, 5, 6]"')),
+        ("pt_position", ('"[15, 2, 200]"', '"[40, 5, 6]"')),
+        ("anchor", ('"[15, 2, 200]"', '"[4000, 5, 6]"')),
+        ("date", ("12/03/24", "13/03/24")),
+        ("created", ("12/03/2024", "13/03/2024")),
+        ("version", ("12/03/2024", "13/03/2024")),
+    ],
+)
+def test_places_and_dates_are_no_colours(tmp_path, title, cells):
+    text = f"id,name,{title}\n17,a,{cells[0]}\n18,b,{cells[1]}\n"
+    assert all(label.colour is None for label in read(tmp_path, text))
+
+
+def test_a_lone_b_is_no_blue(tmp_path):
+    assert read(tmp_path, "id,name,b\n1,a,300\n") == (Label(1, "a", None, "", (), (("b", 300),)),)
+
+
 def test_a_hex_colour_that_a_spreadsheet_took_for_a_number_is_filled_up(tmp_path):
     text = "id,name,color_hex_triplet\n1,a,19399\n2,b,70FF71\n"
     assert [label.colour for label in read(tmp_path, text)] == [

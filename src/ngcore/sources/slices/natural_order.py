@@ -6,6 +6,7 @@ counts channels.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from itertools import pairwise
@@ -157,23 +158,24 @@ def part_by_channel(paths: Sequence[Path]) -> Grid:
     """
     alone = Grid((tuple(paths),))
     columns = _varying([path.stem for path in paths]) if len(paths) > 1 else None
-    if columns is None or len(columns) != 2:
+    if not columns:
         return alone
     parts = _DIGITS.split(paths[0].stem)
     labels = {column: _counted(parts, column) for column in columns}
-    first, second = columns
-    pairs = list(zip(columns[first], columns[second], strict=True))
-    is_grid = len(set(pairs)) == len(pairs) == len({*columns[first]}) * len({*columns[second]})
+    places = list(zip(*columns.values(), strict=True))
+    counts = [len({*values}) for values in columns.values()]
+    is_grid = len(set(places)) == len(places) == math.prod(counts)
     inner = [column for column, label in labels.items() if label in ("c", "t")]
-    if len(inner) == 1 and all(isinstance(value, int) for pair in pairs for value in pair):
+    are_numbers = all(isinstance(value, int) for place in places for value in place)
+    if len(columns) == 2 and len(inner) == 1 and are_numbers:
         (outer,) = columns.keys() - set(inner)
         if labels[outer] == "z" or is_grid:
             return _parted(paths, columns[outer], columns[inner[0]])
-    if is_grid:
-        counts = [len({*columns[column]}) for column in columns]
+    if (len(columns) > 1 and is_grid) or [*labels.values()] == ["c"]:
+        what = " x ".join(map(str, counts))
         return alone._replace(
-            note=f"names such as '{paths[0].name}' count two things, {counts[0]} x {counts[1]}; "
-            f"all {len(paths)} are taken as slices: pass a pattern for those of one volume, or "
+            note=f"names such as '{paths[0].name}' count more than slices ({what}), but all "
+            f"{len(paths)} are taken as slices: pass a pattern for those of one volume, or "
             "name them with Z and C numbers if they are channels"
         )
     return alone

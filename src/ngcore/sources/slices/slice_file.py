@@ -23,6 +23,7 @@ DECODE_ERRORS = (
     EOFError,
     struct.error,
     # tifffile, and both on broken tags; imagecodecs raises RuntimeErrors
+    AssertionError,
     ValueError,
     TypeError,
     LookupError,

@@ -43,8 +43,8 @@ def parse_mni_obj(data: bytes, name: str) -> Parsed:
         If it is no text of one polygons object, or cut off.
     """
     words = data.split()
-    if words[0] != b"P":
-        what = "lines" if words[0] == b"L" else "binary"
+    if words[:1] != [b"P"]:
+        what = "lines" if words[:1] == [b"L"] else "binary"
         raise FormatError(
             f"{name!r} is an MNI OBJ file of {what}; only text of polygons (P) is read: "
             "save it as that (MINC's ascii_binary makes text)"

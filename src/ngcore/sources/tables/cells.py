@@ -21,6 +21,10 @@ _TRIPLET = re.compile(
 )
 _HEX = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?")
 _SHORT_HEX = re.compile(r"[0-9a-fA-F]{1,5}")
+_SPEAKS_OF_COLOURS = re.compile(r"colou?r|rgb|hex")
+_SPEAKS_OF_OTHERS = re.compile(
+    r"pos|xyz|coord|cent(er|re|roid)|loc|voxel|size|shape|box|date|time|created|modified|updated"
+)
 _MISSING = frozenset(["", "n/a", "na", "nan", "none", "null", "<na>"])
 _LONGEST_TAG = 64
 _MANY = 20
@@ -66,7 +70,7 @@ def are_flags(cells: Sequence[str]) -> bool:
 def are_tags(cells: Sequence[str]) -> bool:
     """Whether the cells are words that labels share, rather than a text for each label."""
     filled = [cell for cell in cells if not is_missing(cell)]
-    if any(len(cell) > _LONGEST_TAG for cell in filled):
+    if any(len(cell) > _LONGEST_TAG or cell[0] in "[({" for cell in filled):
         return False
     return len(filled) < _MANY or 5 * len(set(filled)) <= 4 * len(filled)
 
@@ -77,22 +81,27 @@ def are_units(channels: Sequence[Sequence[str]]) -> bool:
     return bool(values) and max(values) <= 1 and any(values)
 
 
-def are_colours(cells: Sequence[str], *, titled: bool) -> bool:
+def are_colours(cells: Sequence[str], title: str) -> bool:
     """Whether the cells are colours in one column.
 
-    ``#ff8000`` and ``[255, 128, 0]`` are colours under any title, ``ff8000`` and ``255 128 0`` if
-    the title speaks of colours.
+    ``#ff8000`` and ``[255, 128, 0]`` are colours under any title, if all of them are; ``ff8000``
+    and ``255 128 0`` if the title speaks of colours. Places and dates look like them too.
     """
-    if titled:
+    if _SPEAKS_OF_COLOURS.search(title.casefold()):
         return are_mostly(cells, lambda cell: _HEX.fullmatch(cell) or _TRIPLET.fullmatch(cell))
-    return are_mostly(
-        cells,
-        lambda cell: (
-            (cell.startswith("#") and _HEX.fullmatch(cell))
-            or (not cell[0].isdigit() and _TRIPLET.fullmatch(cell))
-            or (cell.count("/") == 2 and _TRIPLET.fullmatch(cell))
-        ),
-    )
+    if _SPEAKS_OF_OTHERS.search(title.casefold()):
+        return False
+    filled = [cell for cell in cells if not is_missing(cell)]
+    return bool(filled) and all(map(_is_surely_a_colour, filled))
+
+
+def _is_surely_a_colour(cell: str) -> bool:
+    if cell.startswith("#"):
+        return _HEX.fullmatch(cell) is not None
+    match = _TRIPLET.fullmatch(cell)
+    if match is None or (cell[0].isdigit() and cell.count("/") != 2):
+        return False
+    return all(is_number(part) and float(part) <= 255 for part in match.groups())
 
 
 def colour_parser(cells: Sequence[str]) -> Callable[[str], Colour]:

@@ -47,7 +47,6 @@ _PATHS = ("structureidpath",)
 _PARENTS = (*_PATHS, "parentstructureid", "parentid", "parent")
 _TAGS = ("tag", "tags")
 _IDLE = ("mapping", "a", "alpha", "opacity")
-_COLOUR = re.compile(r"(label|lut)?(colou?r|rgb|hex)")
 _CHANNEL = re.compile(r"(?:(?:label|lut)?colou?r|rgb|lut)?(r|red|g|green|b|blue|a|alpha)")
 _ROW_COUNTS = re.compile(r"unnamed.*|index|x|")
 
@@ -254,8 +253,8 @@ def _channels(columns: _Columns) -> list[int]:
                 raise FormatError(f"two columns hold the channel {title!r} of colours; keep one")
             found[channel] = n
     alpha = found.pop("a", None)
-    if not found:
-        return []
+    if len(found) < 2:
+        return []  # a lone b is no blue
     if len(found) < 3:
         raise FormatError("a colour is either the columns r, g and b, or one of color")
     if alpha is not None:
@@ -268,10 +267,9 @@ def _single_colours(columns: _Columns) -> list[int]:
     for n, title in enumerate(columns.titles):
         if n in columns.used:
             continue
-        is_titled = _COLOUR.match(_key(title)) is not None
         # what is called a colour, and nothing else, must hold some
         is_promised = _key(title) in ("color", "colour") and any(columns.cells[n])
-        if is_promised or are_colours(columns.cells[n], titled=is_titled):
+        if is_promised or are_colours(columns.cells[n], title):
             found.append(n)
     return found
 
