@@ -65,7 +65,12 @@ STEPS = {
     "volume-to-raw-chunks": Step("volume-to-raw-chunks ./labels.nii ./disk/steps", "steps"),
     "compute-scales": Step("compute-scales ./disk/steps", "steps"),
     "convert-chunks": Step("convert-chunks ./disk/steps ./disk/copy --copy-info", "copy"),
+    "annotations": Step("annotations ./points.csv ./disk/points", "points", "--resume"),
+    "skeletons": Step("skeletons ./1.swc ./disk/lines", "lines", "--resume"),
+    "tracts": Step("tracts ./a.tck ./disk/tracts --density 4mm", "tracts", "--overwrite"),
+    "pack": Step("pack ./disk/seg ./disk/out/seg.zip", "out", "--overwrite"),
     "repair": Step("repair ./disk/seg ./disk/repaired", "repaired", "--overwrite"),
+    "gallery": Step("gallery ./disk/repaired", "repaired"),
     "overwrite": Step(_CONVERT.format("seg") + " --overwrite", "seg", "--overwrite"),
 }
 """Where another command comes before the one that is named, `PREPARED` says so."""
@@ -84,6 +89,11 @@ def make_inputs(folder: Path) -> None:
     (folder / "names.csv").write_text("id,name\n1,one\n2,two\n")
     (folder / "others.csv").write_text("id,name,color\n1,eins,#ff0000\n3,drei,#00ff00\n")
     (folder / "links.csv").write_text("1,a\n2,a,b\n")
+    (folder / "points.csv").write_text("x,y,z,seen\n1,2,3,yes\n4,5,6,no\n")
+    (folder / "1.swc").write_text("1 1 0 0 0 1 -1\n2 3 5 0 0 1 1\n3 3 9 2 0 1 2\n")
+    lines = [np.cumsum(np.ones((5, 3), np.float32), axis=0) + shift for shift in range(3)]
+    tractogram = nibabel.streamlines.Tractogram(lines, affine_to_rasmm=np.eye(4))
+    nibabel.streamlines.save(tractogram, str(folder / "a.tck"))
     for name, size in (("a", 1), ("b", 2)):
         corners = [f"vertex {x * size} {y * size} 0" for x, y in ((0, 0), (1, 0), (0, 1))]
         lines = ["solid", "facet normal 0 0 0", "outer loop", *corners]

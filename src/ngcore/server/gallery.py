@@ -97,6 +97,7 @@ def gallery(
         )
     data, open_all = _data(layers, viewer)
     store.put(PAGE, index_page(entries, data, open_all).encode())
+    store.sync([PAGE, *written])
     _remove_stale(folder / FILES, {folder / name for name in written})
     return [folder / name for name in (PAGE, *written)]
 
