@@ -6,7 +6,7 @@ import pytest
 
 from ngcore.errors import FormatError
 from ngcore.volume.provenance import Provenance
-from ngcore.volume.seal import MeshDigest, Seal, file_digest, sealed_members
+from ngcore.volume.seal import EntriesDigest, Seal, file_digest, sealed_members
 
 SEAL = Seal({"8_8_8": "0f"}, {"transform.json": "ab"}, {"mesh": "cd"}, {"data_type": "uint8"})
 
@@ -104,7 +104,7 @@ def test_members_that_mean_their_absence_are_left_out_of_the_seal():
 
 
 def test_meshes_are_digested_by_segment_in_any_order():
-    one, other, swapped = MeshDigest(), MeshDigest(), MeshDigest()
+    one, other, swapped = EntriesDigest(), EntriesDigest(), EntriesDigest()
     one.add(1, b"a", [b"b"])
     one.add(2, b"c", [b"d"])
     other.add(2, b"c", [b"", b"d"])

@@ -21,7 +21,7 @@ from ngcore.precomputed.mesh_multilod import (
 )
 from ngcore.precomputed.shard_index import layout_shard, parse_minishard_index, parse_shard_index
 from ngcore.precomputed.sharding import ShardingSpec
-from ngcore.volume.seal import MeshDigest
+from ngcore.volume.seal import EntriesDigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -147,7 +147,7 @@ def meshed_labels(store: LocalStore) -> tuple[tuple[int, ...], str]:
     -------
     labels : tuple of int
     digest : str
-        Of their meshes; see `ngcore.volume.seal.MeshDigest`.
+        Of their meshes; see `ngcore.volume.seal.EntriesDigest`.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def meshed_labels(store: LocalStore) -> tuple[tuple[int, ...], str]:
         It is damaged, or can't be read.
     """
     info = MultilodInfo.from_json(parse_object(store.get("info") or b""))
-    labels, digest = [], MeshDigest()
+    labels, digest = [], EntriesDigest()
     meshes = _in_files(store) if info.sharding is None else _in_shards(store, info.sharding)
     for label, manifest, fragments in meshes:
         labels.append(label)

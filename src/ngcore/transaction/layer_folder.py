@@ -8,13 +8,16 @@ so a run that goes on writes only the files that are not there yet.
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from typing import TYPE_CHECKING, Any, Self
 
-from ngcore.errors import DestinationError
+from ngcore.errors import DestinationError, FormatError
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.temporary import temporary_folder
+from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
+from ngcore.volume.seal import EntriesDigest, Seal, file_digest, is_entry
 
 if TYPE_CHECKING:
     import os
@@ -27,15 +30,17 @@ if TYPE_CHECKING:
     from ngcore.storage.base import StoreLock
     from ngcore.transaction.journal import Journal
 
-_PROVENANCE = "provenance"
-
 
 class LayerStore(Store):
     """A store that leaves out what an earlier run has written, and notes what is written."""
 
-    def __init__(self, store: Store, journal: Journal) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, digest: EntriesDigest, files: dict[str, str]
+    ) -> None:
         self._store = store
         self._journal = journal
+        self._digest = digest
+        self._files = files
         self.location = store.location
         self.is_remote, self.is_durable = store.is_remote, store.is_durable
         self.keeps_names = store.keeps_names
@@ -78,6 +83,13 @@ class LayerStore(Store):
 
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Write a file; see `Store.put`."""
+        plain = posixpath.normpath(name)
+        if is_entry(plain):
+            parts = self._digest.passing(plain, parts)
+        else:  # a small file beside them
+            content = b"".join(parts)
+            self._files[plain] = file_digest(content, plain)
+            parts = (content,)
         if self._journal.is_written(name):
             for _ in parts:
                 pass  # they may come from a temporary file, whose room is given back
@@ -134,6 +146,8 @@ class LayerFolder:
         self._resume = resume
         self._fsync = fsync
         self._journal: Journal | None = None
+        self._digest = EntriesDigest()
+        self._files: dict[str, str] = {}
         self._destination = Destination(
             dest, overwrite=overwrite, resume=resume, sources=sources, layer_type=layer_type
         )
@@ -144,7 +158,7 @@ class LayerFolder:
         store = self._destination.store
         if not self._resume or store.size("info") is None:
             return False
-        if store.get(_PROVENANCE) != self._provenance or not self._destination.is_of_its_type():
+        if not self._is_recorded(store) or not self._destination.is_of_its_type():
             raise DestinationError(
                 f"{store.location} holds a layer of another source or other options; "
                 "pass --overwrite to replace it, or choose another folder"
@@ -152,11 +166,18 @@ class LayerFolder:
         self._destination.settle()
         return True
 
+    def _is_recorded(self, store: Store) -> bool:
+        try:
+            found = Provenance.from_json(store.get(PROVENANCE_NAME) or b"")
+        except FormatError:
+            return False
+        return found.is_same_run(Provenance.from_json(self._provenance))
+
     @property
     def store(self) -> LayerStore:
         """Where the files of the layer go."""
         assert self._journal is not None
-        return LayerStore(self._destination.store, self._journal)
+        return LayerStore(self._destination.store, self._journal, self._digest, self._files)
 
     @contextlib.contextmanager
     def temporaries(self, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
@@ -182,8 +203,20 @@ class LayerFolder:
         return self
 
     def finish(self, info: str, others: Mapping[str, bytes] | None = None) -> None:
-        """Write provenance and other files, make all of it durable, and write `info`."""
-        files = {**(others or {}), _PROVENANCE: self._provenance}
+        """Write provenance and other files, make all of it durable, and write `info`.
+
+        The provenance seals all of it.
+        """
+        known = {**(others or {}), "info": info.encode()}
+        seal = Seal(
+            files={
+                **self._files,
+                **{name: file_digest(content, name) for name, content in known.items()},
+            },
+            meshes={".": str(self._digest)},
+        )
+        provenance = Provenance.from_json(self._provenance).sealed(seal).to_json()
+        files = {**(others or {}), PROVENANCE_NAME: provenance}
         self._destination.finish(files, fsync=self._fsync, document=info.encode())
 
     def __exit__(

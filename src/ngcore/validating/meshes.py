@@ -22,7 +22,7 @@ from ngcore.storage import LocalStore
 from ngcore.validating.draco import DracoCheck
 from ngcore.validating.files import read_limited, walk_files
 from ngcore.validating.shards import find_shards
-from ngcore.volume.seal import MeshDigest
+from ngcore.volume.seal import EntriesDigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,7 +157,7 @@ class _Multilod:
     folder: str
     info: MultilodInfo
     properties: str | None
-    digest: MeshDigest = field(default_factory=MeshDigest)
+    digest: EntriesDigest = field(default_factory=EntriesDigest)
     is_damaged: bool = False
     draco: DracoCheck = field(init=False)
 

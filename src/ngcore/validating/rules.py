@@ -63,6 +63,11 @@ RULES: dict[str, Rule] = {
         "Which one a reader takes depends on the reader.",
         "`ngcore repair` leaves the second one out if both hold the same; else remove one.",
     ),
+    "entries-changed": Rule(
+        "The skeletons, or annotations, of a folder are not those that ngcore wrote.",
+        "Some are gone, swapped, damaged, or somebody else's.",
+        "Make them again, with --overwrite.",
+    ),
     "file-changed": Rule(
         "A file beside the chunks is not the one that ngcore wrote, or is gone.",
         "Names, colours, meshes or the place in the world may be wrong.",

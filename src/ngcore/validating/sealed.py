@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError, NgcoreError
 from ngcore.precomputed.json_members import shown
+from ngcore.storage import LocalStore
+from ngcore.storage.zip_store import ZipStore
+from ngcore.transaction.journal import MESH_WORK_FOLDER
 from ngcore.validating.files import read_limited
 from ngcore.volume.provenance import CONVERT, PROVENANCE_NAME
-from ngcore.volume.seal import file_digest
+from ngcore.volume.seal import EntriesDigest, file_digest, is_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from ngcore.storage import ReadableStore
     from ngcore.validating.findings import Findings
-    from ngcore.validating.scale import Context
+    from ngcore.validating.scale import Basis, Context
     from ngcore.volume.provenance import Provenance
 
 MAX_FILE = 256 << 20
+_PIECE = 4 << 20
 _SMALL = (".json", "info")
 
 
@@ -74,7 +79,7 @@ def check_members(context: Context, members: Mapping[str, Any]) -> None:
             )
 
 
-def check_files(context: Context) -> None:
+def check_files(context: Basis) -> None:
     """Compare small files with their seals."""
     for name, digest in context.provenance.seal.files.items():
         if not context.quick or name.endswith(_SMALL):
@@ -103,7 +108,32 @@ def check_meshes_seal(context: Context, found: Mapping[str, str]) -> None:
             )
 
 
-def _check_file(context: Context, name: str, digest: str) -> None:
+def check_layer(basis: Basis) -> None:
+    """Compare a layer of its own, such as skeletons or annotations, with its seal."""
+    check_record(basis.provenance, basis.findings)
+    check_files(basis)
+    expected = basis.provenance.seal.meshes.get(".")
+    if expected is None or basis.quick or not isinstance(basis.store, LocalStore | ZipStore):
+        return
+    digest = EntriesDigest()
+    for name in basis.store.list():
+        if is_entry(name):
+            try:
+                digest.add(name, b"", _pieces(basis.store, name))
+            except NgcoreError:
+                return  # damage, which is reported where it is found
+    if str(digest) != expected:
+        message = f"the entries are not those that ngcore wrote: {by_whom(basis.provenance)}"
+        _report(basis, "entries-changed", ".", message)
+
+
+def _pieces(store: ReadableStore, name: str) -> Iterator[bytes]:
+    size = store.size(name) or 0
+    for start in range(0, size, _PIECE):
+        yield store.get(name, start, min(start + _PIECE, size)) or b""
+
+
+def _check_file(context: Basis, name: str, digest: str) -> None:
     if context.findings.has_error(name):
         return  # one finding for one cause
     try:
@@ -121,9 +151,12 @@ def _check_file(context: Context, name: str, digest: str) -> None:
         _report(context, "file-changed", name, message)
 
 
-def _report(context: Context, kind: str, where: str, message: str) -> None:
+def _report(context: Basis, kind: str, where: str, message: str) -> None:
     """Report a change; while a command is at work, or was interrupted, it is its own."""
     changing = context.provenance.changing
+    store = context.store
+    if not changing and isinstance(store, LocalStore) and (store.path / MESH_WORK_FOLDER).is_dir():
+        changing = ("mesh",)
     if changing:
         commands = ", ".join(f"ngcore {name}" for name in changing)
         context.findings.warning(

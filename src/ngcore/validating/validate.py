@@ -33,6 +33,7 @@ from ngcore.validating.scale import Basis, Context, ScaleCheck
 from ngcore.validating.sealed import (
     by_whom,
     check_files,
+    check_layer,
     check_members,
     check_meshes_seal,
     check_record,
@@ -123,7 +124,13 @@ def inspect(
         work = Work(pool)
         kind = layer_kind(members)
         if kind is not None:
-            basis = Basis(store=store, findings=findings, work=work, quick=quick)
+            basis = Basis(
+                store=store,
+                findings=findings,
+                work=work,
+                quick=quick,
+                provenance=read_provenance(store, findings),
+            )
             return _check_other_kind(basis, kind, kind_name(members) or kind, text), Seal()
         info = check_info(members, findings)
         check_transform(store, findings)
@@ -165,6 +172,7 @@ def _check_other_kind(basis: Basis, kind: str, name: str, text: str) -> Report:
         raise InputError(
             f"{text} is a folder of {name}, which ngcore can't check; pass the folder of a volume"
         )
+    check_layer(basis)
     return basis.findings.report(text, chunks=count, digests=(), what=name)
 
 

@@ -215,6 +215,10 @@ class Provenance:
             names = [] if step.command is not None else [*names, step.name]
         return tuple(names)
 
+    def is_same_run(self, other: Provenance) -> bool:
+        """Whether another one tells of the very same steps; digests do not count."""
+        return (list(self.sources), self.processing) == (list(other.sources), other.processing)
+
     def is_same_work(self, other: Provenance) -> bool:
         """Whether another one tells of the same conversion, by its sources and options.
 

@@ -10,6 +10,7 @@ JSON is digested by what it says, so that programs may lay it out anew.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -21,13 +22,14 @@ from ngcore.precomputed.json_members import parse_object
 from ngcore.volume.digest import ALGORITHM
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from typing_extensions import Buffer
 
     from ngcore.precomputed.info import VolumeInfo
 
 _MODULUS = 1 << 128
+_ENTRY = re.compile(r"(.*/)?[0-9a-f_]+(\.shard)?")
 _NAMED = ("type", "data_type", "num_channels", "mesh", "skeletons", "segment_properties")
 _OF_INFOS = (
     *("@type", "sharding", "segment_properties", "transform"),  # of several kinds of layers
@@ -60,7 +62,8 @@ class Seal:
     files : mapping of str to str
         Digests of small files, by name, without ``.gz``.
     meshes : mapping of str to str
-        Digests of multi-resolution meshes, by folder; see `MeshDigest`.
+        Digests of multi-resolution meshes, by folder; ``.`` is that of all entries of a layer of
+        its own, such as skeletons or annotations. See `EntriesDigest`.
     info : mapping
         Members of `info`; see `sealed_members`.
     """
@@ -124,25 +127,34 @@ class Seal:
         )
 
 
-class MeshDigest:
-    """The digest of multi-resolution meshes, by segment. Safe to use from several threads.
+class EntriesDigest:
+    """The digest of meshes by segment, or of files by name. Safe to use from several threads.
 
-    It does not depend on the order of segments, nor on how they are packed into files.
+    It does not depend on the order in which they are added.
     """
 
     def __init__(self) -> None:
         self._sum = 0
         self._lock = threading.Lock()
 
-    def add(self, segment: int, manifest: Buffer, fragments: Iterable[Buffer]) -> None:
-        """Add the mesh of a segment: its manifest, decompressed, and the bytes of all fragments.
+    def add(self, entry: int | str, manifest: Buffer, pieces: Iterable[Buffer]) -> None:
+        """Add a mesh: its segment, its manifest, decompressed, and the bytes of all fragments.
 
-        It does not matter how the latter are cut into pieces.
+        It does not matter how the latter are cut into pieces. Of a file: its name, nothing, and
+        its bytes.
         """
-        term = blake2b(f"{segment} {memoryview(manifest).nbytes} ".encode(), digest_size=16)
+        for _ in self.passing(entry, pieces, manifest):
+            pass
+
+    def passing(
+        self, entry: int | str, pieces: Iterable[Buffer], manifest: Buffer = b""
+    ) -> Iterator[Buffer]:
+        """Yield the pieces, and add them when all have been taken."""
+        term = blake2b(f"{entry} {memoryview(manifest).nbytes} ".encode(), digest_size=16)
         term.update(manifest)
-        for piece in fragments:
+        for piece in pieces:
             term.update(piece)
+            yield piece
         number = int.from_bytes(term.digest(), "little")
         with self._lock:
             self._sum = (self._sum + number) % _MODULUS
@@ -168,6 +180,11 @@ def file_digest(content: Buffer, name: str = "") -> str:
                 value = {member: value[member] for member in _OF_INFOS if member in value}
             data = canonical_json(value)
     return blake2b(data, digest_size=16).hexdigest()
+
+
+def is_entry(name: str) -> bool:
+    """Whether a file in a folder of skeletons or annotations holds entries, by its name."""
+    return _ENTRY.fullmatch(name) is not None
 
 
 def canonical_json(value: object) -> bytes:
