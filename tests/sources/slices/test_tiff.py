@@ -230,6 +230,21 @@ def test_channels_may_be_any_axis(tmp_path, axes, channels, options):
     assert np.array_equal(read_stack(plain, axes=axes.lower()), volume)
 
 
+@pytest.mark.parametrize("code", CODES[::7])
+def test_odd_axes_and_orientations_go_together(tmp_path, code):
+    volume = random_volume((5, 7, 9), np.uint16)
+    planes = slices_of(volume, code)
+    path = write_stack(tmp_path / "a.tif", planes.transpose(0, 2, 1), metadata={"axes": "ZXY"})
+    asked = AskedGeometry((1e6, 2e6, 3e6))
+    with open_tiff_stack(path, "a.tif", input_orientation=code, asked=asked) as source:
+        assert np.array_equal(read_all(source)[..., 0], volume)
+        assert source.resolution_nm == (1e6, 2e6, 3e6)
+        world = np.diag([1, 2, 3, 1]) if code == "RAS" else source.affine_voxel_to_mm
+        assert np.allclose(world, np.diag([1, 2, 3, 1]))
+    with open_tiff_stack(path, "a.tif", input_orientation=code) as source:
+        assert source.resolution_nm is None
+
+
 def test_boxes_of_odd_axes_are_read(tmp_path):
     volume = random_volume((23, 19, 7), np.uint16)
     path = write_stack(tmp_path / "a.tif", volume.transpose(2, 0, 1), metadata={"axes": "ZXY"})

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ngcore.arrays.affines import NM_PER_MM, ORIENTATION_AXES
 from ngcore.errors import InputError
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import AskedGeometry, placed_header
+from ngcore.sources.orient import orient_source
 from ngcore.sources.slices.orientation import SliceOrientation
 from ngcore.sources.slices.planes import PlanesSource
 from ngcore.sources.slices.slice_file import SliceFile, decoding
@@ -279,14 +281,39 @@ def open_tiff_stack(
             return TiffStackSource(
                 path, name, pages=pages, input_orientation=input_orientation, **options
             )
-        if input_orientation != "RAS":
-            raise InputError(
-                f"{name}: --input-orientation is for pages of rows and columns; use --orient"
-            )
-        return _tiff_array(pages, name, **options)
+        return _oriented(pages, name, input_orientation, **options)
     except BaseException:
         pages.close()
         raise
+
+
+def _oriented(
+    pages: TiffPages,
+    name: str,
+    code: str,
+    *,
+    asked: AskedGeometry = AskedGeometry(),  # noqa: B008 - it is frozen
+    workers: int | None = None,
+) -> Source:
+    """Return what `_tiff_array` does, in RAS order where its axes grow elsewhere."""
+    if code == "RAS":
+        return _tiff_array(pages, name, asked=asked, workers=workers)
+    affine = np.diag([0.0, 0, 0, 1])
+    for axis, (letter, length) in enumerate(
+        zip(code, pages.pixel_size_nm or (NM_PER_MM,) * 3, strict=True)
+    ):
+        world_axis, sign = ORIENTATION_AXES[letter]
+        affine[world_axis, axis] = sign * length / NM_PER_MM
+    stored = _tiff_array(pages, name, asked=AskedGeometry(affine=affine), workers=workers)
+    oriented = orient_source(stored, "RAS", asked)
+    world = oriented.affine_voxel_to_mm
+    if pages.pixel_size_nm is None and asked.resolution is None:
+        oriented.header = replace(oriented.header, resolution_nm=None, affine_voxel_to_mm=None)
+    elif world is not None and asked.affine is None:
+        # as of slices, the first voxel's centre is where the world begins
+        world = np.column_stack([world[:, :3], [0, 0, 0, 1]])
+        oriented.header = replace(oriented.header, affine_voxel_to_mm=world)
+    return oriented
 
 
 def _tiff_array(
