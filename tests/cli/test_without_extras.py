@@ -13,7 +13,7 @@ EXTRAS = (
     *("starlette", "uvicorn", "neuroglancer"),
     *("dask", "distributed"),
     *("obstore", "urllib3", "google", "requests"),
-    *("imagecodecs", "h5py", "zarr"),
+    *("imagecodecs", "h5py", "zarr", "nrrd", "mrcfile", "zstandard", "pydicom"),
     *("DracoPy", "zmesh"),
     *("scipy", "pandas", "tensorstore", "cloudvolume"),
 )
@@ -64,6 +64,14 @@ LACKING = {
     "view t1 --no-browser": "view",
     "info https://example.org/volume": "cloud",
     "convert minc2.mnc out": "formats",
+    "convert a.h5 out": "formats",
+    "convert a.zarr out": "formats",
+    "convert a.n5 out": "formats",
+    "convert a.nrrd out": "formats",
+    "convert a.mrc out": "formats",
+    "convert a.nii.zst out": "formats",
+    "convert a.dcm out": "dicom",
+    "export aseg out.zarr": "formats",
     "mesh aseg2 --labels 1": "mesh",
 }
 
@@ -78,6 +86,14 @@ def results(tmp_path_factory):
     rows = [f"{label} Region{label} 70 130 {label} 0\n" for label in range(4)]
     (folder / "lut.txt").write_text("".join(rows))
     (folder / "minc2.mnc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
+    (folder / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
+    (folder / "a.nrrd").write_bytes(b"NRRD0004\n")
+    (folder / "a.mrc").write_bytes(bytes(208) + b"MAP " + bytes(900))
+    (folder / "a.nii.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(90))
+    (folder / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(90))
+    for place, name in (("a.zarr", "zarr.json"), ("a.n5", "attributes.json")):
+        (folder / place).mkdir()
+        (folder / place / name).write_text('{"dimensions": [4, 4, 4]}')
     (folder / "links.csv").write_text("1,box\n")
     for ending in ("ply", "stl"):
         trimesh.creation.box().export(folder / f"box.{ending}")

@@ -65,7 +65,7 @@ def order_of(letters: str) -> AxisOrder:
     >>> order_of("cxy")
     (3, 0, 1, 2)
     """
-    here = ["xyzc".index(letter) for letter in letters]
+    here = ["xyzc".index(letter) for letter in dict.fromkeys(letters)]
     a, b, c, d = (*here, *(axis for axis in range(4) if axis not in here))
     return a, b, c, d
 

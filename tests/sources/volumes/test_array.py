@@ -309,3 +309,26 @@ def test_scaled_images_of_nibabel_give_their_scaled_values(tmp_path):
     path = save_nifti(tmp_path / "a.nii", values, scl_slope=0.5, scl_inter=3)
     with open_source(nibabel.load(path)) as source:
         np.testing.assert_allclose(read_all(source)[..., 0], values * 0.5 + 3)
+
+
+def test_names_in_zarr_and_h5py_count_and_their_lack_is_told_of(tmp_path):
+    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
+    values = voxels((5, 6, 7))
+    file = h5py.File(tmp_path / "a.h5", "w")
+    data = file.create_dataset("a", data=values)
+    plain = zarr.create_array(tmp_path / "a.zarr", data=values)
+    for array in (data, plain):
+        with open_source(array) as source:
+            assert source.shape == (5, 6, 7, 1)
+            assert "pass axes='zyx'" in source.notes[0]
+        with open_source(array, axes="zyx") as source:
+            assert source.shape == (7, 6, 5, 1)
+            assert source.notes == ()
+    for dimension, label in zip(data.dims, "zyx", strict=True):
+        dimension.label = label
+    named = zarr.create_array(tmp_path / "b.zarr", data=values, dimension_names=["z", "y", "x"])
+    for array in (data, named):
+        with open_source(array) as source:
+            assert source.shape == (7, 6, 5, 1)
+            assert source.notes == ()
+    file.close()

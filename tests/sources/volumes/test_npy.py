@@ -106,3 +106,20 @@ def test_a_header_that_lies_is_refused(tmp_path, header):
     )
     with pytest.raises((FormatError, InputError), match=r"a\.npy: "):
         open_source(path)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axes", ["zyx", "xzy", "tzyx", "zyxc", "ctzyx"])
+def test_axes_say_what_each_dimension_is(tmp_path, axes, order):
+    lengths = [
+        1 if letter == "t" and "c" in axes else 3 + "xyzct".index(letter) for letter in axes
+    ]
+    values = voxels(tuple(lengths))
+    np.save(tmp_path / "a.npy", np.asarray(values, order=order))
+    source = open_source(tmp_path / "a.npy", axes=axes)
+    found = read_all(source)
+    if axes == "ctzyx":
+        values, axes = values[:, 0], "czyx"
+    places = [axes.index(letter) for letter in "xyz"]
+    last = [i for i in range(values.ndim) if i not in places]
+    np.testing.assert_array_equal(found, values.transpose(*places, *last).reshape(source.shape))

@@ -114,6 +114,7 @@ def open_array(
         shape=axes.shape,
         dtype=stored,
         suggested_type=hint,
+        notes=_order_note(array, axes, choices.axes),
     )
     if is_memory:
         values = np.asarray(array)
@@ -182,6 +183,8 @@ def _origin(array: Any, rank: int) -> tuple[int, ...] | None:
 def _axes(array: Any, shape: tuple[int, ...], asked: str | None, colors: int) -> ArrayAxes:
     names = getattr(array, "dims", None)  # xarray
     if not isinstance(names, tuple):
+        names = _own_names(array)
+    if names is None:
         labels = getattr(getattr(array, "domain", None), "labels", None)  # tensorstore
         names = labels if labels and all(labels) else None
     if asked is None and names is None:
@@ -192,6 +195,32 @@ def _axes(array: Any, shape: tuple[int, ...], asked: str | None, colors: int) ->
     if names is not None and asked is None and len(shape) == len(names):
         return axes_of(shape, names=names, colors=colors)
     return axes_of(shape, asked=asked, colors=colors)
+
+
+def _own_names(array: Any) -> list[str] | None:
+    """Return the names that arrays of Zarr and data sets of h5py have for their dimensions."""
+    library = type(array).__module__.partition(".")[0]
+    if library == "zarr":
+        from ngcore.sources.volumes.zarr import names_of
+
+        return names_of(array)
+    if library == "h5py":
+        from ngcore.sources.volumes.hdf5 import axis_names
+
+        return axis_names(array)
+    return None
+
+
+def _order_note(array: Any, axes: ArrayAxes, asked: str | None) -> tuple[str, ...]:
+    """Warn where the file itself would be read with its axes the other way round."""
+    library = type(array).__module__.partition(".")[0]
+    is_named = asked is not None or _own_names(array) is not None
+    if library not in ("h5py", "zarr") or is_named or len(axes.code) < 3:
+        return ()
+    return (
+        "its dimensions are taken as x, y, z; pass axes='zyx' where z is the slowest, as it is "
+        "taken where the path of the file is passed",
+    )
 
 
 def _chunks(array: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:

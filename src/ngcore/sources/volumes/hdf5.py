@@ -175,7 +175,7 @@ def _meaning(file: Any, data: Any, path: str) -> _Meaning:
     kind = _text(parent.attrs.get("neurodata_type"))
     if "nwb_version" in file.attrs and kind in _NWB_SERIES:
         return _nwb(parent)
-    names = _axis_names(data)
+    names = axis_names(data)
     rank = len(data.shape)
     spatial = [name for name in (names or "zyx"[-rank:]) if name in "xyz"]
 
@@ -211,7 +211,7 @@ def _meaning(file: Any, data: Any, path: str) -> _Meaning:
     return _Meaning(names)
 
 
-def _axis_names(data: Any) -> list[str] | None:
+def axis_names(data: Any) -> list[str] | None:
     """Return names of axes: labels of HDF5's own, or the tags that vigra and ilastik write."""
     labels = [dimension.label for dimension in data.dims]
     if labels and all(labels):

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from numpy.lib import format as npy_format
 
 from ngcore.errors import FormatError, InputError, StorageError
+from ngcore.sources.axes import axes_of
 from ngcore.sources.base import SourceHeader
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import place, shape_with_channels
+from ngcore.sources.packed import order_of
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.array import color_count, stored_type
@@ -52,7 +54,15 @@ def open_npy(found: Found, choices: Asked) -> RawSource:
         offset = file.tell()
     colors = color_count(dtype)
     stored = stored_type(dtype, name)
-    volume_shape = shape_with_channels(shape, name, colors)
+    if choices.axes is None:
+        volume_shape = shape_with_channels(shape, name, colors)
+        fortran = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
+        order = fortran if is_fortran else C_ORDER
+    else:
+        axes = axes_of(shape, asked=choices.axes, colors=colors)
+        volume_shape = axes.shape
+        fast_to_slow = axes.code if is_fortran else axes.code[::-1]
+        order = order_of(("c" if colors > 1 else "") + fast_to_slow.replace("t", "c"))
     placement = place(None, asked, name)
     header = SourceHeader(
         name=name,
@@ -64,8 +74,7 @@ def open_npy(found: Found, choices: Asked) -> RawSource:
         suggested_type=suggest_type(name, volume_shape[3]),
         files=(path,),
     )
-    fortran = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
-    return RawSource(header, path, offset, fortran if is_fortran else C_ORDER, stored)
+    return RawSource(header, path, offset, order, stored)
 
 
 def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -104,5 +113,6 @@ register(
         open=open_npy,
         is_it=lambda found: found.head.startswith(b"\x93NUMPY"),
         endings=(".npy",),
+        takes=frozenset({"axes"}),
     )
 )

@@ -72,7 +72,7 @@ def open_zarr(found: Found, asked: Asked) -> ChunkedSource:
     with foreign_errors(f"array {image.path!r} can't be read"):
         lengths, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
         chunks = tuple(int(n) for n in array.chunks)
-        names = image.names or _names_of(array)
+        names = image.names or names_of(array)
     axes = axes_of(lengths, asked=asked.axes, names=names, default=_DEFAULT_AXES)
     shape = axes.shape
     suggested = suggest_type(f"{found.path.name}_{image.path}", shape[3])
@@ -303,7 +303,7 @@ def _segments(label: Mapping[str, Any]) -> tuple[Segment, ...]:
     return tuple(Segment(one, names.get(one, str(one)), colors.get(one)) for one in ids if one > 0)
 
 
-def _names_of(array: Any) -> list[str] | None:
+def names_of(array: Any) -> list[str] | None:
     """Return the names that an array gives its own dimensions, as Zarr 3 and xarray do."""
     names = getattr(array.metadata, "dimension_names", None)
     if names is None:
