@@ -9,6 +9,9 @@ import gzip
 import io
 import json
 import struct
+import tempfile
+import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nibabel
@@ -331,6 +334,84 @@ def volumes() -> Iterator[bytes]:
             out = io.BytesIO()
             Image.fromarray(array).save(out, name)
             yield _ending(ending) + out.getvalue()
+
+
+FORMAT_ENDINGS = (".nrrd", ".mha", ".mrc", ".dcm", ".nii.zst", ".h5")
+"""What the first byte of a fuzzed file of the extras' formats chooses from."""
+
+
+def formats() -> Iterator[bytes]:
+    """A byte that chooses the ending, and a volume that an extra reads."""
+    import h5py
+    import mrcfile
+    import nrrd
+    import pydicom.data
+    import zstandard
+
+    voxels = _RANDOM.integers(0, 99, (5, 4, 3), np.int16)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/a"
+        for encoding in ("raw", "gzip", "bzip2"):
+            header = {"encoding": encoding, "space": "LPS", "space directions": np.eye(3)}
+            nrrd.write(f"{path}.nrrd", voxels, header)
+            yield _format(".nrrd") + Path(f"{path}.nrrd").read_bytes()
+        with mrcfile.new(f"{path}.mrc") as file:
+            file.set_data(voxels)
+        yield _format(".mrc") + Path(f"{path}.mrc").read_bytes()
+        with h5py.File(f"{path}.h5", "w") as file:
+            file.create_dataset("raw", data=voxels, chunks=(2, 2, 2), compression="gzip")
+        yield _format(".h5") + Path(f"{path}.h5").read_bytes()
+    fields = "ObjectType = Image\nNDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\n"
+    data = voxels.tobytes(order="F")
+    for packed in (False, True):
+        head = f"{fields}CompressedData = {packed}\nElementDataFile = LOCAL\n".encode()
+        yield _format(".mha") + head + (zlib.compress(data) if packed else data)
+    image = nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()
+    yield _format(".nii.zst") + zstandard.ZstdCompressor().compress(image)
+    for name in ("MR_small.dcm", "MR_small_RLE.dcm", "rtdose.dcm"):
+        yield _format(".dcm") + Path(pydicom.data.get_testdata_file(name)).read_bytes()
+
+
+def metadata() -> Iterator[bytes]:
+    """The metadata of a Zarr array, a group of OME-Zarr, and a data set of N5."""
+    array = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [3, 4, 5],
+        "data_type": "uint8",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3, 4, 5]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": [{"name": "bytes"}],
+        "attributes": {},
+        "dimension_names": ["z", "y", "x"],
+    }
+    yield json.dumps(array).encode()
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    steps = [
+        {"type": "scale", "scale": [4, 3, 2]},
+        {"type": "translation", "translation": [1] * 3},
+    ]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    label = {"colors": [{"label-value": 1, "rgba": [1, 2, 3, 4]}], "properties": []}
+    ome = {"version": "0.5", "multiscales": [image], "image-label": label}
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
+    yield json.dumps(group).encode()
+    data_set = {
+        "dimensions": [5, 4, 3],
+        "blockSize": [5, 4, 3],
+        "dataType": "uint8",
+        "compression": {"type": "raw"},
+        "resolution": [4, 4, 40],
+        "units": ["nm", "nm", "nm"],
+        "axes": ["x", "y", "z"],
+        "offset": [0, 1, 2],
+    }
+    yield json.dumps(data_set).encode()
+
+
+def _format(name: str) -> bytes:
+    return bytes([FORMAT_ENDINGS.index(name)])
 
 
 def _encoded(encoding: str, voxels: np.ndarray[Any, Any]) -> bytes:

@@ -234,6 +234,32 @@ def _volume(data: bytes, folder: Path) -> None:
     _read_source(path)
 
 
+def _format(data: bytes, folder: Path) -> None:
+    if not data:
+        raise FormatError("no volume")
+    path = folder / f"a{seeds.FORMAT_ENDINGS[data[0] % len(seeds.FORMAT_ENDINGS)]}"
+    path.write_bytes(data[1:])
+    _read_source(path)
+
+
+def _metadata(data: bytes, folder: Path) -> None:
+    is_n5 = b'"dimensions"' in data
+    path = folder / ("fuzzed.n5" if is_n5 else "fuzzed.zarr")
+    shutil.rmtree(path, ignore_errors=True)
+    block = bytes(range(60))
+    if is_n5:
+        (path / "0/0").mkdir(parents=True)
+        (path / "0/0/0").write_bytes(b"\0\0\0\3\0\0\0\5\0\0\0\4\0\0\0\3" + block)
+        (path / "attributes.json").write_bytes(data)
+    else:
+        for chunk in ("c/0/0/0", "0/c/0/0/0"):
+            (path / chunk).parent.mkdir(parents=True)
+            (path / chunk).write_bytes(block)
+        (path / "zarr.json").write_bytes(data)
+        (path / "0/zarr.json").write_bytes(next(seeds.metadata()))
+    _read_source(path)
+
+
 def _read_source(path: Path) -> None:
     with open_source(path, workers=1) as source:
         axis = source.stream_axis
@@ -266,4 +292,6 @@ TARGETS = {
     "nifti": Target(seeds.nifti, _nifti),
     "tiff": Target(seeds.tiff, _tiff),
     "volumes": Target(seeds.volumes, _volume),
+    "formats": Target(seeds.formats, _format),
+    "metadata": Target(seeds.metadata, _metadata, is_json=True),
 }

@@ -283,18 +283,18 @@ def decode_frame(pydicom: Any, frame: Frame) -> NDArray[Any]:
     """
     file = frame.file
     where = f"frame {frame.number} of {file.path.name!r}"
-    byte_order = _NATIVE.get(file.syntax)
-    planar = int(file.header.get("PlanarConfiguration", 0) or 0)
-    color = str(file.header.get("PhotometricInterpretation", ""))
-    is_plain = file.samples == 1 or (color == "RGB" and planar == 0)
-    if byte_order is not None and is_plain:
-        return _native(file, frame.number, byte_order)
     with dicom_errors(f"{where} can't be decoded"):
+        byte_order = _NATIVE.get(file.syntax)
+        planar = int(file.header.get("PlanarConfiguration", 0) or 0)
+        color = str(file.header.get("PhotometricInterpretation", ""))
+        is_plain = file.samples == 1 or (color == "RGB" and planar == 0)
+        if byte_order is not None and is_plain:
+            return _native(file, frame.number, byte_order)
         try:
             pixels = pydicom.pixels.pixel_array(file.path, index=frame.number)
         except (RuntimeError, NotImplementedError, AttributeError) as error:
             pixels = _with_imagecodecs(pydicom, file, frame.number, error)
-    return np.asarray(pixels)
+        return np.asarray(pixels)
 
 
 def _native(file: DicomFile, number: int, byte_order: Literal["<", ">"]) -> NDArray[Any]:

@@ -16,6 +16,12 @@ from ngcore.sources.axes import ArrayAxes
 from ngcore.sources.base import Segment, SuggestedType
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.containers import need
+from ngcore.sources.dicom_frames import (
+    decode_frame,
+    dicom_errors,
+    frames_of,
+    read_dicom_file,
+)
 from ngcore.sources.geometry import placed_header
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 
@@ -59,6 +65,7 @@ def _has_mark(path: Path) -> bool:
         return False
 
 
+@dicom_errors("is not sound DICOM")
 def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
     """Open a series of DICOM; `FOLDER:/NUMBER` chooses one of several.
 
@@ -72,7 +79,6 @@ def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
         If pydicom is not installed.
     """
     pydicom = need("pydicom", "DICOM", "dicom")
-    from ngcore.sources.dicom_frames import frames_of
     from ngcore.sources.dicom_stack import stack_frames
 
     files, notes = _files(pydicom, found)
@@ -123,8 +129,6 @@ def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
 
 def _files(pydicom: Any, found: Found) -> tuple[list[DicomFile], tuple[str, ...]]:
     """Return the files with images, and a note about others."""
-    from ngcore.sources.dicom_frames import read_dicom_file
-
     if not found.is_folder:
         file = read_dicom_file(pydicom, found.path)
         if file is None:
@@ -210,8 +214,6 @@ class _Images:
         return out
 
     def _frame(self, frame: Frame) -> np.ndarray[Any, Any]:
-        from ngcore.sources.dicom_frames import decode_frame
-
         pixels = decode_frame(self._pydicom, frame)
         columns, rows = frame.file.size
         expected = (rows, columns, self._colors)[: 3 if self._colors > 1 else 2]
@@ -241,8 +243,6 @@ class _Segments:
             self.dtype = frame.file.dtype
 
     def __call__(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
-        from ngcore.sources.dicom_frames import decode_frame
-
         z, y, x, _ = index
         lengths = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
         out = np.zeros((*lengths, 1), self.dtype)

@@ -49,6 +49,7 @@ class _Meaning(NamedTuple):
     time_step: float | None = None
 
 
+@foreign_errors("is not sound HDF5")
 def open_hdf5(found: Found, asked: Asked) -> Source:
     """Open a data set of an HDF5 file, or an image of Imaris.
 

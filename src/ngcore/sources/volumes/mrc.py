@@ -36,6 +36,7 @@ def _is_mrc(found: Found) -> bool:
     return found.unpacked_head[208:212] in (b"MAP ", b"MAP\0")
 
 
+@foreign_errors("corrupt MRC header")
 def open_mrc(found: Found, asked: Asked) -> Source:
     """Open an MRC or CCP4 map.
 

@@ -46,6 +46,7 @@ class _Geometry(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+@foreign_errors("its attributes are broken")
 def open_n5(found: Found, asked: Asked) -> ChunkedSource:
     """Open a data set of an N5 container, or a level of a pyramid (`s0`, `s1`, ...).
 

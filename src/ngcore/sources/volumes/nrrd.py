@@ -77,6 +77,7 @@ class _Geometry(NamedTuple):
     notes: tuple[str, ...]
 
 
+@foreign_errors("corrupt NRRD header")
 def open_nrrd(found: Found, asked: Asked) -> Source:
     """Open a NRRD file.
 

@@ -52,6 +52,7 @@ class _Image(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+@foreign_errors("its metadata are broken")
 def open_zarr(found: Found, asked: Asked) -> ChunkedSource:
     """Open an array of a Zarr hierarchy, or a level of an image of OME-Zarr.
 
