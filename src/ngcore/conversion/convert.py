@@ -11,7 +11,7 @@ from ngcore.arrays.values import Counts
 from ngcore.conversion.options import ConvertOptions, OptionValues
 from ngcore.conversion.prepare import Conversion, open_for, prepare
 from ngcore.conversion.run import Outcome, Progress, Run
-from ngcore.errors import InputError
+from ngcore.errors import DestinationError, InputError
 from ngcore.sources import source_path
 from ngcore.sources.base import Source
 from ngcore.sources.identity import (
@@ -197,6 +197,11 @@ def _spread(
     before_info: Callable[[], None],
 ) -> None:
     """Do as `carry_out`, with work items on an executor's workers."""
+    if not isinstance(destination.store, LocalStore):
+        raise DestinationError(
+            f"{destination.store.location} is a bucket, and Dask workers write to a folder that "
+            "all of them see; pass one, or leave out --dask"
+        )
     # Only now, for the sake of the start-up time of everybody else.
     from ngcore.conversion.spread import SpreadRun, open_executor
 

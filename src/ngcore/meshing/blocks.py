@@ -120,7 +120,7 @@ class LabelSurfaces:
         places = self._pieces.find(file)
         if places is None:
             found = self._processes.call(
-                find_surfaces, self._run, str(scale.path), scale.index, box, self._wanted
+                find_surfaces, self._run, scale.location, scale.index, box, self._wanted
             )
             pieces = [(piece.label, piece.vertices, piece.triangles) for piece in found]
             places = self._pieces.put(file, pieces)

@@ -12,8 +12,7 @@ import logging
 import math
 import os
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,13 +27,15 @@ from ngcore.meshing.placement import warn_if_outside
 from ngcore.meshing.sources import PROVENANCE, MeshSources
 from ngcore.precomputed.mesh_multilod import MultilodInfo
 from ngcore.sources.surfaces.reading import read_mesh
-from ngcore.storage import LocalStore
+from ngcore.storage import LocalStore, Store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.journal import read_plan, resumable
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.places import check_own_folder
+from ngcore.transaction.shadow import shadow
 from ngcore.transaction.workplace import MESHES, Workplace, remove_leftovers, work_store
 from ngcore.volume.label_names import check_is_properties, named_properties
+from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.seal import Seal, file_digest
 from ngcore.volume.world import world_to_native
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from ngcore.meshing.blocks import Piece
     from ngcore.precomputed.chunks import Vec3
     from ngcore.volume.chunk_scan import Progress
-    from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
     from ngcore.volume.world import Space
 
@@ -141,8 +141,51 @@ def write_meshes(
         A library of the extra `mesh` is not installed.
     """
     opened = open_volume(dest)
-    if not isinstance(opened.store, LocalStore):
-        raise InputError(f"{dest} is a URL; meshes go into a volume in a local folder")
+    asked: dict[str, Any] = {
+        "labels": labels,
+        "surfaces": surfaces,
+        "names": names,
+        "space": space,
+        "units": units,
+        "scale": scale,
+        "sharding": sharding,
+        "overwrite": overwrite,
+        "resume": resume,
+        "workers": workers,
+        "block_side": block_side,
+        "progress": progress,
+        "mesh_progress": mesh_progress,
+    }
+    if isinstance(opened.store, LocalStore):
+        return _write_meshes(opened, opened.store, **asked)
+    if not isinstance(opened.store, Store):
+        raise InputError(f"{opened.store.location} can only be read; meshes go into the volume")
+    with shadow(opened.store, (opened.info.mesh, opened.info.segment_properties)) as here:
+        copy = Volume(here, opened.info)
+        copy.scales = opened.scales
+        return _write_meshes(copy, opened.store, **asked)
+
+
+def _write_meshes(
+    opened: Volume,
+    chunks: Store,
+    *,
+    labels: Collection[int] | None,
+    surfaces: Mapping[int, str | os.PathLike[str]] | None,
+    names: Mapping[int, str] | None,
+    space: Space,
+    units: str | None,
+    scale: int,
+    sharding: bool,
+    overwrite: bool,
+    resume: bool,
+    workers: int | None,
+    block_side: int,
+    progress: Progress | None,
+    mesh_progress: Progress | None,
+) -> tuple[int, ...]:
+    """Do as `write_meshes`, to a volume whose chunks may lie in another place."""
+    assert isinstance(opened.store, LocalStore)
     surfaces, names = surfaces or {}, names or {}
     _check_labels((*(labels or ()), *surfaces, *names))
     if resume and overwrite:
@@ -152,7 +195,7 @@ def write_meshes(
     both = surfaces.keys() & {*(labels or ())}
     if both:
         raise InputError(f"label {min(both)} is given a surface and to be meshed; choose one")
-    check_output_folder(Path(dest))
+    check_output_folder(opened.store.path)
     check_libraries()
     if names:
         named_properties(opened.store, opened.info.segment_properties, names)  # or it raises
@@ -167,7 +210,7 @@ def write_meshes(
         "sharding": sharding,
         "block_side": block_side,
     }
-    sources = MeshSources(opened, voxels, surfaces, options)
+    sources = MeshSources(opened, chunks, voxels, surfaces, options)
     remove_leftovers(opened.store)
     is_made = opened.info.mesh is not None and read_plan(work_store(opened.store)) is None
     if resume and is_made:
@@ -188,8 +231,8 @@ def write_meshes(
                         voxels, pieces, processes, wanted=labels, block_side=block_side
                     )
                     _find_surfaces(surface, processes, progress)
-                    _check_found(surface.labels(), labels, str(voxels.path))
-                    _check_unchanged(sources, str(voxels.path))
+                    _check_found(surface.labels(), labels, chunks.location)
+                    _check_unchanged(sources, chunks.location)
                     _mesh_labels(surface, voxels.resolution, files, processes, mesh_progress)
             info = MultilodInfo(QUANTIZATION_BITS, _IDENTITY, 1.0, files.finish())
             work.store.put(f"{MESHES}/{PROVENANCE}", sources.provenance)

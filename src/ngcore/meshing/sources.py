@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from ngcore.storage import Store
     from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
 
@@ -33,6 +34,8 @@ class MeshSources:
     ----------
     opened : Volume
         In a local folder.
+    chunks : Store
+        Where its chunks lie.
     voxels : ScaleArray or None
         The scale that is meshed, if one is.
     surfaces : mapping of int to path
@@ -49,12 +52,14 @@ class MeshSources:
     def __init__(
         self,
         opened: Volume,
+        chunks: Store,
         voxels: ScaleArray | None,
         surfaces: Mapping[int, str | os.PathLike[str]],
         options: Mapping[str, Any],
     ) -> None:
         assert isinstance(opened.store, LocalStore)
         self._store = opened.store
+        self._chunks = chunks
         self._voxels = voxels
         self._surfaces = {label: Path(path) for label, path in sorted(surfaces.items())}
         self._options = dict(options)
@@ -118,7 +123,7 @@ class MeshSources:
         found = {}
         if self._voxels is not None:
             found[f"the voxels of {self._voxels.key}"] = chunks_identity(
-                self._store, self._store.walk(self._voxels.key)
+                self._chunks, self._chunks.walk(self._voxels.key)
             )
         for label, path in self._surfaces.items():
             found[f"the surface of {label}"] = source_identity(path, [path])

@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from ngcore.errors import InputError, StorageError
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore, is_url, open_store
+from ngcore.storage import LocalStore, Store, is_url, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -121,14 +121,15 @@ def _file_identity(path: Path, files: Sequence[Path]) -> dict[str, str]:
     return identity
 
 
-def chunks_identity(store: LocalStore, names: Iterable[str]) -> dict[str, str]:
+def chunks_identity(store: Store, names: Iterable[str]) -> dict[str, str]:
     """Return what tells a volume's chunk files from others: their names, sizes and times.
 
     There may be millions, of which the first bytes of few would tell little.
 
     Parameters
     ----------
-    store : LocalStore
+    store : Store
+        In a bucket, times count for nothing.
     names : iterable of str
         Of files, in any order; those that have gone meanwhile are left out.
 
@@ -140,6 +141,11 @@ def chunks_identity(store: LocalStore, names: Iterable[str]) -> dict[str, str]:
     """
     sizes, times, size, newest = 0, 0, 0, 0
     for name in names:
+        if not isinstance(store, LocalStore):
+            length = store.size(name) or 0
+            size += length
+            sizes += _number(b"%b\0%d" % (os.fsencode(name), length))
+            continue
         try:
             status = (store.path / name).stat()
         except FileNotFoundError:

@@ -104,6 +104,11 @@ class ScaleArray:
         return self._store.path.absolute() if isinstance(self._store, LocalStore) else None
 
     @property
+    def location(self) -> str:
+        """What opens the volume, here and in other processes: its folder, zip file or URL."""
+        return self._store.location if self.path is None else str(self.path)
+
+    @property
     def key(self) -> str:
         """Folder of the scale, such as ``8_8_40``."""
         return self.info.key

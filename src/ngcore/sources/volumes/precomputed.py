@@ -224,7 +224,7 @@ class PrecomputedSource(ReadableSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be opened anew where this is unpickled, to decode chunks one after the other."""
-        return _reopened, (self.header, self._scale.path, self._scale.index)
+        return _reopened, (self.header, self._scale.location, self._scale.index)
 
     def close(self) -> None:
         """Let go of the planes that are kept, and end the threads."""
@@ -234,7 +234,7 @@ class PrecomputedSource(ReadableSource):
             self._executor = None
 
 
-def _reopened(header: SourceHeader, path: Path, index: int) -> PrecomputedSource:
+def _reopened(header: SourceHeader, path: str, index: int) -> PrecomputedSource:
     from ngcore.volume.read import open as open_volume
 
     volume = open_volume(path, workers=1, cache_bytes=0)
