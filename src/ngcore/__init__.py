@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ngcore.repairing.repair import repair
     from ngcore.server.gallery import gallery
     from ngcore.server.pictures import preview
+    from ngcore.server.verbs import link, serve, view
     from ngcore.tracing.skeletons import skeletons
     from ngcore.tracing.tracts import tracts
     from ngcore.validating.validate import validate
@@ -67,15 +68,18 @@ __all__ = [
     "gallery",
     "info",
     "labels",
+    "link",
     "mesh",
     "open",
     "pack",
     "preview",
     "repair",
+    "serve",
     "skeletons",
     "testing",
     "tracts",
     "validate",
+    "view",
 ]
 
 # Every verb of the command line. All that is public is imported when it is first used, so that
@@ -89,14 +93,17 @@ _VERBS = {
     "gallery": "server.gallery:gallery",
     "info": "volume.describe:describe",
     "labels": "labelling.labels:write_labels",
+    "link": "server.verbs:link",
     "mesh": "meshing.mesh:write_meshes",
     "open": "volume.read:open",
     "pack": "packing.pack:pack",
     "preview": "server.pictures:preview",
     "repair": "repairing.repair:repair",
+    "serve": "server.verbs:serve",
     "skeletons": "tracing.skeletons:skeletons",
     "tracts": "tracing.tracts:tracts",
     "validate": "validating.validate:validate",
+    "view": "server.verbs:view",
 }
 _VALUES = {
     "ScaleArray": "volume.scale",

@@ -1,8 +1,7 @@
-"""What `serve`, `view` and `link` share: options, and the normal end."""
+"""Options that `serve`, `view` and `link` share."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from ngcore.server.serve import DEFAULT_HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 class ThingType(click.Path):
@@ -52,12 +51,3 @@ def port_option(default: int) -> Callable[[Any], Any]:
         show_default=True,
         help="Port to listen at; 0 takes a free one.",
     )
-
-
-@contextlib.contextmanager
-def until_stopped() -> Iterator[None]:
-    """Take Ctrl-C as the normal end of what serves until it is stopped."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        return

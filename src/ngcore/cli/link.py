@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ngcore.cli._viewing import THING, layout_option, space_option
-from ngcore.errors import InputError
 from ngcore.server.client import PUBLIC_VIEWER
 
 if TYPE_CHECKING:
@@ -59,39 +56,24 @@ def link(
 
     Example: ngcore link out/brain --url https://example.org/data/brain
     """
-    from urllib.parse import quote
+    from ngcore.server.verbs import link as make_link
+    from ngcore.server.verbs import link_state
 
-    from ngcore.server.look import layers_of, make_ready
-    from ngcore.server.published import check_published, checked_base, published_urls
-    from ngcore.server.states import PAGE_MEMBER, viewer_state, viewer_url
-    from ngcore.server.things import parse_thing
-    from ngcore.transaction.output_file import check_output_file, write_output
-
-    if "://" not in viewer:
-        raise InputError(f"--viewer {viewer!r} has no scheme; pass a URL such as {PUBLIC_VIEWER}")
-    if state_file is not None:
-        check_output_file(Path(state_file), overwrite=overwrite)
-    elif overwrite:
+    if overwrite and state_file is None:
         raise click.UsageError("--overwrite is for --state")
-    base = checked_base(base)
-    parsed = [parse_thing(thing) for thing in things]
-    with tempfile.TemporaryDirectory(prefix="ngcore-link-") as folder:
-        for thing in parsed:
-            check_published(thing)
-        shown = make_ready(things, Path(folder))
-        places = [thing.path for thing in parsed if not thing.is_remote]
-        layers = layers_of(shown, published_urls(places, base))
-    state = viewer_state(layers, space=space, layout=layout)
-    del state[PAGE_MEMBER]  # what our own page alone reads
-    text = json.dumps(state, indent=2)
-    if state_file is not None:
-        write_output(Path(state_file), f"{text}\n".encode())
+    url = make_link(
+        things,
+        url=base,
+        viewer=viewer,
+        layout=layout,
+        space=space,
+        state=state_file,
+        overwrite=overwrite,
+    )
     if as_json:
-        click.echo(text)
-    elif state_file is not None:
-        click.echo(f"{viewer}#!{base}/{quote(Path(state_file).name)}")
-    else:
-        click.echo(viewer_url(viewer, state))
+        state = link_state(things, url=base, layout=layout, space=space)
+        url = json.dumps(state, indent=2)
+    click.echo(url)
 
 
 commands = [link]

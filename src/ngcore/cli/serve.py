@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-
 import click
 
-from ngcore.cli._viewing import host_option, port_option, until_stopped
-from ngcore.errors import InputError, InputNotFoundError
-from ngcore.server.client import find_client
-from ngcore.server.serve import DEFAULT_PORT, listen, require_server, run
-
-logger = logging.getLogger(__name__)
+from ngcore.cli._viewing import host_option, port_option
+from ngcore.server.serve import DEFAULT_PORT
 
 
 @click.command()
@@ -36,41 +29,9 @@ def serve(dest: str, port: int, host: str, origins: tuple[str, ...]) -> None:
 
     Example: ngcore serve out/brain --port 9000
     """
-    require_server()
-    folder = Path(dest)
-    if not folder.exists():
-        raise InputNotFoundError(f"no folder {dest!r}; pass one that ngcore has written")
-    if not folder.is_dir():
-        raise InputError(f"{dest!r} is not a folder; pass the folder that holds the volume")
+    from ngcore.server.verbs import serve as serve_folder
 
-    from ngcore.server.access import for_origins
-    from ngcore.server.app import create_app
-    from ngcore.server.folders import find_volumes
-    from ngcore.server.pages import Site
-
-    access = for_origins(origins)
-    try:
-        has_volume = bool(find_volumes(folder))
-    except OSError as error:
-        raise InputError(
-            f"{dest!r} can't be listed: {error.strerror}; check its access rights"
-        ) from error
-
-    with listen(host, port) as (listener, origin):
-        if not has_volume:
-            logger.warning(
-                "no volume in %r yet: neither it nor a folder in it has an info file; "
-                "pass one that ngcore has written, or write one there now",
-                dest,
-            )
-        with until_stopped():
-            click.echo(f"precomputed://{origin}")
-            readers = "pages of the origins named" if origins else "any web page"
-            logger.info("%s lists it; %s may read it; Ctrl-C stops it", origin, readers)
-            run(
-                lambda closing: create_app(Site({"": folder}, find_client(), closing, access)),
-                listener,
-            )
+    serve_folder(dest, port=port, host=host, allow_origin=origins, ready=click.echo)
 
 
 commands = [serve]

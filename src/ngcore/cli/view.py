@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
-import webbrowser
 from typing import TYPE_CHECKING
 
 import click
@@ -17,18 +13,11 @@ from ngcore.cli._viewing import (
     layout_option,
     port_option,
     space_option,
-    until_stopped,
 )
-from ngcore.server.client import PUBLIC_VIEWER, find_client
-from ngcore.server.serve import listen, require_server, run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ngcore.server.layouts import LayoutName
     from ngcore.server.states import Space
-
-logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -71,39 +60,19 @@ def view(
     Example:
       ngcore view sub-01_T1w.nii.gz zmap.nii.gz:min=2.3 lh.pial.gii
     """
-    require_server()
+    from ngcore.server.verbs import view as show
 
-    from ngcore.server.access import own_page_only
-    from ngcore.server.app import create_app
-    from ngcore.server.look import layers_of, make_ready, served_roots, served_url, workshop
-    from ngcore.server.pages import Site
-    from ngcore.server.states import viewer_state, viewer_url
-
-    client = find_client()
-    if client is None:
-        logger.warning(
-            "the neuroglancer package is not installed, so the public viewer shows the volumes; "
-            'pip install "ngcore-neuroglancer[view]" to have one that works offline'
-        )
-    access = own_page_only(host, None if client else PUBLIC_VIEWER)
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(workshop(keep))
-        shown = make_ready(things, folder, progress_bar)
-        listener, origin = stack.enter_context(listen(host, port))
-
-        def url_of(path: Path, root: str) -> str:
-            return served_url(origin, path, root)
-
-        state = viewer_state(layers_of(shown, url_of), space=space, layout=layout)
-        roots = served_roots(shown)
-        page = viewer_url(Site(roots, client, lambda: False, access).viewer(origin), state)
-        with until_stopped():
-            click.echo(page)
-            logger.info("Ctrl-C stops it")
-            if browser:
-                # Some browsers hold the call until they are closed.
-                threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
-            run(lambda closing: create_app(Site(roots, client, closing, access)), listener)
+    show(
+        things,
+        browser=browser,
+        keep=keep,
+        layout=layout,
+        space=space,
+        port=port,
+        host=host,
+        ready=click.echo,
+        watch=progress_bar,
+    )
 
 
 commands = [view]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -21,6 +22,7 @@ from ngcore.server.connections import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import uvicorn
     from starlette.types import ASGIApp
 
 logger = logging.getLogger(__name__)
@@ -135,10 +137,33 @@ def run(make_app: Callable[[Callable[[], bool]], ASGIApp], listener: socket.sock
     log.addHandler(handler := _AsOurs(logging.WARNING))
     try:
         with _sigterm_ignored():
-            server.run(sockets=[listener])
+            if _has_running_loop():
+                _run_beside(server, listener)
+            else:
+                server.run(sockets=[listener])
     finally:
         log.removeHandler(handler)
         log.removeFilter(is_open)
+
+
+def _has_running_loop() -> bool:
+    """Whether this thread runs an event loop already, as that of a notebook does."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run_beside(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run a server in a thread of its own, and wait for its end; Ctrl-C stops it."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 class _AsOurs(logging.Handler):
