@@ -79,7 +79,7 @@ def _check_within(file: PositionalFile, end: int, number: int) -> None:
     if end > file.size:
         raise FormatError(
             f"{file.name}: truncated: the tags of page {number} reach byte {end}, the file ends "
-            f"at {file.size}; get a whole copy"
+            f"at {file.size}; copy or download it again"
         )
 
 

@@ -214,7 +214,7 @@ class TiffPlane:
             if offsets[0] <= 0 or needed > file_size:
                 raise FormatError(
                     f"{self.where}: truncated: its pixels reach byte {needed}, the file ends at "
-                    f"{file_size}; get a whole copy"
+                    f"{file_size}; copy or download it again"
                 )
             return True
         if self._data_shift:
@@ -236,7 +236,7 @@ class TiffPlane:
             if operator.index(offset) + operator.index(count) > file_size:
                 raise FormatError(
                     f"{self.where}: truncated: strip or tile {index} reaches byte "
-                    f"{offset + count}, the file ends at {file_size}; get a whole copy"
+                    f"{offset + count}, the file ends at {file_size}; copy or download it again"
                 )
         ratio = _RATIOS.get(page.compression, _OTHER_RATIO)
         packed = (
@@ -369,7 +369,7 @@ class TiffPlane:
                 stream.decompress(stream.unconsumed_tail, BLOCK_BYTES)
         except cast("type[Exception]", isal_zlib.error) as error:
             raise FormatError(
-                f"{self.where}: deflate data is damaged ({error}); get a whole copy"
+                f"{self.where}: deflate data is damaged ({error}); copy or download it again"
             ) from error
         if len(data) != needed:
             raise FormatError(

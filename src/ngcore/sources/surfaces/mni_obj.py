@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.surfaces.parsed import Parsed, fans, numbers_of
 
 if TYPE_CHECKING:
@@ -39,13 +39,15 @@ def parse_mni_obj(data: bytes, name: str) -> Parsed:
 
     Raises
     ------
+    InputError
+        If it is not text of polygons.
     FormatError
-        If it is no text of one polygons object, or cut off.
+        If it is malformed or cut off.
     """
     words = data.split()
     if words[:1] != [b"P"]:
         what = "lines" if words[:1] == [b"L"] else "binary"
-        raise FormatError(
+        raise InputError(
             f"{name!r} is an MNI OBJ file of {what}; only text of polygons (P) is read: "
             "save it as that (MINC's ascii_binary makes text)"
         )

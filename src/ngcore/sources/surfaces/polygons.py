@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.surfaces.parsed import Parsed, point
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def parse_off(data: bytes, name: str) -> Parsed:
     if not lines or not _OFF_KEYWORD.fullmatch(lines[0][1][0]):
         raise FormatError(f"{name!r} is no OFF file: it does not start with OFF")
     if lines[0][1][1:2] == [b"BINARY"]:
-        raise FormatError(f"{name!r} is a binary OFF file; only text is read")
+        raise InputError(f"{name!r} is a binary OFF file; save it as text or as PLY")
     keyword_line, (_, *after_keyword) = lines.pop(0)
     if after_keyword:
         lines.insert(0, (keyword_line, after_keyword))

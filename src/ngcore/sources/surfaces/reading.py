@@ -82,7 +82,7 @@ def read_mesh(path: str | Path, *, kind: str | None = None, units: str | None = 
     try:
         return _parse(data, name, kind, units)
     except FormatError as error:
-        raise FormatError(f"{error}; get a whole copy, or export the surface again") from error
+        raise FormatError(f"{error}; copy the file or export the surface again") from error
 
 
 def _parse(data: bytes, name: str, kind: str, units: str | None) -> Mesh:

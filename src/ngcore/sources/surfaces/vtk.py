@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.surfaces.parsed import Parsed, fans, numbers_of
 
 if TYPE_CHECKING:
@@ -44,15 +44,17 @@ def parse_vtk(data: bytes, name: str) -> Parsed:
 
     Raises
     ------
+    InputError
+        If it is a grid, not PolyData.
     FormatError
-        If it is not PolyData, or its sections are not as long as they say.
+        If its header is malformed, or its sections are not as long as they say.
     """
     start = _START.match(data)
     if start is None:
         raise FormatError(f"{name!r} is no legacy VTK file: its four header lines are malformed")
     if start[3].upper() != b"POLYDATA":
         kind = start[3][:30].decode("latin-1")
-        raise FormatError(
+        raise InputError(
             f"{name!r} holds a VTK {kind}, not PolyData; extract its surface (in ParaView: "
             "Extract Surface)"
         )
