@@ -85,7 +85,7 @@ def test_a_folder_that_the_system_takes_for_two_is_known_by_a_mark(voxels, tmp_p
     ngcore.convert(voxels, tmp_path / "a", **OPTIONS)
     (tmp_path / "b").symlink_to("a")
     before = all_bytes(tmp_path / "a")
-    monkeypatch.setattr("ngcore.transaction.places._identities", lambda _: set())
+    monkeypatch.setattr("ngcore.transaction.places._identities", lambda *_: set())
     monkeypatch.setattr(Path, "resolve", lambda self: self)
     plan = {"source": {}, "options": {}}
     for name in ("a", "a/8_8_8/x.npy"):

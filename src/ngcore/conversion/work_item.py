@@ -35,6 +35,7 @@ from ngcore.errors import (
 from ngcore.precomputed.chunks import Box, Vec3
 from ngcore.sources.base import Source
 from ngcore.storage import LocalStore
+from ngcore.storage.sync import SyncError
 from ngcore.transaction.journal import Trust, trusted_files
 from ngcore.work.threads import ThreadPool
 
@@ -260,4 +261,4 @@ def _sync(folder: Path, names: Iterable[str]) -> None:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         except OSError as error:
-            raise StorageError(f"{path} could not be synced: {error.strerror}") from error
+            raise SyncError(f"{path} could not be synced: {error.strerror}") from error

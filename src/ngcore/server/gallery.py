@@ -19,6 +19,7 @@ from ngcore.server.states import PAGE_MEMBER, layer_bounds, viewer_state, viewer
 from ngcore.storage import open_store
 from ngcore.storage.local import LocalStore
 from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.stale import remove_stale
 
 if TYPE_CHECKING:
     import os
@@ -70,6 +71,8 @@ def gallery(
     found = volumes_of(folder)
     check_output_folder(folder)
     _check_page(folder / PAGE)
+    remove_stale(folder)
+    remove_stale(folder / FILES, below=True)
     store = LocalStore(folder)
     layers: dict[str, Layer] = {}
     entries: list[Entry] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.opening import is_url, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ngcore.storage.base import ReadableStore, Store
 
@@ -90,13 +91,20 @@ def refuse_overlap(dest: Store, sources: Iterable[str | os.PathLike[str]], what:
     DestinationError
         It does.
     """
+    look = cache(_identity)  # slices may be thousands, in one folder
+    is_local = isinstance(dest, LocalStore)
+    here = look(dest.path) if isinstance(dest, LocalStore) else None
+    above = _identities(dest.path, look) if isinstance(dest, LocalStore) else set()
     for source in sources:
-        if isinstance(dest, LocalStore):
-            touches = not is_url(source) and _touch(dest.path, Path(source))
+        if is_local:
+            path = Path(source)
+            touches = not is_url(source) and (
+                look(path) in above or (here is not None and here in _identities(path, look))
+            )
         else:
             places = (dest.location, str(source).removeprefix("precomputed://"))
-            here, there = (f"{place.rstrip('/')}/" for place in places)
-            touches = here.startswith(there) or there.startswith(here)
+            one, other = (f"{place.rstrip('/')}/" for place in places)
+            touches = one.startswith(other) or other.startswith(one)
         if touches:
             raise _overlap(dest, source, what)
 
@@ -116,13 +124,15 @@ def refuse_marked_source(
     mark, token = f"{WORK_FOLDER}/token", os.urandom(16)
     dest.put(mark, token)
     try:
+        seen: set[Path] = set()  # slices may be thousands, in one folder
         for source in sources:
             if is_url(source):
                 if _shows(open_store(source), dest, mark, token):
                     raise _overlap(dest, source, what)
                 continue
             ways = (Path(source).absolute(), Path(source).resolve())
-            above = {place for way in ways for place in (way, *way.parents)}
+            above = {place for way in ways for place in (way, *way.parents)} - seen
+            seen |= above
             below = (Path(parent) for parent, _, _ in os.walk(source))
             for folder in itertools.chain(above, below):
                 if LocalStore(folder).get(mark) == token:
@@ -148,21 +158,16 @@ def _overlap(dest: Store, source: str | os.PathLike[str], what: str) -> Destinat
     )
 
 
-def _touch(one: Path, other: Path) -> bool:
-    """Whether a folder is another one, lies in it or holds it, under any of their names."""
-    here, there = _identity(one), _identity(other)
-    return (there is not None and there in _identities(one)) or (
-        here is not None and here in _identities(other)
-    )
+_Identity = tuple[int, int] | None
 
 
-def _identities(path: Path) -> set[tuple[int, int]]:
+def _identities(path: Path, look: Callable[[Path], _Identity]) -> set[_Identity]:
     """Return what a path and the folders above it are, along its links and along its name."""
     places = {place for way in (path.resolve(), path.absolute()) for place in (way, *way.parents)}
-    return {identity for place in places if (identity := _identity(place)) is not None}
+    return {look(place) for place in places} - {None}
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _Identity:
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -156,7 +156,7 @@ def remove_temporary_files(store: Store, members: Mapping[str, Any]) -> None:
     for entry in store.entries(WORK_FOLDER):
         if (path / WORK_FOLDER / entry).is_dir():
             store.delete_folder(f"{WORK_FOLDER}/{entry}")
-    remove_stale(path, is_locked=True)
+    remove_stale(path, is_locked=True, below="scales" not in members)  # another kind of layer
     remove_stale(path / WORK_FOLDER, is_locked=True)
     for folder in _folders(members):
         if _is_inside(store, folder):
