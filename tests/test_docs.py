@@ -110,6 +110,18 @@ def make(path: Path) -> None:
         nibabel.streamlines.save(tractogram, path)
     elif name.endswith(".swc"):
         path.write_text("1 1 0 0 0 2 -1\n2 3 5 0 0 1 1\n")
+    elif name.endswith(".ome.zarr"):
+        make_ome_zarr(path)
+    elif name.endswith(".h5"):
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["volumes/raw"] = values().transpose(2, 1, 0)
+    elif name == "dicom":
+        pydicom_data = pytest.importorskip("pydicom.data")
+        path.mkdir()
+        (path / "IM0001").write_bytes(
+            Path(pydicom_data.get_testdata_file("MR_small.dcm")).read_bytes()
+        )
     elif name == "cells.csv":
         path.write_text("x,y,z,size,kind,segment\n1,2,3,0.5,a,17\n4,5,6,1.5,b,17;9\n")
     elif name.endswith(".csv"):
@@ -126,6 +138,20 @@ def make(path: Path) -> None:
         make(source)
         ngcore.convert(source, path, type=kind, chunk_size=(32, 32, 32), fsync=False)
         source.unlink()
+
+
+def make_ome_zarr(path: Path) -> None:
+    """Write an image with a group of labels, as ome-zarr writes it."""
+    zarr = pytest.importorskip("zarr")
+    image = zarr.create_group(path, zarr_format=2)
+    labels = image.create_group("labels").create_group("nuclei")
+    axes = [{"name": letter, "type": "space", "unit": "micrometer"} for letter in "zyx"]
+    steps = [{"type": "scale", "scale": [0.5, 0.5, 0.5]}]
+    for group in (image, labels):
+        group["0"] = values().transpose(2, 1, 0)
+        datasets = [{"path": "0", "coordinateTransformations": steps}]
+        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    labels.attrs["image-label"] = {"colors": [{"label-value": 17, "rgba": [255, 0, 0, 255]}]}
 
 
 def arguments_of(words: list[str]) -> Iterator[str]:
@@ -155,7 +181,7 @@ def inputs(commands: list[list[str]]) -> list[str]:
             outputs = [file for file in files if "." not in file]
         if command == "preview":
             outputs = files[-1:]
-        files = [re.sub(r":[a-z]+=.*", "", word) for word in files]
+        files = [re.sub(r":(/|[a-z]+=).*", "", word) for word in files]
         for name in () if is_plan else files:
             top = name.partition("/")[0]
             name = top if "*" in name else name
