@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nibabel
+import nibabel.streamlines
 import numpy as np
 import tifffile
 import trimesh
@@ -169,6 +170,33 @@ def layers() -> Iterator[bytes]:
         {"radius": np.ones(3), "o": np.ones((3, 3))},
     )
     yield _layer("skeleton") + skeleton.to_bytes(SKELETON_INFO)
+
+
+POINTS = (".csv", ".tsv", ".npy", ".parquet", ".swc", ".trk", ".tck")
+"""The same for tables of points, neurons and streamlines."""
+
+
+def points() -> Iterator[bytes]:
+    """Small tables, an SWC file and streamlines."""
+    yield _points(".csv") + b'x,y,z,word,size,of\n1,2,3,"a, b",0.5,7\n4,5,6,c,n/a,8;9\n'
+    yield _points(".tsv") + b"x\ty\tz\tcolour\n1\t2\t3\t#ff0000\n4\t5\t6\t#00ff00\n"
+    file = io.BytesIO()
+    np.save(file, np.arange(12, dtype=np.float32).reshape(4, 3))
+    yield _points(".npy") + file.getvalue()
+    yield _points(".swc") + b"# a neuron\n1 1 0 0 0 2 -1\n2 3 5 0 0 1 1\n3 3 6 1 0 1 2\n"
+    lines = [np.arange(3 * n, dtype=np.float32).reshape(n, 3) for n in (2, 5, 3)]
+    for kind, form in (
+        (".trk", nibabel.streamlines.TrkFile),
+        (".tck", nibabel.streamlines.TckFile),
+    ):
+        tractogram = nibabel.streamlines.Tractogram(lines, affine_to_rasmm=np.eye(4))
+        file = io.BytesIO()
+        form(tractogram).save(file)
+        yield _points(kind) + file.getvalue()
+
+
+def _points(ending: str) -> bytes:
+    return bytes([POINTS.index(ending)])
 
 
 def shards() -> Iterator[bytes]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fuzz import seeds
+from ngcore.annotating.columns import RowBlocks, SpooledTable
+from ngcore.annotating.roles import find_roles
 from ngcore.errors import FormatError, NgcoreError
 from ngcore.precomputed.annotation_records import decode_annotation, decode_list
 from ngcore.precomputed.annotations import AnnotationInfo
@@ -28,10 +30,14 @@ from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo
 from ngcore.precomputed.transform import parse_transform
 from ngcore.sources import open_source
+from ngcore.sources.points.opening import open_table
 from ngcore.sources.surfaces.reading import read_mesh
 from ngcore.sources.tables.tables import read_label_table
+from ngcore.sources.tracts.opening import open_tracts
+from ngcore.sources.tracts.swc import read_swc
 from ngcore.storage import LocalStore
 from ngcore.storage.sharded_reader import ShardedReader
+from ngcore.storage.spool import Spool
 from ngcore.volume.segment_colours import decode_colours
 
 if TYPE_CHECKING:
@@ -189,6 +195,32 @@ def _layer(data: bytes, folder: Path) -> None:
         assert np.isfinite(found.geometry).all()
 
 
+def _points(data: bytes, folder: Path) -> None:
+    if not data:
+        raise FormatError("no points")
+    ending = seeds.POINTS[data[0] % len(seeds.POINTS)]
+    path = folder / f"points{ending}"
+    path.write_bytes(data[1:])
+    if ending == ".swc":
+        neuron = read_swc(path)
+        assert np.isfinite(neuron.points).all()
+        assert neuron.edges.max(initial=0) < len(neuron.points)
+    elif ending in (".trk", ".tck"):
+        tracts = open_tracts(path)
+        for lines in tracts.lines():
+            assert lines.offsets[-1] == len(lines.points)
+        tracts.close()
+    else:
+        table = open_table(path)
+        roles = find_roles(table, "point", columns={}, id=None, group=None, relations={}, skip=())
+        spool = Spool(folder)
+        try:
+            rows = SpooledTable(table, roles, spool)
+            assert sum(len(block) for block in RowBlocks(rows).full()) == rows.count
+        finally:
+            spool.close()
+
+
 def _chunk(data: bytes, folder: Path) -> None:
     del folder
     if not data:
@@ -288,6 +320,7 @@ TARGETS = {
     "meshes": Target(seeds.meshes, _mesh),
     "labels": Target(seeds.labels, _labels),
     "layers": Target(seeds.layers, _layer),
+    "points": Target(seeds.points, _points),
     "chunks": Target(seeds.chunks, _chunk),
     "nifti": Target(seeds.nifti, _nifti),
     "tiff": Target(seeds.tiff, _tiff),

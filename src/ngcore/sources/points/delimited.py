@@ -52,7 +52,10 @@ class DelimitedTable:
         self._skip = self._header_end()
         header = self._decoded(line, 1).lstrip("\ufeff").rstrip("\r\n")
         self._delimiter = _delimiter(header, path.name)
-        cells = next(csv.reader([header], delimiter=self._delimiter))
+        try:
+            cells = next(csv.reader([header], delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            raise FormatError(f"{name}, line {number}: {error}; check the header") from error
         self.columns: tuple[str, ...] = tuple(cell.strip() for cell in cells)
         for column in self.columns:
             if self.columns.count(column) > 1:
