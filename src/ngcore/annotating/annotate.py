@@ -21,6 +21,8 @@ from ngcore.precomputed.annotations import ANNOTATIONS_TYPE
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.points.base import Table
 from ngcore.sources.points.opening import open_table
+from ngcore.sources.remote_files import local_files
+from ngcore.storage import is_url
 from ngcore.storage.spool import Spool
 from ngcore.transaction.layer_folder import LayerFolder
 from ngcore.volume.provenance import Provenance
@@ -122,67 +124,77 @@ def annotations(
     bytes_of_memory = parse_memory(memory)
     if not os.fspath(dest):
         raise InputError("the path of the destination is empty; pass that of a new folder")
-    opened = open_table(table)
-    roles = find_roles(
-        opened,
-        kind,
-        columns=columns or {},
-        id=id,
-        group=group,
-        relations=relations or {},
-        skip=skip,
-    )
-    unit = _unit(opened, units)
-    bounds = None if like is None else _bounds_like(like, unit)
-    identity = source_identity(table, opened.files) if opened.files else {"name": opened.name}
-    options: dict[str, Any] = {
-        "kind": kind,
-        "columns": dict(columns or {}),
-        "units": unit,
-        "id": id,
-        "group": group,
-        "relations": dict(relations or {}),
-        "skip": list(skip),
-        "bounds": None if bounds is None else [list(map(float, side)) for side in bounds],
-        "max_per_cell": max_per_cell,
-        "sharding": sharding,
-    }
-    names = [path.name for path in opened.files] or [opened.name]
-    provenance = Provenance.of(
-        names, "annotations", {**options, "source": lasting_identity(identity)}
-    )
-    folder = LayerFolder(
-        dest,
-        layer_type=ANNOTATIONS_TYPE,
-        files=FILES,
-        plan={"source": identity, "options": options},
-        provenance=provenance.to_json(),
-        overwrite=overwrite,
-        resume=resume,
-        fsync=fsync,
-    )
-    if folder.is_done:
-        return
-    with folder, folder.temporaries(tmp) as temporary:
-        spool = Spool(Path(temporary))
-        try:
-            blocks, rows = _spooled(opened, roles, kind, spool, bytes_of_memory)
-            lower, upper = _bounds(kind, rows, bounds, opened.name)
-            levels = choose_levels(TYPES[kind], blocks, lower, upper, max_per_cell)
-            collection = Collection(
-                TYPES[kind],
-                UNITS_M[unit],
-                lower,
-                upper,
-                rows.properties,
-                tuple((name, key) for name, _, key in roles.relations),
-                levels,
-                sharding,
-            )
-            info = write_collection(collection, blocks, folder.store, spool, bytes_of_memory // 3)
-        finally:
-            spool.close()
-        folder.finish(info.to_json())
+    with local_files([table] if isinstance(table, str | os.PathLike) else [], tmp) as found:
+        opened = open_table(found[0] if found else table)
+        roles = find_roles(
+            opened,
+            kind,
+            columns=columns or {},
+            id=id,
+            group=group,
+            relations=relations or {},
+            skip=skip,
+        )
+        unit = _unit(opened, units)
+        bounds = None if like is None else _bounds_like(like, unit)
+        identity = (
+            source_identity(opened.files[0], opened.files)
+            if opened.files
+            else {"name": opened.name}
+        )
+        options: dict[str, Any] = {
+            "kind": kind,
+            "columns": dict(columns or {}),
+            "units": unit,
+            "id": id,
+            "group": group,
+            "relations": dict(relations or {}),
+            "skip": list(skip),
+            "bounds": None if bounds is None else [list(map(float, side)) for side in bounds],
+            "max_per_cell": max_per_cell,
+            "sharding": sharding,
+        }
+        names = [path.name for path in opened.files] or [opened.name]
+        if is_url(table):
+            names = [str(table)]
+        provenance = Provenance.of(
+            names, "annotations", {**options, "source": lasting_identity(identity)}
+        )
+        folder = LayerFolder(
+            dest,
+            layer_type=ANNOTATIONS_TYPE,
+            files=FILES,
+            plan={"source": identity, "options": options},
+            provenance=provenance.to_json(),
+            overwrite=overwrite,
+            resume=resume,
+            fsync=fsync,
+            sources=opened.files,
+        )
+        if folder.is_done:
+            return
+        with folder, folder.temporaries(tmp) as temporary:
+            spool = Spool(Path(temporary))
+            try:
+                blocks, rows = _spooled(opened, roles, kind, spool, bytes_of_memory)
+                lower, upper = _bounds(kind, rows, bounds, opened.name)
+                levels = choose_levels(TYPES[kind], blocks, lower, upper, max_per_cell)
+                collection = Collection(
+                    TYPES[kind],
+                    UNITS_M[unit],
+                    lower,
+                    upper,
+                    rows.properties,
+                    tuple((name, key) for name, _, key in roles.relations),
+                    levels,
+                    sharding,
+                )
+                info = write_collection(
+                    collection, blocks, folder.store, spool, bytes_of_memory // 3
+                )
+            finally:
+                spool.close()
+            folder.finish(info.to_json())
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -18,8 +18,9 @@ from ngcore.precomputed.skeletons import (
     VertexAttribute,
 )
 from ngcore.sources.identity import lasting_identity, source_identity
+from ngcore.sources.remote_files import local_files
 from ngcore.sources.tracts.swc import Neuron, read_swc
-from ngcore.storage import Store, writable_store
+from ngcore.storage import Store, is_url, writable_store
 from ngcore.storage.spool import Spool
 from ngcore.tracing.skeleton_files import FILES, named, write_skeletons
 from ngcore.transaction.changes import Transaction
@@ -85,57 +86,59 @@ def skeletons(
     """
     if units not in get_args(Units):
         raise InputError(f"units must be one of {', '.join(get_args(Units))}, got {units!r}")
-    paths = [Path(files)] if isinstance(files, str | os.PathLike) else [*map(Path, files)]
-    if not paths:
+    sources = [files] if isinstance(files, str | os.PathLike) else [*files]
+    if not sources:
         raise InputError("no files; pass one SWC file or more")
     if not os.fspath(dest):
         raise InputError("the path of the destination is empty; pass that of a new folder")
-    ids, names = _identified(paths)
-    identity = source_identity(paths[0], _checked(paths))
-    volume = _volume_at(Path(dest))
-    bounds = None if like is None else world_bounds_mm(open_volume(like)) * 1e6
-    transform = IDENTITY if volume is None else _native_transform(volume)
-    options: dict[str, Any] = {
-        "units": units,
-        "ids": [str(number) for number in ids],
-        "sharding": sharding,
-        "transform": list(transform),
-    }
-    provenance = Provenance.of(
-        [path.name for path in paths],
-        "skeletons",
-        {**options, "source": lasting_identity(identity)},
-    )
-    folder = LayerFolder(
-        Path(dest) if volume is None else Path(dest) / FOLDER,
-        layer_type=SKELETONS_TYPE,
-        files=FILES,
-        plan={"source": identity, "options": options},
-        provenance=provenance.to_json(),
-        overwrite=overwrite,
-        resume=resume,
-        fsync=fsync,
-    )
-    if not folder.is_done:
-        with folder, folder.temporaries(tmp) as temporary:
-            spool = Spool(Path(temporary))
-            try:
-                info = write_skeletons(
-                    _skeletons(paths, ids, UNITS_NM[units], bounds),
-                    folder.store,
-                    ".",
-                    spool,
-                    attributes=[_RADIUS],
-                    transform=transform,
-                    sharding=sharding,
-                    properties=named(names) if names else None,
-                )
-            finally:
-                spool.close()
-            folder.finish(info.to_json())
-    if volume is not None:
-        with Transaction(dest) as change:
-            change.change_info(lambda members: {**members, "skeletons": FOLDER})
+    with local_files(sources, tmp) as paths:
+        ids, names = _identified(paths)
+        identity = source_identity(paths[0], _checked(paths))
+        volume = _volume_at(Path(dest))
+        bounds = None if like is None else world_bounds_mm(open_volume(like)) * 1e6
+        transform = IDENTITY if volume is None else _native_transform(volume)
+        options: dict[str, Any] = {
+            "units": units,
+            "ids": [str(number) for number in ids],
+            "sharding": sharding,
+            "transform": list(transform),
+        }
+        provenance = Provenance.of(
+            [str(x) if is_url(x) else Path(x).name for x in sources],
+            "skeletons",
+            {**options, "source": lasting_identity(identity)},
+        )
+        folder = LayerFolder(
+            Path(dest) if volume is None else Path(dest) / FOLDER,
+            layer_type=SKELETONS_TYPE,
+            files=FILES,
+            plan={"source": identity, "options": options},
+            provenance=provenance.to_json(),
+            overwrite=overwrite,
+            resume=resume,
+            fsync=fsync,
+            sources=paths,
+        )
+        if not folder.is_done:
+            with folder, folder.temporaries(tmp) as temporary:
+                spool = Spool(Path(temporary))
+                try:
+                    info = write_skeletons(
+                        _skeletons(paths, ids, UNITS_NM[units], bounds),
+                        folder.store,
+                        ".",
+                        spool,
+                        attributes=[_RADIUS],
+                        transform=transform,
+                        sharding=sharding,
+                        properties=named(names) if names else None,
+                    )
+                finally:
+                    spool.close()
+                folder.finish(info.to_json())
+        if volume is not None:
+            with Transaction(dest) as change:
+                change.change_info(lambda members: {**members, "skeletons": FOLDER})
 
 
 def _identified(paths: Sequence[Path]) -> tuple[list[int], dict[int, str]]:

@@ -20,7 +20,9 @@ from ngcore.precomputed.annotations import ANNOTATIONS_TYPE, AnnotationProperty
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.precomputed.skeletons import IDENTITY, SKELETONS_TYPE
 from ngcore.sources.identity import lasting_identity, source_identity
+from ngcore.sources.remote_files import local_files
 from ngcore.sources.tracts.opening import open_tracts
+from ngcore.storage import LocalStore, Store, is_url, writable_store
 from ngcore.storage.spool import Spool
 from ngcore.tracing.bundles import ORIENTATION, bundle_skeletons
 from ngcore.tracing.density import affine_of, count_streamlines, density_grid
@@ -28,8 +30,8 @@ from ngcore.tracing.skeleton_files import FILES as SKELETON_FILES
 from ngcore.tracing.skeleton_files import named, write_skeletons
 from ngcore.tracing.tract_spool import DIRECTION, SpooledTracts, spool_tracts
 from ngcore.transaction.layer_folder import LayerFolder
-from ngcore.transaction.output_file import check_output_folder, make_folder
-from ngcore.transaction.temporary import owned_folder
+from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.temporary import owned_folder, working_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import world_bounds_mm
@@ -97,8 +99,8 @@ def tracts(
     StorageError
         Reading or writing fails midway; `resume` continues.
     """
-    paths = [Path(files)] if isinstance(files, str | os.PathLike) else [*map(Path, files)]
-    if not paths:
+    sources = [files] if isinstance(files, str | os.PathLike) else [*files]
+    if not sources:
         raise InputError("no files; pass one of .trk, .tck or .trx, or more")
     if not os.fspath(dest):
         raise InputError("the path of the destination is empty; pass that of a new folder")
@@ -107,85 +109,105 @@ def tracts(
     if density is not None and not 0 < density < 1e6:
         raise InputError(f"density must be a voxel size in millimetres, got {density!r}")
     bytes_of_memory = parse_memory(memory)
-    for path in paths:
-        open_tracts(path).close()
-    bounds = None if like is None else world_bounds_mm(open_volume(like))
-    identity = source_identity(paths[0], paths)
-    options: dict[str, Any] = {
-        "max_vertices": max_vertices,
-        "bounds": None if bounds is None else bounds.tolist(),
-        "sharding": sharding,
-    }
-    shared: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "fsync": fsync}
-    root = Path(dest)
-    check_output_folder(root)
-    names = [path.name for path in paths]
-    folders = {
-        part: LayerFolder(
-            root / part,
-            layer_type=kind,
-            files=files_of_part,
-            plan={"source": identity, "options": {**options, "part": part}},
-            provenance=Provenance.of(
-                names,
-                "tracts",
-                {**options, "part": part, "source": lasting_identity(identity)},
-            ).to_json(),
-            **shared,
-        )
-        for part, kind, files_of_part in (
-            (BUNDLES, SKELETONS_TYPE, SKELETON_FILES),
-            (STREAMLINES, ANNOTATIONS_TYPE, ANNOTATION_FILES),
-        )
-    }
-    has_density = density is None or (resume and (root / DENSITY / "info").is_file())
-    if has_density and all(folder.is_done for folder in folders.values()):
-        return
-    with _made(root), owned_folder(root if tmp is None else Path(tmp)) as temporary:
-        spool = Spool(temporary)
-        try:
-            found = spool_tracts(paths, spool)
-            lower, upper = _bounds(found, bounds, names)
-            # First what may be refused.
-            grid = None
-            if density is not None:
-                grid = density_grid(lower, upper, density, bytes_of_memory // 2)
-            if not folders[BUNDLES].is_done:
-                _write_bundles(folders[BUNDLES], found, spool, max_vertices, sharding=sharding)
-            if not folders[STREAMLINES].is_done:
-                _write_streamlines(
-                    folders[STREAMLINES],
-                    found,
-                    spool,
-                    (lower, upper),
-                    bytes_of_memory // 3,
-                    sharding=sharding,
-                )
-            if grid is not None:
-                convert(
-                    count_streamlines(found, grid),
-                    root / DENSITY,
-                    type="image",
-                    affine=affine_of(grid),
-                    sharding=sharding,
-                    memory=memory,
-                    **shared,
-                )
-        finally:
-            spool.close()
+    with local_files(sources, tmp) as paths:
+        for path in paths:
+            open_tracts(path).close()
+        bounds = None if like is None else world_bounds_mm(open_volume(like))
+        identity = source_identity(paths[0], paths)
+        options: dict[str, Any] = {
+            "max_vertices": max_vertices,
+            "bounds": None if bounds is None else bounds.tolist(),
+            "sharding": sharding,
+        }
+        shared: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "fsync": fsync}
+        store = writable_store(dest)
+        names = [str(x) if is_url(x) else Path(x).name for x in sources]
+        folders = {
+            part: LayerFolder(
+                _part_of(dest, part),
+                layer_type=kind,
+                files=files_of_part,
+                plan={"source": identity, "options": {**options, "part": part}},
+                provenance=Provenance.of(
+                    names,
+                    "tracts",
+                    {**options, "part": part, "source": lasting_identity(identity)},
+                ).to_json(),
+                **shared,
+                sources=paths,
+            )
+            for part, kind, files_of_part in (
+                (BUNDLES, SKELETONS_TYPE, SKELETON_FILES),
+                (STREAMLINES, ANNOTATIONS_TYPE, ANNOTATION_FILES),
+            )
+        }
+        has_density = density is None or (resume and store.size(f"{DENSITY}/info") is not None)
+        if has_density and all(folder.is_done for folder in folders.values()):
+            return
+        with _made(store), _temporary(store, tmp) as temporary:
+            spool = Spool(temporary)
+            try:
+                found = spool_tracts(paths, spool)
+                lower, upper = _bounds(found, bounds, names)
+                # First what may be refused.
+                grid = None
+                if density is not None:
+                    grid = density_grid(lower, upper, density, bytes_of_memory // 2)
+                if not folders[BUNDLES].is_done:
+                    _write_bundles(folders[BUNDLES], found, spool, max_vertices, sharding=sharding)
+                if not folders[STREAMLINES].is_done:
+                    _write_streamlines(
+                        folders[STREAMLINES],
+                        found,
+                        spool,
+                        (lower, upper),
+                        bytes_of_memory // 3,
+                        sharding=sharding,
+                    )
+                if grid is not None:
+                    convert(
+                        count_streamlines(found, grid),
+                        _part_of(dest, DENSITY),
+                        type="image",
+                        affine=affine_of(grid),
+                        sharding=sharding,
+                        memory=memory,
+                        **shared,
+                    )
+            finally:
+                spool.close()
+
+
+def _part_of(dest: PathLike, part: str) -> str:
+    return f"{os.fspath(dest).rstrip('/')}/{part}"
 
 
 @contextmanager
-def _made(root: Path) -> Iterator[None]:
+def _made(store: Store) -> Iterator[None]:
     """Make the folder, and remove it after an error if it is empty then."""
-    existed = root.exists()
-    make_folder(root)
+    if not isinstance(store, LocalStore):
+        yield
+        return
+    check_output_folder(store.path)
+    existed = store.path.exists()
+    store.path.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
         if not existed:
             with suppress(OSError):
-                root.rmdir()
+                store.path.rmdir()
+
+
+@contextmanager
+def _temporary(store: Store, tmp: PathLike | None) -> Iterator[Path]:
+    """Give a folder for temporary files: hidden in the destination, or in `tmp`."""
+    if tmp is not None:
+        with owned_folder(Path(tmp)) as folder:
+            yield folder
+    else:
+        with working_folder(store) as folder:
+            yield folder
 
 
 def _bounds(tracts: SpooledTracts, like: Any, names: Sequence[str]) -> tuple[Any, Any]:

@@ -1,0 +1,71 @@
+"""Single files at URLs, copied here for readers that want a file: tables, streamlines, SWC."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ngcore.errors import InputNotFoundError
+from ngcore.storage import is_url, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_PART_BYTES = 8 << 20
+
+
+@contextmanager
+def local_files(
+    sources: Sequence[str | os.PathLike[str]], tmp: str | os.PathLike[str] | None
+) -> Iterator[list[Path]]:
+    """Give the paths of files, those at URLs copied to a folder that goes with the block.
+
+    Parameters
+    ----------
+    sources : sequence of path or URL
+    tmp : path or None
+        Where that folder is made; default the system's for temporary files.
+
+    Raises
+    ------
+    InputNotFoundError, MissingExtraError, StorageError
+        A URL leads to no file, needs a package that is not installed, or can't be read.
+    """
+    if not any(is_url(source) for source in sources):
+        yield [Path(source) for source in sources]
+        return
+    with tempfile.TemporaryDirectory(prefix="ngcore-", dir=tmp) as folder:
+        paths = []
+        for number, source in enumerate(sources):
+            if not is_url(source):
+                paths.append(Path(source))
+                continue
+            path = Path(folder) / str(number) / _name(os.fspath(source))
+            path.parent.mkdir()
+            _copy(os.fspath(source), path)
+            paths.append(path)
+        yield paths
+
+
+def _name(url: str) -> str:
+    return url.partition("?")[0].rstrip("/").rpartition("/")[2] or "file"
+
+
+def _copy(url: str, path: Path) -> None:
+    before, mark, query = url.partition("?")
+    parent, _, name = before.rpartition("/")
+    store = open_store(f"{parent}{mark}{query}")
+    with path.open("wb") as file:
+        start = 0
+        while True:
+            data = store.get(name, start, start + _PART_BYTES)
+            if data is None:
+                raise InputNotFoundError(f"{url}: no such file; check the URL")
+            file.write(data)
+            start += len(data)
+            if len(data) < _PART_BYTES:
+                break
+    os.utime(path, ns=(0, 0))  # a copy's own time tells nothing
