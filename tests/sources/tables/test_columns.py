@@ -32,6 +32,9 @@ def read(tmp_path, text, choice=None, name="table.csv"):
         ("Color_R,Color_G,Color_B,Color_A", ("15,2,200,255", "255,255,255,255")),
         ("red,green,blue,alpha", ("0.0588,0.0078,0.784,1", "1,1,1,1.0")),
         ("color.b,color.g,color.r", ("200,2,15", "255,255,255")),
+        ("R (0-255),G (0-255),B (0-255)", ("15,2,200", "255,255,255")),
+        ("red_value,green_value,blue_value", ("15,2,200", "255,255,255")),
+        ("r_color,g_color,b_color", ("15,2,200", "255,255,255")),
     ],
 )
 def test_colours_are_found_under_any_title_and_are_never_tags(tmp_path, title, cells):
@@ -121,7 +124,7 @@ def test_a_tree_of_regions_becomes_tags(tmp_path):
 
 
 def test_spaces_in_tags_become_underscores_and_flags_are_their_title(tmp_path):
-    text = "id,name,lobe,is proofread\n1,a,left side,True\n2,b,,False\n"
+    text = "id,name,lobe,is proofread,failed\n1,a,left side,True,f\n2,b,,False,f\n"
     assert [label.tags for label in read(tmp_path, text)] == [("left_side", "is_proofread"), ()]
 
 

@@ -26,6 +26,7 @@ _SPEAKS_OF_OTHERS = re.compile(
     r"pos|xyz|coord|cent(er|re|roid)|loc|voxel|size|shape|box|date|time|created|modified|updated"
 )
 _MISSING = frozenset(["", "n/a", "na", "nan", "none", "null", "<na>"])
+_FLAGS = ({"true", "false"}, {"t", "f"}, {"yes", "no"}, {"y", "n"})
 _LONGEST_TAG = 64
 _MANY = 20
 
@@ -62,9 +63,14 @@ def are_numbers(cells: Sequence[str]) -> bool:
 
 
 def are_flags(cells: Sequence[str]) -> bool:
-    """Whether the cells are true and false."""
+    """Whether the cells are true and false, however that is written."""
     found = {cell.casefold() for cell in cells if not is_missing(cell)}
-    return bool(found) and found <= {"true", "false"}
+    return bool(found) and any(found <= pair for pair in _FLAGS)
+
+
+def is_true(cell: str) -> bool:
+    """Whether a cell of flags says true."""
+    return cell.casefold() in ("true", "t", "yes", "y")
 
 
 def are_tags(cells: Sequence[str]) -> bool:

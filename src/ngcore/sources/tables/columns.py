@@ -22,6 +22,7 @@ from ngcore.sources.tables.cells import (
     colour_parser,
     is_missing,
     is_number,
+    is_true,
     number_of,
 )
 from ngcore.sources.tables.hierarchy import parent_of, tags_of_ancestors
@@ -47,7 +48,10 @@ _PATHS = ("structureidpath",)
 _PARENTS = (*_PATHS, "parentstructureid", "parentid", "parent")
 _TAGS = ("tag", "tags")
 _IDLE = ("mapping", "a", "alpha", "opacity")
-_CHANNEL = re.compile(r"(?:(?:label|lut)?colou?r|rgb|lut)?(r|red|g|green|b|blue|a|alpha)")
+_CHANNEL = re.compile(
+    r"(?:(?:label|lut|display)?colou?r|rgba?|lut|display)?(r|red|g|green|b|blue|a|alpha)"
+    r"(?:value|val|channel|colou?r|0255|01)?"
+)
 _ROW_COUNTS = re.compile(r"unnamed.*|index|x|")
 
 _DIGITS = re.compile(r"[0-9]{1,3}")
@@ -315,7 +319,7 @@ def _label(
     tags = [
         *ancestors.get(label_id, ()),
         *(tag_of(row[n]) for n in roles.tags if not is_missing(row[n])),
-        *(tag_of(columns.titles[n]) for n in roles.flags if row[n].casefold() == "true"),
+        *(tag_of(columns.titles[n]) for n in roles.flags if is_true(row[n])),
     ]
     values = [
         (columns.titles[n], number_of(row[n]) if is_number(row[n]) else row[n])
