@@ -1,17 +1,22 @@
-"""Make the picture of the demo that the README shows: what `ngcore view` opens, in Chromium.
+"""Make the picture that the README shows: files as they are, opened by `ngcore view`, in Chromium.
 
-Run `make demo` first. `python scripts/screenshot.py docs/mni152.jpg` needs the package playwright
-and a Chromium; the picture is what the command's own page shows, nothing is added or moved.
+`python scripts/screenshot.py docs/mni152.jpg` needs the packages nilearn and playwright, and a
+Chromium. It shows the MNI152 template, its tissues as labels, FreeSurfer's pial surfaces and
+a map of a motor task (NeuroVault image 10426), all of which come with nilearn. The picture is what
+the command's own page shows, nothing is added or moved.
 """
 
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import nibabel
+import numpy as np
+from demo import MNI305_TO_MNI152_MM, NAMES, data, template, tissue_labels
 from playwright.sync_api import sync_playwright
 
-DESTS = (Path("demo/MNI152_T1w"), Path("demo/MNI152_dseg"))
 SIZE = {"width": 1500, "height": 940}
 FLAGS = (
     "--headless=new",
@@ -26,14 +31,38 @@ FLAGS = (
 def main() -> None:
     """Make the picture."""
     out = Path(sys.argv[1])
-    command = [Path(sys.executable).with_name("ngcore"), "view", *DESTS, "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as view:
-        try:
-            assert view.stdout is not None
-            shoot(view.stdout.readline().strip(), out)
-        finally:
-            view.terminate()
+    with tempfile.TemporaryDirectory() as folder:
+        things = raw_files(Path(folder))
+        command = [Path(sys.executable).with_name("ngcore"), "view", *things, "--no-browser"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as view:
+            try:
+                assert view.stdout is not None
+                shoot(view.stdout.readline().strip(), out)
+            finally:
+                view.terminate()
     print(f"{out}: {out.stat().st_size // 1000} kB")
+
+
+def raw_files(folder: Path) -> list[str]:
+    """Write the files under short names; return what `ngcore view` is given."""
+    shutil.copy(template("t1"), folder / "T1.nii.gz")
+    shutil.copy(data("image_10426.nii.gz"), folder / "motor.nii.gz")
+    nibabel.save(tissue_labels(), folder / "tissues_dseg.nii.gz")
+    (folder / "tissues.csv").write_text(NAMES, encoding="utf-8")
+    to_mni152 = np.array([float(x) for x in MNI305_TO_MNI152_MM.split(",")]).reshape(3, 4)
+    for name in ("pial_left", "pial_right"):
+        surface = nibabel.load(data(f"fsaverage5/{name}.gii.gz"))
+        points = surface.darrays[0]
+        moved = points.data @ to_mni152[:, :3].T + to_mni152[:, 3]
+        points.data = moved.astype(np.float32)
+        nibabel.save(surface, folder / f"{name}.gii")
+    return [
+        f"{folder}/T1.nii.gz",
+        f"{folder}/tissues_dseg.nii.gz:labels={folder}/tissues.csv:opacity=0.2",
+        f"{folder}/motor.nii.gz:min=3:max=12",
+        f"{folder}/pial_left.gii:color=#dd704c",
+        f"{folder}/pial_right.gii:color=#3684ba",
+    ]
 
 
 def shoot(url: str, out: Path) -> None:
