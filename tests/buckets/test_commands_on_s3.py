@@ -106,3 +106,14 @@ def test_files_and_layers(place, tmp_path):
         for path in (tmp_path / "out").rglob("*")
         if path.is_file()
     }
+
+
+@pytest.mark.parametrize("sharding", [True, False])
+def test_a_repaired_copy(place, tmp_path, sharding):
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, "sharding": sharding}
+    ngcore.convert(LABELS, tmp_path / "v", gzip=True, **options)
+    for dest in (f"{place.url}/r", str(tmp_path / "r")):
+        rest = [] if sharding else ["--no-gzip"]
+        assert run(["repair", str(tmp_path / "v"), dest, *rest]) == 0
+        assert run(["repair", str(tmp_path / "v"), dest]) == 2
+    assert place.objects("r") == content_of(tmp_path / "r")

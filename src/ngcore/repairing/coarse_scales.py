@@ -15,10 +15,9 @@ from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.run import Run
 from ngcore.conversion.walk import Downsampling
 from ngcore.errors import FormatError, InputError
-from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.removal import remove_volume_files
-from ngcore.transaction.temporary import owned_folder
+from ngcore.transaction.temporary import working_folder
 from ngcore.validating.files import read_limited, walk_files
 from ngcore.validating.side_files import downsampling_of
 from ngcore.volume.provenance import MAX_SIZE, PROVENANCE_NAME, Provenance
@@ -27,20 +26,20 @@ from ngcore.volume.read import Volume
 if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.repairing.changes import Changes
-    from ngcore.storage import LocalStore
+    from ngcore.storage import Store
     from ngcore.validating.findings import Report
 
 _NESTED_DEPTH = 2
 
 
 def remake_coarse_scales(
-    store: LocalStore, info: VolumeInfo, report: Report, changes: Changes, workers: int | None
+    store: Store, info: VolumeInfo, report: Report, changes: Changes, workers: int | None
 ) -> bool:
     """Make the coarser scales again that are lost; return whether there were any.
 
     Parameters
     ----------
-    store : LocalStore
+    store : Store
         Of the volume that repair wrote.
     info : VolumeInfo
     report : Report
@@ -80,7 +79,7 @@ def remake_coarse_scales(
     return has_remade
 
 
-def _is_lost(store: LocalStore, scale: ScaleInfo, known: Provenance, report: Report) -> bool:
+def _is_lost(store: Store, scale: ScaleInfo, known: Provenance, report: Report) -> bool:
     if known.seal.scales:
         return scale.key not in report.digests and scale.encoding != "jpeg"
     files = walk_files(store, scale.key, depth=_NESTED_DEPTH)
@@ -88,7 +87,7 @@ def _is_lost(store: LocalStore, scale: ScaleInfo, known: Provenance, report: Rep
 
 
 def _remake(
-    store: LocalStore, info: VolumeInfo, downsampling: Downsampling, workers: int | None
+    store: Store, info: VolumeInfo, downsampling: Downsampling, workers: int | None
 ) -> None:
     """Make all scales of an info but the first from that one."""
     finest, *lost = info.scales
@@ -105,5 +104,5 @@ def _remake(
     with Transaction(store) as change, source:
         change.sealing.begin()
         remove_volume_files(store, replace(info, scales=tuple(lost)))
-        with owned_folder(store.path / WORK_FOLDER) as tmp:
+        with working_folder(store) as tmp:
             Run(conversion, source, options, store, tmp, None, first_is_written=True).run()

@@ -25,7 +25,7 @@ from ngcore.repairing.meshes import mend_mesh_info
 from ngcore.repairing.pieces import Pieces, state_of
 from ngcore.repairing.properties import mend_properties
 from ngcore.repairing.shards import mend_shards
-from ngcore.storage import LocalStore
+from ngcore.storage import LocalStore, Store, writable_store
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.destination import Destination
@@ -187,26 +187,27 @@ def repair(
     document = _read_info(store)
     info, content = mend_info(document, f"{store.location}/info", changes)
     _check_places(info)
-    destination = _destination(Path(dest), Path(source), overwrite=overwrite, resume=resume)
+    target = writable_store(dest)
+    destination = _destination(target, Path(source), overwrite=overwrite, resume=resume)
+    gzip = gzip and not target.keeps_names  # a bucket gives files out as they lie
     options = FileOptions(flat=flat, plain=not gzip)
     plan = {
         "source": state_of(store, info, document),
         "options": {"task": "repair", "flat": flat, "gzip": gzip},
     }
     meter = Meter(info, progress, rounds=2)
-    with destination:
+    with destination, destination.work_folder(None) as work_folder:
         if resume:
             _take_up(destination, plan)
         journal = destination.begin(info, plan, fsync=fsync)
-        dest_store = LocalStore(dest)
         with resumable():
             # Written anew: nobody noted what is whole.
-            remove_named_folders(dest_store, json.loads(info.to_json()))
+            remove_named_folders(target, json.loads(info.to_json()))
             pieces = Pieces(journal, meter.add)
-            _copy(store, info, dest_store, options, changes, workers, meter, pieces)
+            _copy(store, info, target, work_folder, options, changes, workers, meter, pieces)
             destination.finish({}, fsync=fsync, document=content)
     report = validate(dest, workers=workers, progress=meter.second)
-    if remake_coarse_scales(LocalStore(dest), info, report, changes, workers):
+    if remake_coarse_scales(target, info, report, changes, workers):
         report = validate(dest, workers=workers)
     if accept_changes:
         _seal(dest, workers)
@@ -233,14 +234,14 @@ def _seal(dest: str | os.PathLike[str], workers: int | None) -> None:
         change.sealing.replace(replace(found, files=files))
 
 
-def _destination(dest: Path, source: Path, *, overwrite: bool, resume: bool) -> Destination:
-    refuse_overlap(LocalStore(dest), [source], "repair to")
-    is_unfinished = (dest / PLAN).exists() and not (dest / "info").exists()
+def _destination(dest: Store, source: Path, *, overwrite: bool, resume: bool) -> Destination:
+    refuse_overlap(dest, [source], "repair to")
+    is_unfinished = dest.size(PLAN) is not None and dest.size("info") is None
     if is_unfinished and not (overwrite or resume):
-        refuse_in_use(LocalStore(dest), WORK_FOLDER)
+        refuse_in_use(dest, WORK_FOLDER)
         raise DestinationError(
-            f"{dest} holds something unfinished; pass --resume to continue a repair, --overwrite "
-            "to start again, or choose another folder"
+            f"{dest.location} holds something unfinished; pass --resume to continue a repair, "
+            "--overwrite to start again, or choose another folder"
         )
     if resume and overwrite:
         raise InputError("--resume and --overwrite contradict each other; pass one of them")
@@ -255,13 +256,13 @@ def _take_up(destination: Destination, plan: Mapping[str, Any]) -> None:
     DestinationError
         There is another volume.
     """
-    if not (destination.path / "info").exists():
+    if destination.store.size("info") is None:
         return
     recorded = read_plan(destination.store)
     if recorded is None or any(recorded[part] != plan[part] for part in plan):
         raise DestinationError(
-            f"{destination.path} holds a volume already, so there is nothing to resume; see what "
-            "`ngcore validate` says of it, or pass --overwrite to replace it"
+            f"{destination.store.location} holds a volume already, so there is nothing to resume; "
+            "see what `ngcore validate` says of it, or pass --overwrite to replace it"
         )
     destination.store.delete("info")
 
@@ -304,7 +305,8 @@ def _check_places(info: VolumeInfo) -> None:
 def _copy(
     store: LocalStore,
     info: VolumeInfo,
-    dest: LocalStore,
+    dest: Store,
+    work_folder: Path,
     options: FileOptions,
     changes: Changes,
     workers: int | None,
@@ -319,13 +321,13 @@ def _copy(
             if scale.sharding is None:
                 mend_chunk_files(context, index, dest, options, changes, pieces)
             else:
-                mend_shards(context, index, dest, dest.path / WORK_FOLDER, changes, pieces)
+                mend_shards(context, index, dest, work_folder, changes, pieces)
     _copy_folders(store, info, dest, options, changes)
     _copy_side_files(store, info, dest, changes)
 
 
 def _copy_folders(
-    store: LocalStore, info: VolumeInfo, dest: LocalStore, options: FileOptions, changes: Changes
+    store: LocalStore, info: VolumeInfo, dest: Store, options: FileOptions, changes: Changes
 ) -> None:
     for kind in _FOLDERS:
         folder = getattr(info, kind)
@@ -344,7 +346,7 @@ def _copy_folders(
 
 
 def _copy_small_file(
-    store: LocalStore, dest: LocalStore, name: str, options: FileOptions, changes: Changes
+    store: LocalStore, dest: Store, name: str, options: FileOptions, changes: Changes
 ) -> None:
     try:
         if not (options.plain and name.endswith(".gz")):
@@ -357,7 +359,7 @@ def _copy_small_file(
         changes.fail(name, f"{error}; left out")
 
 
-def _copy_properties(store: LocalStore, dest: LocalStore, folder: str, changes: Changes) -> None:
+def _copy_properties(store: LocalStore, dest: Store, folder: str, changes: Changes) -> None:
     name = f"{folder}/info"
     try:
         document = read_limited(store, name, _MAX_PROPERTIES)
@@ -372,9 +374,7 @@ def _copy_properties(store: LocalStore, dest: LocalStore, folder: str, changes: 
         changes.fail(name, f"{error}; left out")
 
 
-def _copy_side_files(
-    store: LocalStore, info: VolumeInfo, dest: LocalStore, changes: Changes
-) -> None:
+def _copy_side_files(store: LocalStore, info: VolumeInfo, dest: Store, changes: Changes) -> None:
     folders = [scale.key for scale in info.scales]
     folders += [getattr(info, name) for name in _FOLDERS if getattr(info, name) is not None]
     known = {PurePosixPath(folder).parts[0] for folder in folders}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.codecs import gzip
 from ngcore.errors import StorageError
-from ngcore.storage import LocalStore
+from ngcore.storage import LocalStore, Store
 from ngcore.storage.base import max_stored_size
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.journal import MESH_WORK_FOLDER
@@ -48,7 +48,7 @@ def names_beside(folder: str, name: str) -> str:
 
 
 def walk_files(
-    store: LocalStore, folder: str, *, depth: int = 0, skip: Collection[str] = ()
+    store: Store, folder: str, *, depth: int = 0, skip: Collection[str] = ()
 ) -> Iterator[str]:
     """Yield the names of files in a folder, relative to it, in the order the system has them.
 
@@ -57,7 +57,8 @@ def walk_files(
 
     Parameters
     ----------
-    store : LocalStore
+    store : Store
+        In a bucket, hidden files are left out.
     folder : str
         Its name in the store.
     depth : int
@@ -70,6 +71,11 @@ def walk_files(
     StorageError
         A folder can't be read.
     """
+    if not isinstance(store, LocalStore):
+        start = len(folder) + 1
+        names = (name[start:] for name in store.list(f"{folder}/"))
+        yield from (name for name in names if name.split("/", 1)[0] not in skip)
+        return
     try:
         yield from _walk(store.path / folder, "", depth, skip)
     except OSError as error:
