@@ -38,6 +38,8 @@ from ngcore.precomputed.shard_index import layout_shard
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo, VertexAttribute
 from ngcore.precomputed.vtk import encode_vtk
+from ngcore.volume.provenance import Provenance
+from ngcore.volume.seal import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +122,9 @@ def info() -> Iterator[bytes]:
     }
     yield json.dumps(multilod).encode()
     yield json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()
+    seal = Seal({"8_8_8": "0f"}, {"transform.json": "ab"}, {"mesh": "cd"}, {"data_type": "uint8"})
+    provenance = Provenance.of(["t1.nii.gz"], "convert", {"type": "image"}).sealed(seal)
+    yield provenance.to_json()
 
 
 LAYERS = (*("annotations", "point", "line", "polyline", "by_id", "skeletons", "skeleton"),)

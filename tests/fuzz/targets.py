@@ -38,6 +38,8 @@ from ngcore.sources.tracts.swc import read_swc
 from ngcore.storage import LocalStore
 from ngcore.storage.sharded_reader import ShardedReader
 from ngcore.storage.spool import Spool
+from ngcore.volume.provenance import Provenance
+from ngcore.volume.seal import Seal, file_digest
 from ngcore.volume.segment_colours import decode_colours
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ def _info(data: bytes, folder: Path) -> None:
         decode_colours,
         _multilod_info,
         mesh_info_type,
+        _provenance,
     ]
     error: FormatError | None = None
     taken = 0
@@ -113,6 +116,17 @@ def _volume_info(data: bytes) -> None:
     info = VolumeInfo.from_json(data)
     assert VolumeInfo.from_json(info.to_json()) == info
     info_warnings(info)
+
+
+def _provenance(data: bytes) -> None:
+    known = Provenance.from_json(data)
+    file_digest(data, "info")
+    if known.fault:
+        raise FormatError(known.fault)
+    assert Provenance.from_json(known.to_json()).seal == (known.seal if known.seal else Seal())
+    _ = known.later_steps, known.method_of("convert")
+    if not known.processing:
+        raise FormatError("tells of nothing")
 
 
 def _multilod_info(data: bytes) -> None:

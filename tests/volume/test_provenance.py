@@ -73,7 +73,10 @@ def test_digests_of_ngcore_before_the_seal_are_taken_as_they_are():
 
 
 @pytest.mark.parametrize("member", ["digests", "seal"])
-@pytest.mark.parametrize("value", [-1, {"scales": ["a"]}, {"scales": {"8_8_8": 1}}, {"info": 1}])
+@pytest.mark.parametrize(
+    "value",
+    [-1, {"scales": ["a"]}, {"scales": {"8_8_8": 1}}, {"info": 1}, {"changing": 1}],
+)
 def test_digests_that_are_none_are_a_fault(member, value):
     document = json.loads(made().to_json())
     document["processing"][0]["method"][member] = value

@@ -28,9 +28,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "preview": Entry("preview", "A picture of the three middle slices."),
     },
     "Check": {
-        "info": Entry("info", "What a volume holds."),
-        "validate": Entry("validate", "Whether a volume is whole and sound."),
-        "repair": Entry("repair", "A volume that Neuroglancer can't load, mended."),
+        "info": Entry("info", "Show what volumes and layers hold."),
+        "validate": Entry("validate", "Check a volume, or a layer, and what has changed."),
+        "repair": Entry("repair", "Fix a volume that Neuroglancer can't load."),
     },
     "Labels and meshes": {
         "labels": Entry("labels", "Names and colours for a segmentation's labels."),

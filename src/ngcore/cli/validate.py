@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> None:
-    """Check that the volume DEST is whole and sound.
+    """Check that the volume DEST is sound, and is what ngcore wrote.
 
-    Prints what is wrong, each with its file and place. Exit status: 0 sound (warnings are
-    allowed), 1 faults found, 2 not a volume.
+    DEST may also be a folder of annotations, skeletons or meshes. Prints what is wrong, each with
+    its file and place. Exit status: 0 sound (warnings are allowed), 1 faults found, 2 not a
+    volume.
 
     \b
     Example:

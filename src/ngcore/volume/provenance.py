@@ -163,7 +163,10 @@ class Provenance:
         except FormatError as error:
             return replace(self, fault=f"processing[].method.{error}")
         assert isinstance(others, dict)
-        known = replace(self, seal=seal, changing=tuple(map(str, others.get(_CHANGING, ()))))
+        changing = others.get(_CHANGING, ())
+        if not isinstance(changing, list | tuple):
+            return replace(self, fault="processing[].method.seal.changing: an array expected")
+        known = replace(self, seal=seal, changing=tuple(map(str, changing)))
         # Volumes of ngcore 0.1 have digests of voxels alone.
         return replace(known, is_changed=bool(others) and others.get(_CHECK) != known.check())
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError
-from ngcore.precomputed.json_members import parse_object
+from ngcore.volume.provenance import Provenance
 
 if TYPE_CHECKING:
     from ngcore.volume.read import Volume
@@ -20,13 +20,12 @@ def source_facts(volume: Volume) -> dict[str, Any]:
     if document is None:
         return {}
     try:
-        processing = parse_object(document).get("processing", [])
+        steps = Provenance.from_json(document).processing
     except FormatError:
         return {}
     facts: dict[str, Any] = {}
-    for step in processing if isinstance(processing, list) else []:
-        method = step.get("method") if isinstance(step, dict) else None
-        if not isinstance(method, dict):
+    for method in (step.method for step in steps):
+        if isinstance(method, str):
             continue
         # They stand in the conversion's own parameters, or in a group of them.
         groups = [method, *(value for value in method.values() if isinstance(value, dict))]
