@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import nibabel
-
 from ngcore.errors import FormatError, StorageError
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.layer_kinds import kind_name
@@ -98,6 +96,8 @@ def describe(path: str | os.PathLike[str]) -> Description:
     orientation = extent = None
     if transform is not None and has_world(transform):
         low, high = world_bounds_mm(volume).round(6).tolist()
+        import nibabel  # which brings a lot along
+
         codes: tuple[str, ...] = nibabel.aff2axcodes(volume.affine)  # type: ignore[no-untyped-call]
         orientation = "".join(codes)
         extent = tuple(low), tuple(high)
