@@ -15,10 +15,10 @@ from thorough import amount
 
 from ngcore.conversion import options as options_module
 from ngcore.conversion.estimate import estimate
-from ngcore.conversion.items import item_grids
+from ngcore.conversion.memory import processes_here
 from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.prepare import open_for, prepare
-from ngcore.conversion.spread_memory import processes_here
 from ngcore.errors import InputError
 
 MEASURED = (
@@ -132,7 +132,7 @@ def test_of_many_processors_no_more_are_used_than_memory_holds(monkeypatch, tmp_
             assert 1 < plan.threads < 256
             assert plan.memory_bytes <= options.memory_bytes
             if memory == "1G":
-                grids = item_grids(plan.info, plan.factors, plan.stream_axis)
+                grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
                 found = processes_here(grids, source, options)
                 assert found.count * found.threads < 256
         with pytest.raises(InputError, match="fewer --workers"):

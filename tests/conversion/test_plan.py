@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from thorough import amount
 
-from ngcore.conversion.plan import INTERPRETER_BYTES, MEBIBYTE, make_plan, scaled_up
+from ngcore.conversion.plan import INTERPRETER_BYTES, MEBIBYTE, make_plan
+from ngcore.conversion.regions import scaled_up
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
@@ -44,6 +45,11 @@ def plan_within(buffer_bytes, info, factors, stream_axis=2):
     )
 
 
+def levels_of(plan, step):
+    regions = plan.regions(step)
+    return (regions.levels(place) for place in regions)
+
+
 sizes = st.tuples(*[st.integers(1, 90)] * 3)
 offsets = st.tuples(*[st.integers(-40, 40)] * 3)
 chunk_sizes = st.tuples(*[st.integers(1, 16)] * 3)
@@ -59,7 +65,7 @@ chunk_sizes = st.tuples(*[st.integers(1, 16)] * 3)
     st.integers(10, 18),
     st.sampled_from([None, 1, 2]),
 )
-def test_bands_write_every_chunk_of_every_scale_once(
+def test_regions_write_every_chunk_of_every_scale_once(
     size, offset, chunk_size, resolution, stream_axis, log_bytes, max_scales
 ):
     info, factors = info_and_factors(size, offset, chunk_size, resolution, max_scales=max_scales)
@@ -68,21 +74,21 @@ def test_bands_write_every_chunk_of_every_scale_once(
     except InputError:
         return
     written = [np.zeros(scale.grid.shape, int) for scale in info.scales]
-    bands = 0
+    regions = 0
     for step in plan.passes:
-        for levels in plan.bands(step):
-            bands += 1
+        for levels in levels_of(plan, step):
+            regions += 1
             for level in levels:
                 if level.scale > step.first_scale or step.first_scale == 0:
                     owned = Box(level.first_cell, level.stop_cell)
                     written[level.scale][owned.slices()] += 1
     assert all((count == 1).all() for count in written)
-    assert plan.work_items == bands
+    assert plan.work_items == regions
 
 
 @settings(max_examples=amount(25, 3000), deadline=None)
 @given(sizes, offsets, chunk_sizes, st.sampled_from([0, 2]), st.integers(10, 18))
-def test_bands_need_all_that_their_chunks_and_coarser_cells_are_made_of(
+def test_regions_need_all_that_their_chunks_and_coarser_cells_are_made_of(
     size, offset, chunk_size, stream_axis, log_bytes
 ):
     info, factors = info_and_factors(size, offset, chunk_size)
@@ -91,7 +97,7 @@ def test_bands_need_all_that_their_chunks_and_coarser_cells_are_made_of(
     except InputError:
         return
     for step in plan.passes:
-        for levels in plan.bands(step):
+        for levels in levels_of(plan, step):
             for fine, coarse in pairwise(levels):
                 bounds = info.scales[fine.scale].bounds
                 below = scaled_up(coarse.needed, fine.factors).intersection(bounds)
@@ -105,7 +111,7 @@ def test_bands_need_all_that_their_chunks_and_coarser_cells_are_made_of(
                         assert bounds.intersection(level.needed) == bounds
 
 
-def test_volume_that_fits_is_one_band_in_one_pass():
+def test_volume_that_fits_is_one_region_in_one_pass():
     info, factors = info_and_factors((512, 512, 512))
     plan = plan_within(256 * MEBIBYTE, info, factors)
     assert plan.work_items == len(plan.passes) == 1
@@ -113,7 +119,7 @@ def test_volume_that_fits_is_one_band_in_one_pass():
     assert plan.passes[0].row_buffers == 2
 
 
-def test_less_memory_gives_more_bands_and_keeps_within_it():
+def test_less_memory_gives_more_regions_and_keeps_within_it():
     info, factors = info_and_factors((4096, 4096, 4096))
     before = 1
     for megabytes in (4000, 1000, 300, 100, 30):
@@ -132,7 +138,7 @@ def test_memory_that_holds_no_band_is_refused_and_says_how_much_would_do():
     assert plan_within(megabytes * MEBIBYTE - INTERPRETER_BYTES, info, factors).work_items > 1
 
 
-def test_petavoxel_is_planned_without_listing_its_bands():
+def test_petavoxel_is_planned_without_listing_its_regions():
     info, factors = info_and_factors((100_000, 100_000, 100_000))
     plan = plan_within(500 * MEBIBYTE, info, factors)
     assert math.prod(info.scales[0].size) == 10**15
@@ -140,12 +146,12 @@ def test_petavoxel_is_planned_without_listing_its_bands():
 
 
 @pytest.mark.parametrize("size", [(10**12, 1000, 1), (1000, 10**12, 1), (10**9, 1000, 1000)])
-def test_a_long_petavoxel_is_planned_without_listing_its_bands(size):
+def test_a_long_petavoxel_is_planned_without_listing_its_regions(size):
     info, factors = info_and_factors(size)
     tracemalloc.start()
     plan = plan_within(500 * MEBIBYTE, info, factors)
     assert plan.work_items > 100_000
-    first = next(iter(plan.bands(plan.passes[0])))
+    first = next(iter(levels_of(plan, plan.passes[0])))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert first[0].first_cell == (0, 0, 0)
@@ -161,12 +167,12 @@ def test_a_volume_of_one_scale_is_cut_too():
     assert only.widths[2] == 2000
 
 
-def test_bands_of_an_offset_volume_read_little_beyond_their_own():
+def test_regions_of_an_offset_volume_read_little_beyond_their_own():
     info, factors = info_and_factors((3000, 3000, 70), (3, 5, 7))
     plan = plan_within(32 * MEBIBYTE, info, factors)
     step = plan.passes[0]
     assert step.last_scale >= 2
-    for levels in plan.bands(step):
+    for levels in levels_of(plan, step):
         for axis in (0, 1):
             assert levels[0].needed.shape[axis] < step.widths[axis] + 2**step.last_scale
         assert levels[-1].scale == step.last_scale
@@ -182,7 +188,7 @@ def test_bands_of_an_offset_volume_read_little_beyond_their_own():
     st.integers(10, 24),
 )
 @example((300, 300, 7), (3, 5, 7), None, (8, 8, 8), 2, 25)
-def test_no_band_takes_more_rows_than_was_planned(
+def test_no_region_takes_more_rows_than_was_planned(
     size, offset, chunk_size, resolution, stream_axis, log_bytes
 ):
     if chunk_size is None:
@@ -193,7 +199,7 @@ def test_no_band_takes_more_rows_than_was_planned(
     except InputError:
         return
     for step in plan.passes:
-        for levels in islice(plan.bands(step), 500):
+        for levels in islice(levels_of(plan, step), 500):
             taken = 0
             for level in levels:
                 planes = list(level.needed.shape)

@@ -17,8 +17,8 @@ from thorough import IS_THOROUGH, amount
 
 import ngcore
 from ngcore.conversion import work_item
-from ngcore.conversion.items import item_grids
 from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.prepare import make_info
 from ngcore.conversion.work_item import check_worker
 from ngcore.errors import DestinationError, InputError, StorageError
@@ -126,7 +126,7 @@ def test_large_shards_hold_the_same_bytes_whoever_lays_them_down(tmp_path):
     options = {**OPTIONS, "chunk_size": 1, "max_scales": 5, "voxel_offset": (3, -5, 1)}
     options["resolution"] = (8, 8, 800)
     volume = ngcore.convert(voxels, tmp_path / "threads", **options)
-    grids = item_grids(volume.info, ((2, 2, 1),) * 5, 2)
+    grids = spread_plan(volume.info, ((2, 2, 1),) * 5, 2)
     assert grids[0].block_widths != grids[0].step.widths
     assert [scale.sharding.preshift_bits for scale in volume.info.scales] == [9, 9, 6, 4, 9]
     ngcore.convert(voxels, tmp_path / "items", executor=SerialExecutor(), **options)
@@ -359,7 +359,7 @@ def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, shardi
         voxel_offset=offset,
     )
     writers = {}
-    for grid in item_grids(info, factors, 2):
+    for grid in spread_plan(info, factors, 2):
         blocks = [(place, block) for place in grid for block in grid.blocks_of(place)]
         assert {block for _, block in blocks} == set(grid.blocks)
         for place, block in blocks:
@@ -374,7 +374,7 @@ def test_items_write_every_chunk_once_and_every_shard_whole(size, offset, shardi
             assert taken <= grid.step.memory_bytes
     assert len(writers) == sum(scale.grid.count for scale in info.scales)
     rng = np.random.default_rng(0)
-    for grid in item_grids(info, factors, 2):
+    for grid in spread_plan(info, factors, 2):
         scale = grid.step.last_scale
         grid = grid.blocks
         owned = {place: grid.owned_box(scale, place) for place in grid}

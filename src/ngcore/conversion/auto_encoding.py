@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.codecs import gzip
-from ngcore.conversion.band import read_stored
+from ngcore.conversion.region import read_stored
 from ngcore.conversion.window import empty_planes
 from ngcore.errors import InputError, MissingExtraError
 from ngcore.precomputed.chunks import Box

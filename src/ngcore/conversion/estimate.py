@@ -9,12 +9,10 @@ from typing import Unpack
 import numpy as np
 
 from ngcore.conversion.convert import destination_of
-from ngcore.conversion.items import item_grids
-from ngcore.conversion.memory import plan_for
+from ngcore.conversion.memory import WORKER_BYTES, bytes_of_item, plan_for
 from ngcore.conversion.options import ConvertOptions, OptionValues, VolumeKind
-from ngcore.conversion.plan import Plan
+from ngcore.conversion.plan import Plan, spread_plan
 from ngcore.conversion.prepare import make_info, open_for, prepare
-from ngcore.conversion.spread_memory import WORKER_BYTES, bytes_of_item
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.json_members import MAX_SAFE_INTEGER
@@ -136,7 +134,7 @@ def estimate(
 
 def _with_items(plan: Plan, source: Source | None) -> Estimate:
     """Return the estimate for work that is cut into items instead of bands."""
-    grids = item_grids(plan.info, plan.factors, plan.stream_axis)
+    grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
     return replace(
         _estimate_of(plan),
         memory_bytes=WORKER_BYTES + bytes_of_item(grids, source, threads=1),

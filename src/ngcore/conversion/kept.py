@@ -1,90 +1,195 @@
-"""A scale that is kept, uncompressed, in a temporary file: where the next pass starts from."""
+"""A scale that is kept, uncompressed, where the next pass starts from: a file from each block."""
 
 import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ngcore.conversion.window import Voxels, plane_order
+from ngcore.conversion.regions import Regions
+from ngcore.conversion.window import Voxels
 from ngcore.errors import StorageError
-from ngcore.precomputed.chunks import Box
-from ngcore.precomputed.info import ScaleInfo
-from ngcore.sources.base import SourceHeader, SuggestedType
-from ngcore.sources.volumes.raw import RawSource
+from ngcore.precomputed.chunks import Box, Vec3
+from ngcore.sources.base import Cost, MemoryOrder, SourceHeader, SuggestedType, Window
+from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
 
 
-class KeptScale:
-    """A file with all voxels of one scale, filled in parts and read back in planes.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where the last scale of a pass is kept, and in which order of axes.
+
+    Attributes
+    ----------
+    grid : Regions
+        The blocks of the pass.
+    folder : Path
+        That every worker sees.
+    stream_axis : int
+        The axis along which the rows of a block follow each other.
+    memory_order : str
+        "F" or "C", of the planes.
+    """
+
+    grid: Regions
+    folder: Path
+    stream_axis: int
+    memory_order: MemoryOrder
+
+    @property
+    def scale(self) -> int:
+        """Index of the scale that is kept."""
+        return self.grid.step.last_scale
+
+    def path(self, place: Vec3) -> Path:
+        """Return the file that the block at `place` leaves."""
+        return self.folder / f"scale-{self.scale}-{'-'.join(map(str, place))}"
+
+    def remove(self) -> None:
+        """Remove every file; those that can't be go with their folder."""
+        for place in self.grid:
+            with suppress(OSError):
+                self.path(place).unlink()
+
+    @property
+    def order(self) -> AxisOrder:
+        """Axes of the files, fastest first: rows can be written one after the other."""
+        low, high = (axis for axis in range(3) if axis != self.stream_axis)
+        if self.memory_order == "F":
+            return low, high, 3, self.stream_axis
+        return 3, high, low, self.stream_axis
+
+
+@contextmanager
+def kept_block(
+    kept: Kept | None, place: Vec3, scratch: Path
+) -> Iterator[Callable[[Box, Voxels], None] | None]:
+    """Give what keeps the last scale of a block; its file appears at the end."""
+    if kept is None:
+        yield None
+        return
+    writer = KeptWriter(kept, place, scratch)
+    try:
+        yield writer.keep
+        writer.finish()
+    finally:
+        writer.close()
+
+
+class KeptWriter:
+    """Writes what one block keeps, row by row; the file appears when it is whole.
 
     Parameters
     ----------
-    path : Path
-        File to make.
-    scale : ScaleInfo
-        The scale to keep.
-    dtype, num_channels
-        Of its voxels.
-    stream_axis : int
-        The axis along which planes follow each other in the file.
-    memory_order : str
-        "F" or "C", of a plane.
-
-    Raises
-    ------
-    StorageError
-        If the file can't be made or written.
+    kept : Kept
+    place : tuple of int
+        Of the block.
+    scratch : Path
+        Folder of this attempt alone, on the same file system.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        scale: ScaleInfo,
-        dtype: np.dtype[Any],
-        num_channels: int,
-        stream_axis: int,
-        memory_order: str,
-    ) -> None:
-        self.path = path
-        self._scale = scale
-        self._dtype = dtype
-        self._stream_axis = stream_axis
-        self._order = plane_order(stream_axis, memory_order)
-        self._shape = (*scale.size, num_channels)
+    def __init__(self, kept: Kept, place: Vec3, scratch: Path) -> None:
+        self._kept = kept
+        self._place = place
+        self._path = scratch / kept.path(place).name
+        self._file: BinaryIO | None = None
+
+    def keep(self, _box: Box, voxels: Voxels) -> None:
+        """Append a row."""
         try:
-            with path.open("xb") as file:
-                _allocate(file, math.prod(self._shape) * dtype.itemsize)
+            if self._file is None:
+                self._file = self._path.open("xb", buffering=0)
+            rows = np.ascontiguousarray(voxels.transpose(self._kept.order[::-1]))
+            view = rows.reshape(-1).view(np.uint8).data
+            done = 0
+            while done < len(view):
+                done += self._file.write(view[done : done + (1 << 30)])
         except OSError as error:
-            raise StorageError(
-                f"{path} can't be made: {error.strerror}; pass --tmp DIR"
-            ) from error
+            raise _not_written(self._path, error) from error
 
-    def keep(self, box: Box, voxels: Voxels) -> None:
-        """Store a part of the scale; `box` is in its global coordinates."""
-        # Mapped only while it is written: mapped pages count as resident memory.
-        lengths = tuple(self._shape[axis] for axis in self._order)
-        mapped = np.memmap(self.path, self._dtype, "r+", shape=lengths)
-        whole = mapped.transpose(np.argsort(self._order))
-        whole[box.slices(self._scale.voxel_offset)] = voxels
+    def finish(self) -> None:
+        """Put the file where the next pass looks for it."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+            os.replace(self._path, self._kept.path(self._place))  # noqa: PTH105 (as in storage)
+        except OSError as error:
+            raise _not_written(self._path, error) from error
 
-    def source(self) -> RawSource:
-        """Open what was kept, for reading along the stream axis."""
-        header = SourceHeader(
-            name=str(self.path),
-            shape=self._shape,
-            dtype=self._dtype,
+    def close(self) -> None:
+        """Close the file, whether or not it is whole."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _not_written(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"can't write {path}: {error.strerror or error}")
+
+
+class KeptSource(ReadableSource):
+    """The boxes that the blocks of a pass kept, as a source for the next pass.
+
+    Files are opened as they are needed: a copy in another process reads the same ones.
+
+    Parameters
+    ----------
+    kept : Kept
+    """
+
+    cost = Cost("boxes", is_concurrent=True, is_shareable=True)
+
+    def __init__(self, kept: Kept) -> None:
+        info = kept.grid.info
+        scale = info.scales[kept.scale]
+        self._kept = kept
+        self.stream_axis = kept.stream_axis
+        self.memory_order = kept.memory_order
+        self.header = SourceHeader(
+            name=str(kept.folder),
+            shape=(*scale.size, info.num_channels),
+            dtype=np.dtype(info.data_type),
             suggested_type=SuggestedType("image", "it is a temporary file"),
-            voxel_offset=self._scale.voxel_offset,
+            voxel_offset=scale.voxel_offset,
         )
-        slowest, slower, faster, fastest = self._order
-        order = (fastest, faster, slower, slowest)
-        return RawSource(header, self.path, 0, order, self._dtype, self._stream_axis)
 
+    def read(
+        self,
+        start: int,
+        stop: int,
+        out: np.ndarray[Any, Any],
+        *,
+        window: Window | None = None,
+    ) -> None:
+        """Fill `out` from every box that has a part of it; see `Source.read`."""
+        ranges = self.check_read(start, stop, out, window)
+        origin = self.voxel_offset
+        first = tuple(part.start + o for part, o in zip(ranges, origin, strict=True))
+        last = tuple(part.stop + o for part, o in zip(ranges, origin, strict=True))
+        wanted = Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+        found = 0
+        for place in self._kept.grid.owners(self._kept.scale, wanted):
+            box = self._kept.grid.owned_box(self._kept.scale, place)
+            part = None if box is None else box.intersection(wanted)
+            if box is not None and part:
+                self._read_part(place, box, part, out[part.slices(wanted.start)])
+                found += math.prod(part.shape)
+        assert found == math.prod(wanted.shape)
 
-def _allocate(file: BinaryIO, size: int) -> None:
-    """Give a file its size and its room: a write to mapped pages without room is fatal."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, size)
-    else:
-        file.truncate(size)
+    def _read_part(self, place: Vec3, box: Box, part: Box, out: np.ndarray[Any, Any]) -> None:
+        path = self._kept.path(place)
+        header = SourceHeader(
+            name=str(path),
+            shape=(*box.shape, self.shape[3]),
+            dtype=self.dtype,
+            suggested_type=self.suggested_type,
+        )
+        ranges = part.slices(box.start)
+        others = tuple(ranges[axis] for axis in range(3) if axis != self.stream_axis)
+        along = ranges[self.stream_axis]
+        order, axis = self._kept.order, self.stream_axis
+        with RawSource(header, path, 0, order, self.dtype, axis) as source:
+            source.read(along.start, along.stop, out, window=(others[0], others[1]))

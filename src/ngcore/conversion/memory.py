@@ -1,7 +1,8 @@
-"""How a plan is fitted into the memory that a conversion may take."""
+"""How much memory a conversion takes, on threads or spread over processes, and what fits in it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ngcore.arrays.values import ValueMapping
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import INTERPRETER_BYTES, MEBIBYTE, Plan, make_plan
+from ngcore.conversion.regions import Regions
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.info import VolumeInfo
@@ -17,6 +19,15 @@ from ngcore.sources.base import Source
 # Small enough that a stored block and its values share the cache, large enough to read well.
 BLOCK_BYTES = 4 * MEBIBYTE
 _SHARD_SHARE = 1 / 8
+
+
+WORKER_BYTES = 160 * MEBIBYTE
+"""An estimate of what a worker process of Dask takes that has loaded ngcore."""
+
+COORDINATOR_BYTES = 192 * MEBIBYTE
+"""An estimate of what the process takes that has the scheduler and orders the items."""
+
+_SMALLEST_SHARD_MEMORY = 8 * MEBIBYTE
 
 
 def plan_for_source(
@@ -162,3 +173,121 @@ def _bytes_per_thread(info: VolumeInfo) -> int:
 def _can_be_cut(source: Source) -> bool:
     """Whether bands are read from a source itself, not from a file it is unpacked to."""
     return not (source.is_sequential or source.reads_whole_planes)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemMemory:
+    """How an item shares out the memory that it has.
+
+    Attributes
+    ----------
+    row_buffers : int
+        Rows of chunks that each scale keeps.
+    shard_memory : int, in bytes
+        How much of encoded chunks may wait in memory; the others wait in a temporary file.
+    """
+
+    row_buffers: int
+    shard_memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """How work is spread on one machine: processes, and the threads of an item in each."""
+
+    count: int
+    threads: int
+
+
+def bytes_of_item(grids: Sequence[Regions], source: Source | None, threads: int) -> int:
+    """Return the memory that the largest item needs, with one row of chunks per scale."""
+    return max(grid.step.memory_bytes for grid in grids) + _scratch_bytes(grids, source, threads)
+
+
+def processes_here(grids: Sequence[Regions], source: Source, options: ConvertOptions) -> Processes:
+    """Return as many processes as fit in `--memory`, up to one for each of `--workers`.
+
+    Between them they use as many threads, unless nobody asked for so many and they don't fit.
+
+    Raises
+    ------
+    InputError
+        If not even one fits.
+    """
+    workers = options.thread_count
+    useful = min(workers, max(grid.count for grid in grids))
+    choices = [Processes(count, max(1, workers // count)) for count in range(useful, 0, -1)]
+    if options.workers is None:
+        choices.append(Processes(1, 1))
+    needs = []
+    for choice in choices:
+        each = WORKER_BYTES + bytes_of_item(grids, source, choice.threads) + _SMALLEST_SHARD_MEMORY
+        needs.append(COORDINATOR_BYTES + choice.count * each)
+        if needs[-1] <= options.memory_bytes:
+            return choice
+    raise _too_little(options, min(needs), "one worker process and its scheduler")
+
+
+def bytes_per_process(options: ConvertOptions, processes: int) -> int:
+    """Return what each of some processes on this machine may take of `--memory`."""
+    return (options.memory_bytes - COORDINATOR_BYTES) // processes
+
+
+def memory_of_items(
+    grids: Sequence[Regions],
+    source: Source,
+    options: ConvertOptions,
+    *,
+    process_bytes: int,
+    items_per_process: int,
+    threads: int,
+) -> ItemMemory:
+    """Return how each item may use its share of a process.
+
+    Parameters
+    ----------
+    grids : sequence of Regions
+        Of all passes.
+    source : Source
+    options : ConvertOptions
+    process_bytes : int
+        The bound on the resident memory of a process.
+    items_per_process : int
+        How many items a process has at once.
+    threads : int
+        How many threads an item uses.
+
+    Raises
+    ------
+    InputError
+        If it is too little.
+    """
+    room = (process_bytes - WORKER_BYTES) // items_per_process
+    room -= _scratch_bytes(grids, source, threads)
+    rows = max(grid.step.memory_bytes for grid in grids)
+    if room < rows + _SMALLEST_SHARD_MEMORY:
+        need = bytes_of_item(grids, source, threads) + _SMALLEST_SHARD_MEMORY
+        what = f"a worker process with {items_per_process} items at once"
+        raise _too_little(options, WORKER_BYTES + items_per_process * need, what)
+    row_buffers = 2 if room >= 2 * rows + _SMALLEST_SHARD_MEMORY else 1
+    return ItemMemory(row_buffers, min(room - row_buffers * rows, options.memory_bytes // 8))
+
+
+def _scratch_bytes(grids: Sequence[Regions], source: Source | None, threads: int) -> int:
+    """Return what the threads of an item need beside the rows of chunks, and its source."""
+    per_thread = _bytes_per_thread(grids[0].info)
+    row = 0
+    if (
+        source is not None and source.row_planes > 1
+    ):  # rows of the source's own chunks are decoded, and kept
+        sides = [min(a, b) for a, b in zip(grids[0].block_widths, source.shape, strict=False)]
+        sides[source.stream_axis] = source.row_planes
+        row = 2 * math.prod(sides) * source.shape[3] * source.dtype.itemsize
+    return per_thread * threads + row
+
+
+def _too_little(options: ConvertOptions, needed: int, what: str) -> InputError:
+    return InputError(
+        f"--memory {options.memory_bytes // MEBIBYTE}M is too little for {what}; pass at least "
+        f"--memory {-(-needed // MEBIBYTE)}M, or a smaller --chunk-size"
+    )

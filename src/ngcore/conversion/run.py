@@ -7,16 +7,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ngcore.arrays.values import Counts
-from ngcore.conversion.band import walk_band
-from ngcore.conversion.kept import KeptScale
+from ngcore.conversion.kept import Kept, KeptSource
 from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import Pass
 from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.region import carry_out_region
 from ngcore.conversion.sink import ChunkSink
 from ngcore.sources.base import Source
 from ngcore.storage import Store
@@ -130,45 +127,41 @@ class Run:
         return Outcome(self._counts, digests, sink.likeness)
 
     def _run_passes(self, pool: ThreadPool, sink: ChunkSink) -> None:
-        source, spool = self._source, None
+        source, spool, kept_before = self._source, None, None
+        scratch = self._tmp / "scratch"
+        scratch.mkdir()
         can_be_cut = not (source.is_sequential or source.reads_whole_planes)
         if source.needs_spool or (self._plan.is_cut and not can_be_cut):
             spool = self._tmp / "source"
             source = source.spooled(spool)
         for step in self._plan.passes:
-            kept = None
+            kept, regions = None, self._plan.regions(step)
             if step.last_scale < len(self._info.scales) - 1:
-                kept = self._keep(step, source)
+                kept = Kept(regions, self._tmp, self._plan.stream_axis, source.memory_order)
             with closing(source):
-                for levels in self._plan.bands(step):
-                    walk_band(
+                for place in regions:
+                    carry_out_region(
                         self._conversion,
-                        step,
-                        levels,
+                        regions,
+                        place,
                         source,
                         sink,
                         pool,
-                        keep_last=None if kept is None else kept.keep,
+                        kept=kept,
+                        scratch=scratch,
                         first_is_written=step.first_scale > 0 or self._first_is_written,
                         planes_read=self._planes_read,
                         row_done=self._row_done,
                     )
                 source.finish()
-            if spool is not None:
-                with suppress(OSError):  # its folder goes at the end
+            with suppress(OSError):  # its folder goes at the end
+                if spool is not None:
                     spool.unlink()
+            if kept_before is not None:
+                kept_before.remove()
+            spool, kept_before = None, kept
             if kept is not None:
-                source, spool = kept.source(), kept.path
-
-    def _keep(self, step: Pass, source: Source) -> KeptScale:
-        return KeptScale(
-            self._tmp / f"scale-{step.last_scale}",
-            self._info.scales[step.last_scale],
-            np.dtype(self._info.data_type),
-            self._info.num_channels,
-            self._plan.stream_axis,
-            source.memory_order,
-        )
+                source = KeptSource(kept)
 
     def _row_done(self) -> None:
         if self._journal is not None:

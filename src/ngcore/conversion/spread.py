@@ -13,18 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.items import ItemGrid, item_grids
-from ngcore.conversion.kept_boxes import KeptBoxes, KeptSource
+from ngcore.conversion.kept import Kept, KeptSource
 from ngcore.conversion.likeness import Likeness
-from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.run import Outcome, Progress
-from ngcore.conversion.spread_memory import (
+from ngcore.conversion.memory import (
     ItemMemory,
     bytes_per_process,
     memory_of_items,
     processes_here,
 )
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import spread_plan
+from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.regions import Regions
+from ngcore.conversion.run import Outcome, Progress
 from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
 from ngcore.errors import InputError
 from ngcore.sources.base import Source
@@ -129,7 +130,7 @@ class SpreadRun:
         conversion = replace(
             self._conversion, plan=self._conversion.plan._replace(stream_axis=axis), side_files={}
         )
-        grids = item_grids(info, conversion.plan.factors, axis)
+        grids = spread_plan(info, conversion.plan.factors, axis)
         total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
         digests = [ScaleDigest(info, scale) for scale in info.scales]
         counts, likeness, done = Counts(), Likeness(), 0
@@ -137,7 +138,7 @@ class SpreadRun:
         for grid in grids:
             kept = None
             if grid.step.last_scale < len(info.scales) - 1:
-                kept = KeptBoxes(grid.blocks, self._tmp, axis, source.memory_order)
+                kept = Kept(grid.blocks, self._tmp, axis, source.memory_order)
             step = grid.step._replace(row_buffers=memory.row_buffers)
             work = Assignment(
                 conversion,
@@ -178,7 +179,7 @@ class SpreadRun:
         """Whether workers make their files durable: no other machine can do it for them."""
         return self._options.fsync and not self._executor.is_local
 
-    def _memory(self, grids: Sequence[ItemGrid], source: Source) -> ItemMemory:
+    def _memory(self, grids: Sequence[Regions], source: Source) -> ItemMemory:
         executor, asked = self._executor, self._options.memory_bytes
         if executor.is_local:
             process_bytes = bytes_per_process(self._options, executor.process_count)
@@ -222,7 +223,7 @@ def open_executor(
     require_dask()
     if asked == "local":
         axis = conversion.plan.stream_axis
-        grids = item_grids(conversion.info, conversion.plan.factors, axis)
+        grids = spread_plan(conversion.info, conversion.plan.factors, axis)
         processes = processes_here(grids, source, options)
         return LocalDask(processes.count, threads=processes.threads)
     threads = options.workers or 1

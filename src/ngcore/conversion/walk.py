@@ -1,10 +1,10 @@
-"""One walk along the stream axis that makes every scale of a band.
+"""One walk along the stream axis that makes every scale of a region.
 
 Each scale has a window: one row of chunks, as thick as a chunk along the stream axis and as wide
-as the band. The source fills the window of the finest scale. A full window is downsampled into the
-next scale's window at once, and its chunks are queued to be encoded. When downsampling fills the
-next window too, the same happens there first: the tree of chunks is walked depth first, each voxel
-is read once and each chunk encoded once.
+as the region. The source fills the window of the finest scale. A full window is downsampled into
+the next scale's window at once, and its chunks are queued to be encoded. When downsampling fills
+the next window too, the same happens there first: the tree of chunks is walked depth first, each
+voxel is read once and each chunk encoded once.
 
 Cells of a coarser scale lie on the global grid, so with an odd voxel offset a cell can straddle
 two rows of chunks. The planes of such a cell are carried over to the front of the next window.
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ngcore.conversion.plan import Level, scaled_up
+from ngcore.conversion.regions import Level, scaled_up
 from ngcore.conversion.window import StickMemory, Voxels, Window, slow_axis_of_planes
 from ngcore.downsampling import downsample
 from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
@@ -41,13 +41,13 @@ class Downsampling(NamedTuple):
     outside_value: float | None
 
 
-class BandWalk:
-    """The windows of every scale of one band, and the work that moves voxels through them.
+class RegionWalk:
+    """The windows of every scale of one region, and the work that moves voxels through them.
 
     Parameters
     ----------
     levels : sequence of Level
-        The band's scales, finest first.
+        The region's scales, finest first.
     grids : sequence of ChunkGrid
         The chunk grid of each of those scales.
     dtype, num_channels
@@ -62,7 +62,7 @@ class BandWalk:
     downsampling : Downsampling
         How to make the coarser scales.
     write_chunk : callable
-        Called on the pool's threads with (scale, cell, voxels) of each chunk of the band.
+        Called on the pool's threads with (scale, cell, voxels) of each chunk of the region.
     keep_last : callable or None
         Called with (box, voxels) for each part of the last level, which a later pass starts from.
     first_is_written : bool
@@ -107,7 +107,7 @@ class BandWalk:
     def run(
         self, read: ReadBox, *, part_planes: int, is_concurrent: bool, gives_boxes: bool
     ) -> None:
-        """Walk the band from end to end.
+        """Walk the region from end to end.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class BandWalk:
         is_concurrent : bool
             Read on the pool's threads, in any order; else one part after the other, here.
         gives_boxes : bool
-            Whether `read` may be asked for less than the band's width at no higher price, on the
+            Whether `read` may be asked for less than the region's width at no higher price, on the
             pool's threads.
         """
         finest = self._windows[0]

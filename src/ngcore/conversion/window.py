@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ngcore.conversion.plan import Level
+from ngcore.conversion.regions import Level
 from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
 from ngcore.work.threads import TaskGroup, ThreadPool
 
@@ -64,7 +64,7 @@ class Window:
             pool.wait(group)
 
     def box(self, start: int, stop: int) -> Box:
-        """Return the box of planes [start, stop), as wide as the band."""
+        """Return the box of planes [start, stop), as wide as the region."""
         first, last = list(self.level.needed.start), list(self.level.needed.stop)
         first[self._axis], last[self._axis] = start, stop
         return Box(_vec3(first), _vec3(last))
@@ -80,7 +80,7 @@ class Window:
         return self._buffers[self._current][box.slices(_vec3(origin))]
 
     def owned_chunks(self, cut: tuple[int, int, int] | None = None) -> Iterator[tuple[Vec3, Box]]:
-        """Yield (cell, bounds) of this band's chunks in the current row.
+        """Yield (cell, bounds) of this region's chunks in the current row.
 
         Of those alone that start in `cut`, if given: an axis, first position, and that behind the
         last.
@@ -109,7 +109,7 @@ class Window:
         return self.chunk_size[axis] * factor % row == shift % row == 0
 
     def chunk_edges(self, axis: int) -> list[int]:
-        """Return where chunks begin along an axis, within the band, and where the band ends."""
+        """Return where chunks begin along an axis, within the region, and where it ends."""
         first, stop = self.level.needed.start[axis], self.level.needed.stop[axis]
         chunk = self.chunk_size[axis]
         second = first + chunk - (first - self.grid.voxel_offset[axis]) % chunk
@@ -117,11 +117,11 @@ class Window:
 
     @property
     def owns_row(self) -> bool:
-        """Whether any chunk of the current row is this band's."""
+        """Whether any chunk of the current row is this region's."""
         return all(start < stop for start, stop in self._owned_cells())
 
     def owned_part(self) -> tuple[Box, Voxels]:
-        """Return where this band's chunks of the current row lie, and their voxels."""
+        """Return where this region's chunks of the current row lie, and their voxels."""
         cells = self._owned_cells()
         first = self.grid.bounds(_vec3([start for start, _ in cells]))
         last = self.grid.bounds(_vec3([stop - 1 for _, stop in cells]))
@@ -140,11 +140,11 @@ class Window:
         self.planes(self.carried_from, carried_to)[...] = carried
 
     def _owned_cells(self) -> list[tuple[int, int]]:
-        """Return the range of this band's cells in the current row, per axis."""
+        """Return the range of this region's cells in the current row, per axis."""
         cells = list(zip(self.level.first_cell, self.level.stop_cell, strict=True))
         offset = self.grid.voxel_offset[self._axis]
         row = (self._row_start - offset) // self.grid.chunk_size[self._axis]
-        # A row that is there for the sake of a coarser scale alone may be another band's.
+        # A row that is there for the sake of a coarser scale alone may be another region's.
         first, stop = cells[self._axis]
         cells[self._axis] = (row, row + 1 if first <= row < stop else row)
         return cells

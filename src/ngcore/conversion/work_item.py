@@ -11,20 +11,19 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.band import walk_band
-from ngcore.conversion.items import ItemGrid
-from ngcore.conversion.kept_boxes import KeptBoxes, KeptBoxWriter
+from ngcore.conversion.kept import Kept
 from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.region import carry_out_region
+from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
-from ngcore.conversion.window import Voxels
 from ngcore.errors import (
     DestinationError,
     FormatError,
@@ -32,7 +31,7 @@ from ngcore.errors import (
     InputNotFoundError,
     StorageError,
 )
-from ngcore.precomputed.chunks import Box, Vec3
+from ngcore.precomputed.chunks import Vec3
 from ngcore.sources.base import Source
 from ngcore.storage import LocalStore
 from ngcore.storage.sync import SyncError
@@ -48,12 +47,12 @@ class Assignment:
     ----------
     conversion : Conversion
     options : ConvertOptions
-    grid : ItemGrid
+    grid : Regions
         The items of the pass.
     source : bytes
         The pickled source: where it can't be opened, the worker says so in its own words.
     source_name : str
-    kept : KeptBoxes or None
+    kept : Kept or None
         Where the last scale is kept, if a pass follows.
     dest : Path
         The volume's folder, absolute.
@@ -74,10 +73,10 @@ class Assignment:
 
     conversion: Conversion
     options: ConvertOptions
-    grid: ItemGrid
+    grid: Regions
     source: bytes
     source_name: str
-    kept: KeptBoxes | None
+    kept: Kept | None
     dest: Path
     tmp: Path
     threads: int
@@ -169,7 +168,7 @@ def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
 
 
 def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
-    grid, blocks = work.grid, work.grid.blocks
+    grid = work.grid
     first_is_written = grid.first_is_read
     counts, lock = [Counts()], threading.Lock()
     files: list[str] = []
@@ -199,23 +198,19 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     try:
         with closing(_open_source(work.source, work.source_name)) as source:
             with ThreadPool(work.threads) as pool:
-                for block in grid.blocks_of(place):
-                    levels = blocks.levels(block)
-                    if not levels:
-                        continue
-                    with _keeper(work.kept, block, scratch) as keep:
-                        walk_band(
-                            work.conversion,
-                            grid.step,
-                            levels,
-                            source,
-                            sink,
-                            pool,
-                            keep_last=keep,
-                            first_is_written=first_is_written,
-                            planes_read=planes_read,
-                            row_done=row_done,
-                        )
+                carry_out_region(
+                    work.conversion,
+                    grid,
+                    place,
+                    source,
+                    sink,
+                    pool,
+                    kept=work.kept,
+                    scratch=scratch,
+                    first_is_written=first_is_written,
+                    planes_read=planes_read,
+                    row_done=row_done,
+                )
             source.finish()
         sink.finish(whole=False)
     finally:
@@ -224,22 +219,6 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         _sync(work.dest, files)
     digests = {scale: digest.chunk_sum for scale, digest in sink.digests.items()}
     return ItemResult(grid.voxels(place), counts[0], digests, tuple(files), sink.likeness)
-
-
-@contextmanager
-def _keeper(
-    kept: KeptBoxes | None, block: Vec3, scratch: Path
-) -> Iterator[Callable[[Box, Voxels], None] | None]:
-    """Give what keeps the last scale of a block; its file appears at the end."""
-    if kept is None:
-        yield None
-        return
-    writer = KeptBoxWriter(kept, block, scratch)
-    try:
-        yield writer.keep
-        writer.finish()
-    finally:
-        writer.close()
 
 
 def _open_source(pickled: bytes, name: str) -> Source:

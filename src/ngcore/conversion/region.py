@@ -1,72 +1,108 @@
-"""One band of a conversion: from a source's planes to chunks in a sink."""
+"""One region of a conversion: from a source's planes to chunks in a sink."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ngcore.arrays.values import Counts, ValueMapping
+from ngcore.conversion.kept import Kept, kept_block
 from ngcore.conversion.memory import BLOCK_BYTES
-from ngcore.conversion.plan import Level, Pass
 from ngcore.conversion.prepare import Conversion
+from ngcore.conversion.regions import Level, Pass, Regions
 from ngcore.conversion.sink import ChunkSink
-from ngcore.conversion.walk import BandWalk
+from ngcore.conversion.walk import RegionWalk
 from ngcore.conversion.window import Voxels, empty_planes, slow_axis_of_planes
-from ngcore.precomputed.chunks import Box, ChunkGrid
+from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
 from ngcore.sources.base import Source
 from ngcore.work.threads import ThreadPool
 
 
-def walk_band(
+def carry_out_region(
     conversion: Conversion,
-    step: Pass,
-    levels: Sequence[Level],
+    regions: Regions,
+    place: Vec3,
     source: Source,
     sink: ChunkSink,
     pool: ThreadPool,
     *,
-    keep_last: Callable[[Box, Voxels], None] | None,
+    kept: Kept | None,
+    scratch: Path,
     first_is_written: bool,
     planes_read: Callable[[int, Counts], None],
     row_done: Callable[[], None],
 ) -> None:
-    """Walk one band from end to end: make every chunk that it owns.
+    """Make every chunk that a region owns.
 
     Parameters
     ----------
     conversion : Conversion
-    step : Pass
-        The pass that the band is of.
-    levels : sequence of Level
-        The band's scales, finest first.
+    regions : Regions
+        Those of the pass.
+    place : tuple of int
+        Of this one.
     source : Source
         For the first pass, where voxels come from; for a later one, the scale it starts from.
     sink : ChunkSink
         Takes the chunks.
     pool : ThreadPool
         Does the work.
-    keep_last : callable or None
-        Called with (box, voxels) for each part of the pass's last scale, if a pass follows.
+    kept : Kept or None
+        Where the pass's last scale is kept, if a pass follows.
+    scratch : Path
+        A folder of this attempt alone, on the file system of what is kept.
     first_is_written : bool
-        Whether the chunks of the first level are there already.
+        Whether the chunks of the first scale are there already.
     planes_read : callable
         Called after each reading, on any thread, with the voxels read and what happened to their
         values.
     row_done : callable
         Called after each row of the finest level, here.
     """
-    info, axis = conversion.info, conversion.plan.stream_axis
-    walk = BandWalk(
+    for block in regions.blocks_of(place):
+        levels = regions.blocks.levels(block)
+        if levels:
+            with kept_block(kept, block, scratch) as keep:
+                _walk(
+                    conversion,
+                    regions.step,
+                    levels,
+                    source,
+                    sink,
+                    pool,
+                    keep if levels[-1].scale == regions.step.last_scale else None,
+                    first_is_written,
+                    planes_read,
+                    row_done,
+                )
+
+
+def _walk(
+    conversion: Conversion,
+    step: Pass,
+    levels: Sequence[Level],
+    source: Source,
+    sink: ChunkSink,
+    pool: ThreadPool,
+    keep_last: Callable[[Box, Voxels], None] | None,
+    first_is_written: bool,
+    planes_read: Callable[[int, Counts], None],
+    row_done: Callable[[], None],
+) -> None:
+    """Walk one block from end to end."""
+    info = conversion.info
+    walk = RegionWalk(
         levels,
         [info.scales[level.scale].grid for level in levels],
         dtype=np.dtype(info.data_type),
         num_channels=info.num_channels,
-        stream_axis=axis,
+        stream_axis=conversion.plan.stream_axis,
         memory_order=source.memory_order,
         row_buffers=step.row_buffers,
         downsampling=conversion.downsampling,
         write_chunk=sink.write,
-        keep_last=keep_last if levels[-1].scale == step.last_scale else None,
+        keep_last=keep_last,
         first_is_written=first_is_written,
         pool=pool,
         row_done=row_done,
@@ -87,13 +123,13 @@ def walk_band(
 
 
 class _BoxReader:
-    """Reads boxes of one band from a source as values of the volume.
+    """Reads boxes of one block from a source as values of the volume.
 
     Parameters
     ----------
     source : Source
     level : Level
-        The scale that is read, cut to the band.
+        The scale that is read, cut to the block.
     grid : ChunkGrid
         Of that scale.
     mapping : ValueMapping or None
@@ -144,7 +180,7 @@ class _BoxReader:
             yield box.cut(axis, start, min(box.stop[axis], start + step))
 
     def _own_counts(self, block: Box, stored: Voxels, counts: Counts) -> Counts:
-        """Count the values of this band's own chunks; others count those beyond them."""
+        """Count the values of this block's own chunks; others count those beyond them."""
         own = block.intersection(self._owned)
         if own == block:
             return counts
@@ -164,7 +200,7 @@ def read_stored(source: Source, box: Box, out: Voxels) -> None:
 
 
 def _owned_box(level: Level, grid: ChunkGrid) -> Box:
-    """Return the voxels of the chunks that a band writes at a scale."""
+    """Return the voxels of the chunks that a block writes at a scale."""
     if not all(a < b for a, b in zip(level.first_cell, level.stop_cell, strict=True)):
         return Box(level.needed.start, level.needed.start)
     x, y, z = level.stop_cell

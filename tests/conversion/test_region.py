@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import ngcore
-from ngcore.conversion import band
+from ngcore.conversion import region
 from ngcore.conversion.memory import mapped_bytes
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import open_for, prepare
@@ -17,7 +17,7 @@ def test_values_to_be_mapped_are_read_in_blocks_however_large_a_plane_is(
     voxels = np.random.default_rng(0).integers(0, 256, (70, 90, 5)).astype(np.float64)
     np.save(tmp_path / "a.npy", np.array(voxels, order=order))
     block = 8 << 10
-    monkeypatch.setattr(band, "BLOCK_BYTES", block)
+    monkeypatch.setattr(region, "BLOCK_BYTES", block)
     sizes = []
     read = RawSource.read
 
