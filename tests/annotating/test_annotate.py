@@ -57,13 +57,14 @@ def test_properties_get_the_types_that_hold_them(convert):
     assert (made.info["lower_bound"], made.info["upper_bound"]) == ([1, 2, 3], [7, 8, 9])
 
 
-def test_a_column_that_turns_into_words_midway_keeps_its_first_ones(convert):
-    rows = "".join(f"0,0,{n},{n % 7:03d}\n" for n in range(70_000))
+def test_a_column_that_turns_into_words_midway_keeps_its_first_ones(convert, monkeypatch):
+    monkeypatch.setattr("ngcore.sources.points.delimited._CHUNK_BYTES", 4096)
+    rows = "".join(f"0,0,{n},{n % 7:03d}\n" for n in range(2000))
     made = convert(f"x,y,z,code\n{rows}0,0,1,none\n")
     (code,) = made.info["properties"]
     assert code["enum_labels"] == [*(f"{n:03d}" for n in range(7)), "none"]
     assert made.by_id[9]["properties"]["code"] == 1
-    assert made.by_id[70_001]["properties"]["code"] == 7
+    assert made.by_id[2001]["properties"]["code"] == 7
 
 
 def test_relations_hold_one_segment_or_several_or_none(convert):
@@ -191,6 +192,17 @@ def test_polylines_are_groups_of_rows_in_the_order_of_their_first_rows(convert, 
         assert made.by_id[number]["points"] == [tuple(walk[row].tolist()) for row in rows]
         assert made.by_id[number]["properties"] == {"rank": int(group[1:])}
     assert_levels_are_right(made, "polyline", 20)
+
+
+def test_values_that_change_along_a_polyline_are_warned_of(convert, caplog):
+    text = "x,y,z,g,v,c\n1,2,3,a,5,1;2\n2,2,3,a,6,1;2\n3,2,3,b,7,3\n4,2,3,b,7,3\n"
+    options = {"kind": "polyline", "group": "g", "relations": {"c": "c"}}
+    made = convert(text, **options)
+    assert made.by_id[1]["properties"] == {"v": 5}
+    assert "1 polylines have rows with other properties" in caplog.text
+    caplog.clear()
+    convert(text, skip=["v"], **options)
+    assert not caplog.text
 
 
 def test_order_in_a_cell_is_by_chance_and_the_same_each_time(convert, tmp_path):

@@ -289,3 +289,19 @@ def test_shaders_colour_by_a_property_and_hide_words(neuroglancer):
     hidden = shader.replace("default=true", "default=false")
     neuroglancer.load(state(neuroglancer, "shaded-colour", shader=hidden))
     assert hover(neuroglancer, x + 12 / 0.1 / 13 / 3, y)["id"] is None
+
+
+@pytest.mark.parametrize("points", [[(3, 4, 5)], [(0, 0, 7), (9, 5, 7)], [(2, 2, 2)] * 3])
+@pytest.mark.parametrize("sharding", [True, False])
+def test_points_in_a_plane_or_in_one_place_are_shown(neuroglancer, points, sharding):
+    name = f"flat-{len(points)}-{points[0][0]}-{sharding}"
+    annotations(
+        np.array(points, float),
+        neuroglancer.folder / name,
+        max_per_cell=2,
+        sharding=sharding,
+        fsync=False,
+    )
+    neuroglancer.load({**state(neuroglancer, name), "position": [float(x) for x in points[0]]})
+    found = hover(neuroglancer, *centre(neuroglancer))
+    assert found["id"] in ("1", "2", "3")

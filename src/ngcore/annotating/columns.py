@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ngcore.annotating.blocks import Block
+from ngcore.annotating.blocks import Block, chances
 from ngcore.errors import InputError
 from ngcore.precomputed.annotation_records import Records, offsets_of
 from ngcore.precomputed.annotations import AnnotationProperty
@@ -337,6 +337,28 @@ class SpooledTable:
             np.concatenate(ids) if ids else None,
             joined,
             tuple(_joined_relations(parts) for parts in zip(*relations, strict=True)),
+        )
+
+    def marks(self, arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:
+        """Return a number for each row of kept arrays: the same where all but geometry is."""
+        marks = np.zeros(len(arrays["geometry"]), np.uint64)
+        for name, values in sorted(arrays.items()):
+            if name.startswith("property"):
+                wide = np.zeros((len(values), 8), np.uint8)
+                raw = values.reshape(len(values), -1).view(np.uint8)
+                wide[:, : raw.shape[1]] = raw
+                marks = chances(marks ^ wide.view(np.uint64)[:, 0])
+        for offsets, segments in self.relations(arrays):
+            sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(chances(segments))])
+            marks = chances(marks ^ (sums[offsets[1:]] - sums[offsets[:-1]]))
+        return marks
+
+    def warn_of_others(self, count: int) -> None:
+        """Say that rows of polylines have other values than the first of each."""
+        logger.warning(
+            "%s: %d polylines have rows with other properties or relations than their first row, "
+            "whose count; leave such columns out with --skip",
+            *(self._table.name, count),
         )
 
     def relations(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ngcore.annotating.columns import SpooledTable
     from ngcore.storage.spool import Place, Spool
 
+_WORDS = 5
+"""Of a vertex while it is sorted: its place, and the mark of its row."""
+
 
 class GroupedBlocks:
     """One polyline for each group of a table; see `Blocks`.
@@ -43,8 +46,11 @@ class GroupedBlocks:
         self._spool = spool
         self._blocks: list[tuple[Place, Place, Place]] = []
         self.count = 0
+        self._varying = 0
         for block in _whole_groups(_by_first_row(rows, spool, memory)):
             self._keep(block)
+        if self._varying:
+            rows.warn_of_others(self._varying)
 
     def _keep(self, vertices: Entries) -> None:
         firsts = vertices.keys[0]
@@ -56,11 +62,15 @@ class GroupedBlocks:
                 int(firsts[starts[single[0]]]),
                 "the polyline of this row has one vertex; it needs two, or leave the row out",
             )
+        table = vertices.records.words.reshape(-1, _WORDS)
+        marks = np.ascontiguousarray(table[:, 3:]).view(np.uint64)[:, 0]
+        is_other = marks != np.repeat(marks[starts], np.diff(offsets))
+        self._varying += int(np.logical_or.reduceat(is_other, starts).sum())
         self._blocks.append(
             (
                 self._spool.put(firsts[starts].tobytes()),
                 self._spool.put(offsets.astype(np.int64).tobytes()),
-                self._spool.put(vertices.records.words.tobytes()),
+                self._spool.put(table[:, :3].tobytes()),
             )
         )
         self.count += len(starts)
@@ -96,10 +106,12 @@ def _by_first_row(rows: SpooledTable, spool: Spool, memory: int) -> Iterator[Ent
     groups = Sorter(spool, memory // 2, (64,))
     first = 0
     for number, count in enumerate(rows.block_sizes):
-        arrays = rows.arrays(number, ("geometry", "group"))
+        arrays = rows.arrays(number)
         places = np.arange(first, first + count, dtype=np.uint64)
-        words = np.ascontiguousarray(arrays["geometry"], np.float32).view(np.uint32).reshape(-1)
-        records = Records(words, np.arange(count + 1, dtype=np.int64) * 3)
+        words = np.empty((count, _WORDS), np.uint32)
+        words[:, :3] = np.ascontiguousarray(arrays["geometry"], np.float32).view(np.uint32)
+        words[:, 3:] = rows.marks(arrays)[:, np.newaxis].view(np.uint32)
+        records = Records(words.reshape(-1), np.arange(count + 1, dtype=np.int64) * _WORDS)
         groups.add(Entries((arrays["group"], places), places, records))
         first += count
     ordered = Sorter(spool, memory // 2, (bits,))

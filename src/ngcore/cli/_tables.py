@@ -33,6 +33,7 @@ def print_description(found: Description, *, with_path: bool) -> None:
     if info is None:
         say(found.kind)
         _print_facts(found)
+        _print_layer(found)
         return
     channels = f", {info.num_channels} channels" if info.num_channels > 1 else ""
     say(f"{info.type} of {info.data_type}{channels}")
@@ -65,6 +66,48 @@ def print_description(found: Description, *, with_path: bool) -> None:
                 "no" if scale.sharding is None else "yes",
             )
             for index, scale in enumerate(info.scales)
+        ],
+    )
+
+
+def _print_layer(found: Description) -> None:
+    """Print what annotations or skeletons have, as far as their `info` is as it should be."""
+    from ngcore.errors import FormatError
+    from ngcore.precomputed.annotations import ANNOTATIONS_TYPE, AnnotationInfo
+    from ngcore.precomputed.skeletons import SKELETONS_TYPE, SkeletonInfo
+
+    document = json.dumps(found.members)
+    try:
+        if found.members.get("@type") == SKELETONS_TYPE:
+            skeletons = SkeletonInfo.from_json(document)
+            attributes = [
+                (x.id, x.data_type, x.num_components) for x in skeletons.vertex_attributes
+            ]
+            say("")
+            print_table(["attribute", "type", "components"], attributes)
+        if found.members.get("@type") != ANNOTATIONS_TYPE:
+            return
+        annotations = AnnotationInfo.from_json(document)
+    except FormatError:
+        return  # `validate` says what is wrong
+    say(
+        "dimensions: "
+        + ", ".join(f"{k} ({n:g} {u})" for k, (n, u) in annotations.dimensions.items())
+    )
+    pairs = zip(annotations.lower_bound, annotations.upper_bound, strict=True)
+    say("bounds: " + ", ".join(f"{low:.6g} to {high:.6g}" for low, high in pairs))
+    say(f"relations: {', '.join(x.id for x in annotations.relationships) or 'none'}")
+    say("")
+    print_table(
+        ["property", "type", "words"],
+        [(x.id, x.type, len(x.enum_labels) or "") for x in annotations.properties],
+    )
+    say("")
+    print_table(
+        ["level", "key", "cells", "limit", "sharded"],
+        [
+            (n, x.key, times(x.grid_shape), x.limit, "no" if x.sharding is None else "yes")
+            for n, x in enumerate(annotations.spatial)
         ],
     )
 

@@ -16,7 +16,7 @@ from ngcore.volume.world import has_world, world_bounds_mm, world_transform
 
 if TYPE_CHECKING:
     from ngcore.precomputed.info import VolumeInfo
-    from ngcore.volume.read import Volume
+    from ngcore.storage import ReadableStore
 
 _MAX_INFO = 16 << 20
 _MOST_FILES = 200_000
@@ -90,7 +90,17 @@ def describe(path: str | os.PathLike[str]) -> Description:
     name = None if document is None else kind_name(parse_object(document))
     if name is not None and document is not None and store is not None:
         size, files = _size_of(store)
-        return Description(text, name, None, parse_object(document), bytes=size, files=files)
+        sources, steps = _history(store)
+        return Description(
+            text,
+            name,
+            None,
+            parse_object(document),
+            bytes=size,
+            files=files,
+            sources=sources,
+            steps=steps,
+        )
     volume = open_volume(path)  # or it says what is wrong
     transform = world_transform(volume)
     orientation = extent = None
@@ -102,7 +112,7 @@ def describe(path: str | os.PathLike[str]) -> Description:
         orientation = "".join(codes)
         extent = tuple(low), tuple(high)
     size, files = _size_of(volume.store)
-    sources, steps = _history(volume)
+    sources, steps = _history(volume.store)
     return Description(
         text,
         "volume",
@@ -117,10 +127,10 @@ def describe(path: str | os.PathLike[str]) -> Description:
     )
 
 
-def _history(volume: Volume) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _history(store: ReadableStore) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the sources and the steps that `provenance` names; none where it is damaged."""
     try:
-        known = Provenance.from_json(volume.store.get(PROVENANCE_NAME) or b"{}")
+        known = Provenance.from_json(store.get(PROVENANCE_NAME) or b"{}")
     except (FormatError, StorageError):
         return (), ()
     sources = [known.sources] if isinstance(known.sources, str) else known.sources
