@@ -20,7 +20,7 @@ from ngcore.sources.slices.natural_order import natural_key, numbering_of, part_
 from ngcore.sources.slices.orientation import SliceOrientation
 from ngcore.sources.slices.pictures import open_jpeg, open_png
 from ngcore.sources.slices.planes import PlanesSource
-from ngcore.sources.slices.tiff import open_tiff_slice
+from ngcore.sources.slices.tiff import open_tiff_slice, slice_pixel_size_nm
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.foreign import way_from
 
@@ -212,11 +212,9 @@ class SlicesSource(PlanesSource):
         if is_label is None:
             is_label = suggest_type(name, 1).type == "segmentation"
         self._is_label = is_label
-        sizes = []
         for slices in self._lists:
             first = _open_slice(slices.paths[0], is_label=is_label)
             first.close()
-            sizes.append(first.pixel_size_nm)
             self._layouts.append(first.layout)
             is_compressed |= not first.is_uncompressed
             scratch_bytes = max(scratch_bytes, first.scratch_bytes)
@@ -233,7 +231,7 @@ class SlicesSource(PlanesSource):
             replace(self._layouts[0], samples=sum(layout.samples for layout in self._layouts)),
             self._lists[0].count,
             orientation,
-            pixel_size_nm=sizes[0],
+            pixel_size_nm=_pixel_size_nm(self._lists[0].paths[0]),
             asked=asked,
             workers=workers,
             notes=tuple(dict.fromkeys(notes)),
@@ -266,6 +264,11 @@ def _open_slice(path: Path, *, is_label: bool) -> SliceFile:
     if opener is open_png:
         return open_png(path, str(path), is_label=is_label)
     return opener(path, str(path))
+
+
+def _pixel_size_nm(path: Path) -> tuple[float, float, float] | None:
+    is_tiff = _OPENERS[path.suffix.lower()] is open_tiff_slice
+    return slice_pixel_size_nm(path) if is_tiff else None
 
 
 def _entries(folder: Path, name: str) -> list[Path]:

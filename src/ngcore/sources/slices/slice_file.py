@@ -90,15 +90,12 @@ class SliceFile(ABC):
         Any window can be read without reading the whole slice.
     notes : tuple of str
         How pixels were understood, where a user should know.
-    pixel_size_nm : tuple of float, (column, row, slice), or None
-        What the file says of it.
     """
 
     layout: PlaneLayout
     scratch_bytes: int = 0
     is_uncompressed: bool = False
     notes: tuple[str, ...] = ()
-    pixel_size_nm: tuple[float, float, float] | None = None
 
     def close(self) -> None:  # noqa: B027 - most formats open the file again where they decode it
         """Let go of the file."""

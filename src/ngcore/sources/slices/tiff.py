@@ -58,12 +58,19 @@ def open_tiff_slice(path: Path, where: str) -> SliceFile:
                     f"{where}: {pages} pages where a slice has one; pass the file itself to "
                     f"convert it as a stack"
                 )
-            opened = _TiffSlice(TiffPlane(tiff.pages[0], file, where), file)
-            opened.pixel_size_nm = pixel_size_nm(tiff)
-            return opened
+            return _TiffSlice(TiffPlane(tiff.pages[0], file, where), file)
     except BaseException:
         file.close()
         raise
+
+
+def slice_pixel_size_nm(path: Path) -> tuple[float, float, float] | None:
+    """Return the size of a pixel along (column, row, slice) that a TIFF file of one page states.
+
+    It is asked of the first slice only: the metadata of each file of a set describe all of it.
+    """
+    with decoding(str(path)), import_tifffile().TiffFile(path) as tiff:
+        return pixel_size_nm(tiff)
 
 
 class _TiffSlice(SliceFile):
