@@ -134,10 +134,11 @@ def _write_picture(store: LocalStore, path: Path, name: str, layer: Layer) -> st
     if not isinstance(layer, VolumeLayer):
         return None
     try:
-        store.put(name, thumbnail(open_volume(open_store(path)), size=192))
+        picture = thumbnail(open_volume(open_store(path)), size=192)
     except NgcoreError as error:
         logger.warning("%s is on the page without a picture: %s", path, error)
         return None
+    store.put(name, picture)
     return name
 
 

@@ -5,10 +5,12 @@ How a feature writes:
 - into a volume that is there (names, a mesh, a member of `info`): make everything first, then
   ``with Transaction(dest) as change``: ``change.put``, ``change.delete``, ``change.change_info``
   (`ngcore.transaction.changes`). Several such commands at once wait for each other.
-- a volume or layer of its own: `Destination` (`ngcore.transaction.destination`) takes the place,
-  knows what an earlier run has done, and writes `info` last.
+- a volume of its own: `Destination` (`ngcore.transaction.destination`) takes the place, knows what
+  an earlier run has done, and writes `info` last. Other layers (annotations, skeletons) do the same
+  through `LayerFolder`, whose `store` leaves out what is written already.
 - long work for a volume that is there: `Workplace` (`ngcore.transaction.workplace`), a hidden
-  folder with a lock and journal of its own, and a `Transaction` at its end.
+  folder with a lock and journal of its own, and a `Transaction` at its end; `shadow` lets such
+  work on a volume in a bucket.
 - a file: `check_output_file` before any work, then `write_output` (`output_file`).
 
 All of it goes through `Store`: `create`, `put`, `put_durably`, `sync`, `entries`, `delete_folder`
