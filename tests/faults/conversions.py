@@ -54,7 +54,8 @@ def make_sources(folder: Path, shape: tuple[int, int, int] = (40, 36, 50)) -> No
     voxels = rng.integers(0, 255, shape, np.uint8)
     np.save(folder / "source.npy", voxels)
     channels = np.stack([voxels, voxels[::-1]], axis=-1)
-    nibabel.save(nibabel.Nifti1Image(channels, np.eye(4)), folder / "source.nii.gz")
+    image = nibabel.Nifti1Image(channels, np.diag([8e-6, 8e-6, 8e-6, 1]))
+    nibabel.save(image, folder / "source.nii.gz")
 
 
 def all_bytes(folder: Path) -> dict[str, bytes]:

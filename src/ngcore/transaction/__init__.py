@@ -6,7 +6,7 @@ How a feature writes:
   ``with Transaction(dest) as change``: ``change.put``, ``change.delete``, ``change.change_info``
   (`ngcore.transaction.changes`). Several such commands at once wait for each other.
 - a volume of its own: `Destination` (`ngcore.transaction.destination`) takes the place, knows what
-  an earlier run has done, and writes `info` last. Other layers (annotations, skeletons) do the same
+  an earlier run has done, and writes `info` last. Other layers (annotations, skeletons) do so
   through `LayerFolder`, whose `store` leaves out what is written already.
 - long work for a volume that is there: `Workplace` (`ngcore.transaction.workplace`), a hidden
   folder with a lock and journal of its own, and a `Transaction` at its end; `shadow` lets such

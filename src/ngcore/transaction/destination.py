@@ -31,6 +31,7 @@ from ngcore.transaction.journal import (
     Journal,
     note_resumable,
     read_plan,
+    resumable,
 )
 from ngcore.transaction.places import is_there, refuse_marked_source, refuse_overlap
 from ngcore.transaction.presence import lacking
@@ -364,6 +365,12 @@ class Destination:
         StorageError
             The disk is full, or failed; or the folder, or files in it, went meanwhile.
         """
+        with resumable():
+            self._finish(side_files, fsync=fsync, document=document)
+
+    def _finish(
+        self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None
+    ) -> None:
         assert self._members is not None
         assert self._journal is not None
         store = self._store

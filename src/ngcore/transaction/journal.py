@@ -259,6 +259,8 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except StorageError as error:
+        if "--resume" in str(error):
+            raise
         raise type(error)(f"{error}; fix that and continue with --resume") from error
 
 
