@@ -12,7 +12,7 @@ from ngcore.classic.folder import (
     write_chunks,
     writing_options,
 )
-from ngcore.conversion.coarser import coarser_conversion, scale_factors
+from ngcore.conversion.coarser import coarser_conversion, pyramid_factors
 from ngcore.conversion.run import Progress
 from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
@@ -72,7 +72,7 @@ def compute_scales(
     if outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
     checked_outside_value(outside_value, method, info.dtype)
-    scale_factors(info)  # or it raises
+    pyramid_factors(info)  # or it raises
     if not has_chunks(opened.store, info.scales[0]):
         raise InputError(
             f"{Path(dest) / info.scales[0].key} holds no chunks; write the finest scale first, "

@@ -10,6 +10,7 @@ from ngcore.conversion.memory import plan_for
 from ngcore.conversion.prepare import Conversion
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Box
+from ngcore.precomputed.scale_info import scale_factors
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.volumes.precomputed import open_scale
 
@@ -56,12 +57,12 @@ def coarser_conversion(
         ValueMapping(info.dtype, info.dtype),
         downsampling,
         # Rows of the finest scale are those of its chunks, so no row is ever kept aside.
-        plan_for(info, scale_factors(info), _Z, options, source=source),
+        plan_for(info, pyramid_factors(info), _Z, options, source=source),
     )
     return source, conversion
 
 
-def scale_factors(info: VolumeInfo) -> tuple[Vec3, ...]:
+def pyramid_factors(info: VolumeInfo) -> tuple[Vec3, ...]:
     """Return how many voxels of each scale make one of the next, per axis; ones for the last.
 
     Raises
@@ -77,26 +78,28 @@ def scale_factors(info: VolumeInfo) -> tuple[Vec3, ...]:
 
 
 def _factors_between(finer: ScaleInfo, coarser: ScaleInfo, index: int) -> Vec3:
-    factors, starts, stops = [], [], []
-    for axis in range(3):
-        ratio = coarser.resolution[axis] / finer.resolution[axis]
-        factor = round(ratio)
-        # Others write resolutions rounded.
-        if abs(ratio - factor) > 1e-3 * factor:
-            raise InputError(
-                f"scales[{index}].resolution[{axis}] of the info file: {coarser.resolution[axis]} "
-                f"is no multiple of {finer.resolution[axis]}, that of the scale before; make the "
-                "info file with generate-scales-info"
-            )
-        factors.append(factor)
-        starts.append(finer.bounds.start[axis] // factor)
-        stops.append(-(-finer.bounds.stop[axis] // factor))
-    expected = Box((starts[0], starts[1], starts[2]), (stops[0], stops[1], stops[2]))
+    factors = scale_factors(finer, coarser)
+    if factors is None:
+        pairs = enumerate(zip(finer.resolution, coarser.resolution, strict=True))
+        axis, (fine, coarse) = max(pairs, key=lambda pair: _distance(pair[1][1] / pair[1][0]))
+        raise InputError(
+            f"scales[{index}].resolution[{axis}] of the info file: {coarse} is no multiple of "
+            f"{fine}, that of the scale before; make the info file with generate-scales-info"
+        )
+    sides = list(zip(finer.bounds.start, finer.bounds.stop, factors, strict=True))
+    x0, y0, z0 = (start // factor for start, _, factor in sides)
+    x1, y1, z1 = (-(-stop // factor) for _, stop, factor in sides)
+    expected = Box((x0, y0, z0), (x1, y1, z1))
     if coarser.bounds != expected:
         raise InputError(
             f"scales[{index}] of the info file: size {coarser.size} at voxel_offset "
-            f"{coarser.voxel_offset}, but the scale before downsampled by {tuple(factors)} has "
+            f"{coarser.voxel_offset}, but the scale before downsampled by {factors} has "
             f"size {expected.shape} at {expected.start}; make the info file with "
             "generate-scales-info"
         )
-    return factors[0], factors[1], factors[2]
+    return factors
+
+
+def _distance(ratio: float) -> float:
+    """Return how far a ratio is from a whole number."""
+    return abs(ratio - round(ratio)) / ratio

@@ -201,6 +201,18 @@ class ScaleInfo:
         return None
 
 
+def scale_factors(fine: ScaleInfo, coarse: ScaleInfo) -> Vec3 | None:
+    """Return how many voxels of a scale make one of another; None if those are no whole numbers.
+
+    Others write resolutions rounded: a thousandth is nothing.
+    """
+    ratios = [b / a for a, b in zip(fine.resolution, coarse.resolution, strict=True)]
+    if any(abs(ratio - round(ratio)) > 0.001 * ratio or ratio > 2**20 for ratio in ratios):
+        return None
+    x, y, z = (round(ratio) for ratio in ratios)
+    return x, y, z
+
+
 def _checked_chunk_sizes(value: Any) -> tuple[Vec3, ...]:
     if not isinstance(value, list | tuple) or not value:
         fail("chunk_sizes", "an array of one chunk size or more", value)

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ngcore.errors import NgcoreError
+from ngcore.precomputed.scale_info import scale_factors
 from ngcore.validating.findings import LISTED
-from ngcore.validating.info import scale_factors
 from ngcore.validating.regions import downsampled, fits_memory, floor_box, scaled_box
 
 if TYPE_CHECKING:

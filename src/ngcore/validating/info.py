@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings
 from ngcore.precomputed.json_members import dump, parse_object
+from ngcore.precomputed.scale_info import scale_factors
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
 from ngcore.storage import LocalStore
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.validating.files import read_limited
 
 if TYPE_CHECKING:
-    from ngcore.precomputed.chunks import Vec3
     from ngcore.storage import ReadableStore
     from ngcore.validating.findings import Findings
 
@@ -97,15 +97,6 @@ def check_geometry(info: VolumeInfo, findings: Findings) -> None:
                     f"covers voxels {found[0]} to {found[1]}, but those of the scale before make "
                     f"{start} to {stop}",
                 )
-
-
-def scale_factors(fine: ScaleInfo, coarse: ScaleInfo) -> Vec3 | None:
-    """Return how many voxels of a scale make one of another; None if that is no whole number."""
-    ratios = [b / a for a, b in zip(fine.resolution, coarse.resolution, strict=True)]
-    if any(abs(ratio - round(ratio)) > 0.001 * ratio or ratio > 2**20 for ratio in ratios):
-        return None
-    x, y, z = (round(ratio) for ratio in ratios)
-    return x, y, z
 
 
 def _read(store: ReadableStore, findings: Findings) -> bytes | None:
