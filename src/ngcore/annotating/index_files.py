@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from ngcore.storage.spool import Place, Spool
 
 _SHARD_BYTES = 32 << 20
+_SHARD_ENTRIES = 1 << 18
+"""Laying down a shard takes some 100 bytes for each."""
 _MINISHARD_ENTRIES = 512
 """The client reads the index of a minishard as a whole."""
-_WAITING_BYTES = 8 << 20
+_WAITING_BYTES = 4 << 20
 _CELL_SHARD_BITS = 10
 _SHARD_CELL_BITS = 6
 EMPTY_LIST = bytes(8)
@@ -46,7 +48,8 @@ def hashed_sharding(keys: int, size: int) -> ShardingSpec:
     size : int, in bytes
         About what they take together.
     """
-    shard_bits = max(0, -(-size // _SHARD_BYTES) - 1).bit_length()
+    shards = max(-(-size // _SHARD_BYTES), -(-keys // _SHARD_ENTRIES))
+    shard_bits = max(0, shards - 1).bit_length()
     minishards = -(-keys // (_MINISHARD_ENTRIES << shard_bits))
     return ShardingSpec(
         preshift_bits=0,
@@ -229,7 +232,7 @@ def _cut(part: Part, start: int, stop: int) -> Part:
 def _keep_small(parts: list[Part], spool: Spool) -> None:
     """Put what is in memory of a shard into the spool, if it is much."""
     size = sum(len(p) for part in parts for p in part.pieces if isinstance(p, bytes))
-    if size > 4 * _WAITING_BYTES:
+    if size > 2 * _WAITING_BYTES:
         for part in parts:
             part.pieces[:] = _spooled(part.pieces, spool)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_ROWS = 1 << 18
+_ROWS = 1 << 16
 COLUMNS = {
     3: ("x", "y", "z"),
     6: ("x1", "y1", "z1", "x2", "y2", "z2"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_CHUNK_BYTES = 8 << 20
+_CHUNK_BYTES = 3 << 20
 _ROWS = 1 << 16
 _DELIMITERS = "\t,;"
 _MOST_HEADER = 1 << 20
@@ -102,6 +102,15 @@ class DelimitedTable:
                 whole = io.StringIO(self._decoded(chunk, line), newline="")
                 yield from self._parsed_slowly(whole, line, columns)
                 line += chunk.count(b"\n")
+        self._let_go(arrow)
+
+    @staticmethod
+    def _let_go(arrow: Any) -> None:
+        """Give back the memory that pyarrow keeps for more."""
+        if arrow is not None:
+            import pyarrow as pa
+
+            pa.default_memory_pool().release_unused()
 
     def _parsed_quickly(self, arrow: Any, chunk: bytes) -> Any:
         """Return pyarrow's table of a chunk; None if it refuses it, for csv to say why."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_ROWS = 1 << 18
+_ROWS = 1 << 16
 
 
 class ParquetTable:
@@ -53,6 +53,8 @@ class ParquetTable:
 
     def rows(self, columns: tuple[str, ...]) -> Iterator[Rows]:
         """Yield some rows at a time; see `Table.rows`."""
+        import pyarrow as pa
+
         first = 0
         batches = self._file.iter_batches(batch_size=_ROWS, columns=list(columns))
         while True:
@@ -61,6 +63,7 @@ class ParquetTable:
             except self._errors as error:
                 raise FormatError(f"{self.name}: damaged: {_first(error)}") from error
             if batch is None:
+                pa.default_memory_pool().release_unused()
                 return
             yield Rows(first, {name: self._cells(name, batch.column(name)) for name in columns})
             first += batch.num_rows
