@@ -76,7 +76,8 @@ def apache(config, folder):
     program = shutil.which("apache2") or shutil.which("apache2", path="/usr/sbin")
     if program is None or not APACHE_MODULES.is_dir():
         pytest.skip("Debian's apache2 is not installed")
-    modules = ["mpm_event", "authz_core", "rewrite", "headers", "filter", "deflate", "mime", "dir"]
+    modules = ["mpm_event", "authz_core", "alias", "rewrite", "headers", "filter", "deflate"]
+    modules += ["mime", "dir"]
     loads = [f"LoadModule {m}_module {APACHE_MODULES}/mod_{m}.so" for m in modules]
     user = ["User www-data", "Group www-data"] if os.geteuid() == 0 else []
     (folder / "mime.types").write_text("application/gzip gz\ntext/html html\n")
@@ -104,18 +105,28 @@ def caddy(config, folder):
 SERVERS = {"nginx": nginx, "apache": apache, "caddy": caddy}
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+SITES = {
+    "nginx": "server {{ listen 127.0.0.1:{port};\n{block}\n}}",
+    "apache": "Listen 127.0.0.1:{port}\n<VirtualHost 127.0.0.1:{port}>\n{block}\n</VirtualHost>",
+    "caddy": "http://:{port} {{\nbind 127.0.0.1\n{block}\n}}",
+}
+"""Sites that are there, with nothing but our block."""
+
+
+@pytest.fixture(scope="module", params=[*SERVERS, *(f"{name} /my/data" for name in SERVERS)])
 def server(request, published, tmp_path_factory):
-    """A running server: its name and port."""
+    """A running server: its name and port; or that, with the path of a block in another site."""
     if sys.platform == "win32":
         pytest.skip("servers are those of Unix")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp(request.param)
-    command = SERVERS[request.param](
-        web_server_config(request.param, published, port=port), folder
-    )
+    kind, _, location = request.param.partition(" ")
+    folder = tmp_path_factory.mktemp(kind)
+    config = web_server_config(kind, published, port=port, location=location or None)
+    if location:
+        config = SITES[kind].format(port=port, block=config)
+    command = SERVERS[kind](config, folder)
     log = (folder / "log").open("wb")
     environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     with log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
@@ -127,15 +138,16 @@ def server(request, published, tmp_path_factory):
                 assert process.poll() is None, (folder / "log").read_text()
                 assert time.monotonic() < deadline, (folder / "log").read_text()
                 time.sleep(0.05)
-            yield request.param, port
+            yield kind, f"127.0.0.1:{port}{location}"
         finally:
             process.terminate()
 
 
-def ask(port, path, method="GET", **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+def ask(place, path, method="GET", **headers):
+    host, slash, prefix = place.partition("/")
+    connection = http.client.HTTPConnection(host, timeout=20)
     with contextlib.closing(connection):
-        connection.putrequest(method, path, skip_accept_encoding=True)
+        connection.putrequest(method, slash + prefix + path, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name.replace("_", "-"), value)
         connection.endheaders()
@@ -152,7 +164,7 @@ def test_tensorstore_reads_every_layout_over_http(server, published, name):
         opened = tensorstore.open(
             {
                 "driver": "neuroglancer_precomputed",
-                "kvstore": {"driver": "http", "base_url": f"http://127.0.0.1:{port}/{name}/"},
+                "kvstore": {"driver": "http", "base_url": f"http://{port}/{name}/"},
                 "scale_index": index,
             },
             open=True,
@@ -278,6 +290,17 @@ def test_folders_that_servers_misread_are_refused(tmp_path):
         web_server_config("nginx", tmp_path / "50%")
     with pytest.raises(InputNotFoundError, match="no folder"):
         web_server_config("nginx", tmp_path / "nope")
+    with pytest.raises(InputError, match="--root must be a whole path"):
+        web_server_config("nginx", root="volumes", dest=".")
+    for location in ("data", "/data/", "/a b", "/..", "/a/.b", "/x;"):
+        with pytest.raises(InputError, match="--location must be"):
+            web_server_config("nginx", tmp_path, location=location)
+
+
+def test_a_block_is_for_a_folder_on_another_machine(capsys):
+    options = ["--root", "/srv/volumes", "--location", "/data"]
+    assert run(["server-config", "caddy", *options]) == 0
+    assert 'root * "/srv/volumes"' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["nested", "flat%20files", "sharded"])
@@ -285,6 +308,6 @@ def test_validate_finds_nothing_wrong_over_http(server, published, name):
     pytest.importorskip("urllib3", reason="the extra cloud is not installed")
     _, port = server
     folder = published / name.replace("%20", " ")
-    report = validate(f"http://127.0.0.1:{port}/{folder.name}")
+    report = validate(f"http://{port}/{folder.name}")
     assert [str(finding) for finding in report.findings if finding.severity == "error"] == []
     assert len(report.digests) == len(ngcore.open(folder).scales)

@@ -26,7 +26,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="Port to listen at.",
 )
-def server_config(server: WebServer, dest: str, host: str, port: int) -> None:
+@click.option(
+    "--location",
+    metavar="PATH",
+    help="Print a block for a site that is there, in which the volumes appear under PATH, such as "
+    "/data.  [default: a site of its own]",
+)
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="Where the folder lies on the machine of the web server.  [default: DEST]",
+)
+def server_config(
+    server: WebServer, dest: str, host: str, port: int, location: str | None, root: str | None
+) -> None:
     """Print configuration with which nginx, Apache or Caddy serves the volume DEST.
 
     DEST may be a folder of volumes too; it is the current folder if left out. Chunks may be flat,
@@ -38,7 +51,8 @@ def server_config(server: WebServer, dest: str, host: str, port: int) -> None:
     """
     from ngcore.server.web_servers import web_server_config
 
-    click.echo(web_server_config(server, dest, host=host, port=port), nl=False)
+    config = web_server_config(server, dest, host=host, port=port, location=location, root=root)
+    click.echo(config, nl=False)
 
 
 commands: list[click.Command] = [server_config]
