@@ -18,6 +18,7 @@ from ngcore.conversion.sink import ChunkSink
 from ngcore.sources.base import Source
 from ngcore.storage import Store
 from ngcore.transaction.journal import Journal
+from ngcore.transaction.output_file import make_folder
 from ngcore.transaction.temporary import temporary_folder
 from ngcore.work.threads import ThreadPool
 
@@ -129,7 +130,7 @@ class Run:
     def _run_passes(self, pool: ThreadPool, sink: ChunkSink) -> None:
         source, spool, kept_before = self._source, None, None
         scratch = self._tmp / "scratch"
-        scratch.mkdir()
+        make_folder(scratch)
         can_be_cut = not (source.is_sequential or source.reads_whole_planes)
         if source.needs_spool or (self._plan.is_cut and not can_be_cut):
             spool = self._tmp / "source"

@@ -30,7 +30,7 @@ from ngcore.tracing.skeleton_files import FILES as SKELETON_FILES
 from ngcore.tracing.skeleton_files import named, write_skeletons
 from ngcore.tracing.tract_spool import DIRECTION, SpooledTracts, spool_tracts
 from ngcore.transaction.layer_folder import LayerFolder
-from ngcore.transaction.output_file import check_output_folder
+from ngcore.transaction.output_file import check_output_folder, make_folder
 from ngcore.transaction.temporary import owned_folder, working_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
@@ -190,7 +190,7 @@ def _made(store: Store) -> Iterator[None]:
         return
     check_output_folder(store.path)
     existed = store.path.exists()
-    store.path.mkdir(parents=True, exist_ok=True)
+    make_folder(store.path)
     try:
         yield
     finally:
