@@ -21,6 +21,7 @@ from ngcore.conversion.estimate import estimate
 from ngcore.conversion.options import DATA_TYPES, ConvertOptions
 from ngcore.conversion.plan import INTERPRETER_BYTES, make_plan
 from ngcore.conversion.prepare import open_for, prepare
+from ngcore.conversion.run import Work
 from ngcore.errors import InputError
 from ngcore.sources.identity import source_identity
 from ngcore.transaction.destination import Destination
@@ -245,7 +246,7 @@ def convert_within(buffer_bytes, source, dest, **options):
             memory_bytes=INTERPRETER_BYTES + buffer_bytes,
             scratch_bytes=0,
         )
-        carry_out(replace(decided, plan=plan), opened, asked, destination)
+        carry_out(Work(replace(decided, plan=plan), opened, asked), destination)
     return plan
 
 

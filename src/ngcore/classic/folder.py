@@ -15,7 +15,7 @@ from typing import Any
 from ngcore.conversion.convert import warn_of
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.run import Progress, Run
+from ngcore.conversion.run import Progress, Work, write_scales
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.transform import TRANSFORM_NAME
@@ -119,15 +119,12 @@ def write_chunks(
     written = conversion.info.scales[int(first_is_written) :]
     try:
         with step_folder(store, written) as tmp:
-            outcome = Run(
-                conversion,
-                source,
-                options,
+            outcome = write_scales(
+                Work(conversion, source, options, progress),
                 store,
                 tmp,
-                progress,
                 first_is_written=first_is_written,
-            ).run()
+            )
     except (InputError, FormatError):
         remove_volume_files(store, replace(conversion.info, scales=written))
         raise

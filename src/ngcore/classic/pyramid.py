@@ -7,7 +7,7 @@ from typing import Any
 from ngcore.conversion.convert import carry_out, convert
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for, prepare
-from ngcore.conversion.run import Progress
+from ngcore.conversion.run import Progress, Work
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.storage import writable_store
 from ngcore.transaction.destination import Destination
@@ -63,7 +63,7 @@ def volume_to_pyramid(
     destination = Destination(writable_store(dest), overwrite=overwrite, sources=[source])
     with open_for(source, asked) as opened:
         conversion = _with_sharding(prepare(opened, asked), sharding)
-        carry_out(conversion, opened, asked, destination, progress)
+        carry_out(Work(conversion, opened, asked, progress), destination)
 
 
 def _with_sharding(conversion: Conversion, spec: ShardingSpec) -> Conversion:

@@ -9,11 +9,10 @@ from typing import Unpack
 
 from ngcore.arrays.values import Counts
 from ngcore.conversion.options import ConvertOptions, OptionValues
-from ngcore.conversion.prepare import Conversion, open_for, prepare
-from ngcore.conversion.run import Outcome, Progress, Run
+from ngcore.conversion.prepare import open_for, prepare
+from ngcore.conversion.run import Outcome, Progress, Work, write_scales
 from ngcore.errors import DestinationError, InputError
 from ngcore.sources import source_path
-from ngcore.sources.base import Source
 from ngcore.sources.identity import (
     check_unchanged,
     has_changed_since,
@@ -103,11 +102,8 @@ def convert(
         if destination.holds(conversion.info, conversion.side_files, has_changed=has_changed):
             return open_volume(dest)
         carry_out(
-            conversion,
-            opened,
-            asked,
+            Work(conversion, opened, asked, progress),
             destination,
-            progress,
             executor=executor,
             before_info=partial(check_unchanged, source, opened, identity),
         )
@@ -138,11 +134,8 @@ def destination_of(
 
 
 def carry_out(
-    conversion: Conversion,
-    source: Source,
-    options: ConvertOptions,
+    work: Work,
     destination: Destination,
-    progress: Progress | None = None,
     *,
     executor: object | None = None,
     before_info: Callable[[], None] = lambda: None,
@@ -151,50 +144,33 @@ def carry_out(
 
     Parameters
     ----------
-    conversion : Conversion
-        What was decided by `prepare`; its plan may be another, the bytes written are the same.
-    source : Source
-        Is read to its end, and closed.
-    options : ConvertOptions
+    work : Work
+        Its plan may be another than `prepare` chose, the bytes written are the same.
     destination : Destination
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
     executor : optional
         See `convert`.
     before_info : callable
         Called when all is written but `info` and its side files.
     """
     if executor is not None:
-        _spread(conversion, source, options, destination, progress, executor, before_info)
+        _spread(work, destination, executor, before_info)
         return
+    options = work.options
     with destination:
-        journal = begin(conversion, options, destination)
+        journal = begin(work, destination)
         with destination.work_folder(options.tmp) as work_folder:
             if not isinstance(destination.store, LocalStore):
                 options = replace(options, tmp=None)  # the folder is there already
-            run = Run(
-                conversion,
-                source,
-                options,
-                destination.store,
-                work_folder,
-                progress,
-                journal=journal,
-            )
             with resumable():
-                outcome = run.run()
+                outcome = write_scales(
+                    work._replace(options=options), destination.store, work_folder, journal=journal
+                )
         before_info()
-        finish(conversion, source, options, destination, outcome)
+        finish(work, destination, outcome)
 
 
 def _spread(
-    conversion: Conversion,
-    source: Source,
-    options: ConvertOptions,
-    destination: Destination,
-    progress: Progress | None,
-    executor: object,
-    before_info: Callable[[], None],
+    work: Work, destination: Destination, executor: object, before_info: Callable[[], None]
 ) -> None:
     """Do as `carry_out`, with work items on an executor's workers."""
     if not isinstance(destination.store, LocalStore):
@@ -207,31 +183,24 @@ def _spread(
 
     with (
         destination,
-        open_executor(executor, conversion, source, options) as opened,
-        destination.work_folder(options.tmp) as work_folder,
+        open_executor(executor, work) as opened,
+        destination.work_folder(work.options.tmp) as work_folder,
     ):
-        with SpreadRun(
-            conversion,
-            source,
-            options,
-            opened,
-            destination.path,
-            work_folder,
-            progress,
-        ) as run:
+        with SpreadRun(work, opened, destination.path, work_folder) as run:
             run.check_workers()
-            journal = begin(conversion, options, destination)
+            journal = begin(work, destination)
             with resumable():
                 outcome = run.run(journal)
         # Workers that were lost leave files half-written.
         destination.remove_temporary_files()
         before_info()
-        finish(conversion, source, options, destination, outcome)
+        finish(work, destination, outcome)
 
 
-def begin(conversion: Conversion, options: ConvertOptions, destination: Destination) -> Journal:
+def begin(work: Work, destination: Destination) -> Journal:
     """Take the destination for what was decided, and say what the user should know."""
-    journal = destination.begin(conversion.info, conversion.record, fsync=options.fsync)
+    conversion = work.conversion
+    journal = destination.begin(conversion.info, conversion.record, fsync=work.options.fsync)
     for note in conversion.notes:
         logger.info(note)
     for warning in conversion.warnings:
@@ -239,20 +208,15 @@ def begin(conversion: Conversion, options: ConvertOptions, destination: Destinat
     return journal
 
 
-def finish(
-    conversion: Conversion,
-    source: Source,
-    options: ConvertOptions,
-    destination: Destination,
-    outcome: Outcome,
-) -> None:
+def finish(work: Work, destination: Destination, outcome: Outcome) -> None:
     """Write what lies beside the chunks, then `info`."""
-    warn_of(outcome.counts, source.name, conversion.info.data_type)
+    conversion, name = work.conversion, work.source.name
+    warn_of(outcome.counts, name, conversion.info.data_type)
     if outcome.likeness.is_of_labels:
         logger.warning(
             "%s: its whole numbers look like labels, and were taken for an image; if they are, "
             "pass --type segmentation, else --type image",
-            source.name,
+            name,
         )
     side_files = dict(conversion.side_files)
     provenance = Provenance.from_json(side_files.pop(PROVENANCE_NAME))
@@ -262,7 +226,7 @@ def finish(
         info=sealed_info(conversion.info),
     )
     side_files[PROVENANCE_NAME] = provenance.sealed(seal).to_json()
-    destination.finish(side_files, fsync=options.fsync)
+    destination.finish(side_files, fsync=work.options.fsync)
 
 
 def warn_of(counts: Counts, name: str, data_type: str) -> None:

@@ -14,7 +14,7 @@ from ngcore.arrays.affines import with_resolution
 from ngcore.conversion.convert import begin, finish
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import prepare
-from ngcore.conversion.run import Run
+from ngcore.conversion.run import Work, write_scales
 from ngcore.conversion.voxel_file import VoxelFile, VoxelFileSource
 from ngcore.errors import DestinationError, InputError
 from ngcore.precomputed.chunks import Box
@@ -256,7 +256,7 @@ class WritableVolume:
             return self
         destination.__enter__()
         try:
-            journal = begin(conversion, self._options, destination)
+            journal = begin(self._work(conversion), destination)
             if not journal.is_resumed:
                 self._file.path.unlink(missing_ok=True)
             self._file.make()
@@ -288,19 +288,18 @@ class WritableVolume:
     def _build(self, conversion: Conversion, destination: Destination) -> None:
         """Write every scale, and `info`."""
         with destination.work_folder(self._options.tmp) as work_folder:
-            run = Run(
-                conversion,
-                self._source,
-                self._options,
+            outcome = write_scales(
+                self._work(conversion),
                 destination.store,
                 work_folder,
-                self._progress,
                 journal=self._journal,
                 # They may be of voxels that were assigned anew since.
                 trusts_files=False,
             )
-            outcome = run.run()
-        finish(self._known(self._source), self._source, self._options, destination, outcome)
+        finish(self._work(self._known(self._source)), destination, outcome)
+
+    def _work(self, conversion: Conversion) -> Work:
+        return Work(conversion, self._source, self._options, self._progress)
 
     def _known(self, voxels: Source) -> Conversion:
         """Return what is decided of a volume of these voxels, samples of which it records."""

@@ -21,11 +21,9 @@ from ngcore.conversion.memory import (
     memory_of_items,
     processes_here,
 )
-from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import spread_plan
-from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.regions import Regions
-from ngcore.conversion.run import Outcome, Progress
+from ngcore.conversion.run import Outcome, Work
 from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
 from ngcore.errors import InputError
 from ngcore.sources.base import Source
@@ -41,21 +39,15 @@ class SpreadRun:
 
     Parameters
     ----------
-    conversion : Conversion
-        What to do. Its plan is not followed: items are boxes, not bands.
-    source : Source
-        Is read to its end, and closed. One that can't be opened by each worker, at any place, is
-        unpacked to a temporary file first.
-    options : ConvertOptions
-        How to do it.
+    work : Work
+        The plan is not followed: regions hold whole shards. A source that can't be opened by each
+        worker, at any place, is unpacked to a temporary file first.
     executor : Executor
         Is left open.
     dest : Path
         The volume's folder.
     work_folder : Path
         Where temporary files go, unless the options name another folder.
-    progress : callable or None
-        Called now and then with (voxels done, voxels in all).
 
     Raises
     ------
@@ -63,24 +55,12 @@ class SpreadRun:
         If an item does not fit in the memory of a worker.
     """
 
-    def __init__(
-        self,
-        conversion: Conversion,
-        source: Source,
-        options: ConvertOptions,
-        executor: Executor,
-        dest: Path,
-        work_folder: Path,
-        progress: Progress | None,
-    ) -> None:
-        self._conversion = conversion
-        self._source = source
-        self._options = options
+    def __init__(self, work: Work, executor: Executor, dest: Path, work_folder: Path) -> None:
+        self._conversion, self._source, self._options, self._progress = work
         self._executor = executor
         self._dest = dest.absolute()
-        self._progress = progress
         self._work_folder = work_folder
-        self._tmp = choose_temporary_folder(work_folder, options.tmp)
+        self._tmp = choose_temporary_folder(work_folder, self._options.tmp)
         make_temporary_folder(self._tmp, work_folder)
 
     def __enter__(self) -> "SpreadRun":
@@ -195,9 +175,7 @@ class SpreadRun:
         )
 
 
-def open_executor(
-    asked: object, conversion: Conversion, source: Source, options: ConvertOptions
-) -> AbstractContextManager[Executor]:
+def open_executor(asked: object, work: Work) -> AbstractContextManager[Executor]:
     """Return what carries out the items of a conversion.
 
     Parameters
@@ -205,9 +183,7 @@ def open_executor(
     asked : str, distributed.Client or Executor
         ``local`` starts processes here, as many as fit in `--memory`; an address connects to a
         scheduler. A client and an executor stay open.
-    conversion : Conversion
-    source : Source
-    options : ConvertOptions
+    work : Work
 
     Raises
     ------
@@ -222,11 +198,11 @@ def open_executor(
 
     require_dask()
     if asked == "local":
-        axis = conversion.plan.stream_axis
-        grids = spread_plan(conversion.info, conversion.plan.factors, axis)
-        processes = processes_here(grids, source, options)
+        plan = work.conversion.plan
+        grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
+        processes = processes_here(grids, work.source, work.options)
         return LocalDask(processes.count, threads=processes.threads)
-    threads = options.workers or 1
+    threads = work.options.workers or 1
     if isinstance(asked, str):
         return ConnectedDask(asked, threads=threads)
     if not DaskExecutor.is_client(asked):

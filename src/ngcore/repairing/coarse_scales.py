@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ngcore.conversion.coarser import coarser_conversion
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.run import Run
+from ngcore.conversion.run import Work, write_scales
 from ngcore.conversion.walk import Downsampling
 from ngcore.errors import FormatError, InputError
 from ngcore.transaction.changes import Transaction
@@ -105,4 +105,4 @@ def _remake(
         change.sealing.begin()
         remove_volume_files(store, replace(info, scales=tuple(lost)))
         with working_folder(store) as tmp:
-            Run(conversion, source, options, store, tmp, None, first_is_written=True).run()
+            write_scales(Work(conversion, source, options), store, tmp, first_is_written=True)
