@@ -16,6 +16,8 @@ from surface_files import (
 )
 
 from ngcore.errors import FormatError
+from ngcore.sources.surfaces import polygons
+from ngcore.sources.surfaces.polygons import parse_obj
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,31 @@ def test_polygons_are_cut_into_triangles(tmp_path, name, text):
 def test_bad_polygons_are_refused_by_name(tmp_path, name, data, message):
     with pytest.raises(FormatError, match=rf"{name}.*({message})"):
         read(tmp_path, name, data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
+        "v 0 0 0 1\nv 1 0 0 1\nv 0 1 0 1\nv 1 1 0 1\nf 1/2/3 2//1 3/4 4\n",
+        "v 0 0 0 .5 .5 .5\r\nv 1 0 0 .5 .5 .5\r\nv 0 1 0 .5 .5 .5\r\nvn 0 0 1\r\nf 3 2 1\r\n",
+        "v 0 0 0\nv 1 0 0 9\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 1 2 3 4\n",
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nf -1 -2 -3\nf 1 2 3\n",
+        " v 0 0 0\nv\t1 0 0\nv 0 1 0\nf 1 2 3\n  f 3 2 1\n",
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 \\\n3\n",
+        "v 0 0 0\nv 1 0\nv 0 1 0 7\nf 1 2 3\n",
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3/x\nf 0 1 2\n",
+        "v 0 0 0\nv 1 0 0\nv 0 x 0\nf 1 2 3\n",
+    ],
+)
+def test_obj_read_as_a_whole_is_obj_read_line_by_line(text, monkeypatch):
+    def outcome():
+        try:
+            parsed = parse_obj(text.encode(), "a.obj")
+        except FormatError as error:
+            return str(error)
+        return parsed.vertices.tolist(), parsed.triangles.tolist(), parsed.header
+
+    at_once = outcome()
+    monkeypatch.setattr(polygons, "_uniform_obj", lambda _lines: None)
+    assert at_once == outcome()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError, InputError
-from ngcore.sources.surfaces.parsed import Parsed, point
+from ngcore.sources.surfaces.parsed import Parsed, fans, numbers_of, point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,9 @@ def parse_obj(data: bytes, name: str) -> Parsed:
     triangles: list[Triangle] = []
     # A backslash at the end of a line continues it.
     lines = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines()
+    quick = _uniform_obj(lines)
+    if quick is not None:
+        return quick._replace(header=_comments(data))
     for number, line in enumerate(lines, start=1):
         words = line.split()
         try:
@@ -115,6 +118,40 @@ def parse_off(data: bytes, name: str) -> Parsed:
     return _arrays(vertices, triangles, data)
 
 
+def _uniform_obj(lines: Sequence[bytes]) -> Parsed | None:
+    """Read the plainest files as a whole: the same words in each vertex, and in each face.
+
+    Returns None for others, and for what is wrong: reading line by line tells where.
+    """
+    vertices = [line[2:] for line in lines if line.startswith(b"v ")]
+    faces = [line[2:] for line in lines if line.startswith(b"f ")]
+    if not vertices or not faces:
+        return None
+    others = sum(line.lstrip()[:2] in (b"v ", b"f ", b"v\t", b"f\t") for line in lines)
+    width, corners = len(vertices[0].split()), len(faces[0].split())
+    words = b" ".join(vertices).split()
+    indices = re.sub(rb"/\S*", b"", b" ".join(faces)).split()
+    is_uniform = (
+        others == len(vertices) + len(faces)
+        and width >= 3
+        and corners >= 3
+        and len(words) == width * len(vertices)
+        and len(indices) == corners * len(faces)
+        and all(len(line.split()) == width for line in vertices)
+        and all(len(line.split()) == corners for line in faces)
+    )
+    if not is_uniform:
+        return None
+    try:
+        positions = numbers_of(words, "f8").reshape(-1, width)[:, :3]
+        numbers = numbers_of(indices, "i8")
+    except ValueError:
+        return None
+    if numbers.min() < 1:
+        return None
+    return Parsed(positions, fans(np.full(len(faces), corners), numbers - 1))
+
+
 def _obj_index(word: bytes, vertex_count: int) -> int:
     """Return an index from 0: OBJ counts from 1, or back from the latest vertex."""
     value = int(word)
@@ -138,10 +175,14 @@ def _fan(corners: Sequence[int]) -> list[Triangle]:
 
 
 def _arrays(vertices: list[Point], triangles: list[Triangle], data: bytes) -> Parsed:
-    comments = [line for line in data[:_HEAD_BYTES].splitlines() if line.lstrip().startswith(b"#")]
     return Parsed(
         np.array(vertices, dtype=np.float64).reshape(-1, 3),
         np.array(triangles, dtype=np.int64).reshape(-1, 3),
         None,
-        b"\n".join(comments).decode("latin-1"),
+        _comments(data),
     )
+
+
+def _comments(data: bytes) -> str:
+    comments = [line for line in data[:_HEAD_BYTES].splitlines() if line.lstrip().startswith(b"#")]
+    return b"\n".join(comments).decode("latin-1")
