@@ -57,10 +57,11 @@ def source_identity(
     Returns
     -------
     dict of str to str
-        Of files: ``path``, ``name``, ``size`` in all, a hash of the ``content`` (sizes and bytes),
-        the newest ``time``; of several ``files``, a hash of names, sizes and times; and where not
-        all bytes were hashed, when the system changed any (``touched``). Of an array: shape, type
-        and content. Of a URL: a hash of its volume's info and provenance, else the content.
+        Of files: ``name``, ``size`` in all, a hash of the ``content`` (sizes and bytes), the
+        newest ``time``; of several ``files``, a hash of names, sizes and times; and where not all
+        bytes were hashed, the ``path`` and when the system changed any file (``touched``). Of an
+        array: shape, type and content. Of a URL: a hash of its volume's info and provenance, else
+        the content.
 
     Raises
     ------
@@ -108,13 +109,13 @@ def _file_identity(path: Path, files: Sequence[Path]) -> dict[str, str]:
         name = os.fsencode(file.name)
         listing.update(b"%b\0%d\0%d\n" % (name, status.st_size, status.st_mtime_ns))
     identity = {
-        "path": str(path.resolve()),
         "name": path.name,
         "size": str(size),
         "content": content.hexdigest(),
         "time": str(max(status.st_mtime_ns for status in statuses)),
     }
     if not is_whole:
+        identity["path"] = str(path.resolve())
         identity["touched"] = str(max(status.st_ctime_ns for status in statuses))
     if len(files) > 1:
         identity["files"] = listing.hexdigest()
