@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 
+import nibabel.streamlines
 import numpy as np
 import pytest
 from bucket_servers import content_of
@@ -90,6 +91,10 @@ def test_classic_steps(place, tmp_path):
 
 def test_files_and_layers(place, tmp_path):
     (tmp_path / "points.csv").write_text("x,y,z,score\n1,2,3,0.5\n4,5,6,1\n")
+    (tmp_path / "7.swc").write_text("1 0 0 0 0 1 -1\n2 0 1 0 0 1 1\n")
+    lines = [np.arange(12, dtype=np.float32).reshape(4, 3)]
+    tractogram = nibabel.streamlines.Tractogram(lines, affine_to_rasmm=np.eye(4))
+    nibabel.streamlines.save(tractogram, tmp_path / "left.tck")
     ngcore.convert(LABELS, tmp_path / "v", resolution=(8, 8, 8), chunk_size=16)
     (tmp_path / "out").mkdir()
     for out in (f"{place.url}/out", str(tmp_path / "out")):
@@ -99,6 +104,13 @@ def test_files_and_layers(place, tmp_path):
         assert run(["preview", volume, f"{out}/v.png"]) == 0
         assert run(["annotations", str(tmp_path / "points.csv"), f"{out}/points"]) == 0
         assert run(["validate", f"{out}/points"]) == 0
+        assert run(["skeletons", str(tmp_path / "7.swc"), f"{out}/neurons"]) == 0
+        assert run(["validate", f"{out}/neurons"]) == 0
+        tracts = ["tracts", str(tmp_path / "left.tck"), f"{out}/tracts", "--density", "2mm"]
+        assert run(tracts) == 0
+        assert run(["validate", f"{out}/tracts/streamlines"]) == 0
+        assert run(tracts) == 2
+        assert run([*tracts, "--resume"]) == 0
         assert run(["pack", volume, f"{out}/v.zip"]) == 0
         assert run(["info", f"{out}/v.zip"]) == 0
     assert place.objects("out") == {
