@@ -50,15 +50,30 @@ def test_several_volumes_are_told_one_after_the_other(brain, tmp_path, capsys):
     assert [d["data_type"] for d in json.loads(capsys.readouterr().out)] == ["uint8", "uint16"]
 
 
+ANNOTATIONS = {
+    "@type": "neuroglancer_annotations_v1",
+    "annotation_type": "point",
+    "dimensions": {"x": [1, "m"]},
+    "lower_bound": [0],
+    "upper_bound": [1],
+    "properties": [],
+    "relationships": [],
+    "by_id": {"key": "by_id"},
+}
+MESHES = {
+    "@type": "neuroglancer_multilod_draco",
+    "vertex_quantization_bits": 16,
+    "transform": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0],
+    "lod_scale_multiplier": 1,
+}
+
+
 @pytest.mark.parametrize(
     ("members", "name"),
     [
-        (
-            {"@type": "neuroglancer_annotations_v1", "annotation_type": "point"},
-            "annotations (point)",
-        ),
+        (ANNOTATIONS, "annotations (point)"),
         ({"@type": "neuroglancer_skeletons"}, "skeletons"),
-        ({"@type": "neuroglancer_multilod_draco"}, "multi-resolution meshes"),
+        (MESHES, "multi-resolution meshes"),
     ],
 )
 def test_other_kinds_of_layers_are_told_and_refused_by_name(tmp_path, capsys, members, name):
@@ -67,3 +82,10 @@ def test_other_kinds_of_layers_are_told_and_refused_by_name(tmp_path, capsys, me
     assert capsys.readouterr().out.startswith(name)
     assert run(["convert", str(tmp_path), str(tmp_path / "out")]) == 2
     assert f"is a folder of {name}, not a volume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("members", [ANNOTATIONS, MESHES], ids=["annotations", "meshes"])
+def test_infos_of_other_kinds_that_break_their_rules_are_refused(tmp_path, capsys, members):
+    (tmp_path / "info").write_text(json.dumps({"@type": members["@type"]}))
+    assert run(["info", str(tmp_path)]) == 2
+    assert "/info: " in capsys.readouterr().err

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError, StorageError
+from ngcore.precomputed.annotations import ANNOTATIONS_TYPE, AnnotationInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.layer_kinds import kind_name
+from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE, MultilodInfo
+from ngcore.precomputed.skeletons import SKELETONS_TYPE, SkeletonInfo
 from ngcore.storage import LocalStore, open_store
 from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
 from ngcore.volume.read import open as open_volume
@@ -89,6 +92,7 @@ def describe(path: str | os.PathLike[str]) -> Description:
     document = None if store is None else store.get_whole("info", _MAX_INFO)
     name = None if document is None else kind_name(parse_object(document))
     if name is not None and document is not None and store is not None:
+        _check(document, text)
         size, files = _size_of(store)
         sources, steps = _history(store)
         return Description(
@@ -125,6 +129,20 @@ def describe(path: str | os.PathLike[str]) -> Description:
         sources,
         steps,
     )
+
+
+def _check(document: bytes, where: str) -> None:
+    """Refuse the `info` of another kind of layer that breaks the rules of its format."""
+    members = parse_object(document)
+    try:
+        if members["@type"] == ANNOTATIONS_TYPE:
+            AnnotationInfo.from_json(document)
+        elif members["@type"] == SKELETONS_TYPE:
+            SkeletonInfo.from_json(document)
+        elif members["@type"] == MULTILOD_MESH_TYPE:
+            MultilodInfo.from_json(members)
+    except FormatError as error:
+        raise FormatError(f"{where}/info: {error}") from error
 
 
 def _history(store: ReadableStore) -> tuple[tuple[str, ...], tuple[str, ...]]:
