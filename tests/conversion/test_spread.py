@@ -336,13 +336,13 @@ def test_what_a_killed_worker_did_not_sync_is_made_again(voxels, tmp_path, monke
 def test_a_worker_that_does_not_see_the_folders_is_named(tmp_path):
     source = npy(np.zeros((4, 4, 4), np.uint8), tmp_path)
     with pytest.raises(DestinationError, match=r"the worker on .* can't see .*nowhere"):
-        check_worker(tmp_path / "nowhere", tmp_path, None, "source")
+        check_worker(LocalStore(tmp_path / "nowhere"), tmp_path, None, "source")
     with open_source(source, resolution=(8, 8, 8)) as opened:
         pickled = pickle.dumps(opened)
-    check_worker(tmp_path, tmp_path, pickled, "source")
+    check_worker(LocalStore(tmp_path), tmp_path, pickled, "source")
     source.unlink()
     with pytest.raises(InputError, match=r"the worker on .* can't open source: .*no such file"):
-        check_worker(tmp_path, tmp_path, pickled, "source")
+        check_worker(LocalStore(tmp_path), tmp_path, pickled, "source")
 
 
 @pytest.mark.parametrize("sharding", [True, False])

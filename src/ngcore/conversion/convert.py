@@ -11,7 +11,7 @@ from ngcore.arrays.values import Counts
 from ngcore.conversion.options import ConvertOptions, OptionValues
 from ngcore.conversion.prepare import open_for, prepare
 from ngcore.conversion.run import Outcome, Progress, Work, write_scales
-from ngcore.errors import DestinationError, InputError
+from ngcore.errors import InputError
 from ngcore.sources import source_path
 from ngcore.sources.identity import (
     check_unchanged,
@@ -173,11 +173,6 @@ def _spread(
     work: Work, destination: Destination, executor: object, before_info: Callable[[], None]
 ) -> None:
     """Do as `carry_out`, with work items on an executor's workers."""
-    if not isinstance(destination.store, LocalStore):
-        raise DestinationError(
-            f"{destination.store.location} is a bucket, and Dask workers write to a folder that "
-            "all of them see; pass one, or leave out --dask"
-        )
     # Only now, for the sake of the start-up time of everybody else.
     from ngcore.conversion.spread import SpreadRun, open_executor
 
@@ -186,7 +181,7 @@ def _spread(
         open_executor(executor, work) as opened,
         destination.work_folder(work.options.tmp) as work_folder,
     ):
-        with SpreadRun(work, opened, destination.path, work_folder) as run:
+        with SpreadRun(work, opened, destination.store, work_folder) as run:
             run.check_workers()
             journal = begin(work, destination)
             with resumable():

@@ -16,6 +16,7 @@ from ngcore.errors import StorageError
 from ngcore.precomputed.chunks import Box, Vec3
 from ngcore.sources.base import Cost, MemoryOrder, SourceHeader, SuggestedType, Window
 from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
+from ngcore.storage.stored_path import StoredPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Kept:
     ----------
     grid : Regions
         The blocks of the pass.
-    folder : Path
+    folder : Path or StoredPath
         That every worker sees.
     stream_axis : int
         The axis along which the rows of a block follow each other.
@@ -35,7 +36,7 @@ class Kept:
     """
 
     grid: Regions
-    folder: Path
+    folder: Path | StoredPath
     stream_axis: int
     memory_order: MemoryOrder
 
@@ -44,14 +45,14 @@ class Kept:
         """Index of the scale that is kept."""
         return self.grid.step.last_scale
 
-    def path(self, place: Vec3) -> Path:
+    def path(self, place: Vec3) -> Path | StoredPath:
         """Return the file that the block at `place` leaves."""
         return self.folder / f"scale-{self.scale}-{'-'.join(map(str, place))}"
 
     def remove(self) -> None:
         """Remove every file; those that can't be go with their folder."""
         for place in self.grid:
-            with suppress(OSError):
+            with suppress(OSError, StorageError):
                 self.path(place).unlink()
 
     @property
@@ -116,7 +117,12 @@ class KeptWriter:
             return
         try:
             self._file.close()
-            os.replace(self._path, self._kept.path(self._place))  # noqa: PTH105 (as in storage)
+            path = self._kept.path(self._place)
+            if isinstance(path, StoredPath):
+                path.upload(self._path)
+                self._path.unlink()
+            else:
+                os.replace(self._path, path)  # noqa: PTH105 (as in storage)
         except OSError as error:
             raise _not_written(self._path, error) from error
 

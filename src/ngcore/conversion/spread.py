@@ -5,10 +5,11 @@ The volume's lock, its journal and its `info` are the coordinator's alone; see
 """
 
 import math
+import os
 import pickle
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +25,13 @@ from ngcore.conversion.memory import (
 from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.run import Outcome, Work
-from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
-from ngcore.errors import InputError
+from ngcore.conversion.work_item import ALIVE, Assignment, carry_out_item, check_worker
+from ngcore.errors import InputError, NgcoreError
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore
+from ngcore.sources.volumes.raw import RawSource
+from ngcore.storage import LocalStore, Store
+from ngcore.storage.local import WORK_FOLDER
+from ngcore.storage.stored_path import StoredPath
 from ngcore.transaction.journal import Journal
 from ngcore.transaction.temporary import choose_temporary_folder, make_temporary_folder
 from ngcore.volume.digest import ScaleDigest
@@ -44,8 +48,8 @@ class SpreadRun:
         worker, at any place, is unpacked to a temporary file first.
     executor : Executor
         Is left open.
-    dest : Path
-        The volume's folder.
+    dest : Store
+        The volume's. What workers must share lies in a bucket too, if it is one.
     work_folder : Path
         Where temporary files go, unless the options name another folder.
 
@@ -55,23 +59,39 @@ class SpreadRun:
         If an item does not fit in the memory of a worker.
     """
 
-    def __init__(self, work: Work, executor: Executor, dest: Path, work_folder: Path) -> None:
+    def __init__(self, work: Work, executor: Executor, dest: Store, work_folder: Path) -> None:
         self._conversion, self._source, self._options, self._progress = work
         self._executor = executor
-        self._dest = dest.absolute()
+        self._dest = LocalStore(dest.path.absolute()) if isinstance(dest, LocalStore) else dest
         self._work_folder = work_folder
-        self._tmp = choose_temporary_folder(work_folder, self._options.tmp)
-        make_temporary_folder(self._tmp, work_folder)
+        self._local = isinstance(dest, LocalStore)
+        self._tmp: Path | StoredPath = StoredPath(dest, f"{WORK_FOLDER}/{os.urandom(8).hex()}")
+        if self._local:
+            self._tmp = choose_temporary_folder(work_folder, self._options.tmp)
+        self._make_tmp()
+
+    def _make_tmp(self) -> None:
+        if isinstance(self._tmp, StoredPath):
+            self._dest.put((self._tmp / ALIVE).full, b"")
+        else:
+            make_temporary_folder(self._tmp, self._work_folder)
+
+    def _remove_tmp(self) -> None:
+        if isinstance(self._tmp, StoredPath):
+            with suppress(NgcoreError):  # it goes with all else that is hidden there
+                self._dest.delete_folder(self._tmp.full)
+        else:
+            shutil.rmtree(self._tmp, ignore_errors=True)
 
     def __enter__(self) -> "SpreadRun":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Whoever still works notices that its folder is gone, and stops.
-        shutil.rmtree(self._tmp, ignore_errors=True)
+        self._remove_tmp()
         if kind is not None:
             self._executor.stop()
-            shutil.rmtree(self._tmp, ignore_errors=True)
+            self._remove_tmp()
 
     def check_workers(self) -> None:
         """Check, before anything is read, that the workers that are there see all they need.
@@ -93,11 +113,11 @@ class SpreadRun:
             Knows the files of an earlier run that need not be made again, and notes the new ones.
         """
         # A run that begins clears away what the one before left, this folder with it.
-        make_temporary_folder(self._tmp, self._work_folder)
+        self._make_tmp()
         if self._syncs:
             journal.trust_journal_only()
         trust = journal.trust
-        store = LocalStore(self._dest)
+        store = self._dest
         stale_scales = frozenset(
             index
             for index, scale in enumerate(self._conversion.info.scales)
@@ -105,7 +125,7 @@ class SpreadRun:
         )
         source = self._source
         if not source.can_be_shared:
-            source = source.spooled(self._tmp / "source")
+            source = self._shared(source)
         info, axis = self._conversion.info, source.stream_axis
         conversion = replace(
             self._conversion, plan=self._conversion.plan._replace(stream_axis=axis), side_files={}
@@ -154,10 +174,22 @@ class SpreadRun:
         by_key = {scale.key: str(sum_) for scale, sum_ in zip(info.scales, digests, strict=True)}
         return Outcome(counts, by_key, likeness)
 
+    def _shared(self, source: Source) -> Source:
+        """Unpack a source to where all workers can read it."""
+        if isinstance(self._tmp, StoredPath):
+            path = self._work_folder / "source"
+            unpacked = source.spooled(path)
+            assert isinstance(unpacked, RawSource)
+            stored = unpacked.at(self._tmp / "source")
+            path.unlink()
+            return stored
+        return source.spooled(self._tmp / "source")
+
     @property
     def _syncs(self) -> bool:
         """Whether workers make their files durable: no other machine can do it for them."""
-        return self._options.fsync and not self._executor.is_local
+        is_here = self._executor.is_local or self._dest.is_durable
+        return self._options.fsync and not is_here
 
     def _memory(self, grids: Sequence[Regions], source: Source) -> ItemMemory:
         executor, asked = self._executor, self._options.memory_bytes

@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,10 +34,15 @@ from ngcore.errors import (
 )
 from ngcore.precomputed.chunks import Vec3
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore
+from ngcore.storage import LocalStore, Store
+from ngcore.storage.stored_path import StoredPath
 from ngcore.storage.sync import SyncError
 from ngcore.transaction.journal import Trust, trusted_files
 from ngcore.work.threads import ThreadPool
+
+ALIVE = "alive"
+"""In a bucket, the name in the folder for temporary files that is there while the run is."""
+_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,9 @@ class Assignment:
     source_name : str
     kept : Kept or None
         Where the last scale is kept, if a pass follows.
-    dest : Path
-        The volume's folder, absolute.
-    tmp : Path
+    dest : Store
+        The volume's.
+    tmp : Path or StoredPath
         A folder for temporary files that all workers see, absolute. It is there for as long as
         anybody wants this work.
     threads : int
@@ -77,8 +83,8 @@ class Assignment:
     source: bytes
     source_name: str
     kept: Kept | None
-    dest: Path
-    tmp: Path
+    dest: Store
+    tmp: Path | StoredPath
     threads: int
     shard_memory: int
     trust: Trust
@@ -111,7 +117,9 @@ class ItemResult:
     likeness: Likeness
 
 
-def check_worker(dest: Path, tmp: Path, source: bytes | None, source_name: str) -> None:
+def check_worker(
+    dest: Store, tmp: Path | StoredPath, source: bytes | None, source_name: str
+) -> None:
     """Check that this process can take part: it sees the files, and may write.
 
     Raises
@@ -120,7 +128,42 @@ def check_worker(dest: Path, tmp: Path, source: bytes | None, source_name: str) 
         If not; the message names the machine and the path.
     """
     where = f"{socket.gethostname()} (process {os.getpid()})"
-    for folder in (dest, tmp):
+    if isinstance(dest, LocalStore) and isinstance(tmp, Path):
+        _check_folders((dest.path, tmp), where)
+    else:
+        _check_bucket(dest, tmp, where)
+    if source is None:
+        return
+    try:
+        _open_source(source, source_name).close()
+    except StorageError as error:
+        raise InputError(str(error)) from error
+
+
+def _check_bucket(dest: Store, tmp: Path | StoredPath, where: str) -> None:
+    assert isinstance(tmp, StoredPath)
+    mine = tmp / f"worker-{os.urandom(8).hex()}"
+    try:
+        if not is_wanted(tmp):
+            raise StorageError(f"{tmp} is not there")
+        dest.put(mine.full, b"")
+        mine.unlink()
+    except (StorageError, InputError, DestinationError) as error:
+        raise DestinationError(
+            f"the worker on {where} can't write to {dest.location}: {error}; it needs the same "
+            "credentials and endpoint as the process that started this"
+        ) from error
+
+
+def is_wanted(tmp: Path | StoredPath) -> bool:
+    """Whether the folder for temporary files is there: it goes when the run ends."""
+    if isinstance(tmp, StoredPath):
+        return tmp.store.size((tmp / ALIVE).full) is not None
+    return tmp.is_dir()
+
+
+def _check_folders(folders: Iterable[Path], where: str) -> None:
+    for folder in folders:
         if not folder.is_dir():
             raise DestinationError(
                 f"the worker on {where} can't see {folder}; choose a folder on a file system that "
@@ -134,12 +177,6 @@ def check_worker(dest: Path, tmp: Path, source: bytes | None, source_name: str) 
                 f"the worker on {where} can't write to {folder}: {error.strerror}; "
                 "check its permissions"
             ) from error
-    if source is None:
-        return
-    try:
-        _open_source(source, source_name).close()
-    except StorageError as error:
-        raise InputError(str(error)) from error
 
 
 def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
@@ -153,12 +190,13 @@ def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
         If reading or writing fails, or nobody wants the work any more.
     """
     work, place = given
-    if not work.tmp.is_dir():  # a worker that came later was not there to be checked
+    if not is_wanted(work.tmp):  # a worker that came later was not there to be checked
         raise StorageError(
             f"the worker on {socket.gethostname()} can't see {work.tmp}, or the conversion is over"
         )
     try:
-        scratch = Path(tempfile.mkdtemp(prefix="item-", dir=work.tmp))
+        here = work.tmp if isinstance(work.tmp, Path) else None
+        scratch = Path(tempfile.mkdtemp(prefix="item-", dir=here))
     except OSError as error:
         raise StorageError(f"can't make a folder in {work.tmp}: {error.strerror}") from error
     try:
@@ -178,7 +216,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         work.conversion.info,
         range(grid.step.first_scale + first_is_written, grid.step.last_scale + 1),
         work.options,
-        LocalStore(work.dest),
+        work.dest,
         scratch,
         shard_memory=work.shard_memory,
         # Asked once for each file: another attempt at this very item may write it meanwhile.
@@ -191,9 +229,11 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         with lock:
             counts[0] += read
 
+    still_wanted = _Wanted(work.tmp)
+
     def row_done() -> None:
-        if not scratch.is_dir():
-            raise StorageError(f"{work.dest}: the conversion was ended elsewhere")
+        if not scratch.is_dir() or not still_wanted():
+            raise StorageError(f"{work.dest.location}: the conversion was ended elsewhere")
 
     try:
         with closing(_open_source(work.source, work.source_name)) as source:
@@ -215,10 +255,24 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         sink.finish(whole=False)
     finally:
         sink.abort()
-    if work.syncs:
-        _sync(work.dest, files)
+    if work.syncs and isinstance(work.dest, LocalStore):
+        _sync(work.dest.path, files)
     digests = {scale: digest.chunk_sum for scale, digest in sink.digests.items()}
     return ItemResult(grid.voxels(place), counts[0], digests, tuple(files), sink.likeness)
+
+
+class _Wanted:
+    """Whether somebody wants the work; a bucket is asked now and then only."""
+
+    def __init__(self, tmp: Path | StoredPath) -> None:
+        self._tmp = tmp
+        self._asked = time.monotonic()
+
+    def __call__(self) -> bool:
+        if isinstance(self._tmp, Path) or time.monotonic() < self._asked + _SECONDS_BETWEEN_LOOKS:
+            return True
+        self._asked = time.monotonic()
+        return is_wanted(self._tmp)
 
 
 def _open_source(pickled: bytes, name: str) -> Source:

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ngcore.errors import DestinationError, StorageError
-from ngcore.storage.local import WORK_FOLDER, LocalStore
+from ngcore.storage.local import WORK_FOLDER
+from ngcore.storage.opening import writable_store
 from ngcore.storage.sync import SyncError
 
 if TYPE_CHECKING:
@@ -294,29 +295,28 @@ def _read_notes(store: Store, run: str) -> dict[str, Note]:
     return {note.piece: note for note in notes if note is not None and note.run == run}
 
 
-def trusted_files(folder: Path, trust: Trust, run: str) -> Callable[[str], bool] | None:
+def trusted_files(store: Store, trust: Trust, run: str) -> Callable[[str], bool] | None:
     """Return what tells whether a file of an earlier run is whole; None where none is.
 
     For workers, which have no `Journal`: they read what it wrote, once in every run.
 
     Parameters
     ----------
-    folder : Path
-        The volume's.
+    store : Store
+        Of the volume.
     trust : Trust
     run : str
         Tells this run from others in the same process.
     """
     if trust == "nothing":
         return None
-    store = LocalStore(folder)
-    known = _journal_of_run(folder, run) if trust == "journal" else None
+    known = _journal_of_run(store.location, run) if trust == "journal" else None
     return partial(_is_whole, store, known)
 
 
 @lru_cache(maxsize=1)
-def _journal_of_run(folder: Path, _run: str) -> frozenset[str]:
-    store = LocalStore(folder)
+def _journal_of_run(location: str, _run: str) -> frozenset[str]:
+    store = writable_store(location)
     plan = read_plan(store) or {}
     return _read_journal(store, str(plan.get("run", "")))
 

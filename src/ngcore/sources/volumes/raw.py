@@ -13,6 +13,7 @@ import numpy as np
 from ngcore.errors import FormatError, InputNotFoundError, StorageError
 from ngcore.sources.base import Cost, Source
 from ngcore.sources.files import bytes_of, open_binary
+from ngcore.storage.stored_path import StoredPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ class RawSource(ReadableSource):
     Parameters
     ----------
     header : SourceHeader
-    path : Path
+    path : Path or StoredPath
         File that holds the voxels.
     offset : int, in bytes
         Place of the first voxel.
@@ -85,7 +86,7 @@ class RawSource(ReadableSource):
     def __init__(
         self,
         header: SourceHeader,
-        path: Path,
+        path: Path | StoredPath,
         offset: int,
         order: AxisOrder,
         stored_dtype: np.dtype[Any],
@@ -103,7 +104,7 @@ class RawSource(ReadableSource):
         self._strides = file_strides(header, order)
         if offset < 0:
             raise FormatError(f"{path}: corrupt header: voxels start at byte {offset}")
-        self._file = open_binary(path, str(path))
+        self._file = path.open() if isinstance(path, StoredPath) else open_binary(path, str(path))
         if self._file.size < offset + header.byte_count:
             self._file.close()
             raise FormatError(
@@ -111,6 +112,15 @@ class RawSource(ReadableSource):
                 f"{offset + header.byte_count} bytes in all, but the file has {self._file.size}; "
                 f"get a whole copy"
             )
+
+    def at(self, path: StoredPath) -> RawSource:
+        """Put a copy of the file there, and return a source that reads that; close this one."""
+        assert not isinstance(self._path, StoredPath)
+        path.upload(self._path)
+        self.close()
+        return RawSource(
+            self.header, path, self._offset, self._order, self._stored_dtype, self.stream_axis
+        )
 
     def _read(self, spatial: Box3, out: np.ndarray[Any, Any]) -> None:
         box = (*spatial, slice(0, self.shape[3]))

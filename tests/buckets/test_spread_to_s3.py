@@ -1,0 +1,80 @@
+"""Work items that share nothing but a bucket: the same bytes, nothing left behind."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+
+import nibabel
+import numpy as np
+import pytest
+from bucket_servers import content_of
+
+import ngcore
+from ngcore.conversion.work_item import check_worker
+from ngcore.errors import DestinationError
+from ngcore.storage import writable_store
+from ngcore.storage.stored_path import StoredPath
+from ngcore.work.serial import SerialExecutor
+
+VOXELS = np.random.default_rng(0).integers(0, 99, (40, 12, 12)).astype(np.uint8)
+OPTIONS = {"resolution": (8, 8, 8), "chunk_size": 4}
+
+
+class ElsewhereExecutor(SerialExecutor):
+    """Sends everything through pickles, as to another machine."""
+
+    def results(self, function, items):
+        for item in items:
+            yield pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(item)))))
+
+
+def source_of(kind, folder):
+    path = folder / "source.npy"
+    np.save(path, VOXELS)
+    if kind == "npy":
+        return path
+    if kind == "nii.gz":
+        image = nibabel.Nifti1Image(VOXELS, np.diag([8e-6, 8e-6, 8e-6, 1]))
+        (folder / "source.nii.gz").write_bytes(gzip.compress(image.to_bytes()))
+        return folder / "source.nii.gz"
+    return VOXELS
+
+
+@pytest.mark.parametrize(
+    ("kind", "sharding"),
+    [("npy", True), ("nii.gz", True), ("array", True), ("npy", False)],
+)
+def test_items_write_what_a_local_run_does(place, tmp_path, kind, sharding):
+    source = source_of(kind, tmp_path)
+    options = {**OPTIONS, "sharding": sharding, "tmp": tmp_path}
+    ngcore.convert(source, f"{place.url}/v", executor=ElsewhereExecutor(), **options)
+    options.pop("tmp")
+    ngcore.convert(source, tmp_path / "v", **options)
+    assert place.objects("v") == content_of(tmp_path / "v")
+    assert place.uploads() == []
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_volume_in_the_bucket_is_a_source_there_and_processes_do_the_work(place, tmp_path):
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    ngcore.convert(VOXELS, f"{place.url}/a", **OPTIONS)
+    ngcore.convert(
+        f"{place.url}/a", f"{place.url}/v", chunk_size=4, dask="local", workers=1, type="image"
+    )
+    ngcore.convert(f"{place.url}/a", tmp_path / "v", chunk_size=4, type="image")
+    found, expected = place.objects("v"), content_of(tmp_path / "v")
+    assert found == expected
+
+
+def test_a_worker_without_access_is_named(place, monkeypatch):
+    store = writable_store(f"{place.url}/v")
+    tmp = StoredPath(store, ".ngcore/x")
+    with pytest.raises(DestinationError, match=r"the worker on .* can't write to s3://.*/v"):
+        check_worker(store, tmp, None, "")
+    store.put(".ngcore/x/alive", b"")
+    check_worker(store, tmp, None, "")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    elsewhere = pickle.loads(pickle.dumps(store))
+    with pytest.raises(DestinationError, match="it needs the same credentials and endpoint"):
+        check_worker(elsewhere, StoredPath(elsewhere, ".ngcore/x"), None, "")
