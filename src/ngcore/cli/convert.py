@@ -174,7 +174,8 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     "--dask",
     metavar="ADDRESS",
     help="Do the work on the Dask scheduler at ADDRESS; `local` starts worker processes here. "
-    "SOURCE, DEST and --tmp must lie where all workers see them; DEST may be in a bucket.  [default: threads here]",
+    "SOURCE, DEST and --tmp must lie where all workers see them; DEST may be in a bucket.  "
+    "[default: threads here]",
 )
 @resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
