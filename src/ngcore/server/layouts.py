@@ -18,6 +18,7 @@ PANEL = (576, 345)
 """Pixels of a panel of four in a window of 1366 x 768 with controls beside it."""
 MARGIN = 1.08
 _LEAST_FILL = 0.75
+_SOLID_PIXELS = 512
 """Panels have one zoom where each is filled that much by it; else each has its own."""
 
 
@@ -51,6 +52,7 @@ def layout_members(
     extent: Sequence[float],
     *,
     is_world: bool,
+    has_objects: bool = True,
     panel: tuple[int, int] = PANEL,
 ) -> State:
     """Return the members of a state that say which panels there are and how they look.
@@ -64,6 +66,8 @@ def layout_members(
         Of what is shown, in the smallest unit of the display dimensions.
     is_world : bool
         Axes are right, front and top.
+    has_objects : bool
+        There is something to draw in 3-D; else its panel shows the three sections, each whole.
     panel : (width, height), in pixels
         Of one of four.
     """
@@ -81,7 +85,7 @@ def layout_members(
             _panel(names, section, base if is_common else scale)
             for section, scale in zip(SECTIONS, scales, strict=True)
         )
-        solid = {"type": "viewer", "layers": list(names), "layout": "3d"}
+        solid = {"type": "viewer", "layers": list(names), "layout": _solid(extent, has_objects)}
         members["crossSectionScale"] = base
         members["layout"] = {
             "type": "column",
@@ -98,6 +102,22 @@ def layout_members(
 
 def _scale(extent: Sequence[float], axes: tuple[int, int], panel: tuple[int, int]) -> float:
     return MARGIN * max(extent[axis] / pixels for axis, pixels in zip(axes, panel, strict=True))
+
+
+def _solid(extent: Sequence[float], has_objects: bool) -> State | str:
+    if has_objects:
+        return "3d"
+    pixel = max(extent) / _SOLID_PIXELS
+    sections = {
+        name: {
+            "width": MARGIN * extent[section.right] / pixel,
+            "height": MARGIN * extent[section.up] / pixel,
+            "orientation": {"link": "unlinked", "value": list(section.orientation)},
+            "scale": {"link": "unlinked", "value": pixel},
+        }
+        for name, section in zip(("axial", "coronal", "sagittal"), SECTIONS, strict=True)
+    }
+    return {"type": "3d", "crossSections": sections}
 
 
 def _panel(names: Sequence[str], section: Section, zoom: float) -> State:

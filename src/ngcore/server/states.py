@@ -112,7 +112,10 @@ def viewer_state(
     if layout == "anatomical":
         state["showSlices"] = False  # they would be pieces: the sections are not those of a 4panel
     names = [x.name for x in ordered]
-    state |= layout_members(layout, names, extent, is_world=is_world, panel=panel)
+    has_objects = any(x.has_mesh for x in ordered)
+    state |= layout_members(
+        layout, names, extent, is_world=is_world, has_objects=has_objects, panel=panel
+    )
     state |= _palette(volumes, looks, has_time=time_unit is not None)
     state[PAGE_MEMBER] = {"extent": extent, "world": is_world}
     return state
