@@ -6,6 +6,7 @@ import itertools
 import json
 from typing import Any
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from thorough import amount
 
+import ngcore
 from ngcore.annotating.annotate import annotations
 from ngcore.annotating.blocks import Block
 from ngcore.annotating.cells import Grid, cells_met
@@ -407,6 +409,34 @@ def test_tables_of_every_format_give_the_same(convert, tmp_path):
     for table in (points, tmp_path / "p.npy", tmp_path / "f.npy"):
         made = convert(table).by_id
         assert [made[n + 1]["points"][0] for n in range(50)] == list(map(tuple, points.tolist()))
+
+
+def test_relations_of_parquet_may_be_lists(convert, tmp_path):
+    frame = pd.DataFrame({"x": [1.0, 2, 3], "y": 0.0, "z": 0.0})
+    frame["cell"] = [[1, 2**60 + 1], [], [7]]
+    frame.to_parquet(tmp_path / "t.parquet")
+    made = convert(tmp_path / "t.parquet", relations={"cell": "cell"})
+    found = [made.by_id[number]["relations"]["cell"] for number in (1, 2, 3)]
+    assert found == [[1, 2**60 + 1], [], [7]]
+
+
+def test_like_gives_the_bounds_of_a_volume_in_its_world(convert, tmp_path, caplog):
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]) * [0.5, 0.5, 2]
+    affine[:3, 3] = [-10, 5, 20]
+    nibabel.save(nibabel.Nifti1Image(np.zeros((10, 8, 6), np.uint8), affine), tmp_path / "a.nii")
+    ngcore.convert(tmp_path / "a.nii", tmp_path / "volume", fsync=False)
+    corners = np.array(list(np.ndindex(2, 2, 2))) * [10, 8, 6] - 0.5
+    corners = corners @ affine[:3, :3].T + affine[:3, 3]
+    middle = corners.mean(axis=0)
+    for units, factor in (("mm", 1), ("um", 1000)):
+        made = convert(middle[np.newaxis] * factor, like=tmp_path / "volume", units=units)
+        for name, expected in (("lower_bound", corners.min(0)), ("upper_bound", corners.max(0))):
+            np.testing.assert_allclose(made.info[name], expected * factor, rtol=1e-6)
+    assert not caplog.text
+    made = convert(np.stack([middle, middle + 100]), like=tmp_path / "volume")
+    assert "reaches beyond the volume" in caplog.text
+    np.testing.assert_allclose(made.info["upper_bound"], middle + 100, rtol=1e-6)
 
 
 def test_csv_with_line_breaks_in_quotes_is_read(convert):

@@ -90,10 +90,23 @@ class ParquetTable:
             return ArrowCells(values)
         if pa.types.is_temporal(kind):
             return ArrowCells(pc.cast(values, pa.string()))
+        if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):
+            return _ListCells(values)
         raise InputError(
             f"{self.name}: column {name!r} holds {kind}, which is neither a number nor text; "
             f"leave it out with --skip {name}"
         )
+
+
+class _ListCells(ArrowCells):
+    """Cells that hold several whole numbers each: for relations."""
+
+    def texts(self) -> list[str]:
+        """Return them as ``1;2``."""
+        return [";".join(map(str, items or ())) for items in self._values.to_pylist()]
+
+    def numbers(self) -> None:
+        """Return None: they are no numbers."""
 
 
 def _first(error: BaseException) -> str:
