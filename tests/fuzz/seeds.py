@@ -5,6 +5,7 @@ They are made here rather than kept, so that it is plain what is in them.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -22,6 +23,7 @@ import trimesh
 from PIL import Image
 
 from ngcore import compressed_segmentation
+from ngcore.codecs.zip_file import Entry, zip_parts
 from ngcore.precomputed.annotation_records import encode_annotations, encode_list, make_records
 from ngcore.precomputed.annotations import (
     AnnotationIndex,
@@ -462,6 +464,22 @@ def _encoded(encoding: str, voxels: np.ndarray[Any, Any]) -> bytes:
         out, name
     )
     return out.getvalue()
+
+
+def packed() -> Iterator[bytes]:
+    """Yield compressed bytes of each kind that is known, and zip files."""
+    data = b"some voxels " * 20
+    yield b"g" + gzip.compress(data)
+    with contextlib.suppress(ImportError):
+        import brotli
+
+        yield b"b" + brotli.compress(data)
+    with contextlib.suppress(ImportError):
+        import zstandard
+
+        yield b"z" + zstandard.compress(data)
+    entries = [Entry(name, len(data), lambda: [data]) for name in ("info", "8_8_8/0.shard")]
+    yield b"p" + b"".join(zip_parts(entries))
 
 
 def _kind(name: str) -> bytes:

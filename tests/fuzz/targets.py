@@ -19,6 +19,7 @@ import numpy as np
 from fuzz import seeds
 from ngcore.annotating.columns import RowBlocks, SpooledTable
 from ngcore.annotating.roles import find_roles
+from ngcore.codecs.content import decode_content
 from ngcore.errors import FormatError, NgcoreError
 from ngcore.precomputed.annotation_records import decode_annotation, decode_list
 from ngcore.precomputed.annotations import AnnotationInfo
@@ -35,9 +36,10 @@ from ngcore.sources.surfaces.reading import read_mesh
 from ngcore.sources.tables.tables import read_label_table
 from ngcore.sources.tracts.opening import open_tracts
 from ngcore.sources.tracts.swc import read_swc
-from ngcore.storage import LocalStore
+from ngcore.storage import LocalStore, open_store
 from ngcore.storage.sharded_reader import ShardedReader
 from ngcore.storage.spool import Spool
+from ngcore.storage.zip_store import ZipStore
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.seal import Seal, file_digest
 from ngcore.volume.segment_colours import decode_colours
@@ -328,6 +330,21 @@ def _read_source(path: Path) -> None:
             read.finish()
 
 
+def _packed(data: bytes, folder: Path) -> None:
+    """Take a kind of compression, or a zip of which every entry is read."""
+    encoding = {b"b": "br", b"z": "zstd", b"g": "gzip"}.get(data[:1])
+    if encoding is not None:
+        decode_content(data[1:], encoding, max_size=1 << 20)
+        return
+    path = folder / "v.zip"
+    path.write_bytes(data[1:])
+    store = open_store(path)
+    assert isinstance(store, ZipStore)
+    for name in store.list():
+        store.get(name)
+        store.get(name, 1, 5)
+
+
 TARGETS = {
     "info": Target(seeds.info, _info, is_json=True),
     "shards": Target(seeds.shards, _shards),
@@ -340,5 +357,6 @@ TARGETS = {
     "tiff": Target(seeds.tiff, _tiff),
     "volumes": Target(seeds.volumes, _volume),
     "formats": Target(seeds.formats, _format),
+    "packed": Target(seeds.packed, _packed),
     "metadata": Target(seeds.metadata, _metadata, is_json=True),
 }
