@@ -18,6 +18,7 @@ from ngcore.errors import DestinationError, InputError
 from ngcore.labelling.labels import write_labels
 from ngcore.previewing.picture import preview
 from ngcore.previewing.sections import choose_scale
+from ngcore.previewing.sheet import Panel, draw_sheet
 
 GOLDEN = Path(__file__).parent / "golden"
 CODES = ["".join(x) for p in permutations(("RL", "AP", "SI")) for x in product(*p)]
@@ -174,3 +175,15 @@ def test_the_picture_is_where_it_was_asked_for_or_refused(tmp_path, capsys):
         preview(folder, out, size=63)
     with pytest.raises(DestinationError, match="is a file, not a folder"):
         preview(folder, out / "p.png")
+
+
+def test_micrometres_have_their_own_sign():
+    """Pillow's font has none; what is drawn reaches below the line on which the letters stand."""
+
+    def foot(pixel_nm):
+        panel = Panel(np.zeros((200, 500, 3), np.uint8), 500, 200, False, ("", ""))
+        picture = np.asarray(Image.open(io.BytesIO(draw_sheet([panel], pixel_nm=pixel_nm))))
+        bright = (picture[200 + 2 * GAP :, 100:] == 255).all(axis=-1)
+        return np.flatnonzero(bright.any(axis=1)).max()
+
+    assert foot(300.0) > foot(300e3) + 2  # 20 um, 20 mm

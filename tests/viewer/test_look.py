@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nibabel
@@ -16,9 +18,9 @@ from serving import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from browser import Neuroglancer
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
@@ -193,6 +195,19 @@ def test_time_points_read_exactly_and_colours_are_right(
             assert np.abs(colour_at(neuroglancer, middle) - expected).max() <= 3, name
 
 
+AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+"""Where `npm install axe-core` puts it."""
+
+
+def findings(page: Page) -> list[str]:
+    """Return what axe-core finds that keeps people out; nothing where it is not installed."""
+    if not AXE.is_file():
+        return []
+    page.add_script_tag(path=AXE)
+    violations = page.evaluate("axe.run().then(result => result.violations)")
+    return [x["id"] for x in violations if x["impact"] in ("serious", "critical")]
+
+
 def test_ticked_volumes_of_a_gallery_open_together(
     neuroglancer: Neuroglancer, tmp_path: Path
 ) -> None:
@@ -209,6 +224,7 @@ def test_ticked_volumes_of_a_gallery_open_together(
     page.set_viewport_size({"width": 390, "height": 700})
     page.goto(f"{neuroglancer.origin}/shelf/index.html")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert findings(page) == []
     for name in ("first", "third"):
         page.get_by_role("checkbox", name=name).check()
     link = str(page.get_by_role("link", name="Open").get_attribute("href"))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _GAP = 10
 _UNITS = ((1e9, "m"), (1e6, "mm"), (1e3, "µm"), (1.0, "nm"))
+_MICRO = "\N{MICRO SIGN}"
 _WHITE = (255, 255, 255)
 _MAT = (48, 48, 48)
 """Around the slices, which are often black at their edges."""
@@ -63,7 +64,7 @@ def draw_sheet(panels: Sequence[Panel], *, pixel_nm: float) -> bytes:
     foot = 2 * letter
     length_nm = bar_length_nm(longest * pixel_nm / 4)
     bar, text = round(length_nm / pixel_nm), length_text(length_nm)
-    needed = 3 * _GAP + bar + math.ceil(font.getlength(text))
+    needed = 3 * _GAP + bar + math.ceil(font.getlength(text.replace(_MICRO, "u")))
     width = max(needed, sum(panel.width + _GAP for panel in panels) + _GAP)
     sheet = Image.new("RGB", (width, tallest + foot + 2 * _GAP), _MAT)
     draw = ImageDraw.Draw(sheet)
@@ -82,10 +83,26 @@ def draw_sheet(panels: Sequence[Panel], *, pixel_nm: float) -> bytes:
         (_GAP, middle - thickness // 2, _GAP + bar - 1, middle - thickness // 2 + thickness - 1),
         fill=_WHITE,
     )
-    draw.text((2 * _GAP + bar, middle), text, fill=_WHITE, font=font, anchor="lm")
+    _write(draw, (2 * _GAP + bar, middle), text, font)
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _write(draw: Any, place: tuple[int, int], text: str, font: Any) -> None:
+    """Write a length. Pillow's own font has no micro sign: it is a u with a longer stem."""
+    plain = text.replace(_MICRO, "u")
+    draw.text(place, plain, fill=_WHITE, font=font, anchor="lm")
+    before, micro, _ = text.partition(_MICRO)
+    if not micro:
+        return
+    bottom = draw.textbbox(place, plain, font=font, anchor="lm")[3] - 1
+    left, top, _, baseline = font.getbbox("u", anchor="ls")
+    x = round(place[0] + font.getlength(before) + left)
+    height = round(baseline - top)
+    thickness = max(1, round(font.size / 12))
+    stem = (x, bottom - height // 2, x + thickness - 1, bottom + round(0.45 * height))
+    draw.rectangle(stem, fill=_WHITE)
 
 
 def _mark(draw: Any, panel: Panel, corner: tuple[int, int], font: Any, letter: int) -> None:

@@ -165,7 +165,7 @@ def _index(site: Site, origin: str) -> str:
                 site.title(name),
                 volume_url(origin, name),
                 f"{PAGE_PATH}open?{query}",
-                f"{PAGE_PATH}picture?{query}",
+                f"{PAGE_PATH}picture?{query}" if "Size" in facts else None,
                 facts,
                 fault,
             )
