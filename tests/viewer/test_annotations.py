@@ -305,3 +305,61 @@ def test_points_in_a_plane_or_in_one_place_are_shown(neuroglancer, points, shard
     neuroglancer.load({**state(neuroglancer, name), "position": [float(x) for x in points[0]]})
     found = hover(neuroglancer, *centre(neuroglancer))
     assert found["id"] in ("1", "2", "3")
+
+
+def test_skeletons_of_a_volume_lie_in_its_segments(neuroglancer, tmp_path):
+    labels = np.zeros((40, 30, 8), np.uint32)
+    labels[5:35, 10:20, 2:6] = 7
+    nibabel.save(nibabel.Nifti1Image(labels, oblique()), tmp_path / "tree_dseg.nii")
+    volume = neuroglancer.folder / "tree"
+    ngcore.convert(tmp_path / "tree_dseg.nii", volume, fsync=False)
+    voxels = np.array([[8.0, 14, 4], [20, 14, 4], [32, 14, 4]])
+    points = voxels @ oblique()[:3, :3].T + oblique()[:3, 3]
+    rows = [f"{n + 1} 0 {x} {y} {z} 0.5 {n or -1}" for n, (x, y, z) in enumerate(points)]
+    (tmp_path / "7.swc").write_text("\n".join(rows))
+    ngcore.skeletons(tmp_path / "7.swc", volume, units="mm", fsync=False)
+    resolution = ngcore.open(volume).scales[0].resolution
+    neuroglancer.load(
+        {
+            "dimensions": {a: [nm * 1e-9, "m"] for a, nm in zip("xyz", resolution, strict=True)},
+            "position": [20.5, 14.5, 4.5],
+            "crossSectionScale": 0.1,
+            "layout": "xy",
+            "showAxisLines": False,
+            "showDefaultAnnotations": False,
+            "layers": [
+                {
+                    "type": "segmentation",
+                    "name": "tree",
+                    "source": neuroglancer.source("tree"),
+                    "segments": ["7"],
+                    "selectedAlpha": 0,
+                    "skeletonRendering": {"mode2d": "lines", "lineWidth2d": 5},
+                    "segmentColors": {"7": "#ff0000"},
+                }
+            ],
+        }
+    )
+    # A line along x through the middle of the panel, from voxel 8.5 to 32.5.
+    columns, rows_of = neuroglancer.page.evaluate(
+        """() => { viewer.display.draw(); const c = viewer.display.canvas;
+          const gl = c.getContext("webgl2"); const w = c.width, h = c.height;
+          const data = new Uint8Array(4 * w * h);
+          gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, data);
+          const xs = [], ys = [];
+          for (let y = 0; y < h; ++y) for (let x = 0; x < w; ++x) {
+            const i = 4 * (y * w + x);
+            if (data[i] > 150 && data[i + 1] < 90) { xs.push(x); ys.push(h - 1 - y); }
+          }
+          return [xs, ys]; }"""
+    )
+    assert columns
+    x, y = centre(neuroglancer)
+    offset = neuroglancer.page.evaluate(
+        """() => { const box = viewer.display.canvas.getBoundingClientRect();
+          return [box.left, box.top]; }"""
+    )
+    low, high = min(columns) + offset[0] - x, max(columns) + offset[0] - x
+    assert abs(low + 120) < 6
+    assert abs(high - 120) < 6
+    assert abs(np.mean(rows_of) + offset[1] - y) < 4
