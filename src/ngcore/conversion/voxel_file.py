@@ -101,7 +101,7 @@ class VoxelFile:
             for number, part, target in self._slots(box):
                 self._write_slot(file, number, target, voxels[part])
             if self._is_durable:
-                os.fdatasync(file)
+                _sync(file)
             is_gone = os.fstat(file).st_nlink == 0
         except OSError as error:
             raise StorageError(f"{self.path} can't be written: {error.strerror}") from error
@@ -133,7 +133,7 @@ class VoxelFile:
         offset = start + first * step
         while len(view):
             try:
-                count = os.preadv(file, [view], offset)
+                count = self._read_at(file, view, offset)
             except OSError as error:
                 raise StorageError(f"{self.path} can't be read: {error.strerror}") from error
             if count == 0:
@@ -178,14 +178,33 @@ class VoxelFile:
                 index * stride
                 for index, stride in zip(reversed(place), outer_strides, strict=True)
             )
-            _write_all(file, data[done : done + run * step], base + at * step)
+            self._write_all(file, data[done : done + run * step], base + at * step)
             done += run * step
+
+    def _write_all(self, file: int, data: memoryview, offset: int) -> None:
+        while len(data):
+            if hasattr(os, "pwrite"):
+                count = os.pwrite(file, data, offset)
+            else:  # Windows
+                with self._lock:
+                    os.lseek(file, offset, os.SEEK_SET)
+                    count = os.write(file, data)
+            data, offset = data[count:], offset + count
+
+    def _read_at(self, file: int, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(file, [view], offset)
+        with self._lock:
+            os.lseek(file, offset, os.SEEK_SET)
+            data = os.read(file, len(view))
+        view[: len(data)] = data
+        return len(data)
 
     def _open(self) -> int:
         with self._lock:
             if self._file is None:
                 try:
-                    self._file = os.open(self.path, os.O_RDWR)
+                    self._file = os.open(self.path, os.O_RDWR | getattr(os, "O_BINARY", 0))
                 except OSError as error:
                     raise StorageError(
                         f"{self.path} can't be opened: {error.strerror}; is the volume finished?"
@@ -200,10 +219,8 @@ class VoxelFile:
                 self._file = None
 
 
-def _write_all(file: int, data: memoryview, offset: int) -> None:
-    while len(data):
-        count = os.pwrite(file, data, offset)
-        data, offset = data[count:], offset + count
+_sync = getattr(os, "fdatasync", os.fsync)
+"""macOS and Windows have no fdatasync."""
 
 
 class VoxelFileSource(ReadableSource):
