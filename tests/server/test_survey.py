@@ -197,3 +197,14 @@ def test_missing_values_are_no_content(tmp_path):
     array[5:9, 6:7, 8:20] = 1
     ngcore.convert(array, tmp_path / "v", resolution=(1e6, 1e6, 1e6), fsync=False)
     assert survey(tmp_path / "v", "v", "u").content == ((5, 6, 8), (9, 7, 20))
+
+
+def test_labels_that_have_a_mesh_alone_are_selected(tmp_path):
+    array = np.zeros((20, 20, 20), np.uint32)
+    array[5:9] = 3
+    dest = convert(array, tmp_path / "v", type="segmentation")
+    (tmp_path / "s.off").write_text("OFF 4 2 0\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n")
+    ngcore.classic.mesh_to_precomputed(tmp_path / "s.off", dest)
+    (tmp_path / "f.csv").write_text("7,s\n3,s\n")
+    ngcore.classic.link_mesh_fragments(tmp_path / "f.csv", dest)
+    assert survey(dest, "x", "precomputed://x").labels == (3, 7)

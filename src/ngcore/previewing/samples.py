@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 IMAGE_VOXELS = 1 << 21
 LABEL_VOXELS = 1 << 24
-_SMALL_ATLAS = 1000
+SMALL_ATLAS = 1000
+"""Labels that are selected at the start; of more, none is."""
 # Labels below this are found by counting, which is much faster than sorting.
 _COUNTABLE = 1 << 20
 _MOST_CHUNK_BYTES = 1 << 27
@@ -106,6 +107,11 @@ class Samples:
             if (places := np.flatnonzero(is_something.any(axis=others))).size:
                 self._low[axis] = min(self._low[axis], start[axis] + places[0])
                 self._high[axis] = max(self._high[axis], start[axis] + places[-1] + 1)
+
+    @property
+    def has_seen_anything(self) -> bool:
+        """Anything but zeros was seen."""
+        return bool(np.isfinite(self._low).any())
 
     def content(self) -> tuple[Corner, Corner] | None:
         """Return where anything but zeros was seen, in voxels of scale 0; None if unknown."""
@@ -208,9 +214,9 @@ def labels_in(samples: Samples) -> tuple[int, ...]:
         labels = chunk.ravel(order="K")
         for start in range(0, labels.size, _COUNTABLE):
             present = _distinct(labels[start : start + _COUNTABLE])
-            if present.size <= _SMALL_ATLAS + 1:
+            if present.size <= SMALL_ATLAS + 1:
                 found.update(present.tolist())
-            if max(present.size, len(found)) > _SMALL_ATLAS + 1:
+            if max(present.size, len(found)) > SMALL_ATLAS + 1:
                 return ()
     return tuple(sorted(label for label in found if label > 0))
 

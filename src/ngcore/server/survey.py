@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, NgcoreError
 from ngcore.previewing.appearance import NOTHING_ASKED
-from ngcore.previewing.samples import IMAGE_VOXELS, LABEL_VOXELS, Samples, labels_in, summarize
+from ngcore.previewing.samples import (
+    IMAGE_VOXELS,
+    LABEL_VOXELS,
+    SMALL_ATLAS,
+    Samples,
+    labels_in,
+    summarize,
+)
 from ngcore.server.layers import VolumeLayer
 from ngcore.volume import read
 from ngcore.volume.segment_colours import segment_colours
@@ -17,14 +26,14 @@ from ngcore.volume.source_facts import time_step_seconds
 from ngcore.volume.world import world_transform
 
 if TYPE_CHECKING:
-    import os
-
     from ngcore.previewing.appearance import Asked
     from ngcore.previewing.samples import Corner, ValueSummary
     from ngcore.volume.read import Volume
     from ngcore.volume.segment_colours import Colour
 
 logger = logging.getLogger(__name__)
+
+_MANIFEST = re.compile(r"([0-9]{1,20})(:0|:0\.gz|\.index)")
 
 
 def survey(
@@ -63,6 +72,8 @@ def survey_volume(
         if layer.is_segmentation:
             samples = Samples(volume, LABEL_VOXELS)
             labels = labels_in(samples)
+            if labels or not samples.has_seen_anything:
+                labels = _with_meshed(labels, volume)
         else:
             samples = Samples(volume, IMAGE_VOXELS)
             values = summarize(samples)
@@ -75,3 +86,21 @@ def survey_volume(
     except FormatError as error:
         logger.warning("%s is shown without the colours of its label table: %s", where, error)
     return replace(layer, content=content, values=values, labels=labels, colours=colours)
+
+
+def _with_meshed(labels: tuple[int, ...], volume: Volume) -> tuple[int, ...]:
+    """Add labels that have a mesh and no voxel, such as surfaces that were put beside a volume."""
+    path = getattr(volume.store, "path", None)
+    if volume.info.mesh is None or path is None:
+        return labels
+    found = set(labels)
+    try:
+        with os.scandir(Path(path) / volume.info.mesh) as entries:
+            for entry in entries:
+                if match := _MANIFEST.fullmatch(entry.name):
+                    found.add(int(match[1]))
+                if len(found) > SMALL_ATLAS:
+                    return labels
+    except OSError:
+        return labels
+    return tuple(sorted(found))
