@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 
+import nibabel
 import nibabel.streamlines
 import numpy as np
 import pytest
@@ -129,3 +131,24 @@ def test_a_repaired_copy(place, tmp_path, sharding):
         assert run(["repair", str(tmp_path / "v"), dest, *rest]) == 0
         assert run(["repair", str(tmp_path / "v"), dest]) == 2
     assert place.objects("r") == content_of(tmp_path / "r")
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".npy"])
+def test_a_file_in_a_bucket_is_a_source(place, tmp_path, ending):
+    path = tmp_path / f"brain{ending}"
+    if ending == ".npy":
+        np.save(path, LABELS)
+    else:
+        nibabel.save(nibabel.Nifti1Image(LABELS.astype(np.uint8), np.eye(4)), path)
+    place.client.upload_file(str(path), place.bucket, f"raw/brain{ending}")
+    url = f"{place.url}/raw/brain{ending}"
+    options = ["--resolution", "8,8,8", "--type", "image", "--tmp", str(tmp_path)]
+    options += ["--data-type", "uint8"]
+    for more in ([], ["--resume"]):
+        assert run(["convert", url, f"{place.url}/v", *options, *more]) == 0
+    assert run(["convert", str(path), str(tmp_path / "v"), *options]) == 0
+    found, expected = place.objects("v"), content_of(tmp_path / "v")
+    assert json.loads(found.pop("provenance"))["sources"] == [url]
+    expected.pop("provenance")
+    assert found == expected
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(("ngcore", "."))]

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Unpack
@@ -19,6 +20,8 @@ from ngcore.sources.identity import (
     places_of,
     source_identity,
 )
+from ngcore.sources.registry import with_name
+from ngcore.sources.remote_files import is_file_url, local_files
 from ngcore.storage import LocalStore, is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
@@ -92,11 +95,15 @@ def convert(
             raise InputError("executor and dask are one option; pass one of them")
         executor = dask
     destination = destination_of(source, dest, asked)
-    with open_for(source, asked) as opened:
-        destination.guard(places_of(source, opened.files))
-        identity = source_identity(source, opened.files, opened)
+    with _here(source, asked) as found, open_for(found, asked) as opened:
+        destination.guard(places_of(found, opened.files))
+        before = identity = source_identity(found, opened.files, opened)
+        if found is not source:  # a copy, which the next run makes anew
+            opened = with_name(opened, str(source))
+            identity = {**before, "path": str(source)}
+            identity.pop("touched", None)
         conversion = prepare(
-            opened, asked, identity=identity, reopen=partial(open_for, source, asked)
+            opened, asked, identity=identity, reopen=partial(open_for, found, asked)
         )
         has_changed = partial(has_changed_since, identity)
         if destination.holds(conversion.info, conversion.side_files, has_changed=has_changed):
@@ -105,9 +112,19 @@ def convert(
             Work(conversion, opened, asked, progress),
             destination,
             executor=executor,
-            before_info=partial(check_unchanged, source, opened, identity),
+            before_info=partial(check_unchanged, found, opened, before),
         )
     return open_volume(dest)
+
+
+@contextmanager
+def _here(source: object, options: ConvertOptions) -> Iterator[object]:
+    """Copy a source that is a single file at a URL, for the time of a `with` block."""
+    if isinstance(source, str) and is_file_url(source):
+        with local_files([source], options.tmp) as (path,):
+            yield path
+    else:
+        yield source
 
 
 def destination_of(

@@ -30,6 +30,7 @@ from ngcore.precomputed.sharding import choose_sharding, pyramid_chunk_bits
 from ngcore.sources import open_source
 from ngcore.sources.base import Source
 from ngcore.sources.identity import lasting_identity
+from ngcore.storage import is_url
 from ngcore.volume.provenance import CONVERT, Provenance
 
 logger = logging.getLogger(__name__)
@@ -223,7 +224,9 @@ def prepare(
                 source, info.scales[0].resolution, info.scales[0].voxel_offset
             ),
             "provenance": Provenance.of(
-                [Path(source.name).name], CONVERT, {**parameters, **_known_source(identity)}
+                [source.name if is_url(source.name) else Path(source.name).name],
+                CONVERT,
+                {**parameters, **_known_source(identity)},
             ).to_json(),
             **segments,
         },

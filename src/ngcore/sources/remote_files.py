@@ -1,4 +1,4 @@
-"""Single files at URLs, copied here for readers that want a file: tables, streamlines, SWC."""
+"""Single files at URLs, copied here for readers that want a file: images, tables, tracts, SWC."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _PART_BYTES = 8 << 20
+
+
+_ENDINGS = (
+    *(".nii", ".nii.gz", ".nii.zst", ".mgh", ".mgz", ".mnc", ".npy", ".nrrd", ".mha", ".mrc"),
+    *(".map", ".rec", ".tif", ".tiff", ".btf", ".tf8", ".h5", ".hdf5", ".hdf", ".png", ".jpg"),
+)
+
+
+def is_file_url(source: str) -> bool:
+    """Whether a URL is, by its ending, that of a single file of voxels."""
+    return is_url(source) and source.partition("?")[0].lower().endswith(_ENDINGS)
 
 
 @contextmanager
