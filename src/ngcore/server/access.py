@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who may read.
@@ -77,7 +80,9 @@ class Access:
 
 def own_page_only(host: str, viewer: str | None = None) -> Access:
     """Return the access of `view`: its own page, and a viewer elsewhere if it uses one."""
-    names = {host.lower(), "localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
+    names = {host.lower(), "localhost"}
+    if host.lower() not in _LOOPBACK:  # others come by the names of this machine; asking is slow
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
     origins = frozenset() if viewer is None else frozenset({origin_of(viewer)})
     return Access(origins, frozenset(names))
 
