@@ -122,6 +122,19 @@ class Found:
         """Return whether it is a folder with a file of one of these names."""
         return self.is_folder and any((self.path / name).is_file() for name in names)
 
+    def is_zip_of(self, *names: str) -> bool:
+        """Return whether it is a zip file that holds a file of one of these names on top."""
+        if not self.head.startswith(b"PK\3\4"):
+            return False
+        import zipfile
+
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                known = file.NameToInfo
+                return any(name in known for name in names)
+        except (OSError, zipfile.BadZipFile, ValueError):
+            return False
+
     def ends_with(self, *endings: str) -> bool:
         """Return whether its name ends so, in whatever case."""
         return self.location.rstrip("/").lower().endswith(endings)

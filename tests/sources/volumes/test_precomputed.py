@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -170,3 +171,15 @@ def test_what_is_no_voxels_is_told_of(tmp_path):
     with open_source(tmp_path) as source:
         (note,) = source.notes
     assert "its mesh ('surfaces'), segment_properties ('names') are not converted" in note
+
+
+def test_a_zip_of_a_volume_is_a_source(tmp_path):
+    values = voxels(SHAPE, "u1")
+    write_volume(tmp_path / "volume", values)
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as file:
+        for one in (tmp_path / "volume").rglob("*"):
+            if one.is_file():
+                file.write(one, one.relative_to(tmp_path / "volume"))
+    with open_source(tmp_path / "v.zip") as source:
+        assert source.files == (tmp_path / "v.zip",)
+        np.testing.assert_array_equal(read_all(source).reshape(values.shape), values)

@@ -1,11 +1,13 @@
 """OME-Zarr and plain Zarr, written by zarr itself."""
 
 import json
+import zipfile
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import zarr
+from serving import served
 from source_contract import SourceContract, bad_input_exits_2
 from volume_files import read_all, voxels
 
@@ -207,3 +209,25 @@ def test_a_level_that_is_not_there_and_units_that_are_none_are_refused(tmp_path)
     with open_source(tmp_path / "a.zarr") as source:
         assert source.resolution_nm == (1e3, 1e3, 1e3)
         assert "taken as micrometres" in source.notes[0]
+
+
+def test_zarr_is_read_from_a_web_server_and_from_a_zip(tmp_path):
+    values = voxels((20, 18, 17), "u1")
+    for version, contract in ((2, TestOmeZarr04()), (3, TestSharded())):
+        path = tmp_path / f"{version}.ome.zarr"
+        contract.write(path, values, np.eye(4))
+        # What `ngcore serve` serves has no name that begins with a dot, as Zarr 2 has.
+        with served(tmp_path) as origin:
+            for url in (f"{origin}/{path.name}", f"{origin}/{path.name}:/0")[: 2 * (version == 3)]:
+                with open_source(url) as source:
+                    assert source.resolution_nm == (1e6, 1e6, 1e6)
+                    np.testing.assert_array_equal(read_all(source)[..., 0], values)
+            with pytest.raises(FormatError, match="can't be opened as Zarr"):
+                open_source(f"{origin}/nothing.zarr")
+        packed = tmp_path / f"{version}.zarr.zip"
+        with zipfile.ZipFile(packed, "w") as file:
+            for one in path.rglob("*"):
+                if one.is_file():
+                    file.write(one, one.relative_to(path))
+        with open_source(packed) as source:
+            np.testing.assert_array_equal(read_all(source)[..., 0], values)

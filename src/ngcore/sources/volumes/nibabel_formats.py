@@ -23,7 +23,7 @@ register(
     SourceFormat(
         name="a format of nibabel",
         open=_open,
-        is_it=lambda found: not found.is_folder,
+        is_it=lambda found: not (found.is_folder or found.is_url),
         is_last_resort=True,
     )
 )

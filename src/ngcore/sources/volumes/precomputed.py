@@ -94,6 +94,8 @@ def _left_behind(info: VolumeInfo, name: str) -> list[str]:
 def _files_beside_chunks(path: str | Path) -> tuple[Path, ...]:
     if is_url(path):
         return ()
+    if Path(path).is_file():
+        return (Path(path),)
     names = ("info", "provenance", TRANSFORM_NAME)
     return tuple(Path(path, name) for name in names if Path(path, name).is_file())
 
@@ -252,6 +254,14 @@ register(
     SourceFormat(
         name="precomputed",
         open=open_precomputed,
-        is_it=lambda found: found.is_url or found.holds("info") or _is_packed(found),
+        is_it=lambda found: found.holds("info") or _is_packed(found),
+    )
+)
+register(
+    SourceFormat(
+        name="a URL of a precomputed volume",
+        open=open_precomputed,
+        is_it=lambda found: found.is_url,
+        is_last_resort=True,
     )
 )

@@ -66,9 +66,10 @@ def open_zarr(found: Found, asked: Asked) -> ChunkedSource:
         If zarr is not installed.
     """
     zarr = need("zarr", "Zarr")
+    store = _store(zarr, found)
     with foreign_errors("can't be opened as Zarr"):
-        node = zarr.open(found.location, mode="r", path=found.inside or None)
-    image = _choose(zarr, found, node, asked.level)
+        node = zarr.open(store, mode="r", path=found.inside or None)
+    image = _choose(zarr, store, found, node, asked.level)
     array = image.array
     with foreign_errors(f"array {image.path!r} can't be read"):
         lengths, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
@@ -108,21 +109,38 @@ class _Reader:
             return self._array[index]
 
 
-def _choose(zarr: Any, found: Found, node: Any, level: int | None) -> _Image:
+def _store(zarr: Any, found: Found) -> Any:
+    """Return where zarr reads from: a folder, a zip, or a URL through ngcore's own stores."""
+    if found.is_url:
+        from ngcore.sources.zarr_store import ZarrStore
+        from ngcore.storage import open_store
+
+        return ZarrStore(open_store(found.location))
+    if found.path.is_file():
+        return zarr.storage.ZipStore(found.path, mode="r")
+    return found.location
+
+
+def _choose(zarr: Any, store: Any, found: Found, node: Any, level: int | None) -> _Image:
     """Return the image that a node is, or the only one that it holds."""
     prefix = found.inside or ""
     if isinstance(node, zarr.Array):
         if level is not None:
             raise InputError("--level is for groups of several resolutions; this is one array")
-        return _with_metadata_of_parent(zarr, found, node, prefix)
+        return _with_metadata_of_parent(zarr, store, node, prefix)
     if _multiscales(node) is not None:
         return _level(zarr, node, prefix, level)
     with foreign_errors("can't be listed"):
         candidates = list(islice(_candidates(zarr, node, prefix), _MOST_MEMBERS))
+    if found.is_url and not candidates:
+        raise InputError(
+            "is a group whose members a URL does not list; pass one, such as "
+            f"'{found.location}:/0'"
+        )
     path = choose_one(found.location, candidates)
     with foreign_errors(f"{path!r} can't be opened"):
-        inner = zarr.open(found.location, mode="r", path=path)
-    return _choose(zarr, Found(found.name, found.location, path), inner, level)
+        inner = zarr.open(store, mode="r", path=path)
+    return _choose(zarr, store, Found(found.name, found.location, path), inner, level)
 
 
 def _candidates(zarr: Any, group: Any, prefix: str) -> Any:
@@ -153,14 +171,14 @@ def _ome(group: Any) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else attributes
 
 
-def _with_metadata_of_parent(zarr: Any, found: Found, array: Any, path: str) -> _Image:
+def _with_metadata_of_parent(zarr: Any, store: Any, array: Any, path: str) -> _Image:
     """Return a level that was named by its path with what the image above it says."""
     parent, _, name = path.rpartition("/")
     if not path:
         return _Image(array, path)
     with foreign_errors("can't be opened as Zarr"):
         try:
-            group = zarr.open_group(found.location, mode="r", path=parent or None)
+            group = zarr.open_group(store, mode="r", path=parent or None)
         except (FileNotFoundError, KeyError):
             return _Image(array, path)
     image = _multiscales(group)
@@ -315,16 +333,26 @@ def names_of(array: Any) -> list[str] | None:
 
 
 def _metadata_files(found: Found) -> tuple[Path, ...]:
+    if found.is_url:
+        return ()
+    if found.path.is_file():
+        return (found.path,)
     places = [found.path, *([found.path / found.inside] if found.inside else [])]
     names = (*_MARKS, ".zattrs", ".zmetadata")
     return tuple(place / name for place in places for name in names if (place / name).is_file())
+
+
+def _is_zarr(found: Found) -> bool:
+    if found.is_url:
+        return ".zarr" in found.location.lower()
+    return found.holds(*_MARKS) or found.is_zip_of(*_MARKS)
 
 
 register(
     SourceFormat(
         name="Zarr",
         open=open_zarr,
-        is_it=lambda found: found.holds(*_MARKS),
+        is_it=_is_zarr,
         endings=(".zarr",),
         takes=frozenset({"axes", "level", "inside"}),
     )
