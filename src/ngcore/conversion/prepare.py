@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +26,9 @@ from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE, PyramidLevel, pyramid_scales
 from ngcore.precomputed.sharding import choose_sharding, pyramid_chunk_bits
-from ngcore.sources import open_source
+from ngcore.sources import base_name, open_source
 from ngcore.sources.base import Source
 from ngcore.sources.identity import lasting_identity
-from ngcore.storage import is_url
 from ngcore.volume.provenance import CONVERT, Provenance
 
 logger = logging.getLogger(__name__)
@@ -224,9 +222,7 @@ def prepare(
                 source, info.scales[0].resolution, info.scales[0].voxel_offset
             ),
             "provenance": Provenance.of(
-                [source.name if is_url(source.name) else Path(source.name).name],
-                CONVERT,
-                {**parameters, **_known_source(identity)},
+                [base_name(source.name)], CONVERT, {**parameters, **_known_source(identity)}
             ).to_json(),
             **segments,
         },

@@ -1,6 +1,13 @@
 """Where voxels come from: `open_source` finds the reader for a path or an array."""
 
 from ngcore.sources.base import Source, SourceHeader, SuggestedType
-from ngcore.sources.opening import open_source, source_path
+from ngcore.sources.opening import base_name, open_source, source_path
 
-__all__ = ["Source", "SourceHeader", "SuggestedType", "open_source", "source_path"]
+__all__ = [
+    "Source",
+    "SourceHeader",
+    "SuggestedType",
+    "base_name",
+    "open_source",
+    "source_path",
+]

@@ -137,6 +137,21 @@ def source_path(source: object) -> Path | None:
     return Found.at(os.fspath(source)).path
 
 
+def base_name(name: str) -> str:
+    """Return the last part of the name of a source, with the path inside of it; a URL whole.
+
+    Examples
+    --------
+    >>> base_name("/data/a.nii.gz")
+    'a.nii.gz'
+    """
+    if is_url(name):
+        return name
+    found = Found.at(name)
+    base = found.path.name
+    return base if found.inside is None else f"{base}:/{found.inside}"
+
+
 def _open(source: object, asked: Asked) -> Source:
     if isinstance(source, str | os.PathLike):
         if not os.fspath(source):
