@@ -38,6 +38,7 @@ from ngcore.errors import FormatError, InputError, MissingExtraError, NgcoreErro
 from ngcore.sources.base import Cost, Source, SourceHeader
 from ngcore.sources.files import missing_file, open_binary
 from ngcore.sources.geometry import Placement, place, shape_with_channels
+from ngcore.sources.registry import known_formats
 from ngcore.sources.spm_mat import read_spm_affine
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.array import stored_type
@@ -251,8 +252,7 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
         if (way := way_from(path)) is not None:
             raise InputError(f"{name}: {way}") from error
         raise InputError(
-            f"{name}: no format that can be read: {_one_line(error)}; "
-            "`ngcore convert --help` names those that can"
+            f"no format that can be read; readable are {known_formats()} and what nibabel reads"
         ) from error
     except FileNotFoundError as error:
         raise missing_file(str(error.filename), name) from error

@@ -244,6 +244,11 @@ def formats() -> tuple[SourceFormat, ...]:
     return tuple(sorted(_FORMATS.values(), key=lambda known: known.is_last_resort))
 
 
+def known_formats() -> str:
+    """Return the names of all formats that are known by themselves, for messages."""
+    return ", ".join(one.name for one in formats() if not one.is_last_resort)
+
+
 def find_format(found: Found) -> SourceFormat:
     """Return the format of a source, by its content or else by its name.
 
@@ -261,7 +266,7 @@ def find_format(found: Found) -> SourceFormat:
         for one in asked:
             if one.endings and found.ends_with(*one.endings):
                 return one
-    raise InputError("no format that can be read; `ngcore convert --help` names those that can")
+    raise InputError(f"no format that can be read; readable are {known_formats()}")
 
 
 _OPTIONS: dict[str, tuple[Any, str]] = {
