@@ -162,7 +162,7 @@ def arguments_of(words: list[str]) -> Iterator[str]:
             word = word.partition("=")[2]
         elif before in ("--label", "--state", "--keep"):
             continue
-        if not word.startswith("-") and "://" not in word and not is_value:
+        if not word.startswith(("-", "/")) and "://" not in word and not is_value:
             yield word
 
 
