@@ -120,7 +120,9 @@ class Found:
 
     def holds(self, *names: str) -> bool:
         """Return whether it is a folder with a file of one of these names."""
-        return self.is_folder and any((self.path / name).is_file() for name in names)
+        # A folder that may not be entered: `os.path` takes that for an answer, `pathlib` raises.
+        paths = (self.path / name for name in names)
+        return self.is_folder and any(os.path.isfile(path) for path in paths)  # noqa: PTH113
 
     def is_zip_of(self, *names: str) -> bool:
         """Return whether it is a zip file that holds a file of one of these names on top."""

@@ -9,6 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from source_contract import AFFINES, SourceContract, bad_input_exits_2, oblique
+from unprivileged import bound_by_permissions
 from volume_files import read_all, voxels
 
 import ngcore
@@ -361,3 +362,12 @@ def test_bad_files_are_one_line_and_leave_nothing(tmp_path):
     image.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     bad_input_exits_2(tmp_path / "a.dcm", tmp_path / "out")
     assert "holds no image" in bad_input_exits_2(get_testdata_file("rtplan.dcm"), tmp_path / "out")
+
+
+def test_a_folder_that_may_not_be_listed_is_one_line(tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0)
+    with bound_by_permissions(), pytest.raises(InputError, match="can't be listed"):
+        open_source(folder)
+    folder.chmod(0o700)

@@ -41,8 +41,11 @@ def _is_dicom(found: Found) -> bool:
         return True
     if not found.is_folder or found.holds("info"):
         return False
-    files = (path for path in found.path.iterdir() if path.is_file())
-    return any(_has_mark(path) for path in islice(files, _LOOKED_AT)) or _is_nested(found.path)
+    try:
+        files = (path for path in found.path.iterdir() if path.is_file())
+        return any(_has_mark(path) for path in islice(files, _LOOKED_AT)) or _is_nested(found.path)
+    except OSError:  # who opens the folder says why it can't be listed
+        return False
 
 
 def _is_nested(folder: Path) -> bool:
