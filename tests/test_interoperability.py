@@ -8,7 +8,7 @@ import pytest
 from volumes import labels, make_info, write_volume
 
 import ngcore
-from ngcore.precomputed.info import DATA_TYPES
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.precomputed.sharding import ShardingSpec, choose_sharding
 
 OFFSET = (-37, 5, -1)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.arrays.output_type import choose_output_type
-from ngcore.arrays.values import BLOCK_VALUES, DATA_TYPES, Counts, ValueMapping
+from ngcore.arrays.values import BLOCK_VALUES, Counts, ValueMapping
 from ngcore.errors import InputError
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]

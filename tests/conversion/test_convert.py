@@ -16,9 +16,10 @@ from thorough import amount
 
 import ngcore
 import oracles
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.conversion.convert import carry_out
 from ngcore.conversion.estimate import estimate
-from ngcore.conversion.options import DATA_TYPES, ConvertOptions
+from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import INTERPRETER_BYTES, make_plan
 from ngcore.conversion.prepare import open_for, prepare
 from ngcore.conversion.run import Work

@@ -12,10 +12,10 @@ import thorough
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.errors import FormatError
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.info import (
-    DATA_TYPES,
     ENCODINGS,
     FOREIGN_ENCODINGS,
     ScaleInfo,

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from ngcore.errors import FormatError
+from ngcore.precomputed.names import MAX_SEGMENT_ID
 from ngcore.precomputed.segment_properties import (
-    MAX_SEGMENT_ID,
     NumberProperty,
     SegmentProperties,
     TagsProperty,

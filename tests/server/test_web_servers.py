@@ -19,7 +19,8 @@ import pytest
 import ngcore
 from ngcore.cli import run
 from ngcore.errors import InputError, InputNotFoundError
-from ngcore.precomputed.mesh_multilod import EMPTY_MANIFEST_NAME, MultilodInfo, empty_manifest
+from ngcore.precomputed.mesh_multilod import MultilodInfo, empty_manifest
+from ngcore.precomputed.names import EMPTY_MANIFEST_NAME
 from ngcore.server.web_servers import web_server_config
 from ngcore.validating.validate import validate
 

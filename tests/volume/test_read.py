@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from volumes import make_info, write_volume
 
 import ngcore
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.errors import FormatError, InputError, InputNotFoundError, VolumeIndexError
 from ngcore.precomputed.chunks import Box
-from ngcore.precomputed.info import DATA_TYPES, VolumeInfo
+from ngcore.precomputed.info import VolumeInfo
 from ngcore.storage import LocalStore
 
 OFFSET = (-5, 0, 7)

@@ -17,7 +17,7 @@ from ngcore.annotating.roles import TYPES, Roles, find_roles
 from ngcore.annotating.write import Collection, write_collection
 from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
-from ngcore.precomputed.annotations import ANNOTATIONS_TYPE
+from ngcore.precomputed.names import ANNOTATIONS_TYPE
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.points.base import Table
 from ngcore.sources.points.opening import open_table

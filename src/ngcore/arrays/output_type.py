@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ngcore.arrays.values import DATA_TYPES, ValueMapping, check_stored
+from ngcore.arrays.data_types import DATA_TYPES
+from ngcore.arrays.values import ValueMapping, check_stored
 from ngcore.errors import InputError
 
 

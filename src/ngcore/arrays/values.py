@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
-"""Data types of the format, integers from the narrowest to the widest."""
 
 BLOCK_VALUES = 1 << 15
 """Values worked on at a time: their temporaries (8 bytes each) stay in the processor's cache."""

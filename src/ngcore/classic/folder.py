@@ -18,7 +18,7 @@ from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.run import Progress, Work, write_scales
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.precomputed.transform import TRANSFORM_NAME
+from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.sources.base import Source
 from ngcore.storage import LocalStore, ReadableStore, Store, writable_store
 from ngcore.transaction.changes import Transaction

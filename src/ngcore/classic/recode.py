@@ -28,7 +28,7 @@ from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import JpegPlane, make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.precomputed.transform import TRANSFORM_NAME
+from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.storage import ChunkWriter, Store, create_chunks, open_chunks, writable_store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ngcore.arrays.values import DATA_TYPES
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import VolumeInfo, info_warnings

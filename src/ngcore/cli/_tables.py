@@ -73,8 +73,9 @@ def print_description(found: Description, *, with_path: bool) -> None:
 def _print_layer(found: Description) -> None:
     """Print what annotations or skeletons have, as far as their `info` is as it should be."""
     from ngcore.errors import FormatError
-    from ngcore.precomputed.annotations import ANNOTATIONS_TYPE, AnnotationInfo
-    from ngcore.precomputed.skeletons import SKELETONS_TYPE, SkeletonInfo
+    from ngcore.precomputed.annotations import AnnotationInfo
+    from ngcore.precomputed.names import ANNOTATIONS_TYPE, SKELETONS_TYPE
+    from ngcore.precomputed.skeletons import SkeletonInfo
 
     document = json.dumps(found.members)
     try:

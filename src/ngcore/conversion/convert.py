@@ -13,6 +13,7 @@ from ngcore.conversion.options import ConvertOptions, OptionValues
 from ngcore.conversion.prepare import open_for, prepare
 from ngcore.conversion.run import Outcome, Progress, Work, write_scales
 from ngcore.errors import InputError
+from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.sources import source_path
 from ngcore.sources.identity import (
     check_unchanged,
@@ -25,7 +26,7 @@ from ngcore.sources.remote_files import is_file_url, local_files
 from ngcore.storage import LocalStore, is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
-from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
+from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.seal import Seal, file_digest, sealed_info

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.arrays.lengths import parse_lengths_nm
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
@@ -19,7 +20,6 @@ from ngcore.precomputed.scale_info import ENCODINGS
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
 from ngcore.sources.affine_files import read_affine
 
-DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 JPEG_QUALITY = 95
 """Unless another one is asked for."""
 METHODS = ("average", "majority", "stride", "min", "max")

@@ -17,7 +17,6 @@ from ngcore.arrays.values import ValueMapping
 from ngcore.conversion.memory import check_spooling, plan_for_source
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan
-from ngcore.conversion.segments import FOLDER, segment_files
 from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
@@ -190,9 +189,13 @@ def prepare(
         options = replace(options, encoding=choose_encoding(info, mapping, options, reopen))
         notes += (f"{source.name}: encoding {options.encoding}, the smallest on a sample",)
     info, factors = make(options)
-    segments = segment_files(source.header.segments if kind == "segmentation" else ())
-    if segments:
-        info = replace(info, segment_properties=FOLDER)
+    segments: dict[str, bytes] = {}
+    if kind == "segmentation" and source.header.segments:
+        from ngcore.conversion.segments import FOLDER, segment_files  # few sources name labels
+
+        segments = segment_files(source.header.segments)
+        if segments:
+            info = replace(info, segment_properties=FOLDER)
     for scale in info.scales:
         make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
     if options.jpeg_quality != JPEG_QUALITY and info.scales[0].encoding != "jpeg":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ngcore.precomputed.names import COLOURS_NAME
 from ngcore.precomputed.segment_properties import SegmentProperties, TextProperty
-from ngcore.volume.segment_colours import COLOURS_NAME, encode_colours, parse_hex
+from ngcore.volume.segment_colours import encode_colours, parse_hex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

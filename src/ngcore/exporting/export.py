@@ -24,9 +24,10 @@ from ngcore.exporting.headers import mgh_dtype, mgh_header, mgh_tail, npy_header
 from ngcore.exporting.layers import export_layer, layer_type
 from ngcore.exporting.nifti_header import nifti_header
 from ngcore.precomputed.chunks import Box
+from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.storage import is_url, url_of_path
 from ngcore.transaction.output_file import check_output_file, make_folder, write_output_parts
-from ngcore.volume.provenance import CONVERT, PROVENANCE_NAME, Provenance
+from ngcore.volume.provenance import CONVERT, Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import has_world, scale_affine, world_transform

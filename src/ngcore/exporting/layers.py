@@ -10,10 +10,11 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.annotation_records import decode_annotation
-from ngcore.precomputed.annotations import ANNOTATIONS_TYPE, AnnotationInfo
+from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.skeletons import SKELETONS_TYPE, Skeleton, SkeletonInfo
-from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
+from ngcore.precomputed.names import ANNOTATIONS_TYPE, SKELETONS_TYPE, TRANSFORM_NAME
+from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo
+from ngcore.precomputed.transform import parse_transform
 from ngcore.storage import LocalStore
 from ngcore.storage.shard_entries import all_entries
 from ngcore.transaction.output_file import check_output_file, write_output_parts

@@ -17,6 +17,7 @@ import numpy as np
 
 from ngcore.arrays.affines import NM_PER_MM
 from ngcore.errors import InputError
+from ngcore.precomputed.names import COLOURS_NAME
 from ngcore.precomputed.segment_properties import (
     NUMBER_RANGES,
     NumberProperty,
@@ -35,7 +36,7 @@ from ngcore.volume.chunk_scan import scan_chunks
 from ngcore.volume.label_names import check_is_properties, properties_folder
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
-from ngcore.volume.segment_colours import COLOURS_NAME, Colour, encode_colours
+from ngcore.volume.segment_colours import Colour, encode_colours
 from ngcore.volume.world import world_transform
 
 if TYPE_CHECKING:

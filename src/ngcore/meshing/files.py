@@ -13,12 +13,8 @@ import numpy as np
 
 from ngcore.codecs import gzip
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.mesh_multilod import (
-    EMPTY_MANIFEST_NAME,
-    MultilodInfo,
-    MultilodManifest,
-    empty_manifest,
-)
+from ngcore.precomputed.mesh_multilod import MultilodInfo, MultilodManifest, empty_manifest
+from ngcore.precomputed.names import EMPTY_MANIFEST_NAME
 from ngcore.precomputed.shard_index import layout_shard, parse_minishard_index, parse_shard_index
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.volume.seal import EntriesDigest

@@ -21,7 +21,6 @@ from ngcore.meshing.placement import warn_if_outside
 from ngcore.precomputed.json_members import shown
 from ngcore.precomputed.mesh import Mesh, affine_mm_to_nm
 from ngcore.precomputed.mesh_legacy import (
-    LEGACY_MESH_TYPE,
     check_fragment_name,
     decode_fragment,
     decode_manifest,
@@ -32,6 +31,7 @@ from ngcore.precomputed.mesh_legacy import (
     manifest_name,
     mesh_info_type,
 )
+from ngcore.precomputed.names import LEGACY_MESH_TYPE
 from ngcore.precomputed.vtk import encode_vtk
 from ngcore.sources.surfaces.reading import mesh_stem, read_mesh
 from ngcore.storage import writable_store

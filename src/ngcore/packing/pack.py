@@ -19,7 +19,7 @@ from ngcore.codecs.zip_file import Entry, needs_zip64, zip_parts
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE
+from ngcore.precomputed.names import LEGACY_MESH_TYPE, VOLUME_TYPE
 from ngcore.storage import Store, is_url, open_store
 from ngcore.storage.zip_store import ZipStore
 from ngcore.transaction.output_file import check_output_file, write_output_parts
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_VOLUME = "neuroglancer_multiscale_volume"
 _SIDE_FILES = ("transform.json", "provenance")
 _PIECE = 8 << 20
 _MAX_UNPACKED = 1 << 30
@@ -117,7 +116,7 @@ def _files(store: Listed) -> Iterator[_File]:
         )
     try:
         members = parse_object(document)
-        is_volume = members.get("@type", _VOLUME) == _VOLUME and "scales" in members
+        is_volume = members.get("@type", VOLUME_TYPE) == VOLUME_TYPE and "scales" in members
         info = VolumeInfo.from_json(document) if is_volume else None
     except FormatError as error:
         raise FormatError(f"{store.location}/info: {error}") from error

@@ -32,12 +32,12 @@ from ngcore.precomputed.json_members import (
     take,
     take_optional,
 )
+from ngcore.precomputed.names import ANNOTATIONS_TYPE
 from ngcore.precomputed.sharding import ShardingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ANNOTATIONS_TYPE = "neuroglancer_annotations_v1"
 KINDS = ("point", "line", "axis_aligned_bounding_box", "ellipsoid", "polyline")
 """Values of `annotation_type`."""
 NUMBER_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")

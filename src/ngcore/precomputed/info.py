@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import (
     MAX_SAFE_INTEGER,
@@ -27,6 +28,7 @@ from ngcore.precomputed.json_members import (
     take,
     take_optional,
 )
+from ngcore.precomputed.names import VOLUME_TYPE, VOLUME_TYPES
 from ngcore.precomputed.scale_info import ENCODINGS, FOREIGN_ENCODINGS, ScaleInfo
 
 __all__ = [
@@ -39,10 +41,7 @@ __all__ = [
     "info_warnings",
 ]
 
-VOLUME_TYPES = ("image", "segmentation")
-DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 
-_TYPE = "neuroglancer_multiscale_volume"
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 _MEMBERS = ("type", "data_type", "num_channels", "scales", *_FOLDERS)
 _LARGEST_EXACT_FLOAT32 = 2**24
@@ -124,7 +123,7 @@ class VolumeInfo:
         """
         members = parse_object(document)
         if "@type" in members:
-            check_type_tag(members.pop("@type"), _TYPE)
+            check_type_tag(members.pop("@type"), VOLUME_TYPE)
         items = take(members, "scales")
         if not isinstance(items, list):
             fail("scales", "an array", items)
@@ -147,7 +146,7 @@ class VolumeInfo:
     def to_json(self) -> str:
         """Return the info file's text: the same for equal infos, indented by two spaces."""
         members: dict[str, Any] = {
-            "@type": _TYPE,
+            "@type": VOLUME_TYPE,
             "type": self.type,
             "data_type": self.data_type,
             "num_channels": self.num_channels,

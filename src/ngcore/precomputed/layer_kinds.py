@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError, InputError
-from ngcore.precomputed.annotations import ANNOTATIONS_TYPE
 from ngcore.precomputed.json_members import parse_object, shown
-from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE
-from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE
-from ngcore.precomputed.segment_properties import SEGMENT_PROPERTIES_TYPE
-from ngcore.precomputed.skeletons import SKELETONS_TYPE
+from ngcore.precomputed.names import (
+    ANNOTATIONS_TYPE,
+    LEGACY_MESH_TYPE,
+    MULTILOD_MESH_TYPE,
+    SEGMENT_PROPERTIES_TYPE,
+    SKELETONS_TYPE,
+    VOLUME_TYPE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VOLUME_TYPE = "neuroglancer_multiscale_volume"
 _NAMES = {
     ANNOTATIONS_TYPE: "annotations",
     SKELETONS_TYPE: "skeletons",

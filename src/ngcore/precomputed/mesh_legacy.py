@@ -17,11 +17,11 @@ import numpy as np
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.json_members import fail, parse_object
 from ngcore.precomputed.mesh import Mesh
+from ngcore.precomputed.names import LEGACY_MESH_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEGACY_MESH_TYPE = "neuroglancer_legacy_mesh"
 _MAX_LABEL = 2**64 - 1
 _MANIFEST_NAME = re.compile(r"[0-9]+:[0-9]+")
 

@@ -15,14 +15,12 @@ import numpy as np
 
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import check_integer, check_object, dump, fail, inside, take
+from ngcore.precomputed.names import MULTILOD_MESH_TYPE
 from ngcore.precomputed.sharding import ShardingSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MULTILOD_MESH_TYPE = "neuroglancer_multilod_draco"
-EMPTY_MANIFEST_NAME = "empty.index"
-"""A file with `empty_manifest()`, which web servers may send for a segment that has no mesh."""
 
 _HEADER = 28
 _PER_LOD = 20

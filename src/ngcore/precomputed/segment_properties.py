@@ -27,9 +27,8 @@ from ngcore.precomputed.json_members import (
     take,
     take_optional,
 )
+from ngcore.precomputed.names import MAX_SEGMENT_ID, SEGMENT_PROPERTIES_TYPE
 
-SEGMENT_PROPERTIES_TYPE = "neuroglancer_segment_properties"
-MAX_SEGMENT_ID = 2**64 - 1
 TEXT_TYPES = ("label", "description", "string")
 NUMBER_RANGES: dict[str, tuple[float, float]] = {
     "uint8": (0, 2**8 - 1),

@@ -28,6 +28,7 @@ from ngcore.precomputed.json_members import (
     take,
     take_optional,
 )
+from ngcore.precomputed.names import SKELETONS_TYPE
 from ngcore.precomputed.sharding import ShardingSpec
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SKELETONS_TYPE = "neuroglancer_skeletons"
 ATTRIBUTE_TYPES = ("float32", "int8", "uint8", "int16", "uint16", "int32", "uint32")
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

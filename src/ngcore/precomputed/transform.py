@@ -13,7 +13,6 @@ from ngcore.errors import FormatError
 if TYPE_CHECKING:
     from ngcore.arrays.affines import Affine
 
-TRANSFORM_NAME = "transform.json"
 
 _SMALLEST_RELATIVE_SCALE = 1e-12
 

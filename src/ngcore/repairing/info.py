@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from ngcore.errors import FormatError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import dump, parse_object
+from ngcore.precomputed.names import VOLUME_TYPE
 
 if TYPE_CHECKING:
     from ngcore.repairing.changes import Changes
 
-_TYPE = "neuroglancer_multiscale_volume"
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 _OPTIONAL = ("sharding", "compressed_segmentation_block_size", "voxel_offset", "hidden")
 _BLOCK_SIZE = "compressed_segmentation_block_size"
@@ -44,8 +44,8 @@ def mend_info(document: bytes, name: str, changes: Changes) -> tuple[VolumeInfo,
 
 def _mend_volume(members: dict[str, Any], changes: Changes) -> None:
     _drop_nulls(members, _FOLDERS, changes)
-    if members.get("@type", _TYPE) != _TYPE and "scales" in members:
-        members["@type"] = _TYPE
+    if members.get("@type", VOLUME_TYPE) != VOLUME_TYPE and "scales" in members:
+        members["@type"] = VOLUME_TYPE
         changes.add("type tag")
     kind = members.get("type")
     if "num_channels" not in members and isinstance(kind, str) and kind.lower() == "segmentation":

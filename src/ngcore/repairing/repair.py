@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ngcore.codecs import gzip
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
-from ngcore.precomputed.transform import TRANSFORM_NAME
+from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.repairing.changes import KINDS, NEXT, Changes
 from ngcore.repairing.chunk_files import FileOptions, mend_chunk_files
 from ngcore.repairing.coarse_scales import remake_coarse_scales

@@ -16,8 +16,14 @@ import numpy as np
 from ngcore.errors import FormatError, InputError, InputNotFoundError, NgcoreError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE, decode_fragment, decode_manifest
-from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE
+from ngcore.precomputed.mesh_legacy import decode_fragment, decode_manifest
+from ngcore.precomputed.names import (
+    ANNOTATIONS_TYPE,
+    LEGACY_MESH_TYPE,
+    MULTILOD_MESH_TYPE,
+    SKELETONS_TYPE,
+    VOLUME_TYPE,
+)
 from ngcore.previewing.appearance import NOTHING_ASKED
 from ngcore.server.annotation_shaders import shader_of
 from ngcore.server.layers import ObjectLayer
@@ -37,9 +43,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VOLUME_TYPE = "neuroglancer_multiscale_volume"
-ANNOTATIONS_TYPE = "neuroglancer_annotations_v1"
-SKELETONS_TYPE = "neuroglancer_skeletons"
 _MAX_INFO = 16 << 20
 _MOST_FRAGMENTS = 64
 _DEFAULT_SURFACE = (230, 190, 150)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import NgcoreError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.server.folders import VOLUME_TYPE, open_volume
+from ngcore.precomputed.names import VOLUME_TYPE
+from ngcore.server.folders import open_volume
 from ngcore.volume.world import has_world, world_transform
 
 if TYPE_CHECKING:

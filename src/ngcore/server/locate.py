@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE, encode_manifest, mesh_info_type
-from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE, empty_manifest
+from ngcore.precomputed.mesh_legacy import encode_manifest, mesh_info_type
+from ngcore.precomputed.mesh_multilod import empty_manifest
+from ngcore.precomputed.names import LEGACY_MESH_TYPE, MULTILOD_MESH_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ngcore.errors import InputError, InputNotFoundError
 from ngcore.precomputed.mesh_legacy import encode_manifest
-from ngcore.precomputed.mesh_multilod import EMPTY_MANIFEST_NAME
+from ngcore.precomputed.names import EMPTY_MANIFEST_NAME
 
 if TYPE_CHECKING:
     import os

@@ -11,12 +11,8 @@ import numpy as np
 
 from ngcore.errors import InputError
 from ngcore.precomputed.info import VolumeInfo
-from ngcore.precomputed.skeletons import (
-    IDENTITY,
-    SKELETONS_TYPE,
-    Skeleton,
-    VertexAttribute,
-)
+from ngcore.precomputed.names import SKELETONS_TYPE
+from ngcore.precomputed.skeletons import IDENTITY, Skeleton, VertexAttribute
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.remote_files import local_files
 from ngcore.sources.tracts.swc import Neuron, read_swc

@@ -16,9 +16,10 @@ from ngcore.annotating.write import Collection, write_collection
 from ngcore.conversion.convert import convert
 from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
-from ngcore.precomputed.annotations import ANNOTATIONS_TYPE, AnnotationProperty
+from ngcore.precomputed.annotations import AnnotationProperty
+from ngcore.precomputed.names import ANNOTATIONS_TYPE, SKELETONS_TYPE
 from ngcore.precomputed.segment_properties import SegmentProperties
-from ngcore.precomputed.skeletons import IDENTITY, SKELETONS_TYPE
+from ngcore.precomputed.skeletons import IDENTITY
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.remote_files import local_files
 from ngcore.sources.tracts.opening import open_tracts

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, FormatError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.transform import TRANSFORM_NAME
+from ngcore.precomputed.names import PROVENANCE_NAME, TRANSFORM_NAME
 from ngcore.storage import LocalStore
-from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
+from ngcore.volume.provenance import Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

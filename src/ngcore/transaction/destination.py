@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ngcore.errors import DestinationError, FormatError, InputError, StorageError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
+from ngcore.precomputed.names import VOLUME_TYPE
 from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.opening import writable_store
@@ -35,7 +36,7 @@ from ngcore.transaction.journal import (
 )
 from ngcore.transaction.places import is_there, refuse_marked_source, refuse_overlap
 from ngcore.transaction.presence import lacking
-from ngcore.transaction.removal import VOLUME_TYPE, remove_layer, remove_temporary_files
+from ngcore.transaction.removal import remove_layer, remove_temporary_files
 from ngcore.transaction.temporary import working_folder
 
 if TYPE_CHECKING:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE
-from ngcore.precomputed.mesh_multilod import EMPTY_MANIFEST_NAME, MULTILOD_MESH_TYPE
-from ngcore.precomputed.segment_properties import SEGMENT_PROPERTIES_TYPE
-from ngcore.precomputed.skeletons import SKELETONS_TYPE
-from ngcore.volume.segment_colours import COLOURS_NAME
+from ngcore.precomputed.names import (
+    COLOURS_NAME,
+    EMPTY_MANIFEST_NAME,
+    LEGACY_MESH_TYPE,
+    MULTILOD_MESH_TYPE,
+    SEGMENT_PROPERTIES_TYPE,
+    SKELETONS_TYPE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,11 +12,12 @@ import posixpath
 from typing import TYPE_CHECKING, Any, Self
 
 from ngcore.errors import DestinationError, FormatError
+from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.temporary import temporary_folder
-from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
+from ngcore.volume.provenance import Provenance
 from ngcore.volume.seal import EntriesDigest, Seal, file_digest, is_entry
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import DestinationError, StorageError
 from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.names import VOLUME_TYPE
 from ngcore.storage.local import WORK_FOLDER, WRONG_FOLDER, LocalStore
 from ngcore.transaction.kinds import annotation_files, files_of_kind
 from ngcore.transaction.stale import remove_stale
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.storage.base import Store
 
-VOLUME_TYPE = "neuroglancer_multiscale_volume"
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
+from ngcore.precomputed.names import PROVENANCE_NAME
+from ngcore.volume.provenance import Provenance
 from ngcore.volume.seal import Seal, file_digest, sealed_members
 
 if TYPE_CHECKING:

@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.mesh_legacy import (
-    LEGACY_MESH_TYPE,
-    decode_fragment,
-    decode_manifest,
-    mesh_info_type,
-)
-from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE, MultilodInfo, MultilodManifest
+from ngcore.precomputed.mesh_legacy import decode_fragment, decode_manifest, mesh_info_type
+from ngcore.precomputed.mesh_multilod import MultilodInfo, MultilodManifest
+from ngcore.precomputed.names import LEGACY_MESH_TYPE, MULTILOD_MESH_TYPE
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.storage import LocalStore
 from ngcore.validating.draco import DracoCheck

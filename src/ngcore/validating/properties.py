@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
+from ngcore.precomputed.names import COLOURS_NAME
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.validating.files import read_limited
-from ngcore.volume.segment_colours import COLOURS_NAME, decode_colours
+from ngcore.volume.segment_colours import decode_colours
 
 if TYPE_CHECKING:
     from ngcore.validating.scale import Basis

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError, NgcoreError
 from ngcore.precomputed.json_members import shown
+from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.storage import LocalStore
 from ngcore.storage.zip_store import ZipStore
 from ngcore.transaction.journal import MESH_WORK_FOLDER
 from ngcore.validating.files import read_limited
-from ngcore.volume.provenance import CONVERT, PROVENANCE_NAME
+from ngcore.volume.provenance import CONVERT
 from ngcore.volume.seal import EntriesDigest, file_digest, is_entry
 
 if TYPE_CHECKING:

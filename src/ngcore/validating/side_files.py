@@ -7,11 +7,12 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, StorageError
-from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
+from ngcore.precomputed.names import PROVENANCE_NAME, TRANSFORM_NAME
+from ngcore.precomputed.transform import parse_transform
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.journal import MESH_WORK_FOLDER
 from ngcore.validating.files import names_of_others, read_limited
-from ngcore.volume.provenance import CONVERT, MAX_SIZE, PROVENANCE_NAME, Provenance
+from ngcore.volume.provenance import CONVERT, MAX_SIZE, Provenance
 
 if TYPE_CHECKING:
     from ngcore.precomputed.info import VolumeInfo

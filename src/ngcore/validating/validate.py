@@ -13,13 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ngcore.errors import InputError, NgcoreError
-from ngcore.precomputed.annotations import ANNOTATIONS_TYPE
 from ngcore.precomputed.layer_kinds import kind_name, layer_kind
-from ngcore.precomputed.mesh_legacy import LEGACY_MESH_TYPE
-from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE
-from ngcore.precomputed.segment_properties import SEGMENT_PROPERTIES_TYPE
+from ngcore.precomputed.names import (
+    ANNOTATIONS_TYPE,
+    LEGACY_MESH_TYPE,
+    MULTILOD_MESH_TYPE,
+    SEGMENT_PROPERTIES_TYPE,
+    SKELETONS_TYPE,
+)
 from ngcore.precomputed.shard_grid import ShardGrid
-from ngcore.precomputed.skeletons import SKELETONS_TYPE
 from ngcore.storage import LocalStore, is_http, open_store
 from ngcore.validating.absent import check_absent
 from ngcore.validating.annotations import check_annotations

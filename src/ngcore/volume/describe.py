@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError, StorageError
-from ngcore.precomputed.annotations import ANNOTATIONS_TYPE, AnnotationInfo
+from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.layer_kinds import kind_name
-from ngcore.precomputed.mesh_multilod import MULTILOD_MESH_TYPE, MultilodInfo
-from ngcore.precomputed.skeletons import SKELETONS_TYPE, SkeletonInfo
+from ngcore.precomputed.mesh_multilod import MultilodInfo
+from ngcore.precomputed.names import (
+    ANNOTATIONS_TYPE,
+    MULTILOD_MESH_TYPE,
+    PROVENANCE_NAME,
+    SKELETONS_TYPE,
+)
+from ngcore.precomputed.skeletons import SkeletonInfo
 from ngcore.storage import LocalStore, open_store
-from ngcore.volume.provenance import PROVENANCE_NAME, Provenance
+from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import has_world, world_bounds_mm, world_transform
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.json_members import parse_object, shown
+from ngcore.precomputed.names import SEGMENT_PROPERTIES_TYPE
 from ngcore.precomputed.segment_properties import (
-    SEGMENT_PROPERTIES_TYPE,
     NumberProperty,
     Property,
     SegmentProperties,

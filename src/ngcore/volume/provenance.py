@@ -21,7 +21,6 @@ from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import parse_object
 from ngcore.volume.seal import Seal, canonical_json
 
-PROVENANCE_NAME = "provenance"
 CONVERT = "convert"
 MAX_SIZE = 64 << 20
 """In bytes: what a reader takes. Folders of many single meshes have a digest for each file."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ngcore.errors import FormatError
 from ngcore.precomputed.json_members import dump, fail, parse_object
-from ngcore.precomputed.segment_properties import MAX_SEGMENT_ID
+from ngcore.precomputed.names import COLOURS_NAME, MAX_SEGMENT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 
-COLOURS_NAME = "colors.json"
 
 _HEX = re.compile("#?([0-9a-fA-F]{6})")
 _ID = re.compile("[0-9]{1,20}")

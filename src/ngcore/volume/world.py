@@ -8,7 +8,8 @@ import numpy as np
 
 from ngcore.arrays.affines import Affine, world_nm_to_affine
 from ngcore.errors import InputError, InputNotFoundError
-from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
+from ngcore.precomputed.names import TRANSFORM_NAME
+from ngcore.precomputed.transform import parse_transform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from encoding_contract import EncodingContract
 
+from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.errors import FormatError
 from ngcore.precomputed.encodings.raw import RawEncoding
-from ngcore.precomputed.info import DATA_TYPES
 
 
 class TestRaw(EncodingContract):

@@ -12,8 +12,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError
+from ngcore.precomputed.names import SEGMENT_PROPERTIES_TYPE
 from ngcore.precomputed.segment_properties import (
-    SEGMENT_PROPERTIES_TYPE,
     NumberProperty,
     SegmentProperties,
     TagsProperty,

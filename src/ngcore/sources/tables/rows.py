@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError
-from ngcore.precomputed.segment_properties import MAX_SEGMENT_ID, problem_of_tag
+from ngcore.precomputed.names import MAX_SEGMENT_ID
+from ngcore.precomputed.segment_properties import problem_of_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

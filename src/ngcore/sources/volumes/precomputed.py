@@ -15,7 +15,8 @@ import numpy as np
 
 from ngcore.arrays.affines import Affine, world_nm_to_affine
 from ngcore.precomputed.chunks import Box
-from ngcore.precomputed.transform import TRANSFORM_NAME, parse_transform
+from ngcore.precomputed.names import TRANSFORM_NAME
+from ngcore.precomputed.transform import parse_transform
 from ngcore.sources.base import Cost, SourceHeader, SuggestedType
 from ngcore.sources.geometry import AskedGeometry, far_off, place
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
