@@ -21,13 +21,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-thorough lint format bench bench-convert wheel checked sanitize fuzz clean
+.PHONY: help demo docs test test-thorough lint format bench bench-convert wheel checked sanitize fuzz clean
 
 help:
 	@echo "make demo           a real brain, its tissues and surfaces: convert, check, say how to look"
 	@echo "make test           build, install and run the test suite"
 	@echo "make test-thorough  the same tests with larger numbers"
-	@echo "make lint           ruff, mypy, cython-lint, import-linter"
+	@echo "make lint           ruff, mypy, cython-lint, import-linter, codespell, workflows"
+	@echo "make docs           the site in build/site, strict; open build/site/index.html"
 	@echo "make bench          kernels side by side with their peers"
 	@echo "make bench-convert  whole conversions beside their peers, their stages and memory"
 	@echo "make wheel          build dist/*.whl"
@@ -75,6 +76,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src
+	$(BIN)/codespell
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml \
@@ -82,6 +84,11 @@ lint: $(VENV)/installed
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A dead link, an orphan page or a missing name in the reference is an error.
+docs: $(VENV)/installed
+	$(INSTALL) --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: $(VENV)/made
 	$(INSTALL) --group lint
