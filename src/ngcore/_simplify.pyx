@@ -1,9 +1,15 @@
-"""Gate to the kernel that simplifies surfaces: arrays in, one C call without the GIL.
+"""Gate to the kernels that simplify and join surfaces: arrays in, one C call without the GIL.
 
 The caller has checked that every index names a vertex; see `ngcore.arrays.triangles`.
 """
 
 from libc.stdint cimport uint32_t
+
+cdef extern from "join.h" nogil:
+    ptrdiff_t join_surface(double *vertices, size_t *vertex_count, uint32_t *triangles,
+                           size_t triangle_count)
+    ptrdiff_t compact_surface(double *vertices, size_t vertex_count, uint32_t *triangles,
+                              size_t triangle_count)
 
 cdef extern from "simplify.h" nogil:
     void find_parts(const uint32_t *triangles, size_t triangle_count, uint32_t *parent,
@@ -32,4 +38,32 @@ def simplify(double[:, ::1] vertices, uint32_t[:, ::1] triangles, double max_err
                                 max_error, share, fewest)
     if left < 0:
         raise MemoryError("no memory to simplify a surface")
+    return left
+
+
+def join(double[:, ::1] vertices, uint32_t[:, ::1] triangles):
+    """Merge equal vertices in place; return how many vertices and triangles are left.
+
+    Those are the first ones of the arrays. Triangles that name a vertex twice are dropped, and
+    vertices that none names.
+    """
+    cdef size_t vertex_count = vertices.shape[0]
+    cdef size_t triangle_count = triangles.shape[0]
+    cdef ptrdiff_t left
+    with nogil:
+        left = join_surface(&vertices[0, 0], &vertex_count, &triangles[0, 0], triangle_count)
+    if left < 0:
+        raise MemoryError("no memory to join surfaces")
+    return vertex_count, left
+
+
+def compact(double[:, ::1] vertices, uint32_t[:, ::1] triangles):
+    """Drop vertices that no triangle names, in place; return how many are left, the first ones."""
+    cdef size_t vertex_count = vertices.shape[0]
+    cdef size_t triangle_count = triangles.shape[0]
+    cdef ptrdiff_t left
+    with nogil:
+        left = compact_surface(&vertices[0, 0], vertex_count, &triangles[0, 0], triangle_count)
+    if left < 0:
+        raise MemoryError("no memory to compact a surface")
     return left

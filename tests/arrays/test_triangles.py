@@ -5,6 +5,7 @@ import pytest
 import thorough
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from surfaces import area, ball, enclosed_volume, open_edges
 
 from ngcore.arrays.triangles import Surface, connected_parts, joined, slabs
@@ -21,6 +22,7 @@ def surfaces(draw):
     return Surface(np.array(corners, np.float64), np.array(triangles, np.int64))
 
 
+STEPS = [-1.0, -0.0, 0.0, 0.5, 1.0]
 PLANES = st.lists(st.integers(0, 12), max_size=5, unique=True).map(
     lambda halves: sorted(half / 2 for half in halves)
 )
@@ -90,6 +92,24 @@ def test_joined_surfaces_share_equal_vertices_and_lose_flat_triangles():
     assert [sorted(triangle) for triangle in result.triangles.tolist()] == [[0, 1, 2]] * 2
     assert result.vertices[result.triangles[0]].tolist() == corners[[0, 1, 2]].tolist()
     assert result.vertices[result.triangles[1]].tolist() == corners[[1, 2, 0]].tolist()
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 40), st.just(3)), elements=st.sampled_from(STEPS)),
+    st.lists(st.tuples(*[st.integers(0, 39)] * 3), max_size=60),
+    st.integers(0, 40),
+)
+@settings(max_examples=thorough.amount(50, 2000), deadline=None)
+def test_joining_is_what_looking_for_each_vertex_gives(vertices, triangles, cut):
+    count = len(vertices)
+    named = np.array(triangles, np.int64).reshape(-1, 3) % count
+    first, second = named[:cut], named[cut:]
+    result = joined([Surface(vertices, first), Surface(vertices, second)])
+    corners = (vertices[named] + 0.0).tolist()  # -0 is 0
+    slow = [triangle for triangle in corners if len(set(map(tuple, triangle))) == 3]
+    assert (result.vertices[result.triangles] + 0.0).tolist() == slow
+    assert len(set(map(tuple, (result.vertices + 0.0).tolist()))) == len(result.vertices)
+    assert set(result.triangles.reshape(-1).tolist()) == set(range(len(result.vertices)))
 
 
 @given(surfaces())

@@ -199,6 +199,19 @@ def test_surface_of_the_world_goes_through_the_inverse_transform(tmp_path):
     assert np.sort(native, axis=0) == pytest.approx(np.sort(corners, axis=0), abs=0.1)
 
 
+@pytest.mark.parametrize("away", [2**23 + 1, 2**28 + 5])
+def test_meshes_far_away_lie_where_float32_can_say(tmp_path, away):
+    """float32 nanometres have steps of 32 and 1024 there, where voxels have 40."""
+    labels = (np.linalg.norm(np.indices((40,) * 3).T - 19.5, axis=-1) < 15).astype(np.uint32)
+    make(tmp_path / "far", labels, resolution=(40.0,) * 3, voxel_offset=(away,) * 3)
+    write_meshes(tmp_path / "far")
+    cloud = cloudvolume.CloudVolume(f"file://{tmp_path / 'far'}", progress=False)
+    found = cloud.mesh.get(1)
+    vertices = np.asarray((found[1] if isinstance(found, dict) else found).vertices, np.float64)
+    off = np.abs(np.linalg.norm(vertices / 40 - away - 20, axis=1) - 15).max()
+    assert off < 1 + 3 * np.spacing(np.float32(40 * away)) / 40
+
+
 def test_meshes_are_replaced_only_when_asked(tmp_path):
     dest = tmp_path / "volume"
     make(dest, scene(np.uint32))

@@ -137,6 +137,23 @@ def test_given_surfaces_can_keep_every_triangle():
     assert len(whole.triangles) == len(surface.triangles)
 
 
+@pytest.mark.parametrize("away", [2**23 + 1, 2**26 + 3])
+def test_points_keep_16_bits_of_their_node_wherever_they_are(away):
+    """The origin is in float32, and points count from it: its steps cost no digits."""
+    near = ball(15.0 * 40, (0, 0, 0), rounds=3)
+    far = near._replace(vertices=near.vertices + 40.0 * away)
+    manifest, fragments = encode_levels(far, 40.0, max_error=0)
+    parsed = MultilodManifest.from_bytes(manifest)
+    level = placed(parsed, 0, levels_of(parsed, fragments)[0])
+    found = level.vertices - 40.0 * away
+    step = float(parsed.chunk_shape[0]) / LARGEST
+    assert step < 0.1
+    assert np.abs(np.linalg.norm(found, axis=1) - 15 * 40).max() < 2 * step
+    assert enclosed_volume(level._replace(vertices=found)) == pytest.approx(
+        enclosed_volume(near), rel=1e-3
+    )
+
+
 def test_surface_that_is_too_far_away_is_refused():
     with pytest.raises(InputError, match="too far for float32 nanometres"):
         encode_levels(ball(1.0, (1e39, 0, 0)), 4.0)

@@ -137,10 +137,12 @@ def _crossings(
 
 def of_used(vertices: NDArray[np.float64], triangles: NDArray[np.integer[Any]]) -> Surface:
     """Return a surface of the vertices that triangles name, and of no others."""
-    is_used = np.zeros(len(vertices), bool)
-    is_used[triangles.reshape(-1)] = True
-    places = np.cumsum(is_used) - 1
-    return Surface(vertices[is_used], places[triangles])
+    if not len(triangles):
+        return Surface(vertices[:0], triangles.astype(np.int64))
+    own = np.array(vertices, np.float64, order="C")
+    named = _checked_triangles(Surface(own, triangles.astype(np.int64, copy=False)))
+    count = _simplify.compact(own, named)
+    return Surface(own[:count], named.astype(np.int64))
 
 
 def joined(parts: Sequence[Surface]) -> Surface:
@@ -153,15 +155,12 @@ def joined(parts: Sequence[Surface]) -> Surface:
     triangles = np.concatenate(
         [part.triangles + start for part, start in zip(parts, starts, strict=True)]
     )
-    order = np.lexsort(vertices.T)
-    ordered = vertices[order]
-    is_new = np.ones(len(order), np.bool_)
-    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    numbers = np.empty(len(order), np.int64)
-    numbers[order] = np.cumsum(is_new) - 1
-    named = numbers[triangles]
-    a, b, c = named.T
-    return of_used(ordered[is_new], named[(a != b) & (b != c) & (c != a)])
+    if not len(triangles):
+        return Surface(vertices[:0], triangles)
+    vertices = np.ascontiguousarray(vertices, np.float64)
+    named = _checked_triangles(Surface(vertices, triangles))
+    count, left = _simplify.join(vertices, named)
+    return Surface(vertices[:count], named[:left].astype(np.int64))
 
 
 def with_fewer_triangles(
