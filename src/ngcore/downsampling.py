@@ -149,7 +149,11 @@ def _checked_factors(factors: Sequence[int]) -> tuple[int, int, int]:
 
 
 def checked_outside_value(
-    outside_value: float | None, method: str, dtype: np.dtype[Any]
+    outside_value: float | None,
+    method: str,
+    dtype: np.dtype[Any],
+    *,
+    name: str = "outside_value",
 ) -> float | None:
     """Return the value that pads odd edges, as the type of the voxels has it; None if none does.
 
@@ -161,12 +165,12 @@ def checked_outside_value(
     if outside_value is None:
         return None
     if method != "average":
-        raise InputError(f"outside_value goes with method 'average' only, got method {method!r}")
+        raise InputError(f"{name} goes with method 'average' only, got method {method!r}")
     if dtype.kind == "f":
         return float(np.float32(outside_value))
     limits = np.iinfo(dtype)
     if not limits.min <= outside_value <= limits.max or outside_value != int(outside_value):
-        raise InputError(f"outside_value must be a value of {dtype}, got {outside_value}")
+        raise InputError(f"{name} must be a value of {dtype}, got {outside_value:g}")
     return int(outside_value)
 
 

@@ -152,6 +152,7 @@ def test_unknown_format_is_one_line(tmp_path, capsys):
         (["--orient", "RAX"], "RAX"),
         (["--outside-value", "1", "--downsampling", "min"], "--outside-value"),
         (["--outside-value", "300", "--data-type", "uint8", "--dry-run"], "a value of uint8"),
+        (["--outside-value", "300", "--data-type", "uint8"], "--outside-value must be a value"),
         (["--outside-value", "nan", "--data-type", "float32"], "--outside-value must be"),
         (["--outside-value=-inf", "--data-type", "float32"], "--outside-value must be"),
         (["--outside-value", "1e39", "--data-type", "float32"], "--outside-value must be"),

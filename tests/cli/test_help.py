@@ -1,6 +1,5 @@
 """What `--help` must say of every option, of every command."""
 
-import importlib
 import subprocess
 import sys
 
@@ -8,20 +7,22 @@ import click
 import numpy as np
 import pytest
 
-from ngcore.cli import run
-from ngcore.cli._registry import COMMANDS
+from ngcore.cli import cli, run
+from ngcore.cli._registry import COMMANDS, SECTIONS
+
+VERBS = {"Check", "Compress", "Convert", "Count", "Draw", "Export", "Fix", "Link", "Make", "Name"}
+VERBS |= {"Pack", "Print", "Serve", "Show", "Write"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_with_a_value_shows_its_default(name):
-    module = importlib.import_module(f"ngcore.cli.{COMMANDS[name].module}")
-    command = next(command for command in module.commands if command.name == name)
+    command = cli.get_command(click.Context(cli), name)
     context = click.Context(command)
     for option in command.params:
         if not isinstance(option, click.Option) or option.required or option.hidden:
             continue
         record = option.get_help_record(context)
-        if record is not None and (not option.is_flag or option.secondary_opts):
+        if record is not None and option.name not in ("quiet", "debug", "help"):
             assert "default: " in record[1], f"{name} {record[0]}: {record[1]}"
 
 
@@ -52,3 +53,10 @@ def test_verbose_version_names_every_package_that_ngcore_uses(capsys):
     assert {"ngcore", "Python", "system", "kernels", "nibabel", "neuroglancer"} <= lines.keys()
     assert run(["--verbose"]) == 2
     assert "--verbose goes with --version" in capsys.readouterr().err
+
+
+def test_a_line_of_every_command_begins_with_a_verb():
+    for section in SECTIONS.values():
+        for name, entry in section.items():
+            first = entry.summary.split()[0]
+            assert first in VERBS, f"{name}: {entry.summary}"

@@ -500,3 +500,18 @@ def test_millions_of_tiny_chunks_are_refused_with_a_size_that_works():
 def test_chunks_that_the_client_draws_black_are_warned_of(tmp_path, caplog):
     ngcore.convert(np.zeros((3000, 2, 2), np.uint8), tmp_path, resolution=(1, 1000, 1000))
     assert "draws chunks of 3000x2x2 voxels black" in caplog.text
+
+
+def test_labels_are_never_jpeg(tmp_path):
+    labels = np.zeros((9, 9, 9), np.uint8)
+    keywords = {"type": "segmentation", "data_type": "uint8", "resolution": (1, 1, 1)}
+    with pytest.raises(InputError, match="changes labels"):
+        ngcore.convert(labels, tmp_path / "out", encoding="jpeg", **keywords)
+    assert not (tmp_path / "out").exists()
+
+
+def test_averaging_of_labels_is_warned_of(tmp_path, caplog):
+    labels = np.zeros((9, 9, 9), np.uint8)
+    keywords = {"type": "segmentation", "resolution": (1, 1, 1)}
+    ngcore.convert(labels, tmp_path / "out", downsampling="average", **keywords)
+    assert "pass --downsampling majority" in caplog.text

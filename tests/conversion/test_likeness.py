@@ -69,3 +69,13 @@ def test_labels_taken_for_an_image_are_warned_of_once(tmp_path, caplog, executor
         **options,
     )
     assert caplog.text.count("look like labels") == warns
+
+
+def test_labels_of_one_chunk_are_seen_in_several_planes(tmp_path, caplog):
+    labels = np.zeros((40, 40, 40), np.int16)
+    labels[5:15, 5:15, 5:15] = 1
+    labels[20:30, 20:35, 3:12] = 20
+    labels[20:30, 20:35, 12:35] = 70
+    labels[5:15, 20:35, 25:39] = 40
+    ngcore.convert(labels, tmp_path / "out", resolution=(1e6, 1e6, 1e6))
+    assert "look like labels" in caplog.text

@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import pytest
 from store_contract import StoreContract
 from unprivileged import bound_by_permissions
 
-from ngcore.errors import StorageError
+from ngcore.errors import DestinationError, StorageError
 from ngcore.storage import LocalStore
 from ngcore.storage.base import TEMPORARY_SUFFIX
 
@@ -155,3 +156,10 @@ def test_a_pipe_is_no_file_and_not_waited_for(tmp_path):
     store = LocalStore(tmp_path)
     assert store.get("info") is None
     assert store.size("info") is None
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_folder_that_the_system_never_makes_is_refused():
+    for place in (Path("/proc/ngcore-none"), Path("/proc/ngcore-none/a/b")):
+        with pytest.raises(DestinationError, match="choose another folder"):
+            LocalStore(place).lock(".ngcore/lock")

@@ -56,6 +56,8 @@ class _Commands(click.Group):
         command: click.Command = next(c for c in module.commands if c.name == name)
         if not any(param.name == "debug" for param in command.params):
             for param in command.params:
+                if isinstance(param, click.Option):
+                    _show_default_of_flag(param)
                 if isinstance(param, click.Argument) and param.callback is None:
                     param.callback = _refuse_empty
                 if isinstance(param, click.Argument) and param.type is click.STRING:
@@ -113,6 +115,12 @@ def _common_options() -> list[click.Option]:
             help="Show where in the program an error arose.",
         ),
     ]
+
+
+def _show_default_of_flag(option: click.Option) -> None:
+    """Add to the help of a switch that it is off, which click leaves out."""
+    if option.is_flag and not option.secondary_opts and "[default:" not in (option.help or ""):
+        option.help = f"{option.help or ''}  [default: off]"
 
 
 def _refuse_empty(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:

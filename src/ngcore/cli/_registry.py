@@ -15,17 +15,17 @@ class Entry(NamedTuple):
 
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Convert": {
-        "convert": Entry("convert", "A volume, an array or slices, to every scale, in one go."),
-        "export": Entry("export", "A volume back to NIfTI."),
-        "pack": Entry("pack", "A volume as one zip file."),
+        "convert": Entry("convert", "Convert a volume, an array or slices, to every scale."),
+        "export": Entry("export", "Write a volume or layer for other programs, such as NIfTI."),
+        "pack": Entry("pack", "Pack a volume into one zip file."),
     },
     "Look": {
-        "view": Entry("view", "Volumes in Neuroglancer, with everything set."),
-        "serve": Entry("serve", "Volumes over HTTP, as Neuroglancer wants them."),
-        "link": Entry("link", "The Neuroglancer URL of published volumes."),
+        "view": Entry("view", "Show volumes and other files in Neuroglancer."),
+        "serve": Entry("serve", "Serve volumes over HTTP, as Neuroglancer wants them."),
+        "link": Entry("link", "Print the Neuroglancer URL of published volumes."),
         "gallery": Entry("gallery", "Write a web page of volumes, to pick and open together."),
-        "server-config": Entry("server_config", "Configuration for nginx, Apache or Caddy."),
-        "preview": Entry("preview", "A picture of the three middle slices."),
+        "server-config": Entry("server_config", "Print configuration for nginx, Apache or Caddy."),
+        "preview": Entry("preview", "Draw a picture of the three middle slices."),
     },
     "Check": {
         "info": Entry("info", "Show what volumes and layers hold."),
@@ -33,12 +33,12 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "repair": Entry("repair", "Fix a volume that Neuroglancer can't load."),
     },
     "Labels and meshes": {
-        "labels": Entry("labels", "Names and colours for a segmentation's labels."),
-        "mesh": Entry("mesh", "Meshes of a segmentation's labels, in levels of detail."),
-        "mesh-to-precomputed": Entry("meshes", "A surface, as a mesh of a volume."),
-        "stl-to-precomputed": Entry("meshes", "An STL file, as a mesh of a volume."),
-        "mesh-to-vtk": Entry("meshes", "A surface, as a VTK file for Neuroglancer."),
-        "link-mesh-fragments": Entry("meshes", "Which meshes belong to which label."),
+        "labels": Entry("labels", "Name and colour a segmentation's labels."),
+        "mesh": Entry("mesh", "Make meshes of a segmentation's labels."),
+        "mesh-to-precomputed": Entry("meshes", "Write a surface as a mesh of a volume."),
+        "stl-to-precomputed": Entry("meshes", "Write an STL file as a mesh of a volume."),
+        "mesh-to-vtk": Entry("meshes", "Write a surface as VTK for Neuroglancer."),
+        "link-mesh-fragments": Entry("meshes", "Link labels to meshes."),
     },
     "Points, lines, skeletons": {
         "annotations": Entry("annotations", "Convert a table of points, lines, boxes, ..."),
@@ -46,13 +46,13 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "skeletons": Entry("skeletons", "Convert traced neurons (SWC)."),
     },
     "Step by step": {
-        "volume-to-raw-chunks": Entry("steps", "Full resolution of a volume."),
-        "slices-to-raw-chunks": Entry("steps", "Full resolution of folders of slices."),
-        "generate-scales-info": Entry("steps", "The info of every scale, from the finest one."),
-        "scale-stats": Entry("steps", "Chunks, files and bytes of every scale."),
-        "compute-scales": Entry("steps", "Every coarser scale, from the finest one."),
-        "convert-chunks-to-jpeg": Entry("chunks", "Chunks of another volume, as JPEG."),
-        "compress-segmentation-chunks": Entry("chunks", "Chunks of another volume, compressed."),
+        "volume-to-raw-chunks": Entry("steps", "Write the full resolution of a volume."),
+        "slices-to-raw-chunks": Entry("steps", "Write the full resolution of slices."),
+        "generate-scales-info": Entry("steps", "Write the info of every scale."),
+        "scale-stats": Entry("steps", "Count chunks, files and bytes."),
+        "compute-scales": Entry("steps", "Write every coarser scale."),
+        "convert-chunks-to-jpeg": Entry("chunks", "Convert chunks of a volume to JPEG."),
+        "compress-segmentation-chunks": Entry("chunks", "Compress chunks of a segmentation."),
     },
 }
 

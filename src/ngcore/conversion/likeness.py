@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import ChunkGrid, Vec3
 
 _PLANES = 32
+_FEWEST_PLANES = 8
+"""So many of a volume of few chunks, where one plane may miss most labels."""
+
 _MOST_VALUES = 4096
 _FEW_VALUES = 64
 _SMALLEST_SAMPLE = 100
@@ -109,14 +112,18 @@ class LikenessSample:
     def __init__(self, grid: ChunkGrid) -> None:
         self._shape = grid.shape
         self._step = math.ceil(grid.count / _PLANES)
+        self._planes = math.ceil(_FEWEST_PLANES / grid.count)
         self._lock = threading.Lock()
         self.found = Likeness()
 
     def look(self, cell: Vec3, voxels: np.ndarray[Any, Any]) -> None:
-        """Look at the middle plane of a chunk, if it is one of the sample."""
+        """Look at the middle plane of a chunk of the sample, or at several of few."""
         x, y, z = cell
         if (x + self._shape[0] * (y + self._shape[1] * z)) % self._step or not self.found.is_whole:
             return
-        seen = likeness_of(voxels[:, :, voxels.shape[2] // 2, 0])
-        with self._lock:
-            self.found += seen
+        depth = voxels.shape[2]
+        planes = {depth * (2 * part + 1) // (2 * self._planes) for part in range(self._planes)}
+        for plane in sorted(planes):
+            seen = likeness_of(voxels[:, :, plane, 0])
+            with self._lock:
+                self.found += seen

@@ -1,7 +1,6 @@
 """What a conversion will be, decided before a voxel is read or a byte is written."""
 
 import json
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,8 +28,6 @@ from ngcore.sources import base_name, open_source
 from ngcore.sources.base import Source
 from ngcore.sources.identity import lasting_identity
 from ngcore.volume.provenance import CONVERT, Provenance
-
-logger = logging.getLogger(__name__)
 
 _TINY_CHUNK, _MOST_TINY_CHUNKS, _ADVISED_CHUNK = 512, 1 << 20, 1 << 23
 
@@ -138,10 +135,7 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
         name=source.name,
     )
     if source.resolution_nm is None:
-        raise InputError(
-            f"{source.name} says nothing of the size of its voxels; "
-            "pass --resolution X,Y,Z in nanometres"
-        )
+        raise InputError(f"{source.name} has no voxel size; pass --resolution X,Y,Z in nanometres")
     return Content(kind, mapping, source.resolution_nm, notes)
 
 
@@ -198,15 +192,10 @@ def prepare(
             info = replace(info, segment_properties=FOLDER)
     for scale in info.scales:
         make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
-    if options.jpeg_quality != JPEG_QUALITY and info.scales[0].encoding != "jpeg":
-        logger.warning(
-            "--jpeg-quality changes nothing, as chunks are %s; pass --encoding jpeg too",
-            info.scales[0].encoding,
-        )
     method = options.method_for(kind)
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
-    checked_outside_value(options.outside_value, method, mapping.output)
+    checked_outside_value(options.outside_value, method, mapping.output, name="--outside-value")
     plan = plan_for_source(info, factors, source, mapping, options)
     check_spooling(source, plan, options)
     parameters = _parameters(info, options, method)
@@ -240,20 +229,32 @@ def prepare(
             },
         },
         notes,
-        (*source.notes, *_warnings_of(info)),
+        (*source.notes, *_warnings_of(info, options, method)),
     )
 
 
-def _warnings_of(info: VolumeInfo) -> list[str]:
-    """Return what will look wrong in Neuroglancer, of what the rules make by themselves."""
+def _warnings_of(info: VolumeInfo, options: ConvertOptions, method: str) -> list[str]:
+    """Return which options do no good, and what will look wrong in Neuroglancer."""
+    encoding = info.scales[0].encoding
+    warnings = []
+    if options.jpeg_quality != JPEG_QUALITY and encoding != "jpeg":
+        warnings.append(
+            f"--jpeg-quality changes nothing, as chunks are {encoding}; pass --encoding jpeg too"
+        )
+    if info.type == "segmentation" and method == "average":
+        warnings.append(
+            "--downsampling average mixes labels: coarser scales get labels that are not in the "
+            "source; pass --downsampling majority"
+        )
     for scale in info.scales:
         sides = [min(c, n) for c, n in zip(scale.chunk_size, scale.size, strict=True)]
         if max(sides) > LARGEST_CHUNK_SIDE:
             return [
+                *warnings,
                 f"Neuroglancer draws chunks of {'x'.join(map(str, sides))} voxels black, as a "
-                f"side is over {LARGEST_CHUNK_SIDE}; pass --chunk-size"
+                f"side is over {LARGEST_CHUNK_SIDE}; pass --chunk-size",
             ]
-    return []
+    return warnings
 
 
 def _known_source(identity: Mapping[str, str] | None) -> dict[str, Any]:
@@ -282,6 +283,11 @@ def make_info(
     )
     _refuse_tiny_chunks(levels[0])
     encoding = options.encoding_for(kind, data_type)
+    if kind == "segmentation" and encoding == "jpeg":
+        raise InputError(
+            "--encoding jpeg changes labels; leave it out, or pass --type image if these are "
+            "not labels"
+        )
     scales: list[ScaleInfo] = []
     for level in levels:
         scale = ScaleInfo(

@@ -18,6 +18,7 @@ from ngcore.server.kinds import make
 from ngcore.server.layers import VolumeLayer
 from ngcore.server.things import Thing, parse_thing, unique_names, url_name
 from ngcore.storage import open_store, url_of_path
+from ngcore.storage.file_lock import make_folders
 from ngcore.storage.local import LocalStore
 from ngcore.volume.segment_colours import hex_of
 
@@ -74,7 +75,7 @@ def workshop(keep: str | os.PathLike[str] | None) -> Iterator[Path]:
     if keep is not None:
         folder = Path(keep)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
         except OSError as error:
             raise InputError(
                 f"--keep {str(folder)!r} can't be made: {error.strerror}; pass another folder"

@@ -46,12 +46,15 @@ class ArrayAxes:
         More than 1 where each element is so many colours.
     is_fortran : bool
         The first dimension is the fastest.
+    is_assumed : bool
+        Neither the file nor the user says so: it is the order of most files of the format.
     """
 
     code: str
     lengths: tuple[int, ...]
     colors: int = 1
     is_fortran: bool = False
+    is_assumed: bool = False
 
     @property
     def shape(self) -> Shape4:
@@ -65,6 +68,17 @@ class ArrayAxes:
         here = ["xyz".index(letter) for letter in self.code if letter in "xyz"]
         ordered = here[::-1] if self.is_fortran else here
         return (*(axis for axis in range(3) if axis not in here), *ordered)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: which order was assumed, where one was."""
+        if not self.is_assumed:
+            return ()
+        return (
+            f"doesn't name its axes; shape {self.lengths} is taken as {', '.join(self.code)}, "
+            f"slowest first; pass --axes {self.code} if that is right, else another order, such "
+            f"as --axes {self.code[::-1]}",
+        )
 
     @property
     def has_time(self) -> bool:
@@ -172,7 +186,8 @@ def axes_of(
                 f"--axes {'tczyx'[-rank:] if rank < 6 else 'tczyx'}"
             )
         code = codes[0]
-    return checked_axes(ArrayAxes(code, lengths, colors))
+    is_assumed = asked is None and names is None
+    return checked_axes(ArrayAxes(code, lengths, colors, is_assumed=is_assumed))
 
 
 def checked_axes(axes: ArrayAxes) -> ArrayAxes:

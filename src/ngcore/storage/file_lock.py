@@ -12,6 +12,9 @@ from ngcore.storage.sync import sync_path
 
 logger = logging.getLogger(__name__)
 
+_MOST_ATTEMPTS = 100
+"""To make a lock whose folder others remove; more of them mean that it can't be made."""
+
 
 def is_at(file: BinaryIO, path: Path) -> bool:
     """Whether a path still names an open file, which another process may have removed."""
@@ -77,16 +80,17 @@ class LocalLock(StoreLock):
         OSError
             It can't be made.
         """
+        attempts = 0
         while True:
             try:
                 _make_folder(path.parent)
                 file = path.open("ab")
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError) as error:
+                attempts += 1
+                is_no_folder = isinstance(error, FileExistsError) and path.parent.exists()
+                if is_no_folder or attempts == _MOST_ATTEMPTS:
+                    raise
                 continue  # a process that ended has just removed the folder
-            except FileExistsError:
-                if path.parent.exists():
-                    raise  # and is no folder
-                continue
             try:
                 is_ours = lock_file(file)
             except OSError as error:
@@ -119,9 +123,26 @@ class LocalLock(StoreLock):
             self._path.parent.rmdir()
 
 
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it that are missing.
+
+    `Path.mkdir(parents=True)` never ends where the system makes none and says that the folder
+    above is missing, as in /proc.
+
+    Raises
+    ------
+    OSError
+        One can't be made, or is a file.
+    """
+    for place in reversed(folder.parents):
+        if not place.exists():
+            place.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+
+
 def _make_folder(folder: Path) -> None:
     """Make a hidden folder and those above it, whose names are durable then."""
     missing = [place for place in folder.parents if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     for place in missing:
         sync_path(place.absolute().parent)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
-from ngcore.storage.file_lock import LocalLock, is_locked
+from ngcore.storage.file_lock import LocalLock, is_locked, make_folders
 from ngcore.storage.names import proper_name
 from ngcore.storage.sync import SyncError, fsync_file, sync_files, sync_folder, sync_path
 
@@ -381,7 +381,7 @@ def _open_new(path: str, folder: str) -> int:
         return os.open(path, _NEW_FILE, 0o666)
     except FileNotFoundError:
         # Only now, so that the usual file costs no call for its folder.
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folders(Path(folder))
         return os.open(path, _NEW_FILE, 0o666)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, StorageError
 from ngcore.storage import LocalStore, url_of_path, writable_store
+from ngcore.storage.file_lock import make_folders
 from ngcore.storage.local import WRONG_FOLDER
 from ngcore.transaction.places import is_same_file
 from ngcore.transaction.stale import remove_stale
@@ -105,7 +106,7 @@ def make_folder(folder: Path) -> None:
         It can't be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
     except OSError as error:
         what = f"{folder} can't be made: {error.strerror}"
         if error.errno in WRONG_FOLDER:

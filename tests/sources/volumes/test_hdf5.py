@@ -180,7 +180,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path):
     content = bytearray(path.read_bytes())
     content[place : place + 40] = bytes(40)
     path.write_bytes(content)
-    assert "can't be read at" in bad_input_exits_2(path, tmp_path / "out", *asked)
+    assert "can't be read at" in bad_input_exits_2(path, tmp_path / "out", *asked, "--axes", "zyx")
 
 
 def test_a_filter_that_is_not_known_is_named(tmp_path, monkeypatch):
@@ -199,3 +199,23 @@ def test_a_start_of_hdf5_alone_is_refused(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(FormatError, match="not sound HDF5"):
         open_source(tmp_path / "a.h5")
+
+
+def test_an_order_of_axes_that_is_assumed_is_warned_of_with_advice(tmp_path):
+    path = tmp_path / "em.h5"
+    save(path, raw=np.zeros((5, 12, 17), np.uint8))
+    with open_source(path, resolution=(8, 8, 40)) as source:
+        (note,) = source.notes
+        assert "taken as z, y, x, slowest first; pass --axes zyx" in note
+        assert source.shape == (17, 12, 5, 1)
+    with open_source(path, resolution=(8, 8, 40), axes="zyx") as source:
+        assert source.notes == ()
+
+
+def test_sizes_are_those_of_the_axes_that_are_asked_for(tmp_path):
+    path = tmp_path / "em.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("raw", data=np.zeros((17, 12, 5), np.uint8))
+        data.attrs["element_size_um"] = [1, 2, 3]
+    with open_source(path, axes="xyz") as source:
+        assert source.resolution_nm == (1000, 2000, 3000)

@@ -190,7 +190,7 @@ def test_bad_input_leaves_nothing(tmp_path):
     bad_input_exits_2(f"{path}:/nothing", tmp_path / "out", *asked)
     chunk = next(file for file in (path / "c").rglob("*") if file.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-5])
-    assert "can't be decoded" in bad_input_exits_2(path, tmp_path / "out", *asked)
+    assert "can't be decoded" in bad_input_exits_2(path, tmp_path / "out", *asked, "--axes", "zyx")
     (path / "zarr.json").write_text("{")
     bad_input_exits_2(path, tmp_path / "out", *asked)
 
@@ -231,3 +231,10 @@ def test_zarr_is_read_from_a_web_server_and_from_a_zip(tmp_path):
                     file.write(one, one.relative_to(path))
         with open_source(packed) as source:
             np.testing.assert_array_equal(read_all(source)[..., 0], values)
+
+
+def test_an_order_of_axes_that_is_assumed_is_warned_of_with_advice(tmp_path):
+    save(tmp_path / "em.zarr", np.zeros((5, 12, 17), np.uint8))
+    with open_source(tmp_path / "em.zarr", resolution=(8, 8, 40)) as source:
+        (note,) = source.notes
+        assert "taken as z, y, x, slowest first; pass --axes zyx" in note

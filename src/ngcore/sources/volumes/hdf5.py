@@ -104,8 +104,9 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
             raise InputNotFoundError(f"has no data set {path!r}; it has {shown}")
         data = file[path]
         dtype, lengths = np.dtype(data.dtype), tuple(int(n) for n in data.shape or ())
-        meaning = _meaning(file, data, path)
+        meaning = _meaning(file, data, path, asked.axes)
     axes = axes_of(lengths, asked=asked.axes, names=meaning.names, default=meaning.default)
+    notes = axes.notes if meaning.default == _DEFAULT_AXES else ()
     _check_storage(data)
     header = placed_header(
         meaning.affine,
@@ -114,6 +115,7 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
         shape=axes.shape,
         dtype=stored_type(dtype).newbyteorder("="),
         suggested_type=suggest_type(path.rpartition("/")[2], axes.shape[3]),
+        notes=notes,
         files=(found.path,),
         facts={} if meaning.time_step is None else {"time_step": meaning.time_step},
     )
@@ -170,14 +172,20 @@ def _data_sets(h5py: Any, group: Any, prefix: str) -> list[str]:
     return volumes or [name for _, name in found]
 
 
-def _meaning(file: Any, data: Any, path: str) -> _Meaning:
-    """Return axes and sizes, by the conventions of the programs that write them."""
+def _meaning(file: Any, data: Any, path: str, asked_axes: str | None) -> _Meaning:
+    """Return axes and sizes, by the conventions of the programs that write them.
+
+    Sizes are stored in the order of the axes, so they are those of the axes that are asked for.
+    """
     parent = data.parent
     kind = _text(parent.attrs.get("neurodata_type"))
     if "nwb_version" in file.attrs and kind in _NWB_SERIES:
         return _nwb(parent)
-    names = axis_names(data)
     rank = len(data.shape)
+    if asked_axes is not None and len(asked_axes) == rank:
+        names: list[str] | None = list(asked_axes.lower())
+    else:
+        names = axis_names(data)
     spatial = [name for name in (names or "zyx"[-rank:]) if name in "xyz"]
 
     def by_xyz(values: Any) -> list[float] | None:

@@ -86,7 +86,7 @@ def open_zarr(found: Found, asked: Asked) -> ChunkedSource:
         shape=shape,
         dtype=stored_type(dtype).newbyteorder("="),
         suggested_type=suggested,
-        notes=image.notes,
+        notes=axes.notes + image.notes,
         files=_metadata_files(found),
         facts={} if image.time_step is None else {"time_step": image.time_step},
         segments=image.segments,
