@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo docs test test-thorough lint format bench bench-convert wheel checked sanitize fuzz clean
+.PHONY: help demo docs test test-thorough lint format bench bench-convert wheel wheels smoke checked sanitize fuzz clean
 
 help:
 	@echo "make demo           a real brain, its tissues and surfaces: convert, check, say how to look"
@@ -32,6 +32,8 @@ help:
 	@echo "make bench          kernels side by side with their peers"
 	@echo "make bench-convert  whole conversions beside their peers, their stages and memory"
 	@echo "make wheel          build dist/*.whl"
+	@echo "make wheels         Linux wheels for x86_64, aarch64 and musl in dist/wheels, audited and tested"
+	@echo "make smoke          the wheel with the oldest and the newest versions of what it needs"
 	@echo "make checked        the suite on kernels built with every check on"
 	@echo "make sanitize       the kernel tests under AddressSanitizer and UBSan"
 	@echo "make fuzz           coverage-guided fuzzing of everything that reads bytes (SECONDS=600 each)"
@@ -59,6 +61,14 @@ $(VENV)/test-installed: $(VENV)/installed
 	touch $@
 
 wheel: dist/made
+
+# scripts/wheels.sh says which Debian packages the cross-compilers and qemu are in.
+wheels: $(VENV)/test-installed
+	$(INSTALL) --group wheels
+	PYTHON="$(abspath $(BIN))/python" sh scripts/wheels.sh
+
+smoke: dist/made
+	PYTHON="$(PYTHON)" sh scripts/smoke.sh
 
 demo: $(VENV)/installed
 	$(INSTALL) --no-deps --group demo

@@ -34,6 +34,7 @@ TO_ROOT = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
+WORKER = "https://unpkg.com/iframe-worker/shim"
 LIBRARY = {
     "Convert": ("convert", "create", "estimate", "export", "pack"),
     "Read": ("open", "Volume", "ScaleArray", "VolumeInfo", "ScaleInfo", "info"),
@@ -77,6 +78,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri != "findings.md":
         return markdown
     return re.sub(r"^## ([a-z-]+)$", r"## [\1](findings/\1.md)", markdown, flags=re.MULTILINE)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Take the script by which search works without a server from the site, not from elsewhere."""
+    to_root = "../" * page.file.dest_uri.count("/")
+    return output.replace(WORKER, f"{to_root}assets/iframe-worker.js")
 
 
 def slug(title: str) -> str:
