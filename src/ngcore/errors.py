@@ -43,6 +43,10 @@ class VolumeIndexError(InputError, IndexError):
     """An index outside of a volume, or of a kind that volumes don't take."""
 
 
+class NoVoxelSizeError(InputError):
+    """A source without a voxel size, where one must be known."""
+
+
 class InputNotFoundError(InputError, FileNotFoundError):
     """A file, folder or volume that should be there and is not."""
 

@@ -217,3 +217,38 @@ def test_link_writes_a_state_and_prints_the_short_link(t1, tmp_path, capsys):
     assert run(["link", str(t1), "--url", "https://a.b"]) == 2
     assert "no volume in" in capsys.readouterr().err
     assert urllib.parse.unquote(line).isprintable()
+
+
+def test_an_array_without_voxel_sizes_is_shown_as_if_they_were_a_millimetre(tmp_path, caplog):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(1, 99, (20, 21, 22), np.uint8))
+    for _ in range(2):  # the second time it is kept
+        state = state_of(tmp_path / "a.npy", folder=tmp_path / "w")
+    assert state["layout"] == "4panel"
+    assert state["dimensions"]["x"] == [0.001, "m"]
+    assert "a.npy has no voxel size" in caplog.text
+
+
+def test_brightness_is_that_of_the_volume_that_is_shown(tmp_path):
+    series = np.random.default_rng(0).integers(1, 100, (20, 21, 12, 5)).astype(np.float32)
+    series[..., 3] *= 1000
+    series[..., 4] -= 50
+    save(tmp_path / "stats.nii", series)
+    shader = shader_of(f"{tmp_path / 'stats.nii'}:volume=3", tmp_path / "w")
+    assert "range=[1000.0, 99000.0]" in shader
+    state = state_of(
+        f"{tmp_path / 'stats.nii'}:volume=0",
+        f"{tmp_path / 'stats.nii'}:volume=4",
+        folder=tmp_path / "w",
+    )
+    below, above = (layer["shader"] for layer in state["layers"])
+    assert "threshold" in above
+    assert "threshold" not in below
+
+
+def test_all_of_a_signed_map_that_is_shown_in_grey_fits(zmap, tmp_path):
+    assert state_of(zmap, folder=tmp_path / "w")["ngcore"]["extent"] == [40, 42, 44]
+    assert state_of(f"{zmap}:colormap=cold-hot", folder=tmp_path / "w")["ngcore"]["extent"] == [
+        18,
+        6,
+        6,
+    ]

@@ -18,7 +18,7 @@ from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan
 from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
-from ngcore.errors import InputError
+from ngcore.errors import InputError, NoVoxelSizeError
 from ngcore.precomputed.chunks import ChunkGrid, Vec3
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
@@ -135,7 +135,9 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
         name=source.name,
     )
     if source.resolution_nm is None:
-        raise InputError(f"{source.name} has no voxel size; pass --resolution X,Y,Z in nanometres")
+        raise NoVoxelSizeError(
+            f"{source.name} has no voxel size; pass --resolution X,Y,Z in nanometres"
+        )
     return Content(kind, mapping, source.resolution_nm, notes)
 
 

@@ -54,7 +54,7 @@ class ValueSummary:
     Attributes
     ----------
     shown : ValueRange
-        Of the first channel.
+        Of the first channel, or the one that was asked for.
     is_signed_map : bool
         Floating-point values well below and well above zero, which is not a floor: statistics,
         differences.
@@ -137,11 +137,19 @@ def check_chunks(scale: ScaleArray) -> None:
         raise InputError(f"the chunks of scale {scale.key} are too large to look at")
 
 
-def summarize(samples: Samples) -> ValueSummary | None:
-    """Return what the values of an image are like; None where there is no finite one."""
+def summarize(samples: Samples, channel: int | None = None) -> ValueSummary | None:
+    """Return what the values of an image are like; None where there is no finite one.
+
+    Parameters
+    ----------
+    samples : Samples
+    channel : int, optional
+        The one whose range of values counts; default the first. Of one that is not there nothing
+        is said here: `decide` refuses it.
+    """
     parts, all_are_unit, all_are_directions = [], True, True
     for chunk in samples:
-        values = chunk[..., 0].ravel(order="K")
+        values = chunk[..., min(channel or 0, chunk.shape[3] - 1)].ravel(order="K")
         parts.append(values[np.isfinite(values)])
         if chunk.dtype.kind != "f":
             all_are_unit = all_are_directions = False

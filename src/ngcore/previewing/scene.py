@@ -116,7 +116,7 @@ def make_scene(layers: Sequence[PictureLayer]) -> Scene:
     is_world = any(has_world(world_transform(x.volume)) for x in layers)
     images = [x for x in layers if x.volume.info.type != "segmentation"]
     labels = [x for x in layers if x.volume.info.type == "segmentation"]
-    summaries = [summarize(Samples(x.volume, IMAGE_VOXELS)) for x in images]
+    summaries = [summarize(Samples(x.volume, IMAGE_VOXELS), x.asked.channel) for x in images]
     order = order_images([s is not None and s.is_signed_map for s in summaries])
     drawn: list[DrawnLayer] = []
     maps: list[DrawnLayer] = []

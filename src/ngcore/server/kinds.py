@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from ngcore._version import __version__
-from ngcore.errors import DestinationError, InputError, InputNotFoundError
+from ngcore.errors import DestinationError, InputError, InputNotFoundError, NoVoxelSizeError
 from ngcore.precomputed.mesh_legacy import (
     encode_fragment,
     encode_manifest,
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _STAMP = ".{}.made-from.json"
 _BLOCK = 1 << 20
+_STAND_IN_NM = (1e6, 1e6, 1e6)
+"""Size of the voxels of a source that does not give one, such as a `.npy` file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +196,37 @@ def _remove_tree(folder: Path) -> None:
 
 
 def _convert(thing: Thing, dest: Path, progress: Progress | None) -> None:
-    from ngcore.conversion.convert import convert
-
     options: dict[str, Any] = {"fsync": False, "progress": progress}
     if thing.type is not None:
         options["type"] = thing.type
     elif thing.table is not None:
         options["type"] = "segmentation"
+    try:
+        _convert_anew(thing, dest, options)
+    except NoVoxelSizeError:
+        logger.warning(
+            "%s has no voxel size, and is shown as if it were 1 mm; "
+            "convert it with --resolution first if lengths matter",
+            thing.place,
+        )
+        _convert_anew(thing, dest, options | {"resolution": _STAND_IN_NM})
+
+
+def _convert_anew(thing: Thing, dest: Path, options: dict[str, Any]) -> None:
+    """Convert a thing; what is complete, of the same source and options, is left as it is."""
+    from ngcore.conversion.convert import convert
+
     if not dest.exists():
         try:
             convert(thing.place, dest, **options)
+        except NoVoxelSizeError:
+            raise
         except InputError as error:
             if not thing.path.is_dir():
                 raise
             raise InputError(f"no volume in {thing.place!r}: {error}") from error
         return
     try:
-        # What is complete, of the same source and options, is left as it is.
         convert(thing.place, dest, resume=True, **options)
     except DestinationError:
         convert(thing.place, dest, overwrite=True, **options)

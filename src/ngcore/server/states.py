@@ -9,6 +9,7 @@ https://neuroglancer-docs.web.app/json/api/index.html
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -88,7 +89,8 @@ def viewer_state(
     time_unit = _time_unit(volumes)
     looks = _looks(volumes)
     ordered = _ordered(layers, looks)
-    corners = np.concatenate([x.corners_nm(is_world=is_world) for x in ordered])
+    extents = [_as_drawn(x, looks.get(x.name)) for x in ordered]
+    corners = np.concatenate([x.corners_nm(is_world=is_world) for x in extents])
     if not len(corners):
         corners = np.zeros((1, 3))
     # The client measures zoom in the smallest of the display units.
@@ -212,6 +214,16 @@ def _ordered(layers: Sequence[Layer], looks: dict[str, Appearance]) -> list[Laye
         return (2 if is_map else 0, places[layer.name])
 
     return sorted(layers, key=height)
+
+
+def _as_drawn(layer: Layer, look: Appearance | None) -> Layer:
+    """Return a layer as large as what is drawn of it: with zeros, where they are not black.
+
+    They are grey in a signed map that lies over no other image.
+    """
+    if look is None or look.shown is None or look.hides_zero or look.shown.low >= 0:
+        return layer
+    return replace(layer, content=None) if isinstance(layer, VolumeLayer) else layer
 
 
 def _middle_of_a_voxel(
