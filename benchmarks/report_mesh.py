@@ -17,7 +17,7 @@ from benchmarks.report_convert import BIN, Case, program, row
 import ngcore
 
 RESOLUTION = 40.0
-"""Nanometres: igneous simplifies to 40 at the most, unless told otherwise."""
+"""Nanometres: igneous simplifies to 40 at most, unless told otherwise."""
 
 
 def case(volume: Path, side: int) -> Case:

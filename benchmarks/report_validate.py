@@ -28,7 +28,7 @@ sys.exit(status)
 
 
 def measure(*arguments: str | Path) -> tuple[float, float]:
-    """Run a command of ngcore; return seconds, and MiB of memory at the most."""
+    """Run a command of ngcore; return seconds, and MiB of memory at most."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, arguments)],
@@ -57,11 +57,11 @@ def main() -> None:
         print("| volume | command | s | peak, MiB | speed, of convert's | asked |")
         print("|---|---|---|---|---|---|", flush=True)
         for layout in ("--sharding", "--no-sharding"):
-            made, mended = folder / f"made{layout}", folder / f"mended{layout}"
+            made, repaired = folder / f"made{layout}", folder / f"repaired{layout}"
             options = [layout, "--no-fsync", *NGCORE_OPTIONS]
             whole, peak = measure("convert", image, made, *options)
             print(f"| {layout} | convert | {whole:.1f} | {peak:.0f} | 1 | |", flush=True)
-            for command in (["validate", made], ["repair", made, mended, "--no-fsync"]):
+            for command in (["validate", made], ["repair", made, repaired, "--no-fsync"]):
                 seconds, peak = measure(*command)
                 bar = BAR if command[0] == "validate" else ""
                 row = f"| {layout} | {command[0]} | {seconds:.1f} | {peak:.0f} |"

@@ -133,7 +133,7 @@ def _encode_channel(labels: NDArray[Any], block: tuple[int, ...], width_of: Any)
 def decode(
     data: bytes, shape: tuple[int, ...], dtype: Any, block_size: tuple[int, ...] = (8, 8, 8)
 ) -> NDArray[Any]:
-    """Decode a sound compressed_segmentation chunk of shape (x, y, z, channel)."""
+    """Decode a valid compressed_segmentation chunk of shape (x, y, z, channel)."""
     words = np.frombuffer(data, "<u4")
     out = np.empty(shape, dtype)
     label_words = out.itemsize // 4

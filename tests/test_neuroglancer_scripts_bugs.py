@@ -190,7 +190,7 @@ def test_averages_of_uint64_are_exact(tmp_path):
 
 
 def test_a_chunk_of_two_channels_is_decoded():
-    """compressed-segmentation 2.3.3 crashes on a sound chunk of two channels."""
+    """compressed-segmentation 2.3.3 crashes on a valid chunk of two channels."""
     labels = voxels((9, 8, 7, 2), "uint32") % 5
     data = ngcore.compressed_segmentation.encode(labels)
     decoded = ngcore.compressed_segmentation.decode(data, labels.shape, np.uint32)

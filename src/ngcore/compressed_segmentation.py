@@ -153,7 +153,7 @@ def decode(
     view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
     if len(view) % 4:
         raise FormatError(
-            f"compressed_segmentation chunk of {len(view)} bytes is no whole number of 32-bit "
+            f"compressed_segmentation chunk of {len(view)} bytes is not a whole number of 32-bit "
             "words; it is truncated or no such chunk"
         )
     if len(view) == 0:

@@ -32,7 +32,7 @@ class FormatError(NgcoreError, ValueError):
 
 
 class InputError(NgcoreError, ValueError):
-    """An argument, or a sound input, with which what was asked for is impossible."""
+    """An argument, or a valid input, with which what was asked for is impossible."""
 
 
 class KeywordError(InputError, TypeError):

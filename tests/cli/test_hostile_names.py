@@ -48,7 +48,7 @@ def hostile(made, tmp_path):
         ["validate", "{}"],
         ["validate", "{}", "--quick"],
         ["validate", "{}", "--json"],
-        ["repair", "{}", "{}-mended"],
+        ["repair", "{}", "{}-repaired"],
         ["scale-stats", "{}"],
         ["export", "{}", "{}.nii.gz"],
         ["convert", "{}", "{}-copy"],

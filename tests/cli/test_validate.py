@@ -21,7 +21,7 @@ def test_sound_volume_ends_with_status_0(volume, capfd):
     assert run(["validate", str(volume)]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    assert "sound; " in out
+    assert "valid; " in out
     assert "0 errors, 0 warnings; digests agree in 3 scales" in out
 
 

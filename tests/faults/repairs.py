@@ -1,4 +1,4 @@
-"""Small volumes that need mending, of every kind that `ngcore repair` writes."""
+"""Small volumes that need repair, of every kind that `ngcore repair` writes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SmallRepair:
         return ["repair", str(folder / "source"), "--workers", "2", *self.options]
 
     def make_source(self, folder: Path) -> None:
-        """Make FOLDER/source, which `validate` finds faults in, all of which can be mended."""
+        """Make FOLDER/source, which `validate` finds faults in, all of which can be repaired."""
         source = folder / "source"
         damage.make_volume(source, self.volume)
         if "sharded" in self.volume:
@@ -107,7 +107,7 @@ def _make_zlib(volume: Path, scale: ngcore.ScaleInfo) -> None:
 
 
 def make_old(folder: Path) -> None:
-    """Make FOLDER/old, another sound volume with meshes, names and skeletons."""
+    """Make FOLDER/old, another valid volume with meshes, names and skeletons."""
     old = folder / "old"
     damage.make_volume(old, "files, nested, gzip", seed=1)
     add_folders(old, mark=1)

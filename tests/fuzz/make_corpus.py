@@ -1,4 +1,4 @@
-"""Write sound chunks, as the decoders' fuzzing harness takes them, into a folder."""
+"""Write valid chunks, as the decoders' fuzzing harness takes them, into a folder."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """What is fuzzed: each target takes any bytes, and decodes them or raises an `NgcoreError`.
 
-A target returns whether the bytes were sound, so that tests can tell that seeds are.
+A target returns whether the bytes were valid, so that tests can tell that seeds are.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Target:
     Attributes
     ----------
     seeds : callable
-        Yields sound inputs.
+        Yields valid inputs.
     run : callable
-        Takes an input and a folder for files; raises `NgcoreError` where it is not sound.
+        Takes an input and a folder for files; raises `NgcoreError` where it is not valid.
     is_json : bool
         Whether inputs are JSON, which mutations should keep well-formed most of the time.
     """
@@ -71,7 +71,7 @@ class Target:
 
 
 def is_sound(target: Target, data: bytes, folder: Path) -> bool:
-    """Run a target; whether it took the bytes for sound. Other errors than ours come through."""
+    """Run a target; whether it took the bytes for valid. Other errors than ours come through."""
     try:
         target.run(data, folder)
     except NgcoreError as error:

@@ -259,7 +259,7 @@ def test_the_command_warns_and_is_otherwise_silent(atlas, table, capsys):
     assert run(["labels", str(atlas), str(table), "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
     assert run(["labels", str(atlas), str(atlas / "info")]) == 2
-    assert "is no label table" in capsys.readouterr().err
+    assert "is not a label table" in capsys.readouterr().err
 
 
 def test_labels_and_meshes_that_are_written_at_once_are_all_named(atlas, table, tmp_path):

@@ -96,7 +96,7 @@ def test_manifest_has_positions_axis_by_axis_and_one_size_per_fragment():
         (manifest([FINE], scales=[np.inf]), "is not finite"),
         (manifest([FINE], scales=[-1]), "must be positive"),
         (manifest([FINE[::-1]]), r"fragment 1 of level 0 at \[0, 1, 0\] must come before"),
-        (manifest([FINE, [((1, 1, 1), 1)] * 2]), "fragment 1 of level 1 .* Z-order is due"),
+        (manifest([FINE, [((1, 1, 1), 1)] * 2]), "fragment 1 of level 1 .* Z-order is expected"),
     ],
 )
 def test_broken_rule_of_a_manifest_is_named(data, message):

@@ -55,7 +55,7 @@ def test_codes_of_a_grid_are_distinct_and_only_they_are_cells(shape):
         if code in codes:
             assert compressed_morton_code(cell_of_morton_code(code, shape), shape) == code
         else:
-            with pytest.raises(FormatError, match=f"chunk id {code} is no chunk"):
+            with pytest.raises(FormatError, match=f"chunk id {code} is not a chunk"):
                 cell_of_morton_code(code, shape)
 
 

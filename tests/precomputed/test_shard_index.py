@@ -200,7 +200,7 @@ TOP = 2**64 - 1
 @pytest.mark.parametrize(
     ("data", "first", "message"),
     [
-        (bytes(15), 0, "15 bytes are no whole number of 16-byte entries"),
+        (bytes(15), 0, "15 bytes are not a whole number of 16-byte entries"),
         (words(0, 0, 5, 4), 0, "byte 16: the index of minishard 1 is said to be bytes 5 to 4"),
         (
             words(0, 11),
@@ -221,7 +221,7 @@ def test_damaged_shard_index_is_refused_with_its_byte(data, first, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (bytes(23), "23 bytes are no whole number of 24-byte entries"),
+        (bytes(23), "23 bytes are not a whole number of 24-byte entries"),
         (words(1, 0, 0, 0, 1, 1), "byte 8: ids must increase, but 1 follows 1"),
         (words(2, TOP, 0, 0, 1, 1), "byte 8: ids must increase, but 1 follows 2"),
         (words(1, 11, 0), "byte 8: the data of id 1 lie outside of the file"),

@@ -1,4 +1,4 @@
-"""Each mending: what `validate` reports before, and what is there after."""
+"""Each repair: what `validate` reports before, and what is there after."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def mend(folder: Path, **options: Any) -> RepairReport:
-    """Repair a volume; check that the source is left alone and the result is sound."""
+    """Repair a volume; check that the source is left alone and the result is valid."""
     before = files_of(folder)
-    report = repair(folder, folder.parent / "mended", fsync=False, **options)
+    report = repair(folder, folder.parent / "repaired", fsync=False, **options)
     assert files_of(folder) == before
     assert report.is_sound, (report.failures, report.validation.findings)
     return report
@@ -92,7 +92,7 @@ def first_shard(folder: Path) -> Path:
 def test_a_sound_volume_is_copied_byte_by_byte(volume, name):
     folder = volume(name)
     assert mend(folder).changes == {}
-    assert files_of(folder) == files_of(folder.parent / "mended")
+    assert files_of(folder) == files_of(folder.parent / "repaired")
 
 
 @pytest.mark.parametrize("bits", ["1,1,0", "2,1,1"][: amount(1, 2)])
@@ -103,7 +103,7 @@ def test_shards_of_neuroglancer_scripts_become_readable(tmp_path, bits):
     write_sharded(folder, image, bits)
     assert any("zlib stream" in str(finding) for finding in validate(folder).findings)
     assert mend(folder).changes.keys() == {"zlib", "phantom"}
-    assert np.array_equal(ngcore.open(tmp_path / "mended").scales[0][..., 0], image)
+    assert np.array_equal(ngcore.open(tmp_path / "repaired").scales[0][..., 0], image)
 
 
 def drop_null(info: dict[str, Any]) -> None:
@@ -133,8 +133,8 @@ def test_info_is_mended(volume, change, expected, name):
     edit_json(folder / "info", change)
     assert not validate(folder).is_sound
     assert mend(folder).changes == expected
-    assert voxels(folder.parent / "mended") == before
-    assert json.loads((folder.parent / "mended" / "info").read_text())["made_by"] == "someone"
+    assert voxels(folder.parent / "repaired") == before
+    assert json.loads((folder.parent / "repaired" / "info").read_text())["made_by"] == "someone"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_gz_files_that_hold_something_else_are_mended(volume, write, kind):
     path.write_bytes(write(gzip.decompress(path.read_bytes())))
     assert not validate(folder).is_sound
     assert mend(folder).changes == {kind: 1}
-    assert voxels(folder.parent / "mended") == before
+    assert voxels(folder.parent / "repaired") == before
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
@@ -164,7 +164,7 @@ def test_compressed_files_without_gz_in_their_name_are_decompressed(volume, name
         path.write_bytes(compress(path.read_bytes()))
     assert not validate(folder).is_sound
     assert mend(folder).changes == {"compressed": 36}
-    assert files_of(folder.parent / "mended") == before
+    assert files_of(folder.parent / "repaired") == before
 
 
 def test_padded_chunks_at_the_edge_are_cut_whatever_their_name(volume):
@@ -177,7 +177,7 @@ def test_padded_chunks_at_the_edge_are_cut_whatever_their_name(volume):
     path.with_name("48-64_0-16_32-48").write_bytes(padded.tobytes(order="F"))
     assert not validate(folder).is_sound
     assert mend(folder).changes == {"padded": 1, "renamed": 1}
-    assert files_of(folder.parent / "mended") == before
+    assert files_of(folder.parent / "repaired") == before
 
 
 def test_second_copies_of_a_chunk_are_left_out_if_they_are_the_same(volume, tmp_path):
@@ -205,7 +205,7 @@ def test_hosts_that_can_do_nothing_get_flat_plain_files(volume, name):
     flat = {"flat": count} if count else {}
     report = mend(folder, flat=True, gzip=False)
     assert report.changes == {"plain": count + 1, **flat, "mesh info": 1}
-    made = folder.parent / "mended"
+    made = folder.parent / "repaired"
     assert not list(made.rglob("*.gz"))
     assert all(path.is_file() for path in (made / "8_8_8").iterdir())
     assert voxels(made) == before
@@ -219,7 +219,7 @@ def test_missing_info_of_legacy_meshes_is_written(volume):
     edit_json(folder / "info", lambda info: info.update(mesh="mesh"))
     assert any(finding.kind == "mesh" for finding in validate(folder).findings)
     assert mend(folder).changes == {"mesh info": 1}
-    info = json.loads((folder.parent / "mended" / "mesh" / "info").read_text())
+    info = json.loads((folder.parent / "repaired" / "mesh" / "info").read_text())
     assert info == {"@type": "neuroglancer_legacy_mesh"}
 
 
@@ -228,7 +228,7 @@ def test_missing_info_of_multi_resolution_meshes_is_beyond_mending(volume, tmp_p
     (folder / "mesh").mkdir()
     (folder / "mesh" / "7.index").write_bytes(b"")
     edit_json(folder / "info", lambda info: info.update(mesh="mesh"))
-    report = repair(folder, tmp_path / "mended", fsync=False)
+    report = repair(folder, tmp_path / "repaired", fsync=False)
     assert [finding.where for finding in report.failures] == ["mesh/info"]
 
 
@@ -263,7 +263,7 @@ def test_segment_properties_are_mended(volume, change, expected):
     write_properties(folder, change)
     assert not validate(folder).is_sound
     assert mend(folder).changes == expected
-    made = json.loads((folder.parent / "mended" / "names" / "info").read_text())["inline"]
+    made = json.loads((folder.parent / "repaired" / "names" / "info").read_text())["inline"]
     assert made["ids"] == PROPERTIES["inline"]["ids"]
     assert made["properties"][0] == PROPERTIES["inline"]["properties"][0]
     if change is add_tags:
@@ -274,7 +274,7 @@ def test_segment_properties_are_mended(volume, change, expected):
 def test_ids_that_are_there_twice_are_beyond_mending(volume, tmp_path):
     folder = volume("sharded labels")
     write_properties(folder, lambda inline: inline.update(ids=["3", "3", "4"]))
-    report = repair(folder, tmp_path / "mended", fsync=False)
+    report = repair(folder, tmp_path / "repaired", fsync=False)
     assert not report.is_sound
     assert report.failures[0].where == "names/info"
 
@@ -307,9 +307,9 @@ def test_chunks_in_shards_are_compressed_as_info_says(volume, name, change, kind
     path.write_bytes(layout.header + body + layout.trailer)
     assert not validate(folder).is_sound
     assert mend(folder).changes == {kind: 1}
-    assert voxels(folder.parent / "mended") == seen
+    assert voxels(folder.parent / "repaired") == seen
     if kind == "compressed":
-        assert files_of(folder.parent / "mended") == before  # to the last byte, indexes and all
+        assert files_of(folder.parent / "repaired") == before  # to the last byte, indexes and all
 
 
 def test_a_shard_whose_ids_are_out_of_order_is_laid_down_anew(volume):
@@ -331,7 +331,7 @@ def test_a_shard_whose_ids_are_out_of_order_is_laid_down_anew(volume):
     path.write_bytes(data[:start] + wild.tobytes() + data[stop:])
     assert not validate(folder).is_sound
     assert mend(folder).changes == {"index": 1}
-    assert files_of(folder.parent / "mended") == before
+    assert files_of(folder.parent / "repaired") == before
 
 
 def test_shards_get_the_name_that_clients_ask_for(volume):
@@ -341,7 +341,7 @@ def test_shards_get_the_name_that_clients_ask_for(volume):
     shard.rename(shard.with_name("00" + shard.name))
     assert not validate(folder).is_sound
     assert mend(folder).changes == {"renamed": 1}
-    assert files_of(folder.parent / "mended") == before
+    assert files_of(folder.parent / "repaired") == before
 
 
 def test_what_is_damaged_stays_as_it_is_and_is_named(volume, tmp_path, capsys):
@@ -350,9 +350,9 @@ def test_what_is_damaged_stays_as_it_is_and_is_named(volume, tmp_path, capsys):
     data = bytearray(shard.read_bytes())
     data[5000] ^= 8
     shard.write_bytes(data)
-    assert run(["repair", str(folder), str(tmp_path / "mended")]) == 1
+    assert run(["repair", str(folder), str(tmp_path / "repaired")]) == 1
     assert f"not fixed: 8_8_8/{shard.name}: byte" in capsys.readouterr().out
-    assert files_of(tmp_path / "mended") == files_of(folder)
+    assert files_of(tmp_path / "repaired") == files_of(folder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always UTF-8")
@@ -368,7 +368,7 @@ def test_files_that_belong_to_nothing_are_left_out_and_counted(volume):
     (folder / "8_8_8" / "thumbs.db").write_text("")
     report = mend(folder)
     assert (report.changes, report.left_out) == ({}, 2)
-    assert not (folder.parent / "mended" / "notes.txt").exists()
+    assert not (folder.parent / "repaired" / "notes.txt").exists()
 
 
 def test_the_source_is_never_the_destination(volume):
@@ -379,7 +379,7 @@ def test_the_source_is_never_the_destination(volume):
 
 
 def test_a_volume_that_is_there_is_replaced_only_if_asked(volume, tmp_path):
-    folder, dest = volume("files"), tmp_path / "mended"
+    folder, dest = volume("files"), tmp_path / "repaired"
     damage.make_volume(dest, "sharded")
     (dest / "mesh").mkdir()
     (dest / "mesh" / "old").write_bytes(bytes(4))  # a fragment without vertices
@@ -401,7 +401,7 @@ def test_an_interrupted_repair_goes_on_and_tells_of_all_that_was_mended(
 ):
     small = SmallRepair(kind)
     small.make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "mended"
+    source, dest = tmp_path / "source", tmp_path / "repaired"
     whole = repair(source, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put_parts", fail_after(count, LocalStore.put_parts, start))
@@ -413,7 +413,7 @@ def test_an_interrupted_repair_goes_on_and_tells_of_all_that_was_mended(
         repair(source, dest, resume=True, flat=True)
     with pytest.raises(DestinationError, match="begun with another"):
         ngcore.convert(source, dest, resume=True)
-    with pytest.raises(InputError, match="mended is unfinished"):
+    with pytest.raises(InputError, match="repaired is unfinished"):
         repair(dest, tmp_path / "another")
     report = repair(source, dest, resume=True)
     assert files_of(dest) == files_of(tmp_path / "whole")
@@ -425,7 +425,7 @@ def test_an_interrupted_repair_goes_on_and_tells_of_all_that_was_mended(
 
 def test_what_could_not_be_mended_is_told_of_by_a_resumed_repair_too(tmp_path, monkeypatch):
     SmallRepair("sharded").make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "mended"
+    source, dest = tmp_path / "source", tmp_path / "repaired"
     shard = sorted((source / "8_8_8").iterdir())[0]
     shard.write_bytes(shard.read_bytes()[:-7])
     whole = repair(source, tmp_path / "whole")
@@ -441,7 +441,7 @@ def test_what_could_not_be_mended_is_told_of_by_a_resumed_repair_too(tmp_path, m
 
 def test_a_source_that_changed_is_not_resumed_and_what_was_done_is_kept(tmp_path, monkeypatch):
     SmallRepair("sharded").make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "mended"
+    source, dest = tmp_path / "source", tmp_path / "repaired"
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put_parts", fail_after(0, LocalStore.put_parts, "names/"))
         with pytest.raises(StorageError):
@@ -457,7 +457,7 @@ def test_a_source_that_changed_is_not_resumed_and_what_was_done_is_kept(tmp_path
 
 def test_a_damaged_ledger_counts_for_nothing(tmp_path, monkeypatch):
     SmallRepair("sharded").make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "mended"
+    source, dest = tmp_path / "source", tmp_path / "repaired"
     whole = repair(source, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put_parts", fail_after(0, LocalStore.put_parts, "names/"))
@@ -473,7 +473,7 @@ def test_a_damaged_ledger_counts_for_nothing(tmp_path, monkeypatch):
 
 
 def test_a_finished_repair_is_not_resumed(volume, tmp_path):
-    folder, dest = volume("files"), tmp_path / "mended"
+    folder, dest = volume("files"), tmp_path / "repaired"
     repair(folder, dest, resume=True)
     with pytest.raises(DestinationError, match="nothing to resume"):
         repair(folder, dest, resume=True)
@@ -483,7 +483,7 @@ def test_a_finished_repair_is_not_resumed(volume, tmp_path):
 
 
 def test_a_full_disk_leaves_no_info_and_overwrite_starts_again(volume, tmp_path, monkeypatch):
-    folder, dest = volume("files"), tmp_path / "mended"
+    folder, dest = volume("files"), tmp_path / "repaired"
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put_parts", fail_after(20, LocalStore.put_parts))
         with pytest.raises(StorageError, match="continue with --resume"):
@@ -522,7 +522,7 @@ def test_folder_in_the_place_of_a_file_is_left_out(volume, tmp_path):
     folder = volume("files")
     (folder / "provenance").unlink()
     (folder / "provenance").mkdir()
-    report = repair(folder, tmp_path / "mended", fsync=False)
+    report = repair(folder, tmp_path / "repaired", fsync=False)
     assert [finding.where for finding in report.failures] == ["provenance"]
     assert report.validation.is_sound
 
@@ -531,13 +531,13 @@ def test_volumes_that_are_spread_over_other_folders_are_refused(volume, tmp_path
     folder = volume("files")
     edit_json(folder / "info", lambda info: info.update(mesh="../meshes"))
     with pytest.raises(InputError, match=r"info: mesh: '\.\./meshes' lies outside"):
-        repair(folder, tmp_path / "mended")
+        repair(folder, tmp_path / "repaired")
 
 
 def test_json_tells_what_was_changed(volume, tmp_path, capsys):
     folder = volume("files")
     edit_json(folder / "info", drop_null)
-    assert run(["repair", str(folder), str(tmp_path / "mended"), "--json", "--no-fsync"]) == 0
+    assert run(["repair", str(folder), str(tmp_path / "repaired"), "--json", "--no-fsync"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["changes"] == [
         {"kind": "null", "what": "members of info that are null left out", "count": 4}

@@ -263,7 +263,7 @@ def test_odd_request_targets_reach_nothing(address, target):
 def test_broken_gz_is_an_error_for_those_who_need_it_unpacked(address):
     response, body = ask(address, "/broken/0-1_0-1_0-1")
     assert response.status == 500
-    assert b"0-1_0-1_0-1.gz is not sound gzip" in body
+    assert b"0-1_0-1_0-1.gz is not valid gzip" in body
     response, _ = ask(address, "/broken/0-1_0-1_0-1", Accept_Encoding="gzip")
     assert response.status == 200
 

@@ -154,7 +154,7 @@ ATTACKS: tuple[Callable[[Path], None], ...] = (
 
 
 HARMLESS = ("large_chunk_of_labels", "bomb_of_an_honest_size")
-"""Those that are sound volumes, if large ones."""
+"""Those that are valid volumes, if large ones."""
 
 
 def _sharding(**members: Any) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class StoreContract(ReadableContract):
     @pytest.mark.parametrize("name", ["../x", "..", ".", "a/../../x", "a/..", "./../x"])
     def test_nothing_outside_is_written_or_removed(self, store, name):
         for call in (store.put, store.delete):
-            with pytest.raises(InputError, match="is no file in"):
+            with pytest.raises(InputError, match="is not a file in"):
                 call(name)
 
     def test_parts_that_fail_leave_what_was_there(self, store):

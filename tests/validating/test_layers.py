@@ -1,4 +1,4 @@
-"""Folders of annotations and skeletons: what ngcore writes is sound, and damage is found."""
+"""Folders of annotations and skeletons: what ngcore writes is valid, and damage is found."""
 
 import json
 

@@ -23,10 +23,10 @@ def test_zlib_streams_in_shards_are_named_as_such(made, tmp_path):
     damage.forget_provenance(folder)
     _store_as(folder, zlib.compress)
     lines = found(folder)
-    assert all("a zlib stream where gzip is due" in line for line in lines)
+    assert all("a zlib stream, gzip is expected" in line for line in lines)
     assert "0.shard: byte " in lines[0]
     assert "chunk 0-" in lines[0]
-    assert any("a zlib stream where gzip is due" in line for line in found(folder, quick=True))
+    assert any("a zlib stream, gzip is expected" in line for line in found(folder, quick=True))
 
 
 def test_shard_with_gzip_written_by_hand_is_sound(made, tmp_path):

@@ -1,4 +1,4 @@
-"""What `validate` says of a whole volume: sound, no volume, not checked, how far it is."""
+"""What `validate` says of a whole volume: valid, no volume, not checked, how far it is."""
 
 import json
 
@@ -88,7 +88,7 @@ def test_encoding_that_ngcore_does_not_know_is_not_decoded_but_counted(files):
 def test_folder_without_info_is_no_volume(tmp_path):
     with pytest.raises(ngcore.InputNotFoundError, match="has no info file"):
         validate(tmp_path)
-    with pytest.raises(ngcore.InputNotFoundError, match="is no folder"):
+    with pytest.raises(ngcore.InputNotFoundError, match="is not a folder"):
         validate(tmp_path / "nowhere")
     (tmp_path / ".ngcore").mkdir()
     with pytest.raises(ngcore.InputError, match="unfinished conversion"):

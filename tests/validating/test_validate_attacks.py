@@ -24,7 +24,7 @@ for line in sys.stdin:
         if what == "validate":
             faults = validate(folder, workers=2).errors
         else:
-            report = repair(folder, folder + "-mended", fsync=False, workers=2)
+            report = repair(folder, folder + "-repaired", fsync=False, workers=2)
             faults = report.failure_count + report.validation.errors
     except FormatError:
         if what == "validate":

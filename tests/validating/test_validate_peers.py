@@ -1,4 +1,4 @@
-"""No false alarm on sound volumes, whoever wrote them."""
+"""No false alarm on valid volumes, whoever wrote them."""
 
 import damage
 import numpy as np

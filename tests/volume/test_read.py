@@ -210,7 +210,7 @@ class TestVolume:
     def test_what_is_no_volume_is_not_found(self, tmp_path):
         with pytest.raises(InputNotFoundError, match="has no info file"):
             ngcore.open(tmp_path)
-        with pytest.raises(FileNotFoundError, match="is no folder"):
+        with pytest.raises(FileNotFoundError, match="is not a folder"):
             ngcore.open(tmp_path / "nowhere")
 
     def test_malformed_info_names_its_file_and_place(self, tmp_path):

@@ -258,7 +258,7 @@ class SpooledTable:
                 is_good = False
             if not is_good or "_" in text:
                 what = repr(text) if text else "blank"
-                problem = f"{what} is no coordinate; each row needs finite numbers"
+                problem = f"{what} is not a coordinate; each row needs finite numbers"
                 fail_at(self._table, rows.first + row, column, problem)
         raise AssertionError
 

@@ -53,7 +53,7 @@ def compute_scales(
     Raises
     ------
     InputError
-        If the finest scale has no chunks, or a scale's resolution is no multiple of the one
+        If the finest scale has no chunks, or a scale's resolution is not a multiple of the one
         before.
     FormatError
         If a chunk is damaged. What was written of the coarser scales is removed.

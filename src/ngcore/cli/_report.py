@@ -158,7 +158,7 @@ def one_line(message: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with escapes for all that is no visible character.
+    """Return text with escapes for all that is not a visible character.
 
     Names of files may hold sequences that move the cursor, and line ends that forge a message.
     """

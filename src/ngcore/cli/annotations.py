@@ -69,7 +69,7 @@ def _relations(
 @click.option(
     "--units",
     type=click.Choice(["mm", "um", "nm"]),
-    help="Of coordinates and radii.  [default: mm, or what BIDS says]",
+    help="Unit of coordinates and radii.  [default: mm, or what BIDS says]",
 )
 @click.option("--id", metavar="COLUMN", help="Column of ids.  [default: 1 to n in file order]")
 @click.option(

@@ -25,7 +25,7 @@ def _numbers(
     try:
         numbers = tuple(float(word) for word in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} holds something that is no number") from None
+        raise click.BadParameter(f"{value!r} holds something that is not a number") from None
     if len(numbers) not in (12, 16):
         raise click.BadParameter(f"it takes 12 or 16 numbers, got {len(numbers)}")
     return numbers

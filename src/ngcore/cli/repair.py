@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any) -> None:
     """Write the volume SRC to DEST, fixed where Neuroglancer can't load it.
 
-    What is sound is copied as it is, a coarser scale that is lost is made again from the one
+    What is valid is copied as it is, a coarser scale that is lost is made again from the one
     before, and SRC is left as it is. Prints what was changed, what could not be fixed and what to
-    do then, and whether DEST is sound. Exit status: 0 sound, 1 faults are left.
+    do then, and whether DEST is valid. Exit status: 0 valid, 1 faults are left.
 
     \b
     Example:
-      ngcore repair sub-01_T1w mended
+      ngcore repair sub-01_T1w repaired
     """
     from ngcore.repairing.repair import repair as repair_volume
 

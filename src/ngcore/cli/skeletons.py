@@ -24,7 +24,7 @@ from ngcore.cli._report import resumable_by_hand
     type=click.Choice(["um", "nm", "mm"]),
     default="um",
     show_default=True,
-    help="Of coordinates and radii.",
+    help="Unit of coordinates and radii.",
 )
 @like_option
 @sharded_layer_option

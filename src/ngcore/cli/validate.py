@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> None:
-    """Check that the volume DEST is sound, and is what ngcore wrote.
+    """Check that the volume DEST is valid, and is what ngcore wrote.
 
     DEST may also be a folder of annotations, skeletons or meshes. Prints what is wrong, each with
-    its file and place. Exit status: 0 sound (warnings are allowed), 1 faults found, 2 not a
+    its file and place. Exit status: 0 valid (warnings are allowed), 1 faults found, 2 not a
     volume.
 
     \b
@@ -51,7 +51,7 @@ def print_report(report: "Report") -> None:
         say(f"{finding.severity}: {finding}")
     for (severity, kind), count in report.unlisted.items():
         say(f"{severity}: and {count} more of kind {kind}")
-    verdict = "sound" if report.is_sound else "damaged"
+    verdict = "valid" if report.is_sound else "damaged"
     agreeing = _counted(len(report.digests), "scale")
     noun = "chunk" if report.what == "volume" else "entry"
     digests = f"; digests agree in {agreeing}" if report.digests else ""

@@ -54,7 +54,7 @@ _MOST_MEMBERS = 1 << 14
 
 
 def compress(data: Buffer) -> bytes:
-    """Compress to one gzip member whose header says nothing of time, name or platform.
+    """Compress to one gzip member whose header has no time, name or platform.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def decompress_members(data: Buffer, *, max_size: int) -> bytes:
 
 
 def decompress_zlib(data: Buffer, *, max_size: int) -> bytes:
-    """Decompress a zlib stream (RFC 1950), which some write where gzip is due.
+    """Decompress a zlib stream (RFC 1950), which some write where gzip is expected.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def decompress_zlib(data: Buffer, *, max_size: int) -> bytes:
     Raises
     ------
     FormatError
-        The data are no zlib stream, damaged, cut short, followed by something else, or too large.
+        The data are not a zlib stream, damaged, cut short, too large, or something follows.
     """
     view = memoryview(data).cast("B")
     stream = zlib.decompressobj()
@@ -210,7 +210,7 @@ def wrap_zlib(data: Buffer, plain: Buffer) -> bytes:
     Parameters
     ----------
     data : bytes-like
-        A sound zlib stream; see `decompress_zlib`.
+        A valid zlib stream; see `decompress_zlib`.
     plain : bytes-like
         What it decompresses to.
     """
@@ -251,7 +251,7 @@ def _why_not_gzip(start: bytes) -> str:
         return f"gzip data end too early, after {len(start)} bytes"
     if is_zlib(start):
         return (
-            f"a zlib stream where gzip is due (it starts with {start[:2].hex(' ')}, gzip with "
+            f"a zlib stream, gzip is expected (it starts with {start[:2].hex(' ')}, gzip with "
             "1f 8b); current Neuroglancer can't read it"
         )
     return f"not gzip: it starts with {start.hex(' ')}, gzip with 1f 8b 08"

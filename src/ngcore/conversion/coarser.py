@@ -49,7 +49,7 @@ def coarser_conversion(
     Raises
     ------
     InputError
-        A scale's resolution is no multiple of the one before.
+        A scale's resolution is not a multiple of the one before.
     """
     source = open_scale(finest, AskedGeometry(), name, workers=options.thread_count)
     conversion = Conversion(
@@ -68,7 +68,7 @@ def pyramid_factors(info: VolumeInfo) -> tuple[Vec3, ...]:
     Raises
     ------
     InputError
-        If they are no whole numbers, or size and offset of a scale don't go with them.
+        If they are not whole numbers, or size and offset of a scale don't go with them.
     """
     factors = [
         _factors_between(finer, coarser, index + 1)
@@ -83,7 +83,7 @@ def _factors_between(finer: ScaleInfo, coarser: ScaleInfo, index: int) -> Vec3:
         pairs = enumerate(zip(finer.resolution, coarser.resolution, strict=True))
         axis, (fine, coarse) = max(pairs, key=lambda pair: _distance(pair[1][1] / pair[1][0]))
         raise InputError(
-            f"scales[{index}].resolution[{axis}] of the info file: {coarse} is no multiple of "
+            f"scales[{index}].resolution[{axis}] of the info file: {coarse} is not a multiple of "
             f"{fine}, that of the scale before; make the info file with generate-scales-info"
         )
     sides = list(zip(finer.bounds.start, finer.bounds.stop, factors, strict=True))

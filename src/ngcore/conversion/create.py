@@ -309,7 +309,7 @@ class WritableVolume:
 
     def _leave(self, destination: Destination, kind: type[BaseException] | None) -> None:
         self._file.close()
-        # Whatever happened, what was assigned is kept for the next run: no error is told of that
+        # Whatever happened, what was assigned is kept for the next run: no error is reported that
         # would remove it.
         destination.__exit__(kind, None, None)
 

@@ -286,7 +286,7 @@ def _whole(value: Any) -> int:
 
 def _number(value: Any) -> int | float:
     if isinstance(value, str | bytes):
-        raise TypeError("text is no number")
+        raise TypeError("text is not a number")
     return value if type(value) is int else float(value)
 
 

@@ -72,7 +72,7 @@ class Assignment:
     trust : Trust
         Which files of an earlier run need not be made again.
     syncs : bool
-        Make each file durable before it is told of.
+        Make each file durable before it is reported.
     stale_scales : frozenset of int
         Those whose folders held files before the run. What other items write there is not stale.
     """

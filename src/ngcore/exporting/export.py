@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 27
-"""What is decoded at a time, a chunk at the least; up to three times as much is in memory."""
+"""What is decoded at a time, a chunk at least; up to three times as much is in memory."""
 _COPY_BYTES = 1 << 23
 _MOST_BYTES = 1 << 48
 _KINDS = {

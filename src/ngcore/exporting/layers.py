@@ -58,7 +58,7 @@ def export_layer(folder: Path, kind: str, out: Path, *, overwrite: bool) -> None
     Raises
     ------
     InputError
-        `out` has another ending, or a skeleton is no tree.
+        `out` has another ending, or a skeleton is not a tree.
     FormatError
         The layer is damaged.
     DestinationError

@@ -1,7 +1,7 @@
 """A volume as OME-Zarr 0.5: every scale, sizes in millimetres, places where the version has them.
 
 The version knows a scale and a translation of each level, and no directions: those of an oblique
-or flipped volume are told of in a warning.
+or flipped volume are reported in a warning.
 
 https://ngff.openmicroscopy.org/0.5/
 """
@@ -102,7 +102,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
         for name in names:
             if _OF_ZARR.fullmatch(name) is None:
                 raise DestinationError(
-                    f"{str(Path(parent, name))!r} is no file of a Zarr; move it, or name another "
+                    f"{str(Path(parent, name))!r} is not part of a Zarr; move it, or name another "
                     "folder"
                 )
 

@@ -208,7 +208,7 @@ def link_mesh_fragments(
 ) -> int:
     """Write the manifests that link segments to their fragments; return how many.
 
-    Nothing is written unless the whole table is sound.
+    Nothing is written unless the whole table is valid.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def _add_fragment(
     fragment = encode_fragment(mesh)
     if str(info.get("type")).lower() != "segmentation":
         logger.warning(
-            "%s is no segmentation: Neuroglancer shows meshes of segmentations only",
+            "%s is not a segmentation: Neuroglancer shows meshes of segmentations only",
             store.location,
         )
     stored, stale = f"{name}.gz", name
@@ -346,7 +346,7 @@ def _check_free(
 ) -> None:
     """Refuse to replace a file that holds something else than what is to be written.
 
-    What is no fragment or manifest is somebody else's, whatever was asked.
+    What is not a fragment or manifest is somebody else's, whatever was asked.
     """
     where = f"{change.location}/{folder}/{name}"
     found = change.get(f"{folder}/{name}")

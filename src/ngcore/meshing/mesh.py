@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 _STEP_LABELS = 128
 _STEP_BYTES = 8 << 20
 _FEWEST_STEPS = 64
-"""What an interruption loses is at the most a step for each worker: so many labels, or so large
+"""What an interruption loses is at most a step for each worker: so many labels, or so large
 surfaces, and less where there are few in all."""
 
 _MAX_LABEL = 2**64 - 1
@@ -130,7 +130,7 @@ def write_meshes(
     Raises
     ------
     InputError
-        DEST is no segmentation, an argument is unusable, or no label that is wanted has voxels.
+        DEST is not a segmentation, an argument is unusable, or no label that is wanted has voxels.
     FormatError
         The volume or a surface is damaged.
     DestinationError

@@ -114,7 +114,7 @@ class VolumeInfo:
         Parameters
         ----------
         document : str or bytes
-            Whatever they hold, the result is a sound VolumeInfo or a FormatError.
+            Whatever they hold, the result is a valid VolumeInfo or a FormatError.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class VolumeInfo:
 
 
 def info_warnings(info: VolumeInfo) -> list[str]:
-    """Return what is sound by the rules, yet will look or load wrong in Neuroglancer.
+    """Return what is valid by the rules, yet will look or load wrong in Neuroglancer.
 
     Returns
     -------

@@ -61,7 +61,7 @@ def decode_fragment(data: bytes, name: str = "fragment") -> Mesh:
     Raises
     ------
     FormatError
-        If the bytes end early, are no whole number of triangles, hold a position that is not
+        If the bytes end early, are not a whole number of triangles, hold a position that is not
         finite, or an index that names no vertex.
     """
     if len(data) < 4:

@@ -202,7 +202,7 @@ def _check_z_order(positions: NDArray[np.uint32], lod: int, offset: int) -> None
         raise FormatError(
             f"byte {offset + 4 * entry}: fragment {entry} of level {lod} at "
             f"{positions[entry].tolist()} must come before {positions[entry - 1].tolist()}: "
-            "Z-order is due"
+            "Z-order is expected"
         )
 
 

@@ -105,7 +105,7 @@ def cell_of_morton_code(code: int, grid_shape: _Cell) -> _Cell:
     if not 0 <= code < 1 << len(bits) or any(
         c >= n for c, n in zip(cell, grid_shape, strict=True)
     ):
-        raise FormatError(f"chunk id {code} is no chunk of a grid of {grid_shape} chunks")
+        raise FormatError(f"chunk id {code} is not a chunk of a grid of {grid_shape} chunks")
     return (x, y, z)
 
 

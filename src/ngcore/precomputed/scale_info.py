@@ -37,7 +37,7 @@ FOREIGN_ENCODINGS = (
     "kempressed",
     "zfpc",
 )
-"""Chunk encodings that others write; an info that names them is sound, its chunks are not read."""
+"""Chunk encodings that others write; an info that names them is valid, its chunks are not read."""
 
 _MEMBERS = (
     "key",
@@ -202,7 +202,7 @@ class ScaleInfo:
 
 
 def scale_factors(fine: ScaleInfo, coarse: ScaleInfo) -> Vec3 | None:
-    """Return how many voxels of a scale make one of another; None if those are no whole numbers.
+    """Return how many voxels of a scale make one of another; None if those are not whole numbers.
 
     Others write resolutions rounded: a thousandth is nothing.
     """

@@ -86,7 +86,7 @@ def pyramid_scales(
     Raises
     ------
     InputError
-        A size, resolution or chunk size is not positive, `target` is no power of two, ...
+        A size, resolution or chunk size is not positive, `target` is not a power of two, ...
 
     Examples
     --------
@@ -129,7 +129,7 @@ def _levels(
     step = 0
     while True:
         chosen = chunk_size or _classic_chunk_size(delays, step, target)
-        # Where only axes of one voxel are due, a step halves nothing and makes no scale.
+        # Where only axes of one voxel are expected, a step halves nothing and makes no scale.
         if not levels or 2 in level.factors_from_previous:
             levels.append(level._replace(chunk_size=chosen))
             if len(levels) == max_scales or _is_last(levels[-1]):

@@ -92,7 +92,7 @@ def parse_shard_index(
     """
     if len(data) % SHARD_INDEX_ENTRY:
         raise FormatError(
-            f"shard index: {len(data)} bytes are no whole number of {SHARD_INDEX_ENTRY}-byte "
+            f"shard index: {len(data)} bytes are not a whole number of {SHARD_INDEX_ENTRY}-byte "
             "entries; the file is cut short"
         )
     room = _room_for_data(spec, file_size)
@@ -144,7 +144,7 @@ def parse_minishard_index(data: bytes, spec: ShardingSpec, *, file_size: int) ->
     """
     if len(data) % MINISHARD_INDEX_ENTRY:
         raise FormatError(
-            f"minishard index: {len(data)} bytes are no whole number of "
+            f"minishard index: {len(data)} bytes are not a whole number of "
             f"{MINISHARD_INDEX_ENTRY}-byte entries"
         )
     room = _room_for_data(spec, file_size)

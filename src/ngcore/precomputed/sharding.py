@@ -140,7 +140,7 @@ class ShardingSpec:
         Raises
         ------
         InputError
-            The id is no unsigned 64-bit integer.
+            The id is not an unsigned 64-bit integer.
         """
         if not 0 <= chunk_id < 1 << _ID_BITS:
             raise InputError(f"an id is an unsigned 64-bit integer, got {chunk_id}")

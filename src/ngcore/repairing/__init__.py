@@ -1,1 +1,1 @@
-"""What `ngcore repair` mends, one module for each kind of fault."""
+"""What `ngcore repair` repairs, one module for each kind of fault."""

@@ -1,4 +1,4 @@
-"""What a repair changed, and what it could not mend."""
+"""What a repair changed, and what it could not repair."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ KINDS = {
     "order": "scales put in order, from fine to coarse",
     "zlib": "zlib streams made gzip",
     "members": "gzip of several members made one",
-    "not compressed": "data compressed where gzip is due",
-    "compressed": "data decompressed where none are due compressed",
+    "not compressed": "data compressed where gzip is expected",
+    "compressed": "data decompressed where none are expected compressed",
     "padded": "chunks at the edge cut to the volume",
     "renamed": "files given the name that clients ask for",
     "plain": "files decompressed, as asked",
@@ -37,7 +37,7 @@ KINDS = {
 """Every kind of change, in the order that they are told, and what it is called."""
 
 
-_COPY = "Copy it again from where it is sound, or convert the source again."
+_COPY = "Copy it again from where it is valid, or convert the source again."
 NEXT = {
     "absent": "The chunks are lost. " + _COPY,
     "chunk": "The chunks are damaged, and nothing tells what they were. " + _COPY,
@@ -60,19 +60,19 @@ NEXT = {
 
 
 class Changes:
-    """Counts changes, from several threads, and collects what can't be mended.
+    """Counts changes, from several threads, and collects what can't be repaired.
 
     Parameters
     ----------
     whole : Changes, optional
-        Of which these are a part: it is told of all that these are told of.
+        Of which these are a part: it is reported all that these are reported.
 
     Attributes
     ----------
     left_out : int
         Files that belong to nothing that `info` names.
     is_clean : bool
-        Whether everything could be mended, and nothing was left out.
+        Whether everything could be repaired, and nothing was left out.
     """
 
     def __init__(self, whole: Changes | None = None) -> None:
@@ -86,7 +86,7 @@ class Changes:
         self.left_out = 0
 
     def add(self, kind: str, count: int = 1) -> None:
-        """Count something that was mended."""
+        """Count something that was repaired."""
         assert kind in KINDS
         if count:
             with self._lock:
@@ -103,7 +103,7 @@ class Changes:
             self._whole.leave_out()
 
     def fail(self, where: str, message: str | Exception) -> None:
-        """Note something that can't be mended."""
+        """Note something that can't be repaired."""
         with self._lock:
             self._failed[_folder(where)] += 1
         self._findings.error("not-fixed", where, message)
@@ -112,7 +112,7 @@ class Changes:
             self._whole.fail(where, message)
 
     def forgive(self, folder: str) -> None:
-        """Forget what can't be mended in a folder, which was made anew."""
+        """Forget what can't be repaired in a folder, which was made anew."""
         self._forgiven |= {
             name for name in self._failed if name == folder or name.startswith(f"{folder}/")
         }
@@ -124,7 +124,7 @@ class Changes:
 
     @property
     def failures(self) -> tuple[tuple[Finding, ...], int]:
-        """What can't be mended, the first ones, and how many there are."""
+        """What can't be repaired, the first ones, and how many there are."""
         report = self._findings.report("", chunks=0, digests=())
         left = (found for found in report.findings if _folder(found.where) not in self._forgiven)
         count = sum(n for name, n in self._failed.items() if name not in self._forgiven)

@@ -65,7 +65,7 @@ def mend_chunk_files(
     changes: Changes,
     done: Pieces,
 ) -> None:
-    """Copy every chunk of a scale to `dest`, mended where that is needed."""
+    """Copy every chunk of a scale to `dest`, repaired where that is needed."""
     scale = context.info.scales[index]
     checks = [
         ScaleCheck(context, index, replace(scale, chunk_sizes=(size,)))
@@ -77,8 +77,8 @@ def mend_chunk_files(
         # What a batch holds goes by the order that the system has the files in.
         names = hashlib.blake2b(os.fsencode("\0".join(file.name for file in batch)))
         piece = f"{batch[0].where} {names.hexdigest()[:32]}"
-        mend = partial(_mend_batch, batch, dest, options)
-        context.work.submit(partial(done.do, piece, changes, mend))
+        repair = partial(_repair_batch, batch, dest, options)
+        context.work.submit(partial(done.do, piece, changes, repair))
 
     for name in walk_files(source_of(context), scale.key, depth=NESTED_DEPTH):
         file = _file(context, checks, name, dest, changes)
@@ -134,14 +134,14 @@ def _cell_of_padded_name(grid: ChunkGrid, name: str) -> Vec3 | None:
     return (x, y, z) if (x, y, z) in grid else None
 
 
-def _mend_batch(
+def _repair_batch(
     files: list[_File], dest: Store, options: FileOptions, changes: Changes
 ) -> Written:
     names: list[str] = []
     voxels = 0
     for file in files:
         try:
-            names += _mend(file, dest, options, changes)
+            names += _repair(file, dest, options, changes)
         except FormatError as error:
             changes.fail(file.where, error)
             if not file.is_second:
@@ -159,13 +159,13 @@ def _copy(file: _File, dest: Store, changes: Changes) -> None:
         changes.fail(file.where, f"{error}, so it is left out")
 
 
-def _mend(file: _File, dest: Store, options: FileOptions, changes: Changes) -> list[str]:
+def _repair(file: _File, dest: Store, options: FileOptions, changes: Changes) -> list[str]:
     """Write a chunk as it should be; return the names of what was written."""
     check = file.check
     most = max_stored_size(check.max_encoded_size)
     size = check.context.store.size(file.where)
     if size is None or size > most:
-        raise FormatError(f"is no file of at most {most} bytes")
+        raise FormatError(f"is not a file of at most {most} bytes")
     with check.room(size):
         data = check.context.store.get(file.where, 0, most + 1) or b""
         stored = mend_stored(check, file.cell, data, is_gzip_due=file.is_gzipped)
@@ -192,7 +192,7 @@ def _mend(file: _File, dest: Store, options: FileOptions, changes: Changes) -> l
 
 
 def gzip_free(check: ScaleCheck, data: bytes) -> bytes:
-    """Return what sound gzip decompresses to."""
+    """Return what valid gzip decompresses to."""
     return gzip.decompress(data, max_size=check.max_encoded_size)
 
 

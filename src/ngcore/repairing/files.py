@@ -28,13 +28,13 @@ def copy_file(source: LocalStore, dest: Store, name: str, new_name: str | None =
     Raises
     ------
     FormatError
-        It is no file, or becomes shorter meanwhile.
+        It is not a file, or becomes shorter meanwhile.
     StorageError
         It can't be read, or the copy not be written.
     """
     size = source.size(name)
     if size is None:
-        raise FormatError("is no file that can be read")
+        raise FormatError("is not a file that can be read")
     dest.put_parts(new_name or name, pieces(source, name, 0, size))
 
 

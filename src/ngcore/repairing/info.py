@@ -18,7 +18,7 @@ _BLOCK_SIZE = "compressed_segmentation_block_size"
 
 
 def mend_info(document: bytes, name: str, changes: Changes) -> tuple[VolumeInfo, bytes]:
-    """Return the info of a volume, and the file's content: as it is, if nothing needs mending.
+    """Return the info of a volume, and the file's content: as it is, if nothing needs repair.
 
     Raises
     ------
@@ -27,22 +27,22 @@ def mend_info(document: bytes, name: str, changes: Changes) -> tuple[VolumeInfo,
     """
     members = parse_object(document)
     before = sum(changes.counts.values())
-    _mend_volume(members, changes)
+    _repair_volume(members, changes)
     scales = members.get("scales")
     if isinstance(scales, list):
         for scale in scales:
             if isinstance(scale, dict):
-                _mend_scale(scale, changes)
+                _repair_scale(scale, changes)
         _sort_scales(scales, changes)
-    is_mended = sum(changes.counts.values()) > before
-    content = dump(members).encode() if is_mended else document
+    is_repaired = sum(changes.counts.values()) > before
+    content = dump(members).encode() if is_repaired else document
     try:
         return VolumeInfo.from_json(content), content
     except FormatError as error:
-        raise FormatError(f"{name}: {error}; mend that by hand first") from error
+        raise FormatError(f"{name}: {error}; fix that by hand first") from error
 
 
-def _mend_volume(members: dict[str, Any], changes: Changes) -> None:
+def _repair_volume(members: dict[str, Any], changes: Changes) -> None:
     _drop_nulls(members, _FOLDERS, changes)
     if members.get("@type", VOLUME_TYPE) != VOLUME_TYPE and "scales" in members:
         members["@type"] = VOLUME_TYPE
@@ -53,7 +53,7 @@ def _mend_volume(members: dict[str, Any], changes: Changes) -> None:
         changes.add("channels")
 
 
-def _mend_scale(scale: dict[str, Any], changes: Changes) -> None:
+def _repair_scale(scale: dict[str, Any], changes: Changes) -> None:
     _drop_nulls(scale, _OPTIONAL, changes)
     encoding = scale.get("encoding")
     is_labels = isinstance(encoding, str) and encoding.lower() == "compressed_segmentation"

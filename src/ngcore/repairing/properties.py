@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def mend_properties(document: bytes, changes: Changes) -> bytes:
-    """Return the content of the `info` of segment properties; as it is, if it is sound.
+    """Return the content of the `info` of segment properties; as it is, if it is valid.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def mend_properties(document: bytes, changes: Changes) -> bytes:
         raise first_fault
     try:
         has_moved = _sort_ids(inline)
-        tags = _mend_tags(inline)
+        tags = _repair_tags(inline)
         content = dump(members).encode()
         SegmentProperties.from_json(content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -62,13 +62,13 @@ def _sort_ids(inline: dict[str, Any]) -> bool:
 def _segment_id(value: Any) -> int:
     """Return an id that was written as a number, or as text with zeros before it."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise FormatError(f"{value!r} is no id")
+        raise FormatError(f"{value!r} is not an id")
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) < 25):
-        raise FormatError(f"{value!r} is no id")
+        raise FormatError(f"{value!r} is not an id")
     return int(value)
 
 
-def _mend_tags(inline: dict[str, Any]) -> int:
+def _repair_tags(inline: dict[str, Any]) -> int:
     """Mend every tag that Neuroglancer can't search for, and return how many these were."""
     count = 0
     for item in inline["properties"]:

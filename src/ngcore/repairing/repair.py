@@ -1,7 +1,7 @@
 """Rewrites a volume that the current Neuroglancer can't load.
 
-Each kind of fault that has one right mending is a module of `ngcore.repairing`. What is
-sound is copied byte by byte; voxels never change. What is written is validated, so that the report
+Each kind of fault that has one right repair is a module of `ngcore.repairing`. What is
+valid is copied byte by byte; voxels never change. What is written is validated, so that the report
 says whether anything is left.
 """
 
@@ -66,7 +66,7 @@ class RepairReport:
     left_out : int
         Files that belong to nothing that `info` names.
     failures : tuple of Finding
-        What could not be mended, the first ones; `failure_count` says how many there are.
+        What could not be repaired, the first ones; `failure_count` says how many there are.
     failure_count : int
     validation : Report
         Of the volume that was written.
@@ -97,7 +97,7 @@ class RepairReport:
         return {
             "source": self.source,
             "dest": self.dest,
-            "sound": self.is_sound,
+            "valid": self.is_sound,
             "changes": [
                 {"kind": kind, "what": KINDS[kind], "count": count}
                 for kind, count in self.changes.items()
@@ -129,7 +129,7 @@ def repair(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RepairReport:
-    """Write a volume again, with all mended that has one right mending.
+    """Write a volume again, with all repaired that has one right repair.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def repair(
     InputNotFoundError
         There is no volume.
     FormatError, InputError
-        Its `info` is beyond mending, or it can't be copied to one folder.
+        Its `info` is beyond repair, or it can't be copied to one folder.
     DestinationError
         `dest` holds something already, can't be written, is in use, or touches `source`.
     StorageError
@@ -173,7 +173,7 @@ def repair(
     Examples
     --------
     >>> from ngcore.repairing.repair import repair
-    >>> repair("brain", "mended").changes  # doctest: +SKIP
+    >>> repair("brain", "repaired").changes  # doctest: +SKIP
     {'zlib': 320, 'phantom': 12}
     """
     if workers is not None and workers < 1:
@@ -271,14 +271,14 @@ def _read_info(store: LocalStore) -> bytes:
     try:
         document = read_limited(store, "info", _MAX_INFO)
     except FormatError as error:
-        raise FormatError(f"{store.location}/info: {error}; mend that by hand first") from error
+        raise FormatError(f"{store.location}/info: {error}; fix that by hand first") from error
     if document is None:
         if (store.path / PLAN).is_file():
             raise InputError(
                 f"{store.location} is unfinished; continue what writes it with --resume, and then "
-                "see whether it needs mending"
+                "see whether it needs repair"
             )
-        what = "has no info file" if store.path.is_dir() else "is no folder"
+        what = "has no info file" if store.path.is_dir() else "is not a folder"
         raise InputNotFoundError(
             f"not a precomputed volume: {store.location} {what}; pass the folder of a volume"
         )

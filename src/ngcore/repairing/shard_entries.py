@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_MINISHARD_BITS = 24
 _MOST_REPEATS = 4
-"""Entries may share bytes, but those of a sound shard don't. More than this is an attack."""
+"""Entries may share bytes, but those of a valid shard don't. More than this is an attack."""
 
 
 class Entry(NamedTuple):
@@ -48,7 +48,7 @@ def read_entries(
     size = store.size(name) or 0
     if spec.minishard_bits > _MOST_MINISHARD_BITS or size < spec.shard_index_size:
         raise FormatError(
-            f"{size} bytes, and {spec.shard_index_size} are due for the shard index alone"
+            f"{size} bytes, and {spec.shard_index_size} are expected for the shard index alone"
         )
     entries: dict[int, Entry] = {}
     room = _MOST_REPEATS * size
@@ -61,7 +61,7 @@ def read_entries(
             is_gzip_due = spec.minishard_index_encoding == "gzip"
             plain, kind = unpack_index(data, is_gzip_due=is_gzip_due, max_size=MAX_MINISHARD_INDEX)
             if len(plain) % MINISHARD_INDEX_ENTRY:
-                raise FormatError(f"{len(plain)} bytes are no whole number of entries")
+                raise FormatError(f"{len(plain)} bytes are not a whole number of entries")
         except FormatError as error:
             changes.fail(where, f"{error}; its chunks are lost")
             continue

@@ -1,6 +1,6 @@
 """Mends the shards of a scale: their names, their indexes, and how their chunks are compressed.
 
-A sound shard is copied byte by byte. One that is not is laid down anew: chunks that are sound keep
+A valid shard is copied byte by byte. One that is not is laid down anew: chunks that are valid keep
 their bytes, the others wait in a temporary file.
 """
 
@@ -66,7 +66,7 @@ def mend_shards(
     changes: Changes,
     done: Pieces,
 ) -> None:
-    """Copy every shard of a scale to `dest`, mended where that is needed."""
+    """Copy every shard of a scale to `dest`, repaired where that is needed."""
     scale = context.info.scales[index]
     spec = scale.sharding
     assert spec is not None
@@ -89,18 +89,18 @@ def mend_shards(
                 continue
             changes.add("renamed")
         shard = _Shard(check, spec, number, where)
-        mend = partial(_mend, shard, dest, work_folder)
-        context.work.submit(partial(done.do, where, changes, mend))
+        repair = partial(_repair, shard, dest, work_folder)
+        context.work.submit(partial(done.do, where, changes, repair))
     context.work.drain()
 
 
-def _mend(shard: _Shard, dest: Store, work_folder: Path, changes: Changes) -> Written:
+def _repair(shard: _Shard, dest: Store, work_folder: Path, changes: Changes) -> Written:
     try:
         entries = _sound_entries(shard)
         is_sound = entries is not None
         if entries is None:
             entries = read_entries(shard.store, shard.name, shard.number, shard.spec, changes)
-        voxels = _mend_entries(shard, entries, dest, work_folder, changes, is_sound=is_sound)
+        voxels = _repair_entries(shard, entries, dest, work_folder, changes, is_sound=is_sound)
     except FormatError as error:
         changes.fail(shard.name, f"{error}; it is left out")
         return Written([], 0)
@@ -111,7 +111,7 @@ def _sound_entries(shard: _Shard) -> list[Entry] | None:
     """Return what a shard lists; None where its indexes break a rule."""
     size = shard.store.size(shard.name)
     if size is None:
-        raise FormatError("is no file that can be read")
+        raise FormatError("is not a file that can be read")
     file = ShardFile(shard.store, shard.name, shard.number, shard.spec, Findings(), size)
     entries = []
     for index in file.minishards():
@@ -122,7 +122,7 @@ def _sound_entries(shard: _Shard) -> list[Entry] | None:
     return None if file.is_damaged else entries
 
 
-def _mend_entries(
+def _repair_entries(
     shard: _Shard,
     entries: list[Entry],
     dest: Store,
@@ -133,7 +133,7 @@ def _mend_entries(
 ) -> int:
     """Write a shard with all of its chunks, as it was if it needs no change; return its voxels."""
     spool = Spool(work_folder)
-    mended: dict[int, Place] = {}
+    repaired: dict[int, Place] = {}
     kept: dict[int, Entry] = {}
     voxels = 0
     try:
@@ -141,19 +141,19 @@ def _mend_entries(
         for entry, cell, exists in zip(entries, cells, exist, strict=True):
             where = f"{shard.name}: byte {entry.start}, chunk id {entry.chunk_id}"
             if not exists:
-                changes.fail(where, "is no chunk of the volume; left out")
+                changes.fail(where, "is not a chunk of the volume; left out")
                 is_sound = False
                 continue
             kept[entry.chunk_id] = entry
-            data = _mended_data(shard, entry, cell, where, changes)
+            data = _repaired_data(shard, entry, cell, where, changes)
             if data is not None:
-                mended[entry.chunk_id] = spool.put(data)
+                repaired[entry.chunk_id] = spool.put(data)
             voxels += shard.check.voxels(cell)
             shard.check.context.done(shard.check.voxels(cell))
-        if is_sound and not mended:
+        if is_sound and not repaired:
             copy_file(shard.store, dest, shard.name, shard.new_name)
         else:
-            _lay_down(shard, kept, mended, spool, dest)
+            _lay_down(shard, kept, repaired, spool, dest)
     finally:
         spool.close()
     return voxels
@@ -165,7 +165,7 @@ def _cells(shard: _Shard, entries: list[Entry]) -> tuple[list[tuple[int, int, in
     return [(x, y, z) for x, y, z in cells.tolist()], exist.tolist()
 
 
-def _mended_data(
+def _repaired_data(
     shard: _Shard, entry: Entry, cell: tuple[int, int, int], where: str, changes: Changes
 ) -> bytes | None:
     """Return a chunk as it should be stored; None where it stays as it is."""
@@ -192,12 +192,12 @@ def _mended_data(
 def _lay_down(
     shard: _Shard,
     kept: Mapping[int, Entry],
-    mended: Mapping[int, Place],
+    repaired: Mapping[int, Place],
     spool: Spool,
     dest: Store,
 ) -> None:
     sizes = {
-        chunk_id: mended[chunk_id][0] if chunk_id in mended else entry.stop - entry.start
+        chunk_id: repaired[chunk_id][0] if chunk_id in repaired else entry.stop - entry.start
         for chunk_id, entry in kept.items()
     }
     layout = layout_shard(shard.spec, sizes)
@@ -205,8 +205,8 @@ def _lay_down(
     def parts() -> Iterator[bytes]:
         yield layout.header
         for chunk_id in layout.ids:
-            if chunk_id in mended:
-                yield spool.get(mended[chunk_id])
+            if chunk_id in repaired:
+                yield spool.get(repaired[chunk_id])
             else:
                 entry = kept[chunk_id]
                 yield from pieces(shard.store, shard.name, entry.start, entry.stop)

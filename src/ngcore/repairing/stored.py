@@ -22,7 +22,7 @@ class Stored(NamedTuple):
 
 
 def mend_stored(check: ScaleCheck, cell: Vec3, data: bytes, *, is_gzip_due: bool) -> Stored:
-    """Return a chunk as it should be stored; the very same bytes, if they are sound.
+    """Return a chunk as it should be stored; the very same bytes, if they are valid.
 
     Parameters
     ----------

@@ -93,7 +93,7 @@ def for_origins(origins: Iterable[str]) -> Access:
     Raises
     ------
     InputError
-        One is no origin.
+        One is not an origin.
     """
     named = frozenset(checked_origin(origin) for origin in origins)
     return Access(named or None)

@@ -72,7 +72,7 @@ def open_content(path: Path, *, unpacks: bool) -> Content:
     Raises
     ------
     FormatError
-        The file should be unpacked and is not sound gzip.
+        The file should be unpacked and is not valid gzip.
     OSError
         The file can't be read.
     """
@@ -111,6 +111,6 @@ def _unpacked_size(file: BinaryIO, name: str) -> int:
                     "Accept-Encoding: gzip, or convert the volume again with smaller chunks"
                 )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        message = f"{name} is not sound gzip ({error}); convert the volume again"
+        message = f"{name} is not valid gzip ({error}); convert the volume again"
         raise FormatError(message) from error
     return size

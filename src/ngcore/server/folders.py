@@ -86,7 +86,7 @@ def layer_of(store: ReadableStore, name: str, url: str, asked: Asked = NOTHING_A
         return survey_volume(open_volume(store), name, url, asked)
     if kind not in _OBJECTS:
         raise InputError(
-            f"{store.location} holds {kind}, which is no layer of its own; pass the volume that "
+            f"{store.location} holds {kind}, which is not a layer by itself; pass the volume that "
             "it belongs to"
         )
     _refuse_image_settings(asked, name)

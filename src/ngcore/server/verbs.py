@@ -214,7 +214,7 @@ def link(
     Raises
     ------
     InputError
-        A thing is no volume, or a URL has no scheme.
+        A thing is not a volume, or a URL has no scheme.
     DestinationError
         The file is there already, or can't be written.
     """

@@ -167,7 +167,7 @@ def read_dicom_file(pydicom: Any, path: Path) -> DicomFile | None:
         has_mark = file.read(132)[128:] == b"DICM"
     if not has_mark and path.suffix.lower() not in (".dcm", ".dicom", ".ima"):
         return None
-    with dicom_errors(f"{path.name!r} is not sound DICOM"), path.open("rb") as file:
+    with dicom_errors(f"{path.name!r} is not valid DICOM"), path.open("rb") as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=not has_mark)
         place = file.tell()
         is_image = all(name in header for name in ("Rows", "Columns", "BitsAllocated"))

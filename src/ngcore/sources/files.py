@@ -149,7 +149,7 @@ class PositionalFile:
                 if count == 0:
                     raise FormatError(
                         f"{self.name}: truncated: it ends at byte {offset + done}, "
-                        f"{len(buffer) - done} bytes early; get a whole copy"
+                        f"{len(buffer) - done} bytes early; download or copy it again"
                     )
                 done += count
         except OSError as error:

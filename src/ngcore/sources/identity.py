@@ -199,7 +199,7 @@ def check_unchanged(source: object, opened: Source, before: Mapping[str, str]) -
         The same, opened.
     before : mapping of str to str
         What `source_identity` returned when it was opened. Where times alone differ, that is a
-        warning: what was read may be sound.
+        warning: what was read may be valid.
 
     Raises
     ------

@@ -212,7 +212,9 @@ def _check_start(path: Path, name: str) -> None:
     file = open_binary(path, name)
     try:
         if file.size == 0:
-            raise FormatError(f"{name}: empty (0 bytes), expected a volume; get a whole copy")
+            raise FormatError(
+                f"{name}: empty (0 bytes), expected a volume; download or copy it again"
+            )
         start = bytearray(min(len(HDF5_MAGIC), file.size))
         file.read_into(0, memoryview(start))
     finally:
@@ -265,7 +267,7 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
         raise
     except PARSING_ERRORS as error:
         raise FormatError(
-            f"{name}: corrupt or truncated header: {_one_line(error)}; get a sound copy"
+            f"{name}: corrupt or truncated header: {_one_line(error)}; get a valid copy"
         ) from error
     if not isinstance(image, SpatialImage):
         raise InputError(
@@ -287,7 +289,7 @@ def _slice(proxy: Any, index: tuple[slice, ...], name: str) -> np.ndarray[Any, A
         raise missing_file(str(error.filename), name) from error
     except PARSING_ERRORS as error:
         raise FormatError(
-            f"{name}: corrupt or truncated: {_one_line(error)}; get a sound copy"
+            f"{name}: corrupt or truncated: {_one_line(error)}; get a valid copy"
         ) from error
 
 

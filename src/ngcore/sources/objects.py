@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_object(source: object, asked: Asked) -> Source:
-    """Open what is no path.
+    """Open what is not a path.
 
     Raises
     ------

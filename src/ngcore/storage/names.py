@@ -42,7 +42,7 @@ def proper_name(name: str, location: str, *, writing: bool = False) -> str:
         # As in URLs, ``..`` takes back the part before it, whether or not that exists.
         name = posixpath.normpath(name)
         if writing and (name == "." or name.split("/", 1)[0] == ".."):
-            raise InputError(f"{name!r} is no file in {location}, so can't be written")
+            raise InputError(f"{name!r} is not a file in {location}, so can't be written")
     return name
 
 

@@ -170,7 +170,7 @@ class Destination:
         try:
             kind = parse_object(self._store.get("info") or b"").get("@type", VOLUME_TYPE)
         except FormatError:
-            return True  # a damaged one is told of where it is to be understood
+            return True  # a damaged one is reported where it is to be understood
         return str(kind).lower() == self._type
 
     def settle(self) -> None:

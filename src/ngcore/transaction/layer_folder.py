@@ -1,4 +1,4 @@
-"""The folder of a layer that is no volume: annotations or skeletons; taken, filled, finished.
+"""The folder of a layer that is not a volume: annotations or skeletons; taken, filled, finished.
 
 As with volumes, `info` appears last, and until then the hidden folder ``.ngcore`` holds a lock,
 what is being written, a journal and temporary files. The bytes depend on source and options alone,

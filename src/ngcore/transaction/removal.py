@@ -31,7 +31,7 @@ _FOLDERS = ("mesh", "skeletons", "segment_properties")
 def remove_volume_files(store: Store, info: VolumeInfo) -> None:
     """Remove the chunks and shards that `info` names, and the folders this empties.
 
-    Files that are no chunk or shard of it stay, and so do meshes, skeletons and properties.
+    Files that are not chunks or shards of it stay, and so do meshes, skeletons and properties.
 
     Raises
     ------

@@ -76,7 +76,7 @@ def _chunks_of_file(
     elif CHUNK_LIKE.fullmatch(plain):
         context.findings.error("misnamed", where, "names no chunk of this scale")
     else:
-        context.findings.warning("stray", where, "is no chunk")
+        context.findings.warning("stray", where, "is not a chunk")
     return []
 
 
@@ -85,7 +85,7 @@ def _check_batch(batch: list[tuple[ScaleCheck, Vec3, str]]) -> None:
         try:
             size = check.context.store.size(where)
             if size is None:
-                raise FormatError("is no file that can be read")
+                raise FormatError("is not a file that can be read")
             if check.context.quick or not check.is_read:
                 _check_size(check, cell, where, size)
                 check.context.done(check.voxels(cell))
@@ -113,7 +113,7 @@ def _read(check: ScaleCheck, where: str) -> bytes:
     most = max_stored_size(check.max_encoded_size)
     data = check.context.store.get(where, 0, most + 1)
     if data is None:
-        raise FormatError("is no file that can be read")
+        raise FormatError("is not a file that can be read")
     if len(data) > most:
         raise FormatError(f"larger than the {check.max_encoded_size} bytes expected")
     if where.endswith(".gz"):

@@ -82,7 +82,7 @@ def check_geometry(info: VolumeInfo, findings: Findings) -> None:
             findings.error(
                 "info",
                 f"info: scales[{index}].resolution",
-                f"{list(coarse.resolution)} is no whole multiple of {list(fine.resolution)} "
+                f"{list(coarse.resolution)} is not a whole multiple of {list(fine.resolution)} "
                 "of the scale before",
             )
             continue
@@ -115,7 +115,7 @@ def _read(store: ReadableStore, findings: Findings) -> bytes | None:
                 f"{store.location} holds an unfinished conversion; continue it with --resume, "
                 "or start it again with --overwrite"
             )
-        what = "has no info file" if store.path.is_dir() else "is no folder"
+        what = "has no info file" if store.path.is_dir() else "is not a folder"
         raise InputNotFoundError(
             f"not a precomputed volume: {store.location} {what}; pass the folder of a volume"
         )

@@ -16,7 +16,7 @@ class Rule(NamedTuple):
     fix: str
 
 
-_CONVERT_AGAIN = "Convert the source again, or copy the volume again from where it is sound."
+_CONVERT_AGAIN = "Convert the source again, or copy the volume again from where it is valid."
 _PUT_BACK = (
     "If the change was a mistake, put the old file back, or convert again. If it was intended, "
     "write the volume again with `ngcore repair --accept-changes`, which seals it as it is now."
@@ -160,7 +160,7 @@ RULES: dict[str, Rule] = {
     ),
     "unchecked": Rule(
         "Something is there that ngcore can't look at.",
-        "It may be sound or damaged.",
+        "It may be valid or damaged.",
         "Install the extra that the message names, or check it with the program that wrote it.",
     ),
 }

@@ -134,7 +134,7 @@ class ScaleCheck:
         self.context.done(self.voxels(cell))
 
     def decodes(self, cell: Vec3, encoded: bytes) -> bool | None:
-        """Whether bytes are a sound chunk for a place; None where ngcore can't tell."""
+        """Whether bytes are a valid chunk for a place; None where ngcore can't tell."""
         if self._encoding is None:
             return None
         size = self.raw_size(cell)

@@ -17,7 +17,7 @@ _LOCAL_HOSTS = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 
 
 def check_server(context: Context) -> None:
-    """Check how the server answers; nothing for what is no web server."""
+    """Check how the server answers; nothing for what is not a web server."""
     store = context.store
     if not isinstance(store, HttpStore):
         return

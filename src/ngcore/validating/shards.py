@@ -118,7 +118,7 @@ def find_shards(
         if _BESIDE.fullmatch(name):
             continue
         if not SHARD_NAME.fullmatch(name):
-            findings.warning("stray", where, "is no shard")
+            findings.warning("stray", where, "is not a shard")
             continue
         number = int(name.removesuffix(".shard"), 16)
         if number >> spec.shard_bits or spec.file_name(number) != name:
@@ -126,7 +126,7 @@ def find_shards(
             continue
         size = store.size(where)
         if size is None:
-            findings.error("shard", where, "is no file that can be read")
+            findings.error("shard", where, "is not a file that can be read")
             continue
         yield ShardFile(store, where, number, spec, findings, size)
 
@@ -149,7 +149,7 @@ def _entries(check: ScaleCheck, shard: ShardFile, index: MinishardIndex) -> Iter
         for entry in np.flatnonzero(~exist).tolist():
             check.fault(
                 f"{shard.name}: byte {starts[entry]}",
-                f"chunk id {ids[entry]} is no chunk of a grid of {check.grid.shape}",
+                f"chunk id {ids[entry]} is not a chunk of a grid of {check.grid.shape}",
             )
         places = np.column_stack([cells, starts, stops])[exist]
         for x, y, z, start, stop in places.tolist():

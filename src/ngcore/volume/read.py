@@ -79,7 +79,7 @@ def open(  # noqa: A001 (ngcore.open is its public name)
                 "with --resume, or start it again with --overwrite"
             )
         is_folder = not isinstance(store, LocalStore) or store.path.is_dir()
-        what = "has no info file" if is_folder else "is no folder"
+        what = "has no info file" if is_folder else "is not a folder"
         raise InputNotFoundError(
             f"not a precomputed volume: {text} {what}; pass the folder that holds its info file"
         )

@@ -19,7 +19,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def png(*parts):
-    """Put a PNG together from (name, content) parts, with sound lengths and checksums."""
+    """Put a PNG together from (name, content) parts, with valid lengths and checksums."""
     return SIGNATURE + b"".join(
         struct.pack(">I", len(content))
         + name

@@ -76,7 +76,7 @@ def test_polygons_are_cut_into_triangles(tmp_path, name, text):
         ("a.off", b"OFF\n1", "line 2"),
         ("a.off", OFF[:-9], "line 2: 8 vertices and 12 faces are announced, but 19 lines follow"),
         ("a.off", b"OFF\n1 1 0\n0 0 0\n3 0 0 1\n", "names vertex 1, but there are 1"),
-        ("a.off", b"OFF\n1 1 0\n0 0 0\n3 0 0 -1\n", "line 4: -1 is no count or index"),
+        ("a.off", b"OFF\n1 1 0\n0 0 0\n3 0 0 -1\n", "line 4: -1 is not a count or index"),
         ("a.off", b"OFF\n1 1 0\n0 0 0\n4 0 0 0\n", "line 4: a face of 4 corners names 3"),
         ("a.off", b"OFF\n1 1 0\n0 0\n3 0 0 0\n", "line 3: a vertex is three numbers"),
         ("a.off", b"OFF\n1 -1 0\n0 0 0\n", "line 2: -1"),

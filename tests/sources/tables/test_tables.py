@@ -298,9 +298,9 @@ def test_bad_gifti_labels_are_refused_by_line(tmp_path, labels, message):
 
 
 def test_what_is_no_label_table_is_refused(tmp_path):
-    refused(tmp_path, "", "is no label table")
-    refused(tmp_path, "# only\n\n# comments\n", "is no label table")
-    refused(tmp_path, "Dear reader,\nhello\n", "is no label table")
+    refused(tmp_path, "", "is not a label table")
+    refused(tmp_path, "# only\n\n# comments\n", "is not a label table")
+    refused(tmp_path, "Dear reader,\nhello\n", "is not a label table")
     refused(tmp_path, "<svg></svg>", "is XML of 'svg'")
     with pytest.raises(InputNotFoundError, match="there is no label table"):
         read_label_table(tmp_path / "gone.txt")

@@ -38,8 +38,8 @@ def test_parent_0_is_a_root_only_where_no_node_has_the_id_0(tmp_path):
     [
         ("", "holds no nodes"),
         ("# only\n", "holds no nodes"),
-        ("1 1 0 0 0 1\n", "line 1: '1 1 0 0 0 1' is no node"),
-        ("\n1 1 0 0 x 1 -1\n", "line 2: '1 1 0 0 x 1 -1' is no node"),
+        ("1 1 0 0 0 1\n", "line 1: '1 1 0 0 0 1' is not a node"),
+        ("\n1 1 0 0 x 1 -1\n", "line 2: '1 1 0 0 x 1 -1' is not a node"),
         ("1 1 0 0 nan 1 -1\n", "line 1: z is nan"),
         ("1.5 1 0 0 0 1 -1\n", "line 1: the id is 1.5; it is a whole number"),
         ("1 1 0 0 0 1 -1\n1 1 0 0 0 1 -1\n", "line 2: the id 1 is there twice, first in line 1"),

@@ -100,5 +100,5 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         open_tracts(tmp_path / "a.trk")
     (tmp_path / "a.trx").write_bytes(b"PK nothing")
-    with pytest.raises(FormatError, match="not a sound TRX file"):
+    with pytest.raises(FormatError, match="not a valid TRX file"):
         open_tracts(tmp_path / "a.trx")

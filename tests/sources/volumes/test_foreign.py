@@ -1,4 +1,4 @@
-"""What ngcore leaves to other programs is told of with the way from there."""
+"""What ngcore leaves to other programs is reported with the way from there."""
 
 import pytest
 

@@ -197,7 +197,7 @@ def test_a_filter_that_is_not_known_is_named(tmp_path, monkeypatch):
 
 def test_a_start_of_hdf5_alone_is_refused(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(FormatError, match="not sound HDF5"):
+    with pytest.raises(FormatError, match="not valid HDF5"):
         open_source(tmp_path / "a.h5")
 
 

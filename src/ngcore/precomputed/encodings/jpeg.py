@@ -94,12 +94,12 @@ class JpegEncoding(ChunkEncoding):
                 if image.width * image.height != x * y * z:
                     raise FormatError(
                         f"jpeg of {image.width} x {image.height} pixels where a chunk of shape "
-                        f"{shape} is due"
+                        f"{shape} is expected"
                     )
                 if image.mode != _MODES[channels]:
                     raise FormatError(
                         f"jpeg of mode {image.mode} where {_MODES[channels]} ({channels} "
-                        "channels) is due"
+                        "channels) is expected"
                     )
                 return voxels_of_pixels(np.asarray(image), shape)
         except FormatError:

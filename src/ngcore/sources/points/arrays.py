@@ -78,7 +78,7 @@ class NpyTable:
                 self._start = file.tell()
         except Exception as error:  # of NumPy's parser, tokenizer and evaluator
             text = str(error).strip().split("\n", 1)[0]
-            raise FormatError(f"{name}: not a sound .npy file: {text}") from error
+            raise FormatError(f"{name}: not a valid .npy file: {text}") from error
         if self._dtype.fields is not None and len(self._shape) == 1:
             self.columns = tuple(self._dtype.names or ())
         elif len(self._shape) == 2 and self._shape[1] in COLUMNS and self._dtype.kind in "iuf":

@@ -39,7 +39,7 @@ class Cells(ABC):
 
     @abstractmethod
     def numbers(self) -> NDArray[np.float64] | None:
-        """Return them as numbers, NaN where there is none; None if one is no number."""
+        """Return them as numbers, NaN where there is none; None if one is not a number."""
 
     @abstractmethod
     def texts(self) -> Sequence[str]:
@@ -55,7 +55,7 @@ class Cells(ABC):
         return np.fromiter((codes[text] for text in self.texts()), np.int32, len(self))
 
     def colours(self) -> NDArray[np.uint8] | None:
-        """Return red, green and blue, shape (n, 3), of ``#rrggbb``; None if one is no colour.
+        """Return red, green and blue, shape (n, 3), of ``#rrggbb``; None if one is not a colour.
 
         Cells that hold nothing are black.
         """
@@ -71,7 +71,7 @@ class Cells(ABC):
         Raises
         ------
         BadCellError
-            One is no whole number from 0 to 2^64 - 1.
+            One is not a whole number from 0 to 2^64 - 1.
         """
         numbers = self.numbers()
         if numbers is not None and np.isfinite(numbers).all():
@@ -92,7 +92,7 @@ class Cells(ABC):
         Raises
         ------
         BadCellError
-            One is no list of ids such as ``1;2``.
+            One is not a list of ids such as ``1;2``.
         """
         numbers = self.numbers()
         if numbers is not None:

@@ -38,7 +38,7 @@ def open_table(source: object) -> Table:
     Raises
     ------
     InputNotFoundError, InputError
-        There is no such file, it can't be read, or this is no table.
+        There is no such file, it can't be read, or this is not a table.
     FormatError
         It is damaged, or has no header.
     """

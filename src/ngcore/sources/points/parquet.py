@@ -44,7 +44,7 @@ class ParquetTable:
         try:
             self._file = pq.ParquetFile(path)
         except self._errors as error:
-            raise FormatError(f"{name}: not a sound Parquet file: {_first(error)}") from error
+            raise FormatError(f"{name}: not a valid Parquet file: {_first(error)}") from error
         self.columns = tuple(self._file.schema_arrow.names)
 
     def place(self, row: int) -> str:
@@ -106,7 +106,7 @@ class _ListCells(ArrowCells):
         return [";".join(map(str, items or ())) for items in self._values.to_pylist()]
 
     def numbers(self) -> None:
-        """Return None: they are no numbers."""
+        """Return None: they are not numbers."""
 
 
 def _first(error: BaseException) -> str:

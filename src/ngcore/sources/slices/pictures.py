@@ -131,7 +131,7 @@ class _Picture(SliceFile):
             picture = self._picture_class(file)
             if getattr(picture, "n_frames", 1) != 1:
                 raise InputError(
-                    f"{self._where}: an animation is no slice; convert it to one file per slice"
+                    f"{self._where}: an animation is not a slice; convert it to one file per slice"
                 )
             picture.load()
             picture.info.pop("transparency", None)  # of a palette; its colours alone are taken

@@ -74,7 +74,7 @@ def page_layout(page: Page, where: str) -> PlaneLayout:
     FormatError
         If the tags describe no pixels.
     InputError
-        If the pixels are no plane of numbers.
+        If the pixels are not planes of numbers.
     """
     if page.dtype is None or 0 in page.shaped or not page.shape:
         raise FormatError(
@@ -115,7 +115,7 @@ class TiffPlane:
     FormatError
         If the tags contradict each other or the file's size.
     InputError
-        If the pixels are no plane of numbers.
+        If the pixels are not planes of numbers.
     MissingExtraError
         If the compression needs imagecodecs, which is not installed.
     """

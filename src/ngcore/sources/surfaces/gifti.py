@@ -86,7 +86,7 @@ def parse_gifti(data: bytes, name: str) -> Parsed:
             warnings.simplefilter("ignore")  # a wrong count of arrays is no concern here
             parser.parse(fptr=_NamedBytes(data, name))
     except _NIBABEL_ERRORS as error:
-        raise FormatError(f"{name!r} is no sound GIfTI file: {_one_line(error)}") from error
+        raise FormatError(f"{name!r} is not a valid GIfTI file: {_one_line(error)}") from error
     arrays = parser.img.darrays if parser.img is not None else []
     points = _only(arrays, "POINTSET", name)
     triangles = _only(arrays, "TRIANGLE", name)

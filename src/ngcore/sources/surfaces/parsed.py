@@ -39,7 +39,7 @@ def point(words: Sequence[bytes] | Sequence[str]) -> Point:
     Raises
     ------
     ValueError
-        There are more or fewer words, or one is no number.
+        There are more or fewer words, or one is not a number.
     """
     try:
         x, y, z = words

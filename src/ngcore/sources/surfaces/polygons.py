@@ -164,7 +164,7 @@ def _obj_index(word: bytes, vertex_count: int) -> int:
 def _off_count(word: bytes) -> int:
     value = int(word)
     if not 0 <= value < _MAX_INDEX:
-        raise ValueError(f"{value} is no count or index")
+        raise ValueError(f"{value} is not a count or index")
     return value
 
 

@@ -51,7 +51,9 @@ def parse_vtk(data: bytes, name: str) -> Parsed:
     """
     start = _START.match(data)
     if start is None:
-        raise FormatError(f"{name!r} is no legacy VTK file: its four header lines are malformed")
+        raise FormatError(
+            f"{name!r} is not a legacy VTK file: its four header lines are malformed"
+        )
     if start[3].upper() != b"POLYDATA":
         kind = start[3][:30].decode("latin-1")
         raise InputError(

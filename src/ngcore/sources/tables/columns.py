@@ -258,7 +258,7 @@ def _channels(columns: _Columns) -> list[int]:
             found[channel] = n
     alpha = found.pop("a", None)
     if len(found) < 2:
-        return []  # a lone b is no blue
+        return []  # a lone b is not a blue
     if len(found) < 3:
         raise FormatError("a colour is either the columns r, g and b, or one of color")
     if alpha is not None:

@@ -157,6 +157,6 @@ def _own(data: bytes, name: str) -> Iterator[Row]:
 
 def _unknown(name: str, what: str) -> FormatError:
     return FormatError(
-        f"{name} is no label table: {what} of its JSON is not a label; expected "
+        f"{name} is not a label table: {what} of its JSON is not a label; expected "
         '{"1": "name"}, {"name": 1}, a list of objects with id and name, or a tree of them'
     )

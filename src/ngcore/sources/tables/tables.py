@@ -144,7 +144,7 @@ def _read_text(text: str, name: str, choice: Choice) -> tuple[str, Iterator[Row]
         if are_workbench_lines(filled):
             return "Workbench", read_workbench(lines, name)
     raise FormatError(
-        f"{name} is no label table: expected text of FreeSurfer, ITK-SNAP, FSLeyes, MRtrix or "
+        f"{name} is not a label table: expected text of FreeSurfer, ITK-SNAP, FSLeyes, MRtrix or "
         "Workbench, lines of an id and a name, a table with titled columns id (or index, root_id, "
         "label, ...) and name, an XML or JSON atlas, or an .annot or .mgz with a colour table"
     )

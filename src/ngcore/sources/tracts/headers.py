@@ -31,7 +31,7 @@ def read_header(path: Path) -> dict[str, Any]:
             header = dict(load(path, lazy_load=True).header)
         except Exception as error:  # nibabel's own, of many kinds
             text = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise FormatError(f"{path}: not a sound streamline file: {text}") from error
+            raise FormatError(f"{path}: not a valid streamline file: {text}") from error
     for warning in caught:
         logger.warning("%s: %s", path, " ".join(str(warning.message).split()))
     return header

@@ -54,7 +54,7 @@ def read_swc(path: Path) -> Neuron:
     InputNotFoundError, InputError
         There is no such file, or it can't be read.
     FormatError
-        A line is no node, an id is there twice, a parent is not there, or nodes form a ring; the
+        A line is not a node, an id is there twice, a parent is missing, or nodes form a ring; the
         message names the line.
     """
     name = str(path)
@@ -90,7 +90,7 @@ def _table(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int6
         except ValueError:
             shown = line.decode("utf-8", "replace").strip()[:60]
             raise FormatError(
-                f"{name}, line {number}: {shown!r} is no node; a node is "
+                f"{name}, line {number}: {shown!r} is not a node; a node is "
                 f"{', '.join(_NAMES)}, seven numbers"
             ) from None
         lines.append(number)

@@ -47,10 +47,10 @@ class TrackVisFile:
             self._properties = int(header["nb_properties_per_streamline"])
             self._order = str(header["endianness"])
         except Exception as error:  # nibabel's own, of many kinds
-            raise FormatError(f"{path}: not a sound TrackVis header: {error}") from error
+            raise FormatError(f"{path}: not a valid TrackVis header: {error}") from error
         values = (self._scalars, self._properties)
         if not np.isfinite(self._affine).all() or not all(0 <= n <= _MOST_VALUES for n in values):
-            raise FormatError(f"{path}: not a sound TrackVis header: {values} values, no affine")
+            raise FormatError(f"{path}: not a valid TrackVis header: {values} values, no affine")
 
     def close(self) -> None:
         """See `Tracts.close`; the file is open only while it is read."""

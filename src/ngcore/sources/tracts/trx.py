@@ -52,7 +52,7 @@ class TrxTracts:
             }
         except Exception as error:  # of zipfile, json, NumPy and trx-python
             text = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise FormatError(f"{path}: not a sound TRX file: {text}") from error
+            raise FormatError(f"{path}: not a valid TRX file: {text}") from error
         count = len(lengths)
         self._offsets = np.append(
             offsets[:count], offsets[count - 1] + lengths[-1] if count else 0

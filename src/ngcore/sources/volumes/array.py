@@ -61,7 +61,7 @@ def stored_type(dtype: np.dtype[Any], name: str = "") -> np.dtype[Any]:
     Raises
     ------
     InputError
-        If they are no numbers, or numbers that can't be converted.
+        If they are not numbers, or numbers that can't be converted.
     """
     if color_count(dtype) > 1 or dtype.kind == "b":
         return np.dtype(np.uint8)

@@ -68,7 +68,7 @@ def _has_mark(path: Path) -> bool:
         return False
 
 
-@dicom_errors("is not sound DICOM")
+@dicom_errors("is not valid DICOM")
 def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
     """Open a series of DICOM; `FOLDER:/NUMBER` chooses one of several.
 

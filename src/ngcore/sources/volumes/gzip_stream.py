@@ -84,7 +84,9 @@ class GzipStream:
         self.compressed_size = self._file.size
         if self._file.size == 0:
             self.close()
-            raise FormatError(f"empty (0 bytes), expected a {self.what} file; get a whole copy")
+            raise FormatError(
+                f"empty (0 bytes), expected a {self.what} file; download or copy it again"
+            )
 
     @property
     def compressed_position(self) -> int:
@@ -130,12 +132,12 @@ class GzipStream:
         if not block:
             raise FormatError(
                 f"truncated: it decompresses to {self.position} bytes, but its "
-                f"header asks for {needed} or more; get a whole copy"
+                f"header asks for {needed} or more; download or copy it again"
             )
         return block
 
     def _decompress(self, limit: int) -> bytes:
-        """Return 1 to `limit` bytes, or none at the sound end of the file."""
+        """Return 1 to `limit` bytes, or none at the valid end of the file."""
         while True:
             if self._member.eof:
                 self._pending = self._member.unused_data
@@ -150,7 +152,7 @@ class GzipStream:
                 if not data:
                     raise FormatError(
                         f"truncated: the {self.what} stream breaks off at the "
-                        f"file's end, byte {self._fed}; get a whole copy"
+                        f"file's end, byte {self._fed}; download or copy it again"
                     )
             try:
                 block: bytes = self._member.decompress(data, limit)
@@ -158,7 +160,7 @@ class GzipStream:
                 raise FormatError(
                     f"corrupt {self.what} stream near byte "
                     f"{self.compressed_position}, after {self.position} decompressed bytes "
-                    f"({error}); get a sound copy"
+                    f"({error}); get a valid copy"
                 ) from error
             if block:
                 self.position += len(block)
@@ -181,7 +183,7 @@ class GzipStream:
             raise FormatError(
                 f"the {self.what} stream ends at byte {where}, but "
                 f"{self.compressed_size - where} bytes follow that are not {self.what}; get a "
-                "sound copy"
+                "valid copy"
             )
         self._is_in_member = True
         return True

@@ -49,7 +49,7 @@ class _Meaning(NamedTuple):
     time_step: float | None = None
 
 
-@foreign_errors("is not sound HDF5")
+@foreign_errors("is not valid HDF5")
 def open_hdf5(found: Found, asked: Asked) -> Source:
     """Open a data set of an HDF5 file, or an image of Imaris.
 
@@ -65,7 +65,7 @@ def open_hdf5(found: Found, asked: Asked) -> Source:
     open_binary(found.path, found.name).close()
     h5py = need("h5py", "HDF5")
     _load_plugins()
-    with foreign_errors("is not sound HDF5"):
+    with foreign_errors("is not valid HDF5"):
         file = h5py.File(found.path, "r")
     try:
         if "minc-2.0" in file:
@@ -265,7 +265,7 @@ def _open_imaris(file: Any, found: Found, asked: Asked) -> Source:
     """Open an image of Imaris: one data set for each channel and time, padded to whole chunks."""
     if asked.axes is not None:
         raise InputError("--axes is for arrays without named axes; Imaris has them")
-    with foreign_errors("is not a sound Imaris file"):
+    with foreign_errors("is not a valid Imaris file"):
         levels = sorted(file["DataSet"], key=lambda name: int(name.rpartition(" ")[2]))
         number = asked.level or 0
         if not 0 <= number < len(levels):

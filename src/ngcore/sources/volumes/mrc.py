@@ -70,7 +70,7 @@ def open_mrc(found: Found, asked: Asked) -> Source:
     depth = int(fields["mz"])
     if int(fields["ispg"]) in _VOLUME_STACKS and 0 < depth < lengths[2]:
         if lengths[2] % depth:
-            raise FormatError(f"corrupt header: {lengths[2]} sections are no stacks of {depth}")
+            raise FormatError(f"corrupt header: {lengths[2]} sections are not stacks of {depth}")
         letters, lengths = letters + "c", [*lengths[:2], depth, lengths[2] // depth]
     byte_order = fields.dtype["nx"].byteorder
     dtype = np.dtype(_stored(fields, found.unpacked_head)).newbyteorder(byte_order)

@@ -108,7 +108,7 @@ def open_nifti(found: Found, asked: Asked) -> Source:
     FormatError
         If header or size of the file are not what NIfTI asks for.
     InputError
-        If it is sound, but can't be shown or has no such form.
+        If it is valid, but can't be shown or has no such form.
     """
     name = found.name
     files = paired_files(found.path)
@@ -236,7 +236,7 @@ def _header_bytes(path: Path, name: str) -> bytes:
             what = "empty" if file.size == 0 else "truncated"
             raise FormatError(
                 f"{name}: {what} ({file.size} bytes), a NIfTI header has {min(HEADER_TYPES)} "
-                f"or more; get a whole copy"
+                f"or more; download or copy it again"
             )
         block = np.empty(min(size, file.size), np.uint8)
         file.read_into(0, bytes_of(block))

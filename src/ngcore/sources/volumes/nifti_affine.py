@@ -130,7 +130,7 @@ def _qform(
     # NIfTI-2 has float64, but often what was float32 before.
     if not square > -EPSILONS_OF_NOISE * float(np.finfo(np.float32).eps):
         raise FormatError(
-            f"{name}: the qform's quaternion {tuple(parts)} is no rotation; pass --form sform"
+            f"{name}: the qform's quaternion {tuple(parts)} is not a rotation; pass --form sform"
         )
     noise = EPSILONS_OF_NOISE * float(np.finfo(fields["quatern_b"].dtype).eps)
     rotation = _rotation(math.sqrt(square) if square >= noise else 0.0, *parts)

@@ -43,7 +43,7 @@ def open_npy(found: Found, choices: Asked) -> RawSource:
     Raises
     ------
     FormatError
-        If it is no sound `.npy` file, or shorter than its header says.
+        If it is no valid `.npy` file, or shorter than its header says.
     InputError
         If its values can't be converted: objects, complex numbers, texts.
     """
@@ -103,7 +103,7 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
         ) from error
     except PARSING_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormatError(f"{name}: no sound .npy file: {reason}; save the array again") from error
+        raise FormatError(f"{name}: not a valid .npy file: {reason}; save it again") from error
     return shape, is_fortran, dtype
 
 

@@ -77,7 +77,7 @@ def open_precomputed(found: Found, choices: Asked) -> PrecomputedSource:
 
 
 def _left_behind(info: VolumeInfo, name: str) -> list[str]:
-    """Return a line about what of a volume is no voxels, and stays where it is."""
+    """Return a line about what of a volume is not voxels, and stays where it is."""
     members = {
         "mesh": info.mesh,
         "skeletons": info.skeletons,

@@ -110,7 +110,7 @@ class RawSource(ReadableSource):
             raise FormatError(
                 f"{path}: truncated: its header says {header.shape} voxels of {header.dtype}, "
                 f"{offset + header.byte_count} bytes in all, but the file has {self._file.size}; "
-                f"get a whole copy"
+                f"download or copy it again"
             )
 
     def at(self, path: StoredPath) -> RawSource:

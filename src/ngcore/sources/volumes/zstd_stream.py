@@ -105,7 +105,7 @@ class ZstdStream:
         return block
 
     def _next(self, limit: int) -> bytes:
-        """Return 1 to `limit` bytes of the file, or none at its sound end."""
+        """Return 1 to `limit` bytes of the file, or none at its valid end."""
         # The last words come out behind everything: as many bytes are always held back.
         while len(self._kept) <= len(_LAST_WORDS):
             try:
