@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import compressed_segmentation as peer_segmentation
@@ -97,29 +98,29 @@ def downsampling_cases(size: int = 256) -> Iterator[Case]:
                     image, factors
                 ),
             )
-    for dtype in ("uint32", "uint64"):
-        labels = workloads.tiled_supervoxels(size, dtype)
-        for factors in PAIRS:
-            yield Case(
-                f"majority {written(factors)}",
-                "tinybrain",
-                f"{size}^3 {dtype}, rough edges",
-                1.5,
-                labels.size,
-                labels.nbytes,
-                lambda labels=labels, factors=factors: downsampling.downsample(
-                    labels, factors, method="majority"
-                ),
-                lambda labels=labels, factors=factors: tinybrain.downsample_segmentation(
-                    labels, factors
-                ),
-            )
+    for dtype, edge, factors in product(("uint32", "uint64"), workloads.LABEL_EDGES, PAIRS):
+        labels = workloads.labels_of_edge(size, dtype, edge)
+        # Both sides make their results anew in each call.
+        yield Case(
+            f"majority {written(factors)}",
+            "tinybrain",
+            f"{size}^3 {dtype}, labels of {edge}",
+            1.5,
+            labels.size,
+            labels.nbytes,
+            lambda labels=labels, factors=factors: downsampling.downsample(
+                labels, factors, method="majority"
+            ),
+            lambda labels=labels, factors=factors: tinybrain.downsample_segmentation(
+                labels, factors
+            ),
+        )
 
 
-def all_cases() -> Iterator[Case]:
+def all_cases(side: int = 256) -> Iterator[Case]:
     """Every row of the table."""
     yield from codec_cases()
-    yield from downsampling_cases()
+    yield from downsampling_cases(side)
 
 
 OTHER_FACTORS = (

@@ -29,7 +29,6 @@ from ngcore import _downsample
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECONDS_PER_CASE = 1.5
 PATH_BAR = 4
 TWO_BAR = 1.8
 PATH_ROUNDS = 60
@@ -55,12 +54,12 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def measure(case: Case) -> Measured:
+def measure(case: Case, rounds: int, seconds_each: float) -> Measured:
     """Run both sides alternately, after one round that is not counted."""
     seconds(case.ours), seconds(case.theirs)
     ours, theirs = [], []
-    stop = time.perf_counter() + SECONDS_PER_CASE
-    while time.perf_counter() < stop or len(ours) < 9:
+    stop = time.perf_counter() + seconds_each
+    while time.perf_counter() < stop or len(ours) < rounds:
         ours.append(seconds(case.ours))
         theirs.append(seconds(case.theirs))
     return Measured(case, statistics.median(ours), statistics.median(theirs), len(ours))
@@ -74,7 +73,7 @@ def read_bandwidth() -> float:
     )
 
 
-def path_costs() -> list[tuple[str, str, float, list[tuple[float, str]]]]:
+def path_costs(rounds: int) -> list[tuple[str, str, float, list[tuple[float, str]]]]:
     """Return (method, type, ns per voxel of 2x2x2, multiples of it elsewhere, worst first).
 
     Each path runs alternately with its own 2x2x2: the machine changes its speed from second to
@@ -86,7 +85,7 @@ def path_costs() -> list[tuple[str, str, float, list[tuple[float, str]]]]:
         least = float("inf")
         worst = []
         for path in others:
-            pairs = [(seconds(path.call), seconds(usual.call)) for _ in range(PATH_ROUNDS)]
+            pairs = [(seconds(path.call), seconds(usual.call)) for _ in range(rounds)]
             cost, usual_cost = (min(column) for column in zip(*pairs, strict=True))
             worst.append((cost / path.voxels / (usual_cost / usual.voxels), path.path))
             least = min(least, usual_cost)
@@ -174,18 +173,19 @@ def chart(results: list[Measured], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, *, side: int, rounds: int, seconds_each: float) -> int:
     bandwidth = read_bandwidth()
-    results = [measure(case) for case in all_cases()]
+    results = [measure(case, rounds, seconds_each) for case in all_cases(side)]
     twos = {size: two_at_once(size) for size in (64, 128)}
-    paths = path_costs()
-    rounds = min(result.rounds for result in results)
+    paths = path_costs(min(PATH_ROUNDS, 7 * rounds))
+    fewest = min(result.rounds for result in results)
     text = f"""# The kernels beside their peers
 
-One thread, ours and theirs run alternately, ratios of medians of {rounds} or more rounds.
+One thread, ours and theirs run alternately, ratios of medians of {fewest} or more rounds.
 Made by `make bench` on: {machine()}; kernels for `{_downsample.INSTRUCTIONS}`.
 The machine reads memory at {bandwidth / 1e9:.1f} GB/s with one thread (a NumPy reduction over
-256 MB). Labels are supervoxels of about {workloads.SUPERVOXEL_EDGE} voxels across.
+256 MB). Labels are supervoxels of about {workloads.SUPERVOXEL_EDGE} voxels across, unless
+their row says another number.
 
 ![ratios](benchmarks-kernels.svg)
 

@@ -68,7 +68,7 @@ def jobs(path: Path, side: int) -> dict[str, tuple[Callable[[], object], Callabl
     random = np.random.default_rng(0)
 
     def cutouts(edge: int) -> list[tuple[slice, ...]]:
-        starts = random.integers(0, side - edge, (100, 3))
+        starts = random.integers(0, side - edge, (100, 3), endpoint=True)
         return [tuple(slice(int(a), int(a) + edge) for a in start) for start in starts]
 
     timed: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {

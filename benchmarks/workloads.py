@@ -15,10 +15,14 @@ SUPERVOXEL_EDGE = 24
 """Edge of the cube a supervoxel would fill, in voxels."""
 
 
+LABEL_EDGES = (8, 29, 100)
+"""How large labels are where their size matters, as neurons' are from thin to thick, in voxels."""
+
+
 @cache
-def _nearest_seed(size: int, *, rough: bool) -> NDArray[Any]:
+def _nearest_seed(size: int, count: int, *, rough: bool) -> NDArray[Any]:
     random = np.random.default_rng(0)
-    seeds = random.random(((size // SUPERVOXEL_EDGE + 1) ** 3, 3)) * size
+    seeds = random.random((count, 3)) * size
     voxels = np.indices((size,) * 3).reshape(3, -1).T.astype(np.float32)
     if rough:  # each voxel looks for its seed from a little beside itself
         voxels += random.standard_normal(voxels.shape).astype(np.float32)
@@ -27,7 +31,11 @@ def _nearest_seed(size: int, *, rough: bool) -> NDArray[Any]:
 
 def supervoxels(size: int, dtype: str, *, rough: bool) -> NDArray[Any]:
     """Return a size^3 chunk of supervoxels, in Fortran order; ids fill 32 or 50 bits."""
-    cells = _nearest_seed(size, rough=rough)
+    return _labels(size, dtype, (size // SUPERVOXEL_EDGE + 1) ** 3, rough=rough)
+
+
+def _labels(size: int, dtype: str, count: int, *, rough: bool) -> NDArray[Any]:
+    cells = _nearest_seed(size, count, rough=rough)
     top = 2**32 - 1 if dtype == "uint32" else 2**50
     ids = np.random.default_rng(1).integers(1, top, cells.max() + 1, dtype=dtype)
     return np.asfortranarray(ids[cells])
@@ -41,10 +49,17 @@ def random_labels(size: int, dtype: str) -> NDArray[Any]:
 
 def tiled_supervoxels(size: int, dtype: str) -> NDArray[Any]:
     """Return a size^3 volume of rough supervoxels, repeated from 128^3."""
-    repeats = (-(-size // 128),) * 3
-    return np.asfortranarray(
-        np.tile(supervoxels(128, dtype, rough=True), repeats)[:size, :size, :size]
-    )
+    return _tiled(supervoxels(128, dtype, rough=True), size)
+
+
+def labels_of_edge(size: int, dtype: str, edge: int) -> NDArray[Any]:
+    """Return size^3 voxels of rough labels as large as cubes of that edge, repeated from 128^3."""
+    return _tiled(_labels(128, dtype, max(2, round((128 / edge) ** 3)), rough=True), size)
+
+
+def _tiled(tile: NDArray[Any], size: int) -> NDArray[Any]:
+    repeats = (-(-size // len(tile)),) * 3
+    return np.asfortranarray(np.tile(tile, repeats)[:size, :size, :size])
 
 
 def image(size: int, dtype: str) -> NDArray[Any]:

@@ -34,3 +34,32 @@ def test_the_profile_times_every_stage() -> None:
     printed = _run("-m", "benchmarks.report_stages", "--side", "128", "--only", only)
     stages = ["reading", "downsampling", "encoding", "digesting", "compressing", "writing"]
     assert all(f"| {stage} |" in printed for stage in [*stages, "waiting for work"])
+
+
+def test_kernels_and_their_peers_run_on_small_volumes(tmp_path: Path) -> None:
+    """What `make bench` measures; all of it where there is time."""
+    for peer in ("tinybrain", "compressed_segmentation", "matplotlib"):
+        pytest.importorskip(peer)
+    if IS_THOROUGH:
+        program = [sys.executable, "-m", "benchmarks", str(tmp_path)]
+        small = ["--side", "64", "--rounds", "1", "--seconds", "0"]
+        done = subprocess.run([*program, *small], cwd=ROOT, check=False)
+        assert done.returncode in {0, 1}  # 1: a bar is missed
+        assert "labels of 100" in (tmp_path / "benchmarks-kernels.md").read_text()
+        return
+    _run(
+        "-c",
+        "from benchmarks.kernel_cases import downsampling_cases\n"
+        "for case in downsampling_cases(32):\n"
+        "    assert case.ours().size * 4 <= case.theirs()[0].size * 4 <= case.voxels, case.name",
+    )
+
+
+def test_conversions_and_their_peers_run_on_small_volumes() -> None:
+    """What `make bench-convert` measures first."""
+    pytest.importorskip("tensorstore")
+    only = "" if IS_THOROUGH else "unsharded"
+    small = ["--side", "64", "--rounds", "1"]
+    printed = _run("-m", "benchmarks.report_convert", *small, "--only", only)
+    assert printed.count("| **") >= 1
+    assert "whole scale" in _run("-m", "benchmarks.report_read", *small)

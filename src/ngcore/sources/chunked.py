@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +201,12 @@ class ChunkedSource(ReadableSource):
             close()
 
 
+def is_masked(values: object) -> bool:
+    """Whether an array has a mask. Their module is not imported for that: it takes 15 ms."""
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(values, masked.MaskedArray)
+
+
 def plain_values(values: Any) -> np.ndarray[Any, Any]:
     """Return what slicing gave as a NumPy array; masked voxels are refused.
 
@@ -208,7 +215,7 @@ def plain_values(values: Any) -> np.ndarray[Any, Any]:
     InputError
         If it is masked.
     """
-    if isinstance(values, np.ma.MaskedArray):
+    if is_masked(values):
         raise InputError("masked voxels have no value; pass array.filled(0)")
     return np.asarray(values)
 

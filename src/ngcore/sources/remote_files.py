@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +47,8 @@ def local_files(
     if not any(is_url(source) for source in sources):
         yield [Path(source) for source in sources]
         return
+    import tempfile  # 10 ms
+
     with tempfile.TemporaryDirectory(prefix="ngcore-", dir=tmp) as folder:
         paths = []
         for number, source in enumerate(sources):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,6 +215,8 @@ class Volume:
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: what the volume holds, and its scales as a table."""
+        from html import escape
+
         title = f"{self.info.type}, {self.info.data_type}, {self.info.num_channels} channel"
         plural = "s" if self.info.num_channels > 1 else ""
         head = "".join(

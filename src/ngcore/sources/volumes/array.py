@@ -13,7 +13,7 @@ import numpy as np
 from ngcore.errors import InputError, NgcoreError, StorageError
 from ngcore.sources.axes import ArrayAxes, axes_of
 from ngcore.sources.base import Cost, Source, SourceHeader, SuggestedType
-from ngcore.sources.chunked import ChunkedSource, plain_values
+from ngcore.sources.chunked import ChunkedSource, is_masked, plain_values
 from ngcore.sources.geometry import placed_header, shape_with_channels
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import (
@@ -86,7 +86,7 @@ def open_array(
     InputError
         If its shape or type can't be converted.
     """
-    if isinstance(array, np.ma.MaskedArray):
+    if is_masked(array):
         raise InputError("masked voxels have no value; pass array.filled(0)")
     shape = tuple(int(length) for length in array.shape)
     origin = _origin(array, len(shape))
@@ -147,7 +147,7 @@ class _Slices:
     def __call__(self, index: tuple[slice, ...]) -> Any:
         try:
             values = self._array[index]
-            return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+            return values if is_masked(values) else np.asarray(values)
         except NgcoreError:
             raise
         except OSError as error:
