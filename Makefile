@@ -124,13 +124,13 @@ build/checked/made: $(SOURCES) | $(VENV)/made
 	$(PIP) wheel --quiet --no-deps --wheel-dir build/checked/dist \
 		--config-settings=cmake.define.NGCORE_CHECKED=ON \
 		--config-settings=build-dir=build/checked/cmake .
+	rm -rf build/checked/package
+	$(INSTALL) --no-deps --target build/checked/package build/checked/dist/*.whl
 	touch $@
 
-# The same suite on them.
+# The same suite on them, found before the wheel that is installed, which stays as it is.
 checked: $(VENV)/test-installed build/checked/made
-	rm -f $(VENV)/installed $(VENV)/test-installed
-	$(INSTALL) --force-reinstall --no-deps build/checked/dist/*.whl
-	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
+	PYTHONPATH="$(abspath build/checked/package)" $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 sanitize: $(VENV)/test-installed
 	sh scripts/sanitize.sh $(BIN)/python

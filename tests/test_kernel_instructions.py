@@ -45,7 +45,9 @@ def test_baseline_gives_the_same_bytes():
     environment = {
         **os.environ,
         "NGCORE_SIMD": "baseline",
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "support")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(HERE), str(HERE / "support"), os.environ.get("PYTHONPATH", "")]
+        ),
     }
     run = subprocess.run(
         [sys.executable, "-c", DIGEST_IN_BASELINE],
