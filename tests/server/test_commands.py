@@ -116,6 +116,16 @@ def test_serve_takes_a_folder_of_volumes(origin):
         ngcore.VolumeInfo.from_json(body)
 
 
+def test_serve_gives_out_a_zip_as_it_lies(volumes, tmp_path):
+    ngcore.pack(volumes / "atlas", tmp_path / "my atlas.zip")
+    with running("serve", tmp_path / "my atlas.zip", "--port", 0) as (_, line):
+        assert line.endswith("/my%20atlas.zip|zip:|neuroglancer-precomputed:")
+        url = line.partition("|")[0]
+        response, body = fetch(url.rpartition("/")[0], "/my%20atlas.zip")
+    assert response.status == 200
+    assert body == (tmp_path / "my atlas.zip").read_bytes()
+
+
 def test_serve_takes_an_ipv6_host(volumes):
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):

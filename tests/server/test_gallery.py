@@ -45,6 +45,14 @@ def test_each_volume_has_a_picture_a_state_and_a_tick_box(folder):
         assert state.with_name("thumbnail.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_has_no_voxels_has_an_empty_picture_that_is_not_broken(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,z\n1,2,3\n")
+    ngcore.annotations(tmp_path / "a.csv", tmp_path / "points")
+    page = gallery(tmp_path)[0].read_text()
+    assert 'src="data:image/svg+xml,%3Csvg' in page
+    assert 'src="data:,"' not in page
+
+
 def test_a_name_that_is_markup_is_text(tmp_path):
     convert(tmp_path, "<script>alert(1)")
     page = gallery(tmp_path)[0].read_text()

@@ -252,3 +252,11 @@ def test_all_of_a_signed_map_that_is_shown_in_grey_fits(zmap, tmp_path):
         6,
         6,
     ]
+
+
+@pytest.mark.parametrize(("size", "unit_m"), [(30, 1e-6), (3000, 1e-3)])
+def test_a_neuron_fills_its_panel_whatever_its_size(size, unit_m, tmp_path):
+    (tmp_path / "n.swc").write_text(f"1 1 0 0 0 1 -1\n2 3 {size} {size} 0 1 1\n")
+    state = state_of(tmp_path / "n.swc", folder=tmp_path / "w")
+    assert state["dimensions"]["x"] == [unit_m, "m"]
+    assert state["ngcore"]["extent"][0] == pytest.approx(size * 1e-6 / unit_m)

@@ -21,7 +21,7 @@ from ngcore.server.serve import DEFAULT_PORT
     "[default: any web page]",
 )
 def serve(dest: str, port: int, host: str, origins: tuple[str, ...]) -> None:
-    """Serve the volume, or the folder of volumes, DEST to Neuroglancer.
+    """Serve the volume, zip file or folder of volumes DEST to Neuroglancer.
 
     The first line printed is the source to paste into Neuroglancer; of a folder of volumes each
     lies under its own name. The page at the same address lists the volumes. Any web page may read

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 GENERATOR = "ngcore gallery"
 _HERE = Path(__file__).parent
 _MAX_INFO = 16 << 20
+_NO_PICTURE = "data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E"
+"""An empty one: for anything else browsers draw the sign of a picture that is broken."""
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _KINDS = {
     "neuroglancer_annotations_v1": "annotations",
@@ -102,7 +104,7 @@ def index_page(entries: Sequence[Entry], data: Mapping[str, Any], open_all: str)
 
 def _card(entry: Entry, number: int) -> str:
     title, name = escape(entry.title), escape(entry.name)
-    picture = escape(entry.picture) if entry.picture else "data:,"
+    picture = escape(entry.picture) if entry.picture else _NO_PICTURE
     alt = f"A slice of {title}" if entry.picture else ""
     if entry.fault:
         return (

@@ -85,7 +85,7 @@ def viewer_state(
     """
     volumes = [x for x in layers if isinstance(x, VolumeLayer)]
     is_world = space == "world" and _has_world(layers, volumes)
-    units_nm = _units_nm(volumes, is_world=is_world)
+    units_nm = _units_nm(layers, is_world=is_world)
     time_unit = _time_unit(volumes)
     looks = _looks(volumes)
     ordered = _ordered(layers, looks)
@@ -95,7 +95,7 @@ def viewer_state(
         corners = np.zeros((1, 3))
     # The client measures zoom in the smallest of the display units.
     extent = [max(float(side), min(units_nm)) / min(units_nm) for side in np.ptp(corners, axis=0)]
-    dimensions = {axis: [nm * 1e-9, "m"] for axis, nm in zip(_AXES, units_nm, strict=True)}
+    dimensions = {axis: [nm / 1e9, "m"] for axis, nm in zip(_AXES, units_nm, strict=True)}
     if time_unit is not None:
         dimensions["t"] = [time_unit, "s"]
     position = _middle_of_a_voxel(corners, volumes, units_nm, is_world=is_world)
@@ -140,7 +140,7 @@ def layer_bounds(layers: Sequence[Layer]) -> list[list[list[float]] | None]:
     """
     volumes = [x for x in layers if isinstance(x, VolumeLayer)]
     is_world = _has_world(layers, volumes)
-    units_nm = _units_nm(volumes, is_world=is_world)
+    units_nm = _units_nm(layers, is_world=is_world)
     corners = [x.corners_nm(is_world=is_world) / units_nm for x in layers]
     return [[x.min(axis=0).tolist(), x.max(axis=0).tolist()] if len(x) else None for x in corners]
 
@@ -150,11 +150,17 @@ def _has_world(layers: Sequence[Layer], volumes: Sequence[VolumeLayer]) -> bool:
     return any(x.has_world for x in volumes or layers)
 
 
-def _units_nm(volumes: Sequence[VolumeLayer], *, is_world: bool) -> list[float]:
+def _units_nm(layers: Sequence[Layer], *, is_world: bool) -> list[float]:
     """Return the units of the three dimensions: of the finest volume, or those of the world."""
-    finest = min((x.finest_nm for x in volumes), key=min, default=None)
-    if finest is None:
-        return [1e6] * 3  # objects alone: millimetres
+    finest = min(
+        (x.finest_nm for x in layers if isinstance(x, VolumeLayer)), key=min, default=None
+    )
+    if finest is None:  # objects alone: what they are at least one of
+        corners = np.concatenate(
+            [np.empty((0, 3)), *(x.corners_nm(is_world=True) for x in layers)]
+        )
+        longest = float(np.ptp(corners, axis=0).max()) if len(corners) else 0.0
+        return [_world_unit_nm(longest / 10) if longest else 1e6] * 3
     if not is_world:
         return [float(nm) for nm in finest]
     return [_world_unit_nm(min(finest))] * 3

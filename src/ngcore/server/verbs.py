@@ -29,6 +29,7 @@ from ngcore.server.published import check_published, checked_base, published_url
 from ngcore.server.serve import DEFAULT_HOST, DEFAULT_PORT, listen, require_server, run
 from ngcore.server.states import PAGE_MEMBER, viewer_state, viewer_url
 from ngcore.server.things import parse_thing
+from ngcore.storage import open_store
 from ngcore.transaction.output_file import check_output_file, write_output
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def serve(
     Parameters
     ----------
     dest : path
+        A folder, or the zip file that `pack` wrote.
     port : int
         0 takes a free one.
     host : str
@@ -157,15 +159,19 @@ def serve(
     folder, name = Path(dest), os.fspath(dest)
     if not folder.exists():
         raise InputNotFoundError(f"no folder {name!r}; pass one that ngcore has written")
-    if not folder.is_dir():
+    is_zip = folder.is_file() and folder.suffix.lower() == ".zip"
+    if not folder.is_dir() and not is_zip:
         raise InputError(f"{name!r} is not a folder; pass the folder that holds the volume")
     access = for_origins(allow_origin)
     try:
-        has_volume = bool(find_volumes(folder))
+        has_volume = (
+            open_store(name).size("info") is not None if is_zip else bool(find_volumes(folder))
+        )
     except OSError as error:
         raise InputError(
             f"{name!r} can't be listed: {error.strerror}; check its access rights"
         ) from error
+    roots = {f"{folder.stem}.zip" if is_zip else "": folder}
     with listen(host, port) as (listener, origin):
         if not has_volume:
             logger.warning(
@@ -174,13 +180,10 @@ def serve(
                 name,
             )
         with contextlib.suppress(KeyboardInterrupt):  # the normal end of what serves
-            ready(f"precomputed://{origin}")
+            ready(served_url(origin, folder, folder.stem) if is_zip else f"precomputed://{origin}")
             readers = "pages of the origins named" if allow_origin else "any web page"
             logger.info("%s lists it; %s may read it; Ctrl-C stops it", origin, readers)
-            run(
-                lambda closing: create_app(Site({"": folder}, find_client(), closing, access)),
-                listener,
-            )
+            run(lambda closing: create_app(Site(roots, find_client(), closing, access)), listener)
 
 
 def link(
