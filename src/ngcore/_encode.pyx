@@ -1,7 +1,7 @@
 """Gate to the kernels that chunks pass through: buffers in, one C call without the GIL, bytes out.
 
-Callers have checked every size; see `ngcore.compressed_segmentation` and `ngcore.arrays.chunk_copy` for
-the public functions.
+Callers have checked every size; see `ngcore.compressed_segmentation` and
+`ngcore.arrays.chunk_copy` for the public functions.
 """
 
 import os
