@@ -89,3 +89,13 @@ def test_infos_of_other_kinds_that_break_their_rules_are_refused(tmp_path, capsy
     (tmp_path / "info").write_text(json.dumps({"@type": members["@type"]}))
     assert run(["info", str(tmp_path)]) == 2
     assert "/info: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["info", "repair"])
+def test_an_info_that_is_not_json_is_named(command, tmp_path, capsys):
+    (tmp_path / "info").write_text("{")
+    dest = [str(tmp_path / "out")] if command == "repair" else []
+    assert run([command, str(tmp_path), *dest]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path}/info: not JSON" in line
+    assert not (tmp_path / "out").exists()

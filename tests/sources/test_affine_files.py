@@ -87,3 +87,9 @@ def test_affine_that_is_passed_is_reoriented(tmp_path):
 def test_resolution_far_from_that_of_the_source_is_warned_of(tmp_path, caplog, resolution, warns):
     ngcore.convert(source("nifti", tmp_path), tmp_path / "out", resolution=resolution)
     assert ("check the unit" in caplog.text) == warns
+
+
+def test_an_affine_that_is_singular_is_refused_in_words_of_its_option():
+    with pytest.raises(InputError, match="--affine: the affine gives voxels of 0 x 2 x 2 mm") as e:
+        read_affine("0,0,0,0,0,2,0,0,0,0,2,0")
+    assert "--form" not in str(e.value)

@@ -45,16 +45,17 @@ SHEAR_TOLERANCE = 1e-4
 """Cosine of the angle between two axes above which an affine is said to be sheared."""
 
 
-def checked_affine(matrix: object, name: str) -> Affine:
+def checked_affine(
+    matrix: object, name: str, *, advice: str = "pass --resolution X,Y,Z, or another --affine"
+) -> Affine:
     """Return `matrix` as an affine that can be used: 4x4, finite, invertible.
 
     Raises
     ------
     FormatError
-        If it is not; `name` (the file) begins the message.
+        If it is not; `name` (the file) begins the message, and `advice` ends it.
     """
     affine = np.asarray(matrix, dtype=np.float64)
-    advice = "pass --resolution X,Y,Z, or --form to choose another affine"
     if affine.shape != (4, 4) or not np.array_equal(affine[3], [0, 0, 0, 1]):
         raise FormatError(f"{name}: the affine must be 4x4 with a last row of 0 0 0 1; {advice}")
     if not np.isfinite(affine).all():

@@ -25,7 +25,10 @@ def mend_info(document: bytes, name: str, changes: Changes) -> tuple[VolumeInfo,
     FormatError
         Something else is wrong with it.
     """
-    members = parse_object(document)
+    try:
+        members = parse_object(document)
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}; fix that by hand first") from error
     before = sum(changes.counts.values())
     _repair_volume(members, changes)
     scales = members.get("scales")

@@ -86,7 +86,7 @@ def asked_affine(values: Any) -> Affine | None:
     if numbers.size == 16 and not np.array_equal(numbers.reshape(4, 4)[3], affine[3]):
         raise InputError("affine must end with the row 0, 0, 0, 1; pass it row-major")
     try:
-        return checked_affine(affine, "affine")
+        return checked_affine(affine, "--affine", advice="pass one that can be turned back")
     except FormatError as error:
         raise InputError(str(error)) from error
 

@@ -96,7 +96,10 @@ def describe(path: str | os.PathLike[str]) -> Description:
     text = os.fspath(path)
     store = open_store(path) if text else None
     document = None if store is None else store.get_whole("info", _MAX_INFO)
-    name = None if document is None else kind_name(parse_object(document))
+    try:
+        name = None if document is None else kind_name(parse_object(document))
+    except FormatError as error:
+        raise FormatError(f"{text}/info: {error}") from error
     if name is not None and document is not None and store is not None:
         _check(document, text)
         size, files = _size_of(store)
