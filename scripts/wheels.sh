@@ -50,7 +50,9 @@ abi3audit --strict --assume-minimum-abi3 3.11 "$out"/*.whl
 echo "== x86_64: kernel tests"
 unpack() { rm -rf "$2"; "$python" -m zipfile -e "$1" "$2"; }
 unpack "$(ls "$out"/*manylinux*x86_64.whl)" "$work/x86_64-site"
-PYTHONPATH="$work/x86_64-site" "$python" -m pytest -q -p no:cacheprovider $tests
+export PYTHONPATH="$work/x86_64-site"
+"$python" -c 'import ngcore, sys; sys.exit("site" not in ngcore.__file__)' # and not an installation in place
+"$python" -m pytest -q -p no:cacheprovider $tests
 
 [ -f "$(ls "$out"/*aarch64.whl 2>/dev/null)" ] && has qemu-aarch64 qemu-user || exit 0
 echo "== aarch64: kernel tests under qemu"
