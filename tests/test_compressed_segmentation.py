@@ -229,3 +229,17 @@ def test_mutated_and_random_chunks_decode_or_raise_format_error():
         except FormatError:
             refused += 1
     assert count // 10 < refused < count
+
+
+@pytest.mark.parametrize("data", [None, 5, "text", np.zeros((4, 4), np.uint8)[:, ::2]])
+def test_what_is_not_bytes_is_refused(data):
+    with pytest.raises(InputError, match="data must be bytes"):
+        cseg.decode(data, (8, 8, 8), "uint32")
+
+
+@pytest.mark.parametrize("size", [None, 8, "abc", (8.5, 8, 8), (float("nan"), 8, 8)])
+def test_sizes_that_are_not_whole_numbers_are_refused(size):
+    with pytest.raises(InputError, match="block_size must be whole numbers"):
+        cseg.encode(np.zeros((8, 8, 8), np.uint32), block_size=size)
+    with pytest.raises(InputError, match="shape must be whole numbers"):
+        cseg.decode(bytes(16), size, "uint32")

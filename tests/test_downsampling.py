@@ -295,3 +295,12 @@ def test_unfit_out_is_refused():
             downsample(array, out=out)
     with pytest.raises(InputError, match="must not share memory"):
         downsample(array, out=array[:2, :2, :2])
+
+
+def test_arguments_that_are_not_numbers_are_refused():
+    voxels = np.zeros((4, 4, 4), np.uint8)
+    for factors in (2, None, "abc", (2, 2, float("nan"))):
+        with pytest.raises(InputError, match="factors must be three integers"):
+            downsample(voxels, factors)
+    with pytest.raises(InputError, match="outside_value must be a number"):
+        downsample(voxels, outside_value="a")

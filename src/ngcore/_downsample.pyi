@@ -4,6 +4,8 @@ from numpy.typing import NDArray
 
 INSTRUCTIONS: str
 
+__test__: dict[str, str]
+
 def downsample(
     array: NDArray[Any],
     out: NDArray[Any],

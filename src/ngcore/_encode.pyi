@@ -5,6 +5,8 @@ from typing_extensions import Buffer
 
 INSTRUCTIONS: str
 
+__test__: dict[str, str]
+
 def encode_u32(labels: NDArray[Any], block_size: tuple[int, int, int]) -> bytes | int: ...
 def encode_u64(labels: NDArray[Any], block_size: tuple[int, int, int]) -> bytes | int: ...
 def decode_u32(

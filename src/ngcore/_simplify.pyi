@@ -2,6 +2,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+__test__: dict[str, str]
+
 def connect(triangles: NDArray[Any], parts: NDArray[Any]) -> None: ...
 def simplify(
     vertices: NDArray[Any], triangles: NDArray[Any], max_error: float, share: float, fewest: int

@@ -1,7 +1,8 @@
-"""Public functions, checked where they are called: a wrong keyword is an error of ngcore.
+"""Public functions, checked where they are called: a wrong argument is an error of ngcore.
 
 Python's own error would be a bare TypeError, which code that catches `NgcoreError` does not catch,
-and which suggests nothing.
+and which suggests nothing. The library words its errors for the command line, in one place each;
+here, where a call from Python comes back, options become the parameters that they are.
 """
 
 from __future__ import annotations
@@ -10,12 +11,19 @@ import difflib
 import functools
 import importlib
 import inspect
+import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ngcore.errors import KeywordError
+from ngcore._words import words_of_python
+from ngcore.errors import InputError, KeywordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_PATHS = {"dest", "folder", "fullres", "keep", "like", "mesh", "out", "path", "source", "state"}
+_PATHS |= {"stl", "tmp", "volume"}
+_SEVERAL_PATHS = {"things", "files", "folders"}
 
 
 def load(path: str, public_name: str) -> Any:
@@ -25,19 +33,46 @@ def load(path: str, public_name: str) -> Any:
 
 
 def _checked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Return a function that raises `KeywordError` where its arguments don't fit its signature."""
+    """Return a function that raises errors of ngcore, in words of Python, for wrong arguments."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def verb(*args: Any, **keywords: Any) -> Any:
         try:
-            signature.bind(*args, **keywords)
+            bound = signature.bind(*args, **keywords)
         except TypeError as error:
             raise KeywordError(_words(name, signature, keywords, error)) from None
-        return function(*args, **keywords)
+        for key, value in bound.arguments.items():
+            _check_kind(signature.parameters[key], value)
+        with words_of_python(signature.parameters.keys()):
+            return function(*args, **keywords)
 
     verb.__name__ = verb.__qualname__ = name
     return verb
+
+
+def _check_kind(parameter: inspect.Parameter, value: Any) -> None:
+    """Refuse an argument of a kind that its parameter can't be, before anything is done."""
+    name, default = parameter.name, parameter.default
+    if value is None and default is None:
+        return
+    if name in _PATHS and "object" not in str(parameter.annotation):
+        is_right, expected = isinstance(value, str | os.PathLike), "a path"
+    elif name in _SEVERAL_PATHS:
+        is_right, expected = isinstance(value, str | os.PathLike | Iterable), "a path, or several"
+    elif isinstance(default, bool):
+        # NumPy's bool too, which is not Python's; a text such as "no" would count as True.
+        is_right, expected = _is_number(value) and value in (True, False), "True or False"
+    elif isinstance(default, int) or name == "workers":
+        is_right, expected = _is_number(value), "a number"
+    else:
+        return
+    if not is_right:
+        raise InputError(f"{name} must be {expected}, got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, str | bytes) and hasattr(type(value), "__int__")
 
 
 def _words(

@@ -7,6 +7,7 @@ import logging
 import sys
 import warnings
 
+from ngcore._words import in_python
 from ngcore.errors import NgcoreWarning
 
 
@@ -18,7 +19,8 @@ class WarningHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Warn, in the name of the line outside ngcore that called it."""
-        warnings.warn(record.getMessage(), NgcoreWarning, stacklevel=_levels_to_caller())
+        message = in_python(record.getMessage())
+        warnings.warn(message, NgcoreWarning, stacklevel=_levels_to_caller())
 
 
 def _levels_to_caller() -> int:

@@ -143,14 +143,14 @@ def decode(
     dtype = np.dtype(dtype)
     _check_dtype(dtype)
     dtype = dtype.newbyteorder("=")
-    shape = tuple(int(n) for n in shape)
+    shape = _whole_numbers(shape, "shape")
     _check_shape(shape, "shape")
     block = _checked_block_size(block_size)
     corners = _corners(region, shape)
     wanted = tuple(b - a for a, b in zip(corners[:3], corners[3:], strict=True)) + shape[3:]
     if out is not None:
         _check_out(out, wanted, dtype)
-    view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
+    view = _bytes_of(data)
     if len(view) % 4:
         raise FormatError(
             f"compressed_segmentation chunk of {len(view)} bytes is not a whole number of 32-bit "
@@ -199,8 +199,19 @@ def _check_shape(shape: tuple[int, ...], what: str) -> None:
         )
 
 
+def _whole_numbers(numbers: Sequence[int], what: str) -> tuple[int, ...]:
+    try:
+        whole = tuple(int(n) for n in numbers)
+        is_whole = all(n == given for n, given in zip(whole, numbers, strict=True))
+    except (TypeError, ValueError, OverflowError):
+        is_whole = False
+    if not is_whole:
+        raise InputError(f"{what} must be whole numbers, got {numbers!r}")
+    return whole
+
+
 def _checked_block_size(block_size: Sequence[int]) -> tuple[int, int, int]:
-    block = tuple(int(n) for n in block_size)
+    block = _whole_numbers(block_size, "block_size")
     if len(block) != 3 or min(block) < 1 or math.prod(block) > _MAX_BLOCK_VOXELS:
         raise InputError(
             "block_size must be three integers of at least 1 and at most 2^24 voxels together, "
@@ -222,6 +233,15 @@ def _corners(
         raise InputError(f"region must have steps of 1, got {tuple(region)}")
     (x0, x1), (y0, y1), (z0, z1) = ((part.start, max(part.start, part.stop)) for part in ranges)
     return x0, y0, z0, x1, y1, z1
+
+
+def _bytes_of(data: Any) -> memoryview | bytes:
+    if isinstance(data, bytes):
+        return data
+    try:
+        return memoryview(data).cast("B")
+    except TypeError:
+        raise InputError(f"data must be bytes, contiguous, got {type(data).__name__}") from None
 
 
 def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

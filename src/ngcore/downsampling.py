@@ -136,9 +136,14 @@ def downsample(
 
 
 def _three(numbers: Sequence[int], what: str) -> tuple[int, int, int]:
-    if len(numbers) != 3 or any(int(n) != n for n in numbers):
-        raise InputError(f"{what} must be three integers, got {tuple(numbers)}")
-    return cast("tuple[int, int, int]", tuple(int(n) for n in numbers))
+    try:
+        x, y, z = (int(n) for n in numbers)
+        is_whole = (x, y, z) == tuple(numbers)
+    except (TypeError, ValueError, OverflowError):
+        is_whole = False
+    if not is_whole:
+        raise InputError(f"{what} must be three integers, got {numbers!r}")
+    return x, y, z
 
 
 def _checked_factors(factors: Sequence[int]) -> tuple[int, int, int]:
@@ -166,6 +171,8 @@ def checked_outside_value(
         return None
     if method != "average":
         raise InputError(f"{name} goes with method 'average' only, got method {method!r}")
+    if isinstance(outside_value, str | bytes) or not hasattr(outside_value, "__float__"):
+        raise InputError(f"{name} must be a number, got {outside_value!r}")
     if dtype.kind == "f":
         return float(np.float32(outside_value))
     limits = np.iinfo(dtype)

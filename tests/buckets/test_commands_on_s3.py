@@ -58,13 +58,15 @@ def test_labels_and_single_meshes(both, place, tmp_path):
     assert place.objects("v") == content_of(tmp_path / "v")
 
 
-def test_meshes_of_labels(both, place, tmp_path):
+def test_meshes_of_labels(both, place, tmp_path, capsys):
     pytest.importorskip("zmesh", reason="the extra mesh is not installed")
     pytest.importorskip("DracoPy", reason="the extra mesh is not installed")
     both("mesh", "DEST", "--labels", "7,300", "--label", "7=Seven")
     both("validate", "DEST")
     assert place.objects("v") == content_of(tmp_path / "v")
+    capsys.readouterr()
     both("mesh", "DEST", "--labels", "7", status=2)
+    assert f"{place.url}/v has meshes already" in capsys.readouterr().err
     both("mesh", "DEST", "--labels", "7", "--no-sharding", "--overwrite")
     assert place.objects("v") == content_of(tmp_path / "v")
     assert place.uploads() == []

@@ -395,7 +395,7 @@ def test_provenance_and_transform_lie_beside_info(tmp_path):
 def test_labels_by_name_of_several_channels_are_refused(tmp_path):
     path = tmp_path / "sub-01_dseg.nii"
     nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.uint8), np.eye(4)), path)
-    with pytest.raises(InputError, match=r"since its name ends in 'dseg'\); pass --type image"):
+    with pytest.raises(InputError, match=r"since its name ends in 'dseg'\); pass type='image'"):
         ngcore.convert(path, tmp_path / "out")
 
 
@@ -411,7 +411,7 @@ def test_segmentation_of_several_channels_is_refused(tmp_path):
 
 
 def test_array_without_a_resolution_is_refused(tmp_path):
-    with pytest.raises(InputError, match="pass --resolution X,Y,Z"):
+    with pytest.raises(InputError, match=r"pass resolution=\(X, Y, Z\)"):
         ngcore.convert(np.zeros((4, 4, 4), np.uint8), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -231,11 +231,11 @@ def test_what_does_not_fit_raises(tmp_path):
     [
         ({"shape": (3, 4)}, "shape must be"),
         ({"shape": (3, 4, 0)}, "shape must be"),
-        ({"data_type": "int64"}, "--data-type"),
-        ({"resolution": (0, 1, 1)}, "--resolution"),
+        ({"data_type": "int64"}, "data_type"),
+        ({"resolution": (0, 1, 1)}, "resolution"),
         ({"type": "segmentation", "data_type": "float32"}, "labels must be integers"),
         ({"dest": "s3://bucket/x"}, "folder of this machine"),
-        ({"encoding": "auto"}, "--encoding auto"),
+        ({"encoding": "auto"}, "encoding=.auto"),
         ({"encoding": "jpeg", "data_type": "uint16"}, "jpeg chunks hold uint8"),
     ],
 )
@@ -283,3 +283,16 @@ def test_voxel_file_holds_what_was_written_where(tmp_path_factory, data):
         np.testing.assert_array_equal(again, part)
     file.close()
     path.unlink()
+
+
+def test_a_volume_with_an_affine_is_what_convert_makes_of_it(tmp_path):
+    voxels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    options = {"resolution": (8, 8, 8), "affine": np.diag([8e-6, 8e-6, 8e-6, 1])}
+    ngcore.convert(voxels, tmp_path / "converted", **options)
+    with ngcore.create(
+        tmp_path / "created", shape=(2, 3, 4), data_type="uint8", **options
+    ) as volume:
+        volume.scales[0][...] = voxels
+    for name in ("provenance", "transform.json", "info"):
+        created = (tmp_path / "created" / name).read_bytes()
+        assert created == (tmp_path / "converted" / name).read_bytes()

@@ -59,7 +59,7 @@ def fail_after(monkeypatch, puts, error):
 def interrupt(monkeypatch, source, dest, puts=2, **options):
     with monkeypatch.context() as patch:
         fail_after(patch, puts, StorageError("the disk is full"))
-        with pytest.raises(StorageError, match="--resume"):
+        with pytest.raises(StorageError, match="resume=True"):
             ngcore.convert(source, dest, **OPTIONS, **options)
     assert not (dest / "info").exists()
     assert (dest / PLAN).exists()
@@ -86,7 +86,7 @@ def test_resumed_shards_of_jpeg_chunks_are_digested_like_undisturbed_ones(monkey
     ngcore.convert(tmp_path / "voxels.npy", tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
         fail_after(patch, 1, StorageError("the disk is full"))
-        with pytest.raises(StorageError, match="--resume"):
+        with pytest.raises(StorageError, match="resume=True"):
             ngcore.convert(tmp_path / "voxels.npy", tmp_path / "out", **options)
     ngcore.convert(tmp_path / "voxels.npy", tmp_path / "out", resume=True, **options)
     assert all_bytes(tmp_path / "out") == all_bytes(tmp_path / "whole")
@@ -115,7 +115,7 @@ def test_unfinished_conversion_is_refused_and_both_ways_on_are_named(
     monkeypatch, source, tmp_path
 ):
     interrupt(monkeypatch, source, tmp_path / "out")
-    with pytest.raises(DestinationError, match=r"--resume .* --overwrite"):
+    with pytest.raises(DestinationError, match=r"resume=True .* overwrite=True"):
         ngcore.convert(source, tmp_path / "out", **OPTIONS)
     ngcore.convert(source, tmp_path / "out", overwrite=True, **OPTIONS)
     assert not (tmp_path / "out/.ngcore").exists()
@@ -158,7 +158,7 @@ def test_clearing_that_is_interrupted_leaves_nothing_of_the_old_volume(
             with pytest.raises(ZeroDivisionError):
                 ngcore.convert(source, out, overwrite=True, **OPTIONS)
         assert not (out / "info").exists()
-        with pytest.raises(DestinationError, match=r"--resume .* --overwrite"):
+        with pytest.raises(DestinationError, match=r"resume=True .* overwrite=True"):
             ngcore.convert(source, out, **OPTIONS)
         ngcore.convert(source, out, overwrite=not resume, resume=resume, **OPTIONS)
         assert all_bytes(out) == all_bytes(tmp_path / "whole")
@@ -271,7 +271,7 @@ def test_resume_with_another_file_of_a_pair_is_refused(monkeypatch, tmp_path, gi
     options = {"chunk_size": 8, "sharding": False, "workers": 1, "fsync": False}
     with monkeypatch.context() as patch:
         fail_after(patch, 4, StorageError("the disk is full"))
-        with pytest.raises(StorageError, match="--resume"):
+        with pytest.raises(StorageError, match="resume=True"):
             ngcore.convert(tmp_path / given, tmp_path / "out", **options)
     status = (tmp_path / changed).stat()
     os.utime(tmp_path / changed, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
@@ -325,7 +325,7 @@ def test_resume_of_another_complete_volume_is_refused(source, tmp_path):
 
 
 SMALL = {"chunk_size": 8, "workers": 1, "fsync": False}
-REFUSED = "another source or other options; pass --overwrite"
+REFUSED = "another source or other options; pass overwrite=True"
 
 
 def test_resume_of_a_complete_volume_knows_another_source_of_the_same_name(tmp_path):
@@ -352,7 +352,7 @@ def test_resume_of_a_complete_volume_knows_another_source_of_the_same_name(tmp_p
     ngcore.convert(copy, out, resume=True, **SMALL)
     os.utime(out / "transform.json", ns=(0, 0))
     os.utime(copy)
-    with pytest.raises(DestinationError, match=r"has changed since .* pass --overwrite"):
+    with pytest.raises(DestinationError, match=r"has changed since .* pass overwrite=True"):
         ngcore.convert(copy, out, resume=True, **SMALL)
     assert all_bytes(out) == before
 
@@ -460,7 +460,7 @@ def test_a_volume_that_is_gone_when_the_lock_is_taken_is_made_again(monkeypatch,
     ngcore.convert(voxels, tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
         fail_after(patch, 2, StorageError("the disk is full"))
-        with pytest.raises(StorageError, match="--resume"):
+        with pytest.raises(StorageError, match="resume=True"):
             ngcore.convert(voxels, out, **options)
     for name in ("info", "provenance", "transform.json"):
         shutil.copy(tmp_path / "whole" / name, out)

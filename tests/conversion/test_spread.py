@@ -249,7 +249,7 @@ def test_a_full_disk_on_one_worker_can_be_resumed(client, voxels, tmp_path, agai
     limits = resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY)
     client.run(resource.setrlimit, *limits, workers=[one])
     try:
-        with pytest.raises(StorageError, match=r"(?i)file too large.*Dask worker.*--resume"):
+        with pytest.raises(StorageError, match=r"(?i)file too large.*Dask worker.*resume=True"):
             ngcore.convert(source, tmp_path / "out", executor=client, **OPTIONS)
     finally:
         client.run(resource.setrlimit, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
@@ -315,7 +315,7 @@ def test_what_a_killed_worker_did_not_sync_is_made_again(voxels, tmp_path, monke
             raise StorageError("the disk is full")
 
     ngcore.convert(source, tmp_path / "whole", **options)
-    with pytest.raises(StorageError, match="--resume"):
+    with pytest.raises(StorageError, match="resume=True"):
         ngcore.convert(source, out, executor=StopsAfterOne(), **options)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*_*-*")}
     synced = set()
@@ -427,7 +427,7 @@ def test_a_conversion_on_threads_imports_no_dask(tmp_path):
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://"])
 def test_what_is_no_address_is_refused(voxels, tmp_path, address):
-    with pytest.raises(InputError, match="--dask must be local or the address"):
+    with pytest.raises(InputError, match="dask must be local or the address"):
         ngcore.convert(voxels, tmp_path / "out", executor=address, **OPTIONS)
     assert not (tmp_path / "out").exists()
 

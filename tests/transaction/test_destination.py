@@ -254,7 +254,7 @@ def interrupt(monkeypatch, source, out, **options):
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put_parts", fail)
-        with pytest.raises(StorageError, match="--resume"):
+        with pytest.raises(StorageError, match="resume=True"):
             ngcore.convert(source, out, **OPTIONS | options)
 
 

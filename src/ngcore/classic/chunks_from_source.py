@@ -11,7 +11,7 @@ from typing import Any
 from ngcore.arrays.values import ValueMapping
 from ngcore.classic.folder import open_volume, record_chunks, write_chunks, writing_options
 from ngcore.conversion.memory import plan_for_source
-from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for
 from ngcore.conversion.run import Progress
 from ngcore.conversion.walk import Downsampling
@@ -26,6 +26,7 @@ from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.volumes.slice_stacks import TIFF_ENDINGS
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.places import is_same_place
+from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,13 @@ def volume_to_raw_chunks(
     sharding: ShardingSpec | None = None,
     flat: bool = False,
     use_gzip: bool = True,
-    progress: Progress | None = None,
-    **options: Any,
+    progress: bool | Progress | None = None,
+    ignore_scaling: bool = False,
+    input_min: float | None = None,
+    input_max: float | None = None,
+    jpeg_quality: int = JPEG_QUALITY,
+    memory: str | int = "1G",
+    workers: int | None = None,
 ) -> None:
     """Write the chunks of a volume's finest scale; chunk files that are there are replaced.
 
@@ -52,11 +58,18 @@ def volume_to_raw_chunks(
         Refuse a DEST/info that says another one.
     flat, use_gzip : bool
         ``KEY/X_Y_Z`` rather than ``KEY/X/Y/Z``; ``.gz`` files. Of no use for a sharded volume.
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
-    **options
-        `ignore_scaling`, `input_min`, `input_max`, `memory`, `workers` and `jpeg_quality` of
-        `ConvertOptions`.
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in all).
+    ignore_scaling : bool
+        Use stored values, without slope and intercept.
+    input_min, input_max : float, optional
+        Map this range of values to the full range of an integer data type.
+    jpeg_quality : int, 1 to 100
+    memory : str or int
+        Bound on resident memory, such as ``"2G"``, or in bytes.
+    workers : int, optional
+        How many threads; default all cores.
 
     Raises
     ------
@@ -64,11 +77,21 @@ def volume_to_raw_chunks(
         If the source can't be read, or is not what DEST/info describes. Where that shows midway,
         the chunks of the scale are removed.
     """
+    tell = told(progress)
     info = open_volume(dest).info
     if sharding is not None:
         _check_sharding(info, sharding, dest)
     asked = writing_options(
-        info, flat=flat, use_gzip=use_gzip, voxel_offset=info.scales[0].voxel_offset, **options
+        info,
+        flat=flat,
+        use_gzip=use_gzip,
+        voxel_offset=info.scales[0].voxel_offset,
+        ignore_scaling=ignore_scaling,
+        input_min=input_min,
+        input_max=input_max,
+        jpeg_quality=jpeg_quality,
+        memory=memory,
+        workers=workers,
     )
     if is_same_place(source, dest):
         raise InputError(
@@ -81,7 +104,7 @@ def volume_to_raw_chunks(
             "ignore_scaling": asked.ignore_scaling,
         }
         names = [Path(source).name]
-        _write(opened, info, asked, dest, progress, "volume-to-raw-chunks", names, parameters)
+        _write(opened, info, asked, dest, tell, "volume-to-raw-chunks", names, parameters)
 
 
 def slices_to_raw_chunks(
@@ -91,8 +114,10 @@ def slices_to_raw_chunks(
     input_orientation: str = "RAS",
     flat: bool = False,
     use_gzip: bool = True,
-    progress: Progress | None = None,
-    **options: Any,
+    progress: bool | Progress | None = None,
+    jpeg_quality: int = JPEG_QUALITY,
+    memory: str | int = "1G",
+    workers: int | None = None,
 ) -> None:
     """Write the chunks of a volume's finest scale from folders of 2-D slices, one per channel.
 
@@ -106,6 +131,7 @@ def slices_to_raw_chunks(
 
     The other parameters, and what is raised, are those of `volume_to_raw_chunks`.
     """
+    tell = told(progress)
     info = open_volume(dest).info
     asked = writing_options(
         info,
@@ -113,13 +139,15 @@ def slices_to_raw_chunks(
         use_gzip=use_gzip,
         input_orientation=input_orientation,
         voxel_offset=info.scales[0].voxel_offset,
-        **options,
+        jpeg_quality=jpeg_quality,
+        memory=memory,
+        workers=workers,
     )
     names = [os.fspath(folder) for folder in folders]
     with _open_slices(names, asked, is_label=info.type == "segmentation") as opened:
         parameters = {"input_orientation": input_orientation.upper()}
         names = [Path(name).name for name in names]
-        _write(opened, info, asked, dest, progress, "slices-to-raw-chunks", names, parameters)
+        _write(opened, info, asked, dest, tell, "slices-to-raw-chunks", names, parameters)
 
 
 def _open_slices(names: Sequence[str], options: ConvertOptions, *, is_label: bool) -> Source:

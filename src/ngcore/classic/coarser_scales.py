@@ -13,12 +13,14 @@ from ngcore.classic.folder import (
     writing_options,
 )
 from ngcore.conversion.coarser import coarser_conversion, pyramid_factors
+from ngcore.conversion.options import JPEG_QUALITY
 from ngcore.conversion.run import Progress
 from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.transaction.changes import Transaction
+from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,10 @@ def compute_scales(
     outside_value: float | None = None,
     flat: bool = False,
     use_gzip: bool = True,
-    progress: Progress | None = None,
-    **options: Any,
+    progress: bool | Progress | None = None,
+    jpeg_quality: int = JPEG_QUALITY,
+    memory: str | int = "1G",
+    workers: int | None = None,
 ) -> None:
     """Write every scale but the first from the one before; chunk files there are replaced.
 
@@ -45,10 +49,14 @@ def compute_scales(
         average: pad odd edges with this value, rather than average the voxels present.
     flat, use_gzip : bool
         How chunk files lie. Of no use for a sharded volume.
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
-    **options
-        `memory`, `workers` and `jpeg_quality` of `ConvertOptions`.
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in all).
+    jpeg_quality : int, 1 to 100
+    memory : str or int
+        Bound on resident memory, such as ``"2G"``, or in bytes.
+    workers : int, optional
+        How many threads; default all cores.
 
     Raises
     ------
@@ -58,6 +66,7 @@ def compute_scales(
     FormatError
         If a chunk is damaged. What was written of the coarser scales is removed.
     """
+    tell = told(progress)
     opened = open_volume(dest)
     info = opened.info
     asked = writing_options(
@@ -66,7 +75,9 @@ def compute_scales(
         use_gzip=use_gzip,
         downsampling=downsampling,
         outside_value=outside_value,
-        **options,
+        jpeg_quality=jpeg_quality,
+        memory=memory,
+        workers=workers,
     )
     method = asked.method_for("segmentation" if info.type == "segmentation" else "image")
     if outside_value is not None and method != "average":
@@ -93,7 +104,7 @@ def compute_scales(
         opened.scales[0], info, Downsampling(method, outside_value), asked, os.fspath(dest)
     )
     with source:
-        digests = write_chunks(conversion, source, asked, dest, progress, first_is_written=True)
+        digests = write_chunks(conversion, source, asked, dest, tell, first_is_written=True)
     parameters: dict[str, Any] = {"downsampling": method, "outside_value": outside_value}
     if any(scale.encoding == "jpeg" for scale in info.scales[1:]):
         parameters["jpeg_quality"] = asked.jpeg_quality

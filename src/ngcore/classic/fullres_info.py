@@ -5,8 +5,9 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import decide_content, open_for, transform_json
@@ -25,7 +26,13 @@ def generate_fullres_info(
     dest: str | os.PathLike[str],
     *,
     sharding: ShardingSpec | None = None,
-    **options: Any,
+    type: Literal["image", "segmentation", "auto"] = "auto",  # noqa: A002 - the option's name
+    data_type: str | None = None,
+    resolution: Sequence[float] | str | None = None,
+    voxel_offset: Sequence[int] | None = None,
+    ignore_scaling: bool = False,
+    input_min: float | None = None,
+    input_max: float | None = None,
 ) -> Path:
     """Write what a volume's header says as `info_fullres.json` and `transform.json`.
 
@@ -37,8 +44,18 @@ def generate_fullres_info(
         Folder for the two files; made if it is not there.
     sharding : ShardingSpec, optional
         Of every scale to come.
-    **options
-        Those of `ConvertOptions` that choose type, data type and resolution.
+    type : "image", "segmentation" or "auto"
+        auto: by the source's header and name, else image.
+    data_type : str or dtype, optional
+        Of the volume; default from the source.
+    resolution : (x, y, z), in nanometres, or str with units, optional
+        Overrides the source's; required where it has none.
+    voxel_offset : (x, y, z), in voxels, optional
+        Global coordinate of the first voxel.
+    ignore_scaling : bool
+        Use stored values, without slope and intercept.
+    input_min, input_max : float, optional
+        Map this range of values to the full range of an integer data type.
 
     Returns
     -------
@@ -50,7 +67,15 @@ def generate_fullres_info(
     InputError
         If the source can't be read or can't become a volume.
     """
-    asked = ConvertOptions(**options)
+    asked = ConvertOptions(
+        type=type,
+        data_type=data_type,
+        resolution=resolution,
+        voxel_offset=voxel_offset,
+        ignore_scaling=ignore_scaling,
+        input_min=input_min,
+        input_max=input_max,
+    )
     with open_for(source, asked) as opened:
         kind, mapping, resolution, notes = decide_content(opened, asked)
         for note in notes:

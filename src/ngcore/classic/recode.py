@@ -37,6 +37,7 @@ from ngcore.transaction.removal import remove_volume_files
 from ngcore.volume.digest import ScaleDigest, digested
 from ngcore.volume.read import Volume
 from ngcore.volume.scale import ScaleArray
+from ngcore.work.progress import told
 from ngcore.work.threads import TaskGroup, ThreadPool
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def convert_chunks_to_jpeg(
     jpeg_plane: JpegPlane = "xy",
     flat: bool = False,
     use_gzip: bool = True,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> None:
     """Write the chunks of one volume into another as JPEG, as the other's `info` says.
 
@@ -74,7 +75,7 @@ def compress_segmentation_chunks(
     *,
     flat: bool = False,
     use_gzip: bool = True,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> None:
     """Write the chunks of one volume into another as compressed_segmentation, as its `info` says.
 
@@ -100,8 +101,9 @@ def convert_chunks(
     jpeg_plane: JpegPlane = "xy",
     flat: bool = False,
     use_gzip: bool = True,
-    progress: Progress | None = None,
-    **options: Any,
+    progress: bool | Progress | None = None,
+    memory: str | int = "1G",
+    workers: int | None = None,
 ) -> None:
     """Write the chunks of one volume into another, in the encoding that its `info` says.
 
@@ -123,10 +125,13 @@ def convert_chunks(
         Which planes of a chunk are put below each other in a JPEG.
     flat, use_gzip : bool
         How chunk files lie. Of no use for a sharded volume.
-    progress : callable, optional
-        Called now and then with (chunks done, chunks in all).
-    **options
-        `memory` and `workers` of `ConvertOptions`.
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (chunks done, chunks in all).
+    memory : str or int
+        Bound on resident memory, such as ``"2G"``, or in bytes.
+    workers : int, optional
+        How many threads; default all cores.
 
     Raises
     ------
@@ -135,6 +140,7 @@ def convert_chunks(
     FormatError
         If a chunk is damaged. The chunks of DEST are then removed.
     """
+    tell = told(progress)
     if is_same_place(source, dest):
         raise InputError(
             f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
@@ -151,7 +157,12 @@ def convert_chunks(
     if encoding is not None:
         _check_encoding(info, encoding, dest)
     asked = writing_options(
-        info, flat=flat, use_gzip=use_gzip, jpeg_quality=jpeg_quality, **options
+        info,
+        flat=flat,
+        use_gzip=use_gzip,
+        jpeg_quality=jpeg_quality,
+        memory=memory,
+        workers=workers,
     )
     pairs = [(_source_scale(opened, scale), index) for index, scale in enumerate(info.scales)]
     if info.num_channels != opened.info.num_channels:
@@ -160,7 +171,7 @@ def convert_chunks(
             f"{os.fspath(source)}/info {opened.info.num_channels}; write an info file that agrees"
         )
     total = sum(scale.grid.count for scale in info.scales)
-    counter = _Counter(progress, total)
+    counter = _Counter(tell, total)
     digests = {}
     try:
         for scale_array, index in pairs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -42,7 +42,7 @@ def volume_to_precomputed_pyramid(
     volume: str,
     dest: str,
     *,
-    volume_type: str | None,
+    volume_type: Literal["image", "segmentation"] | None,
     encoding: str | None,
     sharding: tuple[int, int, int] | None,
     flat: bool,

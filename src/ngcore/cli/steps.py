@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -61,7 +61,7 @@ def volume_to_raw_chunks(
     dest: str,
     *,
     generate_info: bool,
-    volume_type: str | None,
+    volume_type: Literal["image", "segmentation"] | None,
     data_type: str | None,
     resolution: tuple[float, ...] | None,
     sharding: tuple[int, int, int] | None,
@@ -85,6 +85,7 @@ def volume_to_raw_chunks(
     if generate_info:
         from ngcore.classic.fullres_info import generate_fullres_info
 
+        del options["jpeg_quality"]  # of chunks, which are written later
         generate_fullres_info(
             volume,
             dest,

@@ -2,14 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Unpack
+from typing import Any, Literal
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.options import ConvertOptions, OptionValues
+from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import open_for, prepare
 from ngcore.conversion.run import Outcome, Progress, Work, write_scales
 from ngcore.errors import InputError
@@ -30,6 +30,7 @@ from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.seal import Seal, file_digest, sealed_info
+from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,39 @@ def convert(
     source: object,
     dest: str | os.PathLike[str],
     *,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
     executor: object | None = None,
     dask: str | None = None,
-    **options: Unpack[OptionValues],
+    type: Literal["image", "segmentation", "auto"] = "auto",  # noqa: A002 - the option's name
+    data_type: str | None = None,
+    encoding: str | None = None,
+    jpeg_quality: int = JPEG_QUALITY,
+    chunk_size: int | Sequence[int] | None = None,
+    downsampling: str = "auto",
+    max_scales: int | None = None,
+    sharding: bool = True,
+    layout: Literal["flat", "nested"] = "flat",
+    gzip: bool | None = None,
+    resolution: Sequence[float] | str | None = None,
+    voxel_offset: Sequence[int] | None = None,
+    input_min: float | None = None,
+    input_max: float | None = None,
+    input_orientation: str = "RAS",
+    gaps: Literal["keep", "blank"] = "keep",
+    axes: str | None = None,
+    level: int | None = None,
+    affine: Any = None,
+    form: Literal["auto", "sform", "qform"] = "auto",
+    orient: str | None = None,
+    ignore_scaling: bool = False,
+    label_tolerance: float | None = None,
+    outside_value: float | None = None,
+    memory: str | int = "1G",
+    workers: int | None = None,
+    tmp: str | os.PathLike[str] | None = None,
+    fsync: bool = True,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Volume:
     """Convert a volume to Neuroglancer's precomputed format, every scale in one reading.
 
@@ -53,8 +83,10 @@ def convert(
         (x, y, z, channel).
     dest : path or URL
         A folder that is empty or not there yet, or one in a bucket (``s3://``, ``gs://``, ``az://``).
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in
+        all).
     executor : str or distributed.Client, optional
         Who does the work: ``"local"`` starts Dask workers on this machine, an address such as
         ``"tcp://scheduler.example:8786"`` or a client names a Dask scheduler; default the threads
@@ -63,8 +95,65 @@ def convert(
         file first.
     dask : str, optional
         The same by the name it has as an option of ``ngcore convert``.
-    **options
-        The options of ``ngcore convert``, with underscores: `ConvertOptions` lists them.
+    type : "image", "segmentation" or "auto"
+        auto: by the source's header and name, else image.
+    data_type : str or dtype, optional
+        uint8, int8, uint16, int16, uint32, int32, uint64 or float32; default from the source.
+    encoding : str, optional
+        raw, png, jpeg, jxl, compressed_segmentation, or auto, the smallest lossless one; default
+        compressed_segmentation for segmentations of uint32 or uint64, else raw.
+    jpeg_quality : int, 1 to 100
+    chunk_size : int or (x, y, z), in voxels, optional
+        Of every scale; default about 64 x 64 x 64, by the resolution of the scale.
+    downsampling : str
+        average, majority, stride, min, max; auto: average for images, majority for segmentations.
+    max_scales : int, optional
+        How many scales at most; default until every axis fits in one chunk.
+    sharding : bool
+        Pack chunks into shard files.
+    layout : "flat" or "nested"
+        With ``sharding=False``: ``KEY/X_Y_Z`` or ``KEY/X/Y/Z``.
+    gzip : bool, optional
+        Default True if sharded, else False.
+    resolution : (x, y, z), in nanometres, or str with units such as ``"8nm,8nm,40nm"``, optional
+        Overrides the source's; required where it has none.
+    voxel_offset : (x, y, z), in voxels, optional
+        Global coordinate of the first voxel; default the source's, else 0, 0, 0.
+    input_min, input_max : float, optional
+        Map this range of values to the full range of an integer `data_type` (float32: 0 to 1).
+    input_orientation : str
+        Slices and TIFF stacks: anatomical direction of increasing column, row and slice.
+    gaps : "keep" or "blank"
+        Folders of slices: leave room for sections whose numbers are missing.
+    axes : str, optional
+        What each dimension of an array without named axes is, in the order of its shape, such as
+        ``"zyx"``, ``"tzyx"``, ``"zyxc"``.
+    level : int, optional
+        Which resolution of a source that has several; default the finest.
+    affine : array of float, shape (4, 4), or path, optional
+        From voxel centres to millimetres; default the source's.
+    form : "auto", "sform" or "qform"
+        Which affine of a NIfTI file.
+    orient : str, optional
+        Reorder the axes on the way in, such as ``"RAS"``; default as stored.
+    ignore_scaling : bool
+        Use stored values, without slope and intercept.
+    label_tolerance : float, optional
+        Round labels that lie this close to a whole number.
+    outside_value : float, optional
+        average: pad odd edges with this value, rather than average the voxels present.
+    memory : str or int
+        Bound on resident memory, such as ``"2G"``, or in bytes.
+    workers : int, optional
+        How many threads; default all cores.
+    tmp : path, optional
+        Folder for temporary files; default hidden, in `dest`.
+    fsync : bool
+        Sync to disk, so that the volume survives a loss of power.
+    resume : bool
+        Continue an interrupted conversion.
+    overwrite : bool
+        Replace a volume in `dest`.
 
     Returns
     -------
@@ -90,11 +179,40 @@ def convert(
     >>> [scale.shape for scale in made.scales]
     [(100, 80, 60, 1), (50, 40, 60, 1), (25, 20, 60, 1)]
     """
-    asked = ConvertOptions(**options)
-    if dask is not None:
-        if executor is not None:
-            raise InputError("executor and dask are one option; pass one of them")
-        executor = dask
+    asked = ConvertOptions(
+        type=type,
+        data_type=data_type,
+        encoding=encoding,
+        jpeg_quality=jpeg_quality,
+        chunk_size=chunk_size,
+        downsampling=downsampling,
+        max_scales=max_scales,
+        sharding=sharding,
+        layout=layout,
+        gzip=gzip,
+        resolution=resolution,
+        voxel_offset=voxel_offset,
+        input_min=input_min,
+        input_max=input_max,
+        input_orientation=input_orientation,
+        gaps=gaps,
+        axes=axes,
+        level=level,
+        affine=affine,
+        form=form,
+        orient=orient,
+        ignore_scaling=ignore_scaling,
+        label_tolerance=label_tolerance,
+        outside_value=outside_value,
+        memory=memory,
+        workers=workers,
+        tmp=tmp,
+        fsync=fsync,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    tell = told(progress)
+    executor = one_executor(executor, dask)
     destination = destination_of(source, dest, asked)
     with _here(source, asked) as found, open_for(found, asked) as opened:
         destination.guard(places_of(found, opened.files))
@@ -110,12 +228,25 @@ def convert(
         if destination.holds(conversion.info, conversion.side_files, has_changed=has_changed):
             return open_volume(dest)
         carry_out(
-            Work(conversion, opened, asked, progress),
+            Work(conversion, opened, asked, tell),
             destination,
             executor=executor,
             before_info=partial(check_unchanged, found, opened, before),
         )
     return open_volume(dest)
+
+
+def one_executor(executor: object | None, dask: str | None) -> object | None:
+    """Return who is to do the work, by either of its two names.
+
+    Raises
+    ------
+    InputError
+        If both are given.
+    """
+    if executor is not None and dask is not None:
+        raise InputError("executor and dask are one option; pass one of them")
+    return dask if executor is None else executor
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from ngcore._words import words_of_python
 from ngcore.arrays.affines import with_resolution
 from ngcore.conversion.convert import begin, finish
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
@@ -29,6 +30,7 @@ from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.destination import Destination
 from ngcore.volume.index import parse_index
 from ngcore.volume.read import open as open_volume
+from ngcore.work.progress import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +75,7 @@ def create(
     fsync: bool = True,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> WritableVolume:
     """Create a volume and fill it: assign boxes of the finest scale within a `with` block.
 
@@ -106,8 +108,9 @@ def create(
         Keep what an interrupted run with the same arguments wrote.
     overwrite : bool
         Replace the volume in `dest`.
-    progress : callable, optional
-        Called now and then, while scales are written, with (voxels done, voxels in all).
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then, while
+        scales are written, with (voxels done, voxels in all).
 
     Returns
     -------
@@ -135,6 +138,7 @@ def create(
         data_type=data_type,
         resolution=resolution,
         voxel_offset=voxel_offset,
+        affine=affine,
         encoding=encoding,
         jpeg_quality=jpeg_quality,
         chunk_size=chunk_size,
@@ -156,7 +160,7 @@ def create(
         raise InputError("the path of the destination is empty; pass that of a new folder")
     header = _header(shape, options, read_affine(affine))
     given = tuple(map(int, shape))
-    return WritableVolume(Path(dest).absolute(), given, header, options, progress)
+    return WritableVolume(Path(dest).absolute(), given, header, options, told(progress))
 
 
 def _header(
@@ -246,6 +250,10 @@ class WritableVolume:
         return f"<WritableVolume {self.path}: {self.scales[0]!r}>"
 
     def __enter__(self) -> Self:
+        with words_of_python():
+            return self._entered()
+
+    def _entered(self) -> Self:
         destination, conversion = self._held()
         if self._options.resume and (self.path / "info").exists():
             complete = open_scale(open_volume(self.path).scales[0], AskedGeometry())
@@ -279,7 +287,8 @@ class WritableVolume:
         self._destination = None
         try:
             if kind is None:
-                self._build(conversion, destination)
+                with words_of_python():
+                    self._build(conversion, destination)
         except BaseException as failure:
             self._leave(destination, failure.__class__)
             raise

@@ -2,15 +2,16 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Unpack
+from typing import Any, Literal
 
 import numpy as np
 
-from ngcore.conversion.convert import destination_of
+from ngcore.conversion.convert import destination_of, one_executor
 from ngcore.conversion.memory import WORKER_BYTES, bytes_of_item, plan_for
-from ngcore.conversion.options import ConvertOptions, OptionValues, VolumeKind
+from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan, spread_plan
 from ngcore.conversion.prepare import make_info, open_for, prepare
 from ngcore.errors import InputError
@@ -73,7 +74,37 @@ def estimate(
     dest: str | os.PathLike[str] | None = None,
     shape: Vec3 | None = None,
     executor: object | None = None,
-    **options: Unpack[OptionValues],
+    dask: str | None = None,
+    type: Literal["image", "segmentation", "auto"] = "auto",  # noqa: A002 - the option's name
+    data_type: str | None = None,
+    encoding: str | None = None,
+    jpeg_quality: int = JPEG_QUALITY,
+    chunk_size: int | Sequence[int] | None = None,
+    downsampling: str = "auto",
+    max_scales: int | None = None,
+    sharding: bool = True,
+    layout: Literal["flat", "nested"] = "flat",
+    gzip: bool | None = None,
+    resolution: Sequence[float] | str | None = None,
+    voxel_offset: Sequence[int] | None = None,
+    input_min: float | None = None,
+    input_max: float | None = None,
+    input_orientation: str = "RAS",
+    gaps: Literal["keep", "blank"] = "keep",
+    axes: str | None = None,
+    level: int | None = None,
+    affine: Any = None,
+    form: Literal["auto", "sform", "qform"] = "auto",
+    orient: str | None = None,
+    ignore_scaling: bool = False,
+    label_tolerance: float | None = None,
+    outside_value: float | None = None,
+    memory: str | int = "1G",
+    workers: int | None = None,
+    tmp: str | os.PathLike[str] | None = None,
+    fsync: bool = True,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Estimate:
     """Say what `convert` would do.
 
@@ -88,7 +119,15 @@ def estimate(
     executor : str or distributed.Client, optional
         As for `convert`; nothing is started, and no scheduler is asked. Memory is then that of one
         worker process with one work item.
-    **options
+    dask : str, optional
+        The same by the name it has as an option of ``ngcore convert``.
+    type, data_type, encoding, jpeg_quality, chunk_size, downsampling, max_scales
+        As for `convert`; so are all that follow.
+    sharding, layout, gzip, resolution, voxel_offset, input_min, input_max, input_orientation
+        As for `convert`.
+    gaps, axes, level, affine, form, orient, ignore_scaling, label_tolerance, outside_value
+        As for `convert`.
+    memory, workers, tmp, fsync, resume, overwrite
         As for `convert`.
 
     Raises
@@ -98,7 +137,39 @@ def estimate(
     DestinationError
         If `convert` would refuse `dest`.
     """
-    asked = ConvertOptions(**options)
+    executor = one_executor(executor, dask)
+    asked = ConvertOptions(
+        type=type,
+        data_type=data_type,
+        encoding=encoding,
+        jpeg_quality=jpeg_quality,
+        chunk_size=chunk_size,
+        downsampling=downsampling,
+        max_scales=max_scales,
+        sharding=sharding,
+        layout=layout,
+        gzip=gzip,
+        resolution=resolution,
+        voxel_offset=voxel_offset,
+        input_min=input_min,
+        input_max=input_max,
+        input_orientation=input_orientation,
+        gaps=gaps,
+        axes=axes,
+        level=level,
+        affine=affine,
+        form=form,
+        orient=orient,
+        ignore_scaling=ignore_scaling,
+        label_tolerance=label_tolerance,
+        outside_value=outside_value,
+        memory=memory,
+        workers=workers,
+        tmp=tmp,
+        fsync=fsync,
+        resume=resume,
+        overwrite=overwrite,
+    )
     if dest is not None:
         destination_of(source, dest, asked)
         check_output_folder(dest)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,41 +54,6 @@ def parse_memory(size: str | int) -> int:
     if number < _SMALLEST_MEMORY:
         raise InputError(f"--memory must be at least 128M, got {size!r}")
     return int(min(number, _LARGEST_MEMORY))
-
-
-class OptionValues(TypedDict, total=False):
-    """The keywords of `ngcore.convert`, for type checkers: those of `ConvertOptions`."""
-
-    type: Literal["image", "segmentation", "auto"]
-    data_type: str | None
-    encoding: str | None
-    jpeg_quality: int
-    chunk_size: int | Sequence[int] | None
-    downsampling: str
-    max_scales: int | None
-    sharding: bool
-    layout: Literal["flat", "nested"]
-    gzip: bool | None
-    resolution: Sequence[float] | str | None
-    voxel_offset: Sequence[int] | None
-    input_min: float | None
-    input_max: float | None
-    input_orientation: str
-    gaps: Literal["keep", "blank"]
-    axes: str | None
-    level: int | None
-    affine: object
-    form: Literal["auto", "sform", "qform"]
-    orient: str | None
-    ignore_scaling: bool
-    label_tolerance: float | None
-    outside_value: float | None
-    memory: str | int
-    workers: int | None
-    tmp: str | os.PathLike[str] | None
-    fsync: bool
-    resume: bool
-    overwrite: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +104,7 @@ class ConvertOptions:
         _check_choice("encoding", self.encoding, (None, "auto", *ENCODINGS))
         _check_choice("downsampling", self.downsampling, ("auto", *METHODS))
         _check_choice("layout", self.layout, ("flat", "nested"))
+        _check_choice("gzip", self.gzip, (None, True, False))
         _check_choice("gaps", self.gaps, ("keep", "blank"))
         _check_choice("form", self.form, ("auto", "sform", "qform"))
         if not 1 <= self.jpeg_quality <= 100:

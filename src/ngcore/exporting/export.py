@@ -31,6 +31,7 @@ from ngcore.volume.provenance import CONVERT, Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import has_world, scale_affine, world_transform
+from ngcore.work.progress import told
 from ngcore.work.threads import TaskGroup, ThreadPool
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def export(
     scale: int = 0,
     overwrite: bool = False,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> None:
     """Write a volume for other programs; annotations as a table, skeletons as SWC.
 
@@ -96,8 +97,9 @@ def export(
         Replace `out` if it is there.
     workers : int, optional
         Threads; default all cores.
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in all).
 
     Raises
     ------
@@ -110,6 +112,7 @@ def export(
     StorageError
         If reading or writing fails midway.
     """
+    tell = told(progress)
     layer = None if is_url(dest) else layer_type(Path(dest))
     if layer is not None:
         export_layer(Path(dest), layer, Path(out), overwrite=overwrite)
@@ -137,7 +140,7 @@ def export(
             first=scale,
             overwrite=overwrite,
             blocks=lambda one: _counted(
-                read_blocks(one, workers or os.cpu_count() or 1), one, progress
+                read_blocks(one, workers or os.cpu_count() or 1), one, tell
             ),
         )
         return
@@ -152,7 +155,7 @@ def export(
     make_folder(folder)
     order: Literal["<", ">"] = ">" if kind == "MGH" else "<"
     voxels = _voxels(
-        chosen, dtype.newbyteorder(order), folder, workers or os.cpu_count() or 1, progress
+        chosen, dtype.newbyteorder(order), folder, workers or os.cpu_count() or 1, tell
     )
     parts: Iterable[bytes | memoryview]
     if kind == "TIFF":

@@ -38,6 +38,7 @@ from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.segment_colours import Colour, encode_colours
 from ngcore.volume.world import world_transform
+from ngcore.work.progress import told
 
 if TYPE_CHECKING:
     import os
@@ -63,7 +64,7 @@ def write_labels(
     name_column: str | None = None,
     color_column: str | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> SegmentProperties:
     """Give the labels of a segmentation names, and the colours that views show them in.
 
@@ -86,8 +87,9 @@ def write_labels(
         speak for it.
     workers : int, optional
         Threads; default all cores.
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in all).
 
     Returns
     -------
@@ -103,6 +105,7 @@ def write_labels(
     DestinationError
         If the volume can't be written.
     """
+    tell = told(progress)
     opened = open_volume(dest)
     where = opened.store.location
     if opened.info.type != "segmentation":
@@ -115,7 +118,7 @@ def write_labels(
     found = read_label_table(table, Choice(id_column, name_column, color_column))
     logger.info("%s: %d labels of a %s table", table, len(found.labels), found.format)
     labels = tuple(label for label in found.labels if label.id != 0)
-    voxels = count_labels(opened.scales[0], workers=workers, progress=progress)
+    voxels = count_labels(opened.scales[0], workers=workers, progress=tell)
     _warn_of_strangers(labels, voxels, where)
     measures = _measures(labels, voxels, opened) if measure else []
     taken = {"label", "description", "tags", *(item.id for item in measures)}

@@ -40,6 +40,7 @@ from ngcore.volume.read import open as open_volume
 from ngcore.volume.seal import Seal, file_digest
 from ngcore.volume.world import world_to_native
 from ngcore.work.processes import WorkerProcesses
+from ngcore.work.progress import told
 from ngcore.work.threads import for_each
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def write_meshes(
     resume: bool = False,
     workers: int | None = None,
     block_side: int = BLOCK_SIDE,
-    progress: Progress | None = None,
-    mesh_progress: Progress | None = None,
+    progress: bool | Progress | None = None,
+    mesh_progress: bool | Progress | None = None,
 ) -> tuple[int, ...]:
     """Give labels of a segmentation multi-resolution meshes; return the labels that have one.
 
@@ -117,9 +118,10 @@ def write_meshes(
         Processes; default all cores.
     block_side : int, in voxels
         About how large blocks are.
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
-    mesh_progress : callable, optional
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in all).
+    mesh_progress : bool or callable, optional
         Called afterwards, now and then, with (bytes of surfaces done, bytes in all).
 
     Returns
@@ -153,8 +155,8 @@ def write_meshes(
         "resume": resume,
         "workers": workers,
         "block_side": block_side,
-        "progress": progress,
-        "mesh_progress": mesh_progress,
+        "progress": told(progress),
+        "mesh_progress": told(mesh_progress),
     }
     if isinstance(opened.store, LocalStore):
         return _write_meshes(opened, opened.store, **asked)

@@ -39,6 +39,7 @@ from ngcore.validating.scale import Context
 from ngcore.validating.validate import Meter, inspect, validate
 from ngcore.validating.work import Work
 from ngcore.volume.seal import file_digest
+from ngcore.work.progress import told
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def repair(
     resume: bool = False,
     fsync: bool = True,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Callable[[int, int], None] | None = None,
 ) -> RepairReport:
     """Write a volume again, with all repaired that has one right repair.
 
@@ -152,8 +153,9 @@ def repair(
         Survive losses of power.
     workers : int, optional
         Threads; default all cores.
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all); each is looked at twice.
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in all); each is looked at twice.
 
     Returns
     -------
@@ -178,6 +180,7 @@ def repair(
     """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers}")
+    tell = told(progress)
     if "://" in os.fspath(source):
         raise InputError(
             f"{os.fspath(source)!r} is a URL, and only folders here can be repaired; download it"
@@ -195,7 +198,7 @@ def repair(
         "source": state_of(store, info, document),
         "options": {"task": "repair", "flat": flat, "gzip": gzip},
     }
-    meter = Meter(info, progress, rounds=2)
+    meter = Meter(info, tell, rounds=2)
     with destination, destination.work_folder(None) as work_folder:
         if resume:
             _take_up(destination, plan)

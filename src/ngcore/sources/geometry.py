@@ -81,7 +81,8 @@ def asked_affine(values: Any) -> Affine | None:
     except (TypeError, ValueError):
         numbers = np.empty(0)
     if numbers.size not in (12, 16) or (numbers.ndim > 1 and numbers.shape[-1] != 4):
-        raise InputError(f"affine must be a 4 x 4 array, or 12 or 16 numbers, got {values!r}")
+        got = f"shape {numbers.shape}" if numbers.size else repr(values)
+        raise InputError(f"affine must be a 4 x 4 array, or 12 or 16 numbers, got {got}")
     affine = np.vstack([numbers.reshape(-1, 4)[:3], [0, 0, 0, 1]])
     if numbers.size == 16 and not np.array_equal(numbers.reshape(4, 4)[3], affine[3]):
         raise InputError("affine must end with the row 0, 0, 0, 1; pass it row-major")
@@ -192,7 +193,7 @@ def shape_with_channels(shape: Sequence[int], name: str, color_count: int = 1) -
     shape : sequence of int
         As stored, without the colours of a voxel.
     name : str
-        The source, for messages.
+        The source, for messages; empty where it is put onto them later.
     color_count : int
         3 or 4 where a voxel is RGB or RGBA.
 
@@ -202,13 +203,14 @@ def shape_with_channels(shape: Sequence[int], name: str, color_count: int = 1) -
         If there are fewer than two axes, or more than can be shown.
     """
     lengths = [int(length) for length in shape]
+    where = f"{name}: " if name else ""
     if len(lengths) < 2:
-        raise InputError(f"{name}: a volume has 2 to 4 axes, got shape {tuple(lengths)}")
+        raise InputError(f"{where}a volume has 2 to 4 axes, got shape {tuple(lengths)}")
     kept = lengths[:3] if color_count > 1 else lengths[:4]
     if any(length != 1 for length in lengths[len(kept) :]):
         extra = " of colours" if color_count > 1 else ""
         raise InputError(
-            f"{name}: shape {tuple(lengths)}{extra} has more axes than x, y, z and channel; "
+            f"{where}shape {tuple(lengths)}{extra} has more axes than x, y, z and channel; "
             f"axes beyond them must be of length 1: save one part of it, or reorder its axes"
         )
     kept += [1] * (3 - len(kept))

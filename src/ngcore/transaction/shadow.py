@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ngcore.errors import DestinationError
+from ngcore.errors import DestinationError, NgcoreError
 from ngcore.storage.local import LocalStore
 from ngcore.storage.uploads import Uploads
 from ngcore.transaction.changes import Transaction
@@ -46,7 +46,13 @@ def shadow(store: Store, folders: Iterable[str | None]) -> Iterator[LocalStore]:
     with working_folder(store) as tmp:
         here = LocalStore(tmp / "volume")
         before = _copied(store, here, folders)
-        yield here
+        try:
+            yield here
+        except NgcoreError as error:
+            # Nobody knows the copy.
+            text = str(error).replace(here.location, store.location)
+            error.args = (text,)
+            raise
         after = set(here.list())
         with Transaction(store):
             for name in _SIDE_FILES:

@@ -46,6 +46,7 @@ from ngcore.validating.skeletons import check_skeletons
 from ngcore.validating.work import Work
 from ngcore.volume.read import Volume
 from ngcore.volume.seal import Seal, sealed_info
+from ngcore.work.progress import told
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def validate(
     *,
     quick: bool = False,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check a volume: its info, every chunk of every scale, meshes and properties.
 
@@ -76,8 +77,9 @@ def validate(
         Look at names, sizes and indexes only: no chunk is decoded, no digest compared.
     workers : int, optional
         Threads; default all cores.
-    progress : callable, optional
-        Called now and then with (voxels done, voxels in all).
+    progress : bool or callable, optional
+        True draws a bar on stderr; a callable is called now and then with
+        (voxels done, voxels in all).
 
     Returns
     -------
@@ -98,7 +100,7 @@ def validate(
     >>> [str(finding) for finding in report.findings]  # doctest: +SKIP
     ['8_8_8/0-64_0-64_0-64: a raw chunk of (64, 64, 64, 1) uint8 voxels has 262144 bytes, got 7']
     """
-    report, _ = inspect(path, quick=quick, workers=workers, progress=progress)
+    report, _ = inspect(path, quick=quick, workers=workers, progress=told(progress))
     return report
 
 

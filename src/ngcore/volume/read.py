@@ -190,7 +190,11 @@ class Volume:
                 f"{self.store.location} has no world, so it has no voxel at {x, y, z} mm; "
                 "index its scales instead"
             )
-        voxel = np.linalg.solve(affine, [x, y, z, 1.0])[:3]
+        try:
+            point = [float(x), float(y), float(z), 1.0]
+        except (TypeError, ValueError):
+            raise VolumeIndexError(f"x, y and z must be numbers, in mm, got {x, y, z}") from None
+        voxel = np.linalg.solve(affine, point)[:3]
         scale = self.scales[0]
         nearest = np.floor(voxel + 0.5)
         # Written so that a NaN is outside, too.

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from volume_files import read_all, save_nifti, voxels
 
+import ngcore
 from ngcore.errors import InputError
 from ngcore.sources import open_source
 
@@ -332,3 +333,10 @@ def test_names_in_zarr_and_h5py_count_and_their_lack_is_told_of(tmp_path):
             assert source.shape == (7, 6, 5, 1)
             assert source.notes == ()
     file.close()
+
+
+def test_dimensions_that_xarray_names_itself_are_x_y_z(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    voxels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    made = ngcore.convert(xarray.DataArray(voxels), tmp_path / "a", resolution=(8, 8, 8))
+    np.testing.assert_array_equal(made.scales[0][..., 0], voxels)

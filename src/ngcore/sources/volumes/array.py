@@ -184,6 +184,8 @@ def _axes(array: Any, shape: tuple[int, ...], asked: str | None, colors: int) ->
     names = getattr(array, "dims", None)  # xarray
     if not isinstance(names, tuple):
         names = _own_names(array)
+    elif names == tuple(f"dim_{number}" for number in range(len(shape))):
+        names = None  # what xarray calls dimensions that nobody named
     if names is None:
         labels = getattr(getattr(array, "domain", None), "labels", None)  # tensorstore
         names = labels if labels and all(labels) else None
