@@ -85,7 +85,7 @@ def volume_to_raw_chunks(
     if generate_info:
         from ngcore.classic.fullres_info import generate_fullres_info
 
-        del options["jpeg_quality"]  # of chunks, which are written later
+        reading = ("ignore_scaling", "input_min", "input_max")  # others are for writing chunks
         generate_fullres_info(
             volume,
             dest,
@@ -93,7 +93,7 @@ def volume_to_raw_chunks(
             type=volume_type or "auto",
             data_type=data_type,
             resolution=resolution,
-            **options,
+            **{name: options[name] for name in reading},
         )
         return
     for name, value in (
