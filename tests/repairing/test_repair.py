@@ -95,6 +95,17 @@ def test_a_sound_volume_is_copied_byte_by_byte(volume, name):
     assert files_of(folder) == files_of(folder.parent / "repaired")
 
 
+def test_a_zip_is_repaired_to_a_folder(volume, tmp_path, capsys):
+    folder = volume("sharded")
+    ngcore.pack(folder, tmp_path / "v.zip")
+    report = repair(tmp_path / "v.zip", tmp_path / "repaired", fsync=False)
+    assert report.is_sound
+    assert report.source == str(tmp_path / "v.zip")
+    assert voxels(tmp_path / "repaired") == voxels(folder)
+    assert run(["repair", str(tmp_path / "no.zip"), str(tmp_path / "r")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("bits", ["1,1,0", "2,1,1"][: amount(1, 2)])
 def test_shards_of_neuroglancer_scripts_become_readable(tmp_path, bits):
     image = np.zeros((60, 40, 37), np.uint8)

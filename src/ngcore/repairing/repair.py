@@ -19,7 +19,7 @@ from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.repairing.changes import KINDS, NEXT, Changes
 from ngcore.repairing.chunk_files import FileOptions, mend_chunk_files
 from ngcore.repairing.coarse_scales import remake_coarse_scales
-from ngcore.repairing.files import copy_file
+from ngcore.repairing.files import copy_file, is_zip, unpacked
 from ngcore.repairing.info import mend_info
 from ngcore.repairing.meshes import mend_mesh_info
 from ngcore.repairing.pieces import Pieces, state_of
@@ -135,7 +135,7 @@ def repair(
     Parameters
     ----------
     source : path
-        The folder of a volume. It is only read.
+        The folder of a volume, or the zip file that `pack` wrote. It is only read.
     dest : path
         A folder that is empty or not there yet.
     flat : bool
@@ -185,6 +185,21 @@ def repair(
         raise InputError(
             f"{os.fspath(source)!r} is a URL, and only folders here can be repaired; download it"
         )
+    if is_zip(source):
+        with unpacked(source) as folder:
+            of_folder = repair(
+                folder,
+                dest,
+                flat=flat,
+                gzip=gzip,
+                accept_changes=accept_changes,
+                overwrite=overwrite,
+                resume=resume,
+                fsync=fsync,
+                workers=workers,
+                progress=progress,
+            )
+        return replace(of_folder, source=os.fspath(source))
     changes = Changes()
     store = LocalStore(source)
     document = _read_info(store)
