@@ -14,7 +14,7 @@ from ngcore.annotating.columns import RowBlocks, SpooledTable
 from ngcore.annotating.levels import choose_levels
 from ngcore.annotating.polylines import GroupedBlocks
 from ngcore.annotating.roles import TYPES, Roles, find_roles
-from ngcore.annotating.write import Collection, write_collection
+from ngcore.annotating.write import Collection, SameIdError, write_collection
 from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
 from ngcore.precomputed.names import ANNOTATIONS_TYPE
@@ -192,6 +192,8 @@ def annotations(
                 info = write_collection(
                     collection, blocks, folder.store, spool, bytes_of_memory // 3
                 )
+            except SameIdError as error:
+                raise InputError(f"{opened.name}: {error}") from error
             finally:
                 spool.close()
             folder.finish(info.to_json())

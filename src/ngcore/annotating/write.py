@@ -117,6 +117,10 @@ class _Distinct:
         return len(self._known) if len(self._known) < _MOST_DISTINCT else self.pairs
 
 
+class SameIdError(InputError):
+    """Two annotations have one id."""
+
+
 def write_collection(
     collection: Collection, blocks: Blocks, store: Store, spool: Spool, memory: int
 ) -> AnnotationInfo:
@@ -134,7 +138,7 @@ def write_collection(
 
     Raises
     ------
-    InputError
+    SameIdError
         Two annotations have one id.
     """
     draft = collection.info(None, [None] * len(collection.relations))
@@ -235,7 +239,7 @@ def _without_twins(batches: Iterator[Entries]) -> Iterator[Entries]:
         twice = ids[1:][ids[1:] == ids[:-1]]
         if twice.size or ids[0] == last:
             twin = int(twice[0]) if twice.size else last
-            raise InputError(f"the id {twin} is there twice; give each annotation one of its own")
+            raise SameIdError(f"the id {twin} is there twice; give each annotation one of its own")
         last = int(ids[-1])
         yield batch
 
