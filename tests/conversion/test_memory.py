@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 from thorough import amount
 
+import ngcore
 from ngcore.conversion import options as options_module
 from ngcore.conversion.estimate import estimate
 from ngcore.conversion.memory import processes_here
@@ -137,3 +138,8 @@ def test_of_many_processors_no_more_are_used_than_memory_holds(monkeypatch, tmp_
                 assert found.count * found.threads < 256
         with pytest.raises(InputError, match="fewer --workers"):
             estimate(tmp_path / name, workers=256, **given)
+
+
+def test_a_small_volume_fits_in_the_least_memory_with_several_threads(tmp_path):
+    voxels = np.zeros((70, 65, 33), np.uint8)
+    ngcore.convert(voxels, tmp_path / "out", resolution=(1, 1, 1), memory="128M", workers=4)

@@ -19,6 +19,8 @@ from ngcore.sources.base import Source
 # Small enough that a stored block and its values share the cache, large enough to read well.
 BLOCK_BYTES = 4 * MEBIBYTE
 _SHARD_SHARE = 1 / 8
+_LARGEST_VALUE_BYTES = 8
+"""No stored type, and none to which values are mapped, is larger."""
 
 
 WORKER_BYTES = 160 * MEBIBYTE
@@ -167,7 +169,8 @@ def _bytes_per_thread(info: VolumeInfo) -> int:
         for scale in info.scales
     )
     # A chunk is copied in order, encoded and compressed; a block of the source is read and mapped.
-    return 4 * chunk * voxel_bytes + 2 * BLOCK_BYTES
+    whole = math.prod(info.scales[0].size) * info.num_channels * _LARGEST_VALUE_BYTES
+    return 4 * chunk * voxel_bytes + 2 * min(BLOCK_BYTES, whole)
 
 
 def _can_be_cut(source: Source) -> bool:
