@@ -124,7 +124,7 @@ def test_memory_bounds_what_compute_scales_holds_and_changes_no_byte(tmp_path):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (((35, 25, 16), (15, 10, 10), (0, 0, 0)), "no multiple of 10"),
+        (((35, 25, 16), (15, 10, 10), (0, 0, 0)), "not a multiple of 10"),
         (((34, 25, 16), (20, 20, 20), (0, 0, 0)), "has size"),
         (((35, 25, 16), (20, 20, 20), (1, 0, 0)), "has size"),
     ],
