@@ -248,7 +248,8 @@ def formats() -> tuple[SourceFormat, ...]:
 
 def known_formats() -> str:
     """Return the names of all formats that are known by themselves, for messages."""
-    return ", ".join(one.name for one in formats() if not one.is_last_resort)
+    names = [one.name for one in formats() if not one.is_last_resort]
+    return ", ".join(sorted(names, key=str.lower))  # not in the order in which they were imported
 
 
 def find_format(found: Found) -> SourceFormat:
