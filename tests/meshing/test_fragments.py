@@ -310,7 +310,7 @@ def test_own_info_of_the_mesh_folder_is_kept(volume, surface):
 def test_meshes_of_an_image_are_written_with_a_warning(volume, surface, caplog):
     (volume / "info").write_text(json.dumps({**INFO, "type": "image"}))
     mesh_to_precomputed(surface, volume)
-    assert "no segmentation" in caplog.text
+    assert "not a segmentation" in caplog.text
     assert (volume / "mesh/ball.surf.gz").is_file()
 
 

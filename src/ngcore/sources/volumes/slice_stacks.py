@@ -42,6 +42,11 @@ def _keywords(asked: Asked) -> dict[str, Any]:
     }
 
 
+def _is_tiff(found: Found) -> bool:
+    # The preamble of a DICOM file may hold the head of a TIFF, for programs that know TIFF alone.
+    return found.head.startswith(TIFF_MAGICS) and found.head[128:132] != b"DICM"
+
+
 register(
     SourceFormat(
         name="slices",
@@ -55,7 +60,7 @@ register(
     SourceFormat(
         name="TIFF",
         open=_open_tiff,
-        is_it=lambda found: found.head.startswith(TIFF_MAGICS),
+        is_it=_is_tiff,
         endings=TIFF_ENDINGS,
         takes=_TIFF_TAKES,
     )
