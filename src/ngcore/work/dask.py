@@ -133,6 +133,7 @@ class DaskExecutor(Executor):
         numbered = enumerate(iter(items))
         waiting: dict[str, Future] = {}
         room = Room(self._client)
+        presence = Presence(self._client, is_local=self.is_local)
 
         def submit(count: int) -> list[Future]:
             futures = [
@@ -146,8 +147,8 @@ class DaskExecutor(Executor):
 
         try:
             submit(room.items())
-            for future, add in self._completed(waiting):
-                outcome = self._outcome(future)
+            for future, add in self._completed(waiting, presence):
+                outcome = self._outcome(future, presence)
                 del waiting[future.key]
                 future.release()
                 for more in submit(max(1, room.items() - len(waiting))):
@@ -159,12 +160,11 @@ class DaskExecutor(Executor):
                     self._client.cancel(list(waiting.values()), force=True)
 
     def _completed(
-        self, waiting: Mapping[str, Future]
+        self, waiting: Mapping[str, Future], presence: Presence
     ) -> Iterator[tuple[Future, Callable[[Future], None]]]:
         """Yield futures as they end, and what adds another to those that are waited for."""
         from distributed import as_completed
 
-        presence = Presence(self._client, is_local=self.is_local)
         while waiting:
             completed = as_completed(
                 list(waiting.values()),
@@ -180,16 +180,22 @@ class DaskExecutor(Executor):
                 yield future, completed.add
             presence.look()
 
-    def _outcome(self, future: Future) -> Any:
-        if self._client.status != "running":
-            raise scheduler_gone(self.address)
-        if future.status == "cancelled":
-            raise StorageError(
-                f"the Dask scheduler at {self.address} dropped the work; see its log"
-            )
-        if future.status != "finished":
-            raise StorageError(_told_of_failure(future.exception()))
-        outcome = future.result()
+    def _outcome(self, future: Future, presence: Presence) -> Any:
+        while True:
+            if self._client.status != "running":
+                raise scheduler_gone(self.address)
+            if future.status == "cancelled":
+                raise StorageError(
+                    f"the Dask scheduler at {self.address} dropped the work; see its log"
+                )
+            if future.status == "error":
+                raise StorageError(_told_of_failure(future.exception()))
+            try:
+                outcome = future.result(timeout=LOOK_SECONDS)
+                break
+            except TimeoutError:
+                # A worker may have frozen with the result that it has: another makes it again.
+                presence.look()
         if isinstance(outcome, Failure):
             if isinstance(outcome.error, StorageError) and not self.is_local:
                 raise StorageError(f"{outcome.error} (on {outcome.where})") from None
