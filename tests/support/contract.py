@@ -182,11 +182,12 @@ def _reduce(
         return inside[0]
     if method == "majority":
         return min(inside, key=lambda value: (-inside.count(value), value))
-    if any(value != value for value in inside):
+    inside = [value for value in inside if value == value]  # NaN is absence
+    values = inside if outside_value is None else [*inside, *[outside_value] * missing]
+    if not (values if method == "average" else inside):
         return math.nan
     if method in ("min", "max"):
         return {"min": min, "max": max}[method](inside)
-    values = inside if outside_value is None else [*inside, *[outside_value] * missing]
     if dtype.kind == "f":
         is_undecided = math.inf in values and -math.inf in values
         return math.nan if is_undecided else math.fsum(values) / len(values)

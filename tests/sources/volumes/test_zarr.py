@@ -172,7 +172,10 @@ def damaged(path, change):
     ("change", "message"),
     [
         (lambda d: d["codecs"].append({"name": "mystery"}), "mystery"),
-        (lambda d: d.update(data_type="complex64", fill_value=[0, 0]), "complex64"),
+        (
+            lambda d: d.update(data_type="complex64", fill_value=[0, 0]),
+            "complex64|can't be opened",
+        ),
         (lambda d: d.update(shape=[1 << 20] * 3), r"2\^53|voxels"),
         (lambda d: d.update(shape=[5, 6]), "can't be opened as Zarr"),
         (lambda d: d.pop("shape"), "can't be opened as Zarr"),
