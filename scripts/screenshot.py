@@ -15,7 +15,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from demo import MNI305_TO_MNI152_MM, NAMES, data, template, tissue_labels
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 SIZE = {"width": 1500, "height": 940}
 FLAGS = (
@@ -37,7 +37,7 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as view:
             try:
                 assert view.stdout is not None
-                shoot(view.stdout.readline().strip(), out)
+                shoot(view.stdout.readline().strip(), out, SIZE)
             finally:
                 view.terminate()
     print(f"{out}: {out.stat().st_size // 1000} kB")
@@ -65,23 +65,31 @@ def raw_files(folder: Path) -> list[str]:
     ]
 
 
-def shoot(url: str, out: Path) -> None:
-    """Wait until the page shows everything, and write what it shows."""
+def shoot(url: str, out: Path, size: dict[str, int], *, client: bool = True) -> None:
+    """Wait until the page, or the client in it, shows everything, and write what it shows."""
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page(viewport=SIZE)
+        page = browser.new_page(viewport=size)
         page.set_default_timeout(180_000)
         page.goto(url)
-        page.wait_for_function("window.viewer !== undefined")
-        for _ in range(300):
-            page.wait_for_timeout(200)
-            if page.evaluate("viewer.isReady()"):
-                break
-        page.wait_for_timeout(5000)  # meshes and fine scales come after the first picture
-        page.evaluate("viewer.display.draw()")
+        if client:
+            wait_for_client(page)
+        else:
+            page.wait_for_load_state("networkidle")
         page.screenshot(path=out, type="jpeg", quality=85)
         browser.close()
+
+
+def wait_for_client(page: Page) -> None:
+    """Wait until Neuroglancer has drawn everything."""
+    page.wait_for_function("window.viewer !== undefined")
+    for _ in range(300):
+        page.wait_for_timeout(200)
+        if page.evaluate("viewer.isReady()"):
+            break
+    page.wait_for_timeout(5000)  # meshes and fine scales come after the first picture
+    page.evaluate("viewer.display.draw()")
 
 
 if __name__ == "__main__":
