@@ -27,7 +27,7 @@ help:
 	@echo "make demo           a real brain, its tissues and surfaces: convert, check, say how to look"
 	@echo "make test           build, install and run the test suite"
 	@echo "make test-thorough  the same tests with larger numbers"
-	@echo "make lint           ruff, mypy, cython-lint, import-linter, codespell, workflows"
+	@echo "make lint           ruff, mypy, cython-lint, import-linter, codespell, workflows, recipe"
 	@echo "make docs           the site in build/site, strict; open build/site/index.html"
 	@echo "make bench          kernels side by side with their peers"
 	@echo "make bench-convert  whole conversions beside their peers, their stages and memory"
@@ -92,6 +92,7 @@ lint: $(VENV)/installed
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml \
 		.github/ISSUE_TEMPLATE/idea.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/python scripts/check_recipe.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
