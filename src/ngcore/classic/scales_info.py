@@ -25,7 +25,7 @@ from ngcore.precomputed.json_members import (
     parse_object,
     take,
 )
-from ngcore.precomputed.scales import pyramid_scales
+from ngcore.precomputed.scales import DEFAULT_CHUNK_SIDE, pyramid_scales
 from ngcore.storage import Store, is_url, open_store, writable_store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
@@ -178,7 +178,7 @@ def _with_scales(
             size,
             resolution,
             offset,
-            target=target_chunk_size or 64,
+            target=target_chunk_size or DEFAULT_CHUNK_SIDE,
             max_scales=max_scales,
             voxel_bytes=voxel_bytes,
         )

@@ -20,6 +20,7 @@ from ngcore.conversion.voxel_file import VoxelFile, VoxelFileSource
 from ngcore.errors import DestinationError, InputError
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.json_members import MAX_SAFE_INTEGER
+from ngcore.precomputed.scales import DEFAULT_CHUNK_SIDE
 from ngcore.sources.affine_files import read_affine
 from ngcore.sources.base import Source, SourceHeader, SuggestedType
 from ngcore.sources.geometry import AskedGeometry
@@ -214,7 +215,7 @@ class WritableVolume:
         progress: Progress | None,
     ) -> None:
         self._shape = shape
-        chunk = options.chunk_shape or (64, 64, 64)
+        chunk = options.chunk_shape or (DEFAULT_CHUNK_SIDE,) * 3
         self.path = path
         self._options = options
         self._progress = progress

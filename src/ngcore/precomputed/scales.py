@@ -26,6 +26,9 @@ LARGEST_CHUNK_SIDE = 2048
 LARGEST_CHUNK_BYTES = 4 << 20
 """Of a chunk of the classic rule, with all its channels, before it is encoded."""
 
+DEFAULT_CHUNK_SIDE = 64
+"""Of a chunk of cubic voxels; chunks of others hold about as many voxels."""
+
 
 class PyramidLevel(NamedTuple):
     """One scale to be made.
@@ -54,7 +57,7 @@ def pyramid_scales(
     resolution: _Resolution,
     voxel_offset: Vec3 = (0, 0, 0),
     *,
-    target: int = 64,
+    target: int = DEFAULT_CHUNK_SIDE,
     chunk_size: Vec3 | None = None,
     max_scales: int | None = None,
     voxel_bytes: int | None = None,
