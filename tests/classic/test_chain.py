@@ -15,6 +15,7 @@ import ngcore
 from ngcore.classic.chunks_from_source import volume_to_raw_chunks
 from ngcore.classic.coarser_scales import compute_scales
 from ngcore.classic.fullres_info import generate_fullres_info
+from ngcore.classic.recode import convert_chunks
 from ngcore.classic.scales_info import generate_scales_info
 from ngcore.errors import InputError
 from ngcore.validating.validate import validate
@@ -102,18 +103,62 @@ def test_provenance_names_the_steps_and_keeps_digests_up_to_date(tmp_path, image
     )
     steps = [step["method"] for step in first["processing"]]
     assert [step["task"] for step in steps] == [
+        "ngcore generate-scales-info",
         "ngcore volume-to-raw-chunks",
         "ngcore compute-scales",
     ]
     assert first["sources"] == ["t1.nii.gz"]
-    assert len(steps[1]["digests"]["scales"]) == 3
+    assert len(steps[2]["digests"]["scales"]) == 3
     compute_scales(tmp_path / "out", downsampling="stride")
     again = json.loads((tmp_path / "out" / "provenance").read_text())["processing"]
-    assert len(again) == 2
-    digests, old = again[1]["method"]["digests"]["scales"], steps[1]["digests"]["scales"]
+    assert len(again) == 3
+    digests, old = again[2]["method"]["digests"]["scales"], steps[2]["digests"]["scales"]
     changed = {key for key in digests if digests[key] != old[key]}
     assert changed == set(digests) - {next(iter(digests))}
     assert whole.info.scales[0].key in digests
+
+
+class _KilledError(Exception):
+    pass
+
+
+_STEPS = {
+    "volume-to-raw-chunks": lambda folder, image: volume_to_raw_chunks(image, folder),
+    "compute-scales": lambda folder, _: compute_scales(folder, downsampling="max"),
+    "convert-chunks": lambda folder, _: convert_chunks(folder.parent / "other", folder),
+}
+
+
+@pytest.mark.parametrize("step", _STEPS)
+def test_a_step_killed_while_it_replaces_chunks_is_told_by_name(
+    tmp_path, image, monkeypatch, step
+):
+    folder = tmp_path / "out"
+    for name in ("out", "other"):
+        volume = chain(image, tmp_path / name, target_chunk_size=32)
+
+    def killed(*_, **__):
+        for scale in volume.info.scales:  # some chunk is new
+            path = next((folder / scale.key).rglob("*.gz"))
+            data = bytearray(gzip.decompress(path.read_bytes()))
+            data[0] ^= 1
+            path.write_bytes(gzip.compress(data))
+        raise _KilledError
+
+    with monkeypatch.context() as patch:
+        for module in ("chunks_from_source", "coarser_scales", "recode"):
+            patch.setattr(f"ngcore.classic.{module}.record_chunks", killed)
+        with pytest.raises(_KilledError):
+            _STEPS[step](folder, image)
+    report = validate(folder)
+    assert not report.is_sound
+    told = [str(finding) for finding in report.findings]
+    assert any(f"voxels are new in part: ngcore {step} is at work" in line for line in told)
+    assert not any("not by ngcore" in line for line in told)
+    _STEPS[step](folder, image)
+    if step != "convert-chunks":
+        convert_chunks(tmp_path / "other", folder)
+    assert validate(folder).is_sound
 
 
 def test_chunks_are_gzip_files_without_time_or_name(tmp_path, image):

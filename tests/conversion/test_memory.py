@@ -20,7 +20,6 @@ from ngcore.conversion.memory import processes_here
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.prepare import open_for, prepare
-from ngcore.errors import InputError
 
 MEASURED = (
     peak_memory.SCRIPT
@@ -136,8 +135,12 @@ def test_of_many_processors_no_more_are_used_than_memory_holds(monkeypatch, tmp_
                 grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
                 found = processes_here(grids, source, options)
                 assert found.count * found.threads < 256
-        with pytest.raises(InputError, match="fewer --workers"):
-            estimate(tmp_path / name, workers=256, **given)
+        asked = ConvertOptions(workers=256, **given)
+        with open_for(tmp_path / name, asked) as source:
+            conversion = prepare(source, asked)
+        assert conversion.plan.threads < 256
+        assert conversion.plan.memory_bytes <= options.memory_bytes
+        assert any(f"so {conversion.plan.threads} work" in line for line in conversion.warnings)
 
 
 def test_a_small_volume_fits_in_the_least_memory_with_several_threads(tmp_path):

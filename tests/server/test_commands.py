@@ -109,6 +109,17 @@ def test_what_serve_has_to_say_are_warnings_of_one_line(tmp_path):
     assert second == "ngcore: warning: Invalid HTTP request received."
 
 
+@pytest.mark.parametrize("content", ['{"scales": [', '{"type": "image", "scales": []}'])
+def test_serve_warns_of_an_info_that_the_client_will_refuse(tmp_path, content):
+    (tmp_path / "brain").mkdir()
+    (tmp_path / "brain/info").write_text(content)
+    with running("serve", tmp_path, "--port", 0) as (process, _):
+        process.terminate()
+        (line,) = process.communicate()[1].splitlines()
+    assert line.startswith("ngcore: warning: ")
+    assert "brain/info: " in line
+
+
 def test_serve_takes_a_folder_of_volumes(origin):
     for path in ("/atlas/info", "/T1%20%26%20w/info"):
         response, body = fetch(origin, path)

@@ -31,9 +31,34 @@ def test_truncated_chunk_is_named(files):
         assert line.startswith("16_16_16/0-16_0-16_16-19: a raw chunk of ")
 
 
-def test_missing_chunk_of_our_own_volume_is_an_error(files):
+@pytest.mark.parametrize("ending", [".br", ".zst"])
+def test_chunks_that_others_compressed_are_read_and_compared(files, ending):
+    compress = {
+        ".br": pytest.importorskip("brotli").compress,
+        ".zst": pytest.importorskip("zstandard").compress,
+    }[ending]
+    for path in list((files / "8_8_8").iterdir()):
+        path.with_name(path.name + ending).write_bytes(compress(path.read_bytes()))
+        path.unlink()
+    report = validate(files)
+    assert not report.findings
+    assert report.digests[0] == "8_8_8"
+    name = f"16-32_16-32_16-32{ending}"
+    (files / "8_8_8" / name).write_bytes(b"rubbish")
+    assert only(found(files)).startswith(f"8_8_8/{name}: ")
+
+
+def test_chunks_that_nothing_here_unpacks_are_one_finding_with_a_count(files):
+    for path in list((files / "8_8_8").iterdir()):
+        path.rename(path.with_name(path.name + ".xz"))
+    lines = found(files, "warning")
+    assert any(line.startswith("8_8_8: 36 chunk files end in .xz, which can't") for line in lines)
+
+
+def test_missing_chunk_of_our_own_volume_is_an_error(files, caplog):
     (files / "8_8_8" / "16-32_16-32_16-32").unlink()
     lines = found(files)
+    assert not caplog.records  # the report says it
     assert any(line.startswith("8_8_8/16-32_16-32_16-32: is missing") for line in lines)
 
 

@@ -239,6 +239,10 @@ class ValueMapping:
         lowest, largest = (0 if self.is_label else int(bounds.min)), int(bounds.max)
         # As floats; largest + 1 is a power of two, which every float type holds.
         end = float(largest + 1)
+        # The end of a mapped range is the largest value, which float64 rounds up in 64 bits.
+        clipped_from = end
+        if self.input_max is not None and float(largest) == end:
+            clipped_from = math.nextafter(end, math.inf)
         scratch = np.empty(min(BLOCK_VALUES, max(1, stored.size)))
         rounded_scratch = np.empty_like(scratch)
         below = above = fractional = nans = inexact = 0
@@ -256,6 +260,7 @@ class ValueMapping:
             count_below = int(np.count_nonzero(is_below))
             count_above = int(np.count_nonzero(is_above))
             if count_below or count_above:
+                above += int(np.count_nonzero(whole >= clipped_from))
                 is_out = is_below | is_above
                 has_fraction -= int(np.count_nonzero(differs & is_out & np.isfinite(meant)))
                 whole[is_out] = 0
@@ -268,7 +273,6 @@ class ValueMapping:
                 if count_above:
                     result[is_above] = largest
             below += count_below
-            above += count_above
             fractional += has_fraction
             if self.is_label and has_fraction:
                 off = np.abs(meant - np.rint(meant))

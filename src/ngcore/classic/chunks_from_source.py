@@ -10,7 +10,7 @@ from typing import Any
 
 from ngcore.arrays.values import ValueMapping
 from ngcore.classic.folder import open_volume, record_chunks, write_chunks, writing_options
-from ngcore.conversion.memory import plan_for_source
+from ngcore.conversion.memory import plan_for_source, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for
 from ngcore.conversion.run import Progress
@@ -178,7 +178,7 @@ def _write(
     parameters: dict[str, Any],
 ) -> None:
     conversion = _finest_scale(source, info, options)
-    digests = write_chunks(conversion, source, options, dest, progress)
+    digests = write_chunks(conversion, source, options, dest, progress, command=task)
     if conversion.info.scales[0].encoding == "jpeg":
         parameters = {**parameters, "jpeg_quality": options.jpeg_quality}
     with Transaction(dest) as change:
@@ -218,6 +218,7 @@ def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> 
     make_encoding(info, scale)  # raises where the encoding can't hold such voxels
     part = replace(info, scales=(scale,))
     plan = plan_for_source(part, ((1, 1, 1),), source, mapping, options)
+    warnings += warnings_of_memory(plan, options)
     return Conversion(part, mapping, Downsampling("stride", None), plan, warnings=warnings)
 
 

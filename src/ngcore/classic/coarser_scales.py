@@ -24,6 +24,8 @@ from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
 
+_COMMAND = "compute-scales"
+
 
 def compute_scales(
     dest: str | os.PathLike[str],
@@ -104,9 +106,11 @@ def compute_scales(
         opened.scales[0], info, Downsampling(method, outside_value), asked, os.fspath(dest)
     )
     with source:
-        digests = write_chunks(conversion, source, asked, dest, tell, first_is_written=True)
+        digests = write_chunks(
+            conversion, source, asked, dest, tell, command=_COMMAND, first_is_written=True
+        )
     parameters: dict[str, Any] = {"downsampling": method, "outside_value": outside_value}
     if any(scale.encoding == "jpeg" for scale in info.scales[1:]):
         parameters["jpeg_quality"] = asked.jpeg_quality
     with Transaction(dest) as change:
-        record_chunks(change, "compute-scales", parameters, digests)
+        record_chunks(change, _COMMAND, parameters, digests)

@@ -18,7 +18,7 @@ from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.run import Progress, Work, write_scales
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.precomputed.names import TRANSFORM_NAME
+from ngcore.precomputed.names import PROVENANCE_NAME, TRANSFORM_NAME
 from ngcore.sources.base import Source
 from ngcore.storage import LocalStore, ReadableStore, Store, writable_store
 from ngcore.transaction.changes import Transaction
@@ -87,6 +87,7 @@ def write_chunks(
     dest: str | os.PathLike[str],
     progress: Progress | None,
     *,
+    command: str,
     first_is_written: bool = False,
 ) -> dict[str, str]:
     """Write the chunks of every scale of a conversion, and return their digests by key.
@@ -102,6 +103,8 @@ def write_chunks(
     dest : path
         The volume's folder.
     progress : callable or None
+    command : str
+        What `provenance` calls the step.
     first_is_written : bool
         The source is the volume's own finest scale: write the coarser ones.
 
@@ -117,6 +120,7 @@ def write_chunks(
     for warning in conversion.warnings:
         logger.warning(warning)
     written = conversion.info.scales[int(first_is_written) :]
+    announce(store, command)
     try:
         with step_folder(store, written) as tmp:
             outcome = write_scales(
@@ -130,6 +134,16 @@ def write_chunks(
         raise
     warn_of(outcome.counts, source.name, conversion.info.data_type)
     return outcome.digests
+
+
+def announce(store: Store, command: str) -> None:
+    """Record in a volume's `provenance`, if it has one, that a step is replacing chunks.
+
+    Call it before the first is touched; `record_chunks` ends it.
+    """
+    if store.get(PROVENANCE_NAME) is not None:
+        with Transaction(store) as change:
+            change.sealing.announce(command)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import decide_content, open_for, transform_json
 from ngcore.precomputed.json_members import dump
+from ngcore.precomputed.names import PROVENANCE_NAME, TRANSFORM_NAME
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
@@ -99,8 +100,10 @@ def generate_fullres_info(
         check_output_folder(dest)
         transform = transform_json(opened, resolution, opened.voxel_offset)
         with Transaction(dest) as change:
+            if change.get(PROVENANCE_NAME) is not None:  # a volume is made anew
+                change.record("generate-info", {"type": kind, "data_type": info["data_type"]})
             change.put(FULLRES_NAME, dump(info).encode())
-            change.put("transform.json", transform)
+            change.put(TRANSFORM_NAME, transform)
     path = Path(dest) / FULLRES_NAME
     logger.info("wrote %s and transform.json; next is generate-scales-info", path)
     return path

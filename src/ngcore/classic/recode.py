@@ -14,6 +14,7 @@ import numpy as np
 
 from ngcore.arrays.values import Counts, ValueMapping
 from ngcore.classic.folder import (
+    announce,
     has_chunks,
     open_volume,
     record_chunks,
@@ -41,6 +42,8 @@ from ngcore.work.progress import told
 from ngcore.work.threads import TaskGroup, ThreadPool
 
 logger = logging.getLogger(__name__)
+
+_COMMAND = "convert-chunks"
 
 
 def convert_chunks_to_jpeg(
@@ -172,6 +175,7 @@ def convert_chunks(
         )
     total = sum(scale.grid.count for scale in info.scales)
     counter = _Counter(tell, total)
+    announce(target, _COMMAND)
     digests = {}
     try:
         for scale_array, index in pairs:
@@ -192,7 +196,7 @@ def convert_chunks(
     with Transaction(dest) as change:
         if transform is not None and change.get(TRANSFORM_NAME) is None:
             change.put(TRANSFORM_NAME, transform)
-        record_chunks(change, "convert-chunks", parameters, digests, sources=names)
+        record_chunks(change, _COMMAND, parameters, digests, sources=names)
 
 
 def _warn_of_folders(info: VolumeInfo, dest: Store) -> None:

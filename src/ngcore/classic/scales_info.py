@@ -97,6 +97,9 @@ def generate_scales_info(
     check_output_folder(dest)
     with Transaction(store) as change:
         info = made()  # again: another command may have named a folder since
+        sides = {"target_chunk_size": target_chunk_size, "max_scales": max_scales}
+        kind = {"type": info.type, "encoding": info.scales[0].encoding}
+        change.record("generate-scales-info", {**sides, **kind})
         change.put("info", info.to_json().encode())
     return info
 

@@ -127,3 +127,22 @@ def decompress_zstd(data: bytes, *, max_size: int) -> bytes:
     if not stream.eof:
         raise FormatError("zstd data end too early")
     return b"".join(pieces)
+
+
+BY_ENDING = {
+    ".gz": gzip.decompress,
+    ".br": decompress_brotli,
+    ".zst": decompress_zstd,
+    ".zstd": decompress_zstd,
+}
+"""What unpacks a file whose name ends so, as others lay chunks on disks."""
+
+_MODULES = {".br": "brotli", ".zst": "zstandard", ".zstd": "zstandard"}
+
+
+def lacks_library(ending: str) -> str:
+    """Return the package that is needed to unpack files with an ending, and not installed."""
+    from importlib.util import find_spec
+
+    name = _MODULES.get(ending, "")
+    return name if name and find_spec(name) is None else ""

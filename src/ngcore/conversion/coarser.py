@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ngcore.arrays.values import ValueMapping
-from ngcore.conversion.memory import plan_for
+from ngcore.conversion.memory import plan_for, warnings_of_memory
 from ngcore.conversion.prepare import Conversion
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Box
@@ -52,12 +52,14 @@ def coarser_conversion(
         A scale's resolution is not a multiple of the one before.
     """
     source = open_scale(finest, AskedGeometry(), name, workers=options.thread_count)
+    # Rows of the finest scale are those of its chunks, so no row is ever kept aside.
+    plan = plan_for(info, pyramid_factors(info), _Z, options, source=source)
     conversion = Conversion(
         info,
         ValueMapping(info.dtype, info.dtype),
         downsampling,
-        # Rows of the finest scale are those of its chunks, so no row is ever kept aside.
-        plan_for(info, pyramid_factors(info), _Z, options, source=source),
+        plan,
+        warnings=warnings_of_memory(plan, options),
     )
     return source, conversion
 

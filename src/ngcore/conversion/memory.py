@@ -110,6 +110,16 @@ def plan_for(
     raise refused
 
 
+def warnings_of_memory(plan: Plan, options: ConvertOptions) -> tuple[str, ...]:
+    """Return that fewer threads work than were asked for, where that is so."""
+    if options.workers is None or plan.threads >= options.workers:
+        return ()
+    return (
+        f"--memory {options.memory_bytes // MEBIBYTE}M does not hold what {options.workers} "
+        f"threads need at once, so {plan.threads} work; pass more --memory to have all of them",
+    )
+
+
 def check_spooling(source: Source, plan: Plan, options: ConvertOptions) -> None:
     """Refuse memory that does not hold a plane of a source that is unpacked plane by plane."""
     if not plan.is_cut or _can_be_cut(source):
@@ -150,11 +160,10 @@ def _thread_counts(info: VolumeInfo, options: ConvertOptions) -> Iterator[int]:
     As many as were asked for; else as there are processors, as long as half of the memory, or all
     that four don't need, is left for rows of chunks; and fewer where that is too little.
     """
-    if options.workers is not None:
-        yield options.workers
-        return
-    free = options.memory_bytes - INTERPRETER_BYTES - shard_memory(options)
-    threads = min(options.thread_count, max(4, free // 2 // _bytes_per_thread(info)))
+    threads = options.thread_count
+    if options.workers is None:
+        free = options.memory_bytes - INTERPRETER_BYTES - shard_memory(options)
+        threads = min(threads, max(4, free // 2 // _bytes_per_thread(info)))
     while threads > 1:
         yield threads
         threads = threads * 2 // 3
@@ -210,7 +219,7 @@ def bytes_of_item(grids: Sequence[Regions], source: Source | None, threads: int)
 def processes_here(grids: Sequence[Regions], source: Source, options: ConvertOptions) -> Processes:
     """Return as many processes as fit in `--memory`, up to one for each of `--workers`.
 
-    Between them they use as many threads, unless nobody asked for so many and they don't fit.
+    Between them they use as many threads, or as many as fit.
 
     Raises
     ------
@@ -220,8 +229,7 @@ def processes_here(grids: Sequence[Regions], source: Source, options: ConvertOpt
     workers = options.thread_count
     useful = min(workers, max(grid.count for grid in grids))
     choices = [Processes(count, max(1, workers // count)) for count in range(useful, 0, -1)]
-    if options.workers is None:
-        choices.append(Processes(1, 1))
+    choices += [Processes(1, threads) for threads in range(workers - 1, 0, -1)]
     needs = []
     for choice in choices:
         each = WORKER_BYTES + bytes_of_item(grids, source, choice.threads) + _SMALLEST_SHARD_MEMORY

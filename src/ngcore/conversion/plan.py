@@ -132,7 +132,6 @@ def make_plan(
                 f"rows of chunks of {'x'.join(map(str, info.scales[first].chunk_size))} voxels do "
                 f"not fit in --memory {memory_bytes // MEBIBYTE}M; pass at least "
                 f"--memory {ceil(needed / MEBIBYTE)}M, or smaller --chunk-size"
-                + (" or fewer --workers" if threads > 1 else "")
             )
         passes.append(step)
         first = step.last_scale

@@ -13,7 +13,7 @@ from ngcore._version import __version__
 from ngcore.arrays.affines import volume_to_world_nm
 from ngcore.arrays.output_type import choose_output_type
 from ngcore.arrays.values import ValueMapping
-from ngcore.conversion.memory import check_spooling, plan_for_source
+from ngcore.conversion.memory import check_spooling, plan_for_source, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan
 from ngcore.conversion.walk import Downsampling
@@ -231,7 +231,11 @@ def prepare(
             },
         },
         notes,
-        (*source.notes, *_warnings_of(info, options, method)),
+        (
+            *source.notes,
+            *_warnings_of(info, options, method),
+            *warnings_of_memory(plan, options),
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.codecs import gzip
-from ngcore.codecs.content import decompress_brotli, decompress_zstd
+from ngcore.codecs.content import BY_ENDING
 from ngcore.codecs.zip_file import Entry, needs_zip64, zip_parts
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
 from ngcore.precomputed.info import VolumeInfo
@@ -39,12 +39,7 @@ _PIECE = 8 << 20
 _MAX_UNPACKED = 1 << 30
 _MAX_INFO = 64 << 20
 _ENDINGS = ("", ".gz", ".br", ".zst", ".zstd")
-_UNPACK = {
-    ".gz": gzip.decompress_members,
-    ".br": decompress_brotli,
-    ".zst": decompress_zstd,
-    ".zstd": decompress_zstd,
-}
+_UNPACK = {**BY_ENDING, ".gz": gzip.decompress_members}
 _MANIFEST = re.compile(r"\d+")
 
 

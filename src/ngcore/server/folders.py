@@ -93,6 +93,18 @@ def layer_of(store: ReadableStore, name: str, url: str, asked: Asked = NOTHING_A
     return _OBJECTS[kind](store, info, name, url, asked)
 
 
+def check_layer_info(store: ReadableStore) -> None:
+    """Check that the `info` of a layer can be read, and that of a volume keeps the format's rules.
+
+    Raises
+    ------
+    NgcoreError
+        It is not so.
+    """
+    if _info_of(store).get("@type", VOLUME_TYPE) == VOLUME_TYPE:
+        open_volume(store)
+
+
 def open_volume(store: ReadableStore) -> Volume:
     """Open the volume in a store.
 

@@ -9,14 +9,15 @@ import os
 import tempfile
 import threading
 import webbrowser
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ngcore.errors import InputError, InputNotFoundError
+from ngcore.errors import InputError, InputNotFoundError, NgcoreError
 from ngcore.server.access import for_origins, own_page_only
 from ngcore.server.client import PUBLIC_VIEWER, find_client
-from ngcore.server.folders import find_volumes
+from ngcore.server.folders import check_layer_info, find_volumes
 from ngcore.server.look import (
     layers_of,
     make_ready,
@@ -33,7 +34,7 @@ from ngcore.storage import open_store
 from ngcore.transaction.output_file import check_output_file, write_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ngcore.server.layouts import LayoutName
     from ngcore.server.look import Watch
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     PathLike = str | os.PathLike[str]
 
 logger = logging.getLogger(__name__)
+
+_MOST_LOOKED_AT = 64
 
 
 def view(
@@ -179,11 +182,22 @@ def serve(
                 "pass one that ngcore has written, or write one there now",
                 name,
             )
+        elif not is_zip:
+            _warn_of_broken(find_volumes(folder))
         with contextlib.suppress(KeyboardInterrupt):  # the normal end of what serves
             ready(served_url(origin, folder, folder.stem) if is_zip else f"precomputed://{origin}")
             readers = "pages of the origins named" if allow_origin else "any web page"
             logger.info("%s lists it; %s may read it; Ctrl-C stops it", origin, readers)
             run(lambda closing: create_app(Site(roots, find_client(), closing, access)), listener)
+
+
+def _warn_of_broken(folders: Mapping[str, Path]) -> None:
+    """Say which `info` the client will refuse; a folder of very many is not looked through."""
+    for folder in islice(folders.values(), _MOST_LOOKED_AT):
+        try:
+            check_layer_info(open_store(folder))
+        except NgcoreError as error:
+            logger.warning("%s; Neuroglancer will refuse it, see ngcore validate", error)
 
 
 def link(

@@ -32,6 +32,9 @@ class ReadableStore(ABC):
     is_remote: bool = False
     """Whether each look takes a request to another machine."""
 
+    warns_of_lost: bool = True
+    """Whether readers warn of chunks that ngcore wrote and that are gone."""
+
     @abstractmethod
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """Return the bytes under a name, None where there are none.

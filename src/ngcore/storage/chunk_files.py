@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ngcore.codecs import gzip
-from ngcore.codecs.content import decompress_brotli, decompress_zstd
+from ngcore.codecs.content import BY_ENDING
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
@@ -99,7 +99,7 @@ class ChunkFileReader(ChunkReader):
         return None
 
     def _tell_of_lost(self, cell: Vec3) -> None:
-        if not self._is_absence_known:
+        if self._store.warns_of_lost and not self._is_absence_known:
             self._is_absence_known = True
             if is_by_ngcore(self._store, self._scale.key):
                 logger.warning(
@@ -118,7 +118,7 @@ class ChunkFileReader(ChunkReader):
     def _plain(self, data: bytes, ending: str) -> bytes:
         if not ending:
             return data
-        decompress = _DECOMPRESS[ending]
+        decompress = BY_ENDING[ending]
         return decompress(data, max_size=self._max_size)
 
 
@@ -217,11 +217,3 @@ def _name(scale: ScaleInfo, cell: Vec3, layout: Layout, ending: str) -> str:
     grid = scale.grid
     name = grid.name(cell) if layout == "flat" else grid.nested_name(cell)
     return f"{scale.key}/{name}{ending}"
-
-
-_DECOMPRESS = {
-    ".gz": gzip.decompress,
-    ".br": decompress_brotli,
-    ".zst": decompress_zstd,
-    ".zstd": decompress_zstd,
-}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_GZIPPED = 1 << 31
+_BEFORE_VOXELS = ("generate-info", "generate-scales-info")
+"""Commands that a volume starts with; what others did ends with the voxels that they did it to."""
 _UNSEALED = (PROVENANCE_NAME, "info_fullres.json")
 
 
@@ -85,18 +87,27 @@ class Sealing:
         """
         self._command, self._parameters = command, parameters
         if sources is not None or (self._known is None and not self._is_damaged):
-            self._known = Provenance(tuple(sources or ()))
+            known = self._known or Provenance()
+            steps = tuple(step for step in known.processing if step.command in _BEFORE_VOXELS)
+            self._known = Provenance(tuple(sources or ()), steps)
             self._is_damaged = False
 
     def begin(self) -> None:
         """Record that the command is at work, if there is a seal that it may break."""
-        if self._mark is not None:
-            return
-        self._mark = self._command or "a change"
+        if self._mark is None:
+            self._mark = self._command or "a change"
+            self.announce(self._mark)
+
+    def announce(self, command: str) -> None:
+        """Record that a command is at work, until a later change that `record` names it ends.
+
+        For long work on what a seal keeps, such as replacing chunks: it is done without the lock.
+        """
         if self._known is not None and self._known.seal:
-            changing = tuple(sorted({*self._known.changing, self._mark}))
-            self._known = replace(self._known, changing=changing)
-            self._store.put_durably(PROVENANCE_NAME, self._known.to_json())
+            changing = tuple(sorted({*self._known.changing, command}))
+            if changing != self._known.changing:
+                self._known = replace(self._known, changing=changing)
+                self._store.put_durably(PROVENANCE_NAME, self._known.to_json())
 
     def put(self, name: str, content: Buffer) -> None:
         """Seal a file that is about to be written, gzipped if it is called so."""

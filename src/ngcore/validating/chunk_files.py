@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ngcore.codecs import gzip
+from ngcore.codecs.content import BY_ENDING, lacks_library
 from ngcore.errors import FormatError, StorageError
 from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
@@ -42,19 +43,30 @@ def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
         probe_chunks(context, checks)
         return checks
     batch: list[tuple[ScaleCheck, Vec3, str]] = []
+    unread: Counter[str] = Counter()
     skip = names_of_others(context.info, scale.key)
     for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH, skip=skip):
-        batch += _chunks_of_file(context, checks, name)
+        batch += _chunks_of_file(context, checks, name, unread)
         if len(batch) >= _BATCH:
             context.work.submit(partial(_check_batch, batch))
             batch = []
     context.work.submit(partial(_check_batch, batch))
     context.work.drain()
+    for foreign, count in sorted(unread.items()):
+        _tell_of_unread(context, scale.key, foreign, count)
     return checks
 
 
+def _tell_of_unread(context: Context, key: str, foreign: str, count: int) -> None:
+    library = lacks_library(foreign)
+    way_out = f"pip install {library}" if library else "check them with what wrote them"
+    context.findings.warning(
+        "unchecked", key, f"{count} chunk files end in {foreign}, which can't be read; {way_out}"
+    )
+
+
 def _chunks_of_file(
-    context: Context, checks: list[ScaleCheck], name: str
+    context: Context, checks: list[ScaleCheck], name: str, unread: Counter[str]
 ) -> list[tuple[ScaleCheck, Vec3, str]]:
     """Return the chunk that a file is; several, if it is one on the grid of more chunk sizes."""
     where = f"{context.info.scales[checks[0].index].key}/{name}"
@@ -67,12 +79,12 @@ def _chunks_of_file(
             context.findings.error(
                 "duplicate", where, "there is another file for this chunk: which one is right?"
             )
-    if cells and not foreign:
+    is_known = foreign in BY_ENDING and name.endswith(foreign) and not lacks_library(foreign)
+    if cells and (is_known or not foreign):
         return [(check, cell, where) for check, cell in cells]
     if cells:
-        context.findings.warning(
-            "unchecked", where, f"ngcore can't read chunks compressed as {foreign}"
-        )
+        unread[foreign] += 1
+        checks[0].is_damaged = True  # its digest is of a part
     elif CHUNK_LIKE.fullmatch(plain):
         context.findings.error("misnamed", where, "names no chunk of this scale")
     else:
@@ -101,7 +113,7 @@ def _check_size(check: ScaleCheck, cell: Vec3, where: str, size: int) -> None:
     if size == 0:
         raise FormatError("is empty")
     expected = check.raw_size(cell)
-    if expected is not None and not where.endswith(".gz") and size != expected:
+    if expected is not None and not _ending(where) and size != expected:
         raise FormatError(f"a raw chunk of {expected} bytes is expected, the file has {size}")
     if size > max_stored_size(check.max_encoded_size):
         raise FormatError(
@@ -116,6 +128,9 @@ def _read(check: ScaleCheck, where: str) -> bytes:
         raise FormatError("is not a file that can be read")
     if len(data) > most:
         raise FormatError(f"larger than the {check.max_encoded_size} bytes expected")
-    if where.endswith(".gz"):
-        return gzip.decompress(data, max_size=check.max_encoded_size)
-    return data
+    ending = _ending(where)
+    return BY_ENDING[ending](data, max_size=check.max_encoded_size) if ending else data
+
+
+def _ending(name: str) -> str:
+    return next((ending for ending in BY_ENDING if name.endswith(ending)), "")

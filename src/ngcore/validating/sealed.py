@@ -19,7 +19,7 @@ from ngcore.volume.provenance import CONVERT
 from ngcore.volume.seal import EntriesDigest, file_digest, is_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ngcore.storage import ReadableStore
     from ngcore.validating.findings import Findings
@@ -36,6 +36,12 @@ def by_whom(provenance: Provenance) -> str:
     later = list(dict.fromkeys(provenance.later_steps))[:3]
     who = f"by {', '.join(map(shown, later))}, as provenance says, " if later else ""
     return f"changed since, {who}not by ngcore"
+
+
+def interrupted(changing: Sequence[str]) -> str:
+    """Return what to do about commands of ngcore that have not ended."""
+    commands = ", ".join(f"ngcore {name}" for name in changing)
+    return f"{commands} is at work, or was interrupted: if so, run it again"
 
 
 def check_record(provenance: Provenance, findings: Findings) -> None:
@@ -159,11 +165,6 @@ def _report(context: Basis, kind: str, where: str, message: str) -> None:
     if not changing and isinstance(store, LocalStore) and (store.path / MESH_WORK_FOLDER).is_dir():
         changing = ("mesh",)
     if changing:
-        commands = ", ".join(f"ngcore {name}" for name in changing)
-        context.findings.warning(
-            "interrupted",
-            where,
-            f"{commands} is at work, or was interrupted: if so, run it again",
-        )
+        context.findings.warning("interrupted", where, interrupted(changing))
     else:
         context.findings.error(kind, where, message)

@@ -39,6 +39,7 @@ from ngcore.validating.sealed import (
     check_members,
     check_meshes_seal,
     check_record,
+    interrupted,
 )
 from ngcore.validating.shards import MOST_HASHED_CELLS, check_shards
 from ngcore.validating.side_files import check_strays, check_transform, read_provenance
@@ -119,6 +120,7 @@ def inspect(
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers}")
     store = open_store(path)
+    store.warns_of_lost = False
     findings = Findings()
     members = read_members(store, findings)
     if members is None:
@@ -239,6 +241,9 @@ def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance)
         return
     if str(check.digest) == expected:
         check.is_verified = True
+    elif provenance.changing:
+        message = f"voxels are new in part: {interrupted(provenance.changing)}"
+        context.findings.error("interrupted", check.scale.key, message)
     else:
         context.findings.error(
             "digest",
