@@ -245,6 +245,11 @@ def test_points_in_one_place_take_a_level_for_each_limit(convert):
     assert {tuple(level["grid_shape"]) for level in made.info["spatial"]} == {(1, 1, 1)}
 
 
+def test_the_last_level_states_how_full_it_is_as_the_client_draws_fewer_else(convert):
+    made = convert("x,y,z\n1,2,3\n4,5,6\n7,8,9\n")
+    assert [level["limit"] for level in made.info["spatial"]] == [3]
+
+
 def test_large_boxes_do_not_multiply_without_end(convert):
     corners = {"x1": 0.0, "y1": 0.0, "z1": 0.0, "x2": 1.0, "y2": 1.0, "z2": 1.0}
     table = {name: np.full(400, value) for name, value in corners.items()}

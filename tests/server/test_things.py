@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import urllib.parse
 
 import nibabel
@@ -11,6 +14,8 @@ import pytest
 import ngcore
 from ngcore.cli import run
 from ngcore.errors import InputError
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.server.layers import VolumeLayer
 from ngcore.server.look import layers_of, make_ready, workshop
 from ngcore.server.states import viewer_state
 from ngcore.server.things import parse_thing
@@ -18,8 +23,12 @@ from ngcore.server.things import parse_thing
 AFFINE = np.diag([2.0, 2, 2, 1])
 
 
-def save(path, values, affine=AFFINE):
-    nibabel.save(nibabel.Nifti1Image(values, affine), path)
+def save(path, values, affine=AFFINE, step=None):
+    image = nibabel.Nifti1Image(values, affine)
+    if step is not None:
+        image.header.set_xyzt_units("mm", "sec")
+        image.header.set_zooms((*image.header.get_zooms()[:3], step))
+    nibabel.save(image, path)
     return path
 
 
@@ -128,16 +137,36 @@ def test_a_map_over_an_image_diverges_and_takes_threshold_and_top(t1, zmap, tmp_
 
 def test_one_volume_of_a_series_has_no_time(tmp_path):
     series = np.random.default_rng(0).integers(1, 200, (20, 21, 12, 5)).astype(np.int16)
-    image = nibabel.Nifti1Image(series, AFFINE)
-    image.header.set_xyzt_units("mm", "sec")
-    image.header.set_zooms((2, 2, 2, 1.5))
-    nibabel.save(image, tmp_path / "bold.nii")
+    save(tmp_path / "bold.nii", series, step=1.5)
     state = state_of(tmp_path / "bold.nii", folder=tmp_path / "w")
-    assert state["dimensions"]["t"] == [1, "s"]
-    assert state["layers"][0]["source"]["transform"]["matrix"][3] == [0, 0, 0, 1.5, -0.75]
+    assert state["dimensions"]["t"] == [1.5, "s"]
+    assert state["layers"][0]["source"]["transform"]["matrix"][3] == [0, 0, 0, 1, 0]
     one = state_of(f"{tmp_path / 'bold.nii'}:volume=3", folder=tmp_path / "w")
     assert list(one["dimensions"]) == ["x", "y", "z"]
     assert "channel=3" in one["layers"][0]["shader"]
+
+
+def test_frames_of_two_series_lie_at_their_times():
+    slow, fast = (
+        VolumeLayer(name, "precomputed://x", info, time_step=step)
+        for name, step in (("slow", 2.0), ("fast", 0.5))
+        for info in [VolumeInfo("image", "int16", 4, (ScaleInfo("k", (9, 9, 9), (1e6,) * 3),))]
+    )
+    state = viewer_state([slow, fast])
+    assert state["dimensions"]["t"] == [0.5, "s"]
+    times = [x["source"]["transform"]["matrix"][3] for x in state["layers"]]
+    assert times == [[0, 0, 0, 4, -2], [0, 0, 0, 1, 0]]  # a frame around its time
+
+
+def test_the_range_of_a_series_is_that_of_all_of_it(tmp_path):
+    series = np.full((20, 21, 12, 30), 100, np.int16)
+    series[..., 0], series[:10, ..., 15:] = 50, 900
+    save(tmp_path / "bold.nii", series, step=1.5)
+    assert "range=[50, 900]" in shader_of(tmp_path / "bold.nii", tmp_path / "w")
+    shares = np.zeros((20, 21, 12, 5), np.float32)
+    shares[:8, ..., 0], shares[8:, ..., 3] = 0.25, 1
+    save(tmp_path / "probseg.nii", shares)
+    assert "range=[0, 1.0]" in shader_of(tmp_path / "probseg.nii", tmp_path / "w")
 
 
 def test_a_table_names_and_colours_labels_for_this_view_alone(t1, tmp_path):
@@ -180,6 +209,29 @@ def test_what_has_not_changed_is_kept_and_what_has_is_made_again(t1, zmap, tmp_p
     save(zmap, np.ones((20, 21, 22), np.float32))
     assert [a == b for a, b in zip(times(), first, strict=True)][1:] == [False, True]
     assert ngcore.open(keep / "z").scales[0][3, 3, 3, 0] == 1
+
+
+_KILLED = """
+import os, signal, sys
+from ngcore.storage.local import LocalStore
+from ngcore.server.look import make_ready
+LocalStore.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+make_ready([sys.argv[1]], __import__("pathlib").Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.usefixtures("t1")
+@pytest.mark.parametrize("name", ["s.off", "points.csv", "sub-01_T1w.nii.gz"])
+def test_what_a_killed_run_left_in_keep_is_made_again(tmp_path, name):
+    (tmp_path / "s.off").write_text("OFF 4 1 0\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n")
+    (tmp_path / "points.csv").write_text("x,y,z\n1,2,3\n4,5,6\n")
+    keep = tmp_path / "keep"
+    keep.mkdir()
+    done = subprocess.run([sys.executable, "-c", _KILLED, tmp_path / name, keep], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert any(keep.iterdir())
+    (shown,) = make_ready([tmp_path / name], keep)
+    assert (keep / shown.root / "info").is_file()
 
 
 def test_the_temporary_folder_goes_whatever_happens():

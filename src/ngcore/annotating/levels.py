@@ -133,7 +133,8 @@ def choose_levels(
             )
             largest = limit
         if largest <= limit:
-            return [*levels, Level(grid, ALL, limit)]
+            # The client draws fewer where it believes cells to be fuller than they are.
+            return [*levels, Level(grid, ALL, max(1, largest))]
         start += (ALL - start) * limit // largest
         levels.append(Level(grid, start, limit))
 

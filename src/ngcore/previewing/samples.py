@@ -32,6 +32,7 @@ _MOST_CHUNK_BYTES = 1 << 27
 _LEAST_SHARE_OF_A_SIGN = 0.1
 _MOST_AT_THE_FLOOR = 0.02
 _SHORTEST_DIRECTION = 0.3
+_MOST_FRAMES = 8
 
 Number = int | float
 Corner = tuple[float, float, float]
@@ -54,7 +55,7 @@ class ValueSummary:
     Attributes
     ----------
     shown : ValueRange
-        Of the first channel, or the one that was asked for.
+        Of the channel that was asked for, else of several of a series, else of the first.
     is_signed_map : bool
         Floating-point values well below and well above zero, which is not a floor: statistics,
         differences.
@@ -137,19 +138,24 @@ def check_chunks(scale: ScaleArray) -> None:
         raise InputError(f"the chunks of scale {scale.key} are too large to look at")
 
 
-def summarize(samples: Samples, channel: int | None = None) -> ValueSummary | None:
+def summarize(
+    samples: Samples, channel: int | None = None, *, is_series: bool = False
+) -> ValueSummary | None:
     """Return what the values of an image are like; None where there is no finite one.
 
     Parameters
     ----------
     samples : Samples
     channel : int, optional
-        The one whose range of values counts; default the first. Of one that is not there nothing
-        is said here: `decide` refuses it.
+        The one whose range of values counts; default several of a series or of floating-point
+        values, which share a scale, else the first. Of one that is not there nothing is said here:
+        `decide` refuses it.
+    is_series : bool
+        Channels are points of time.
     """
     parts, all_are_unit, all_are_directions = [], True, True
     for chunk in samples:
-        values = chunk[..., min(channel or 0, chunk.shape[3] - 1)].ravel(order="K")
+        values = _values(chunk, channel, has_one_scale=is_series or chunk.dtype.kind == "f")
         parts.append(values[np.isfinite(values)])
         if chunk.dtype.kind != "f":
             all_are_unit = all_are_directions = False
@@ -164,6 +170,20 @@ def summarize(samples: Samples, channel: int | None = None) -> ValueSummary | No
         is_signed_map=values.dtype.kind == "f" and _is_signed_map(values),
         is_unit=all_are_unit,
         is_direction=all_are_directions and not all_are_unit,
+    )
+
+
+def _values(
+    chunk: NDArray[Any], channel: int | None, *, has_one_scale: bool
+) -> NDArray[np.generic]:
+    """Return values of one channel, or about as many of several of them."""
+    count = chunk.shape[3]
+    if channel is not None or not has_one_scale:
+        return chunk[..., min(channel or 0, count - 1)].ravel(order="K")
+    channels = np.unique(np.linspace(0, count - 1, _MOST_FRAMES).astype(int))
+    voxels = chunk.reshape(-1, count, order="F")
+    return np.concatenate(
+        [voxels[start :: len(channels), place] for start, place in enumerate(channels)]
     )
 
 

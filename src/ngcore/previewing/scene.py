@@ -116,7 +116,11 @@ def make_scene(layers: Sequence[PictureLayer]) -> Scene:
     is_world = any(has_world(world_transform(x.volume)) for x in layers)
     images = [x for x in layers if x.volume.info.type != "segmentation"]
     labels = [x for x in layers if x.volume.info.type == "segmentation"]
-    summaries = [summarize(Samples(x.volume, IMAGE_VOXELS), x.asked.channel) for x in images]
+    are_series = [time_step_seconds(x.volume) is not None for x in images]
+    summaries = [
+        summarize(Samples(x.volume, IMAGE_VOXELS), x.asked.channel, is_series=is_series)
+        for x, is_series in zip(images, are_series, strict=True)
+    ]
     order = order_images([s is not None and s.is_signed_map for s in summaries])
     drawn: list[DrawnLayer] = []
     maps: list[DrawnLayer] = []
@@ -127,7 +131,7 @@ def make_scene(layers: Sequence[PictureLayer]) -> Scene:
             summaries[place],
             layer.asked,
             is_over=number > 0,
-            has_time=time_step_seconds(layer.volume) is not None,
+            has_time=are_series[place],
             name=layer.name,
         )
         is_map = look.mode == "diverging" and number > 0

@@ -22,6 +22,7 @@ from ngcore.precomputed.mesh_legacy import (
     manifest_name,
 )
 from ngcore.storage import is_url
+from ngcore.storage.file_lock import make_folders
 from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ def make(thing: Thing, dest: Path, progress: Progress | None = None) -> None:
                 "another --keep"
             )
         _remove_tree(dest)
+    make_folders(stamp.parent)
+    stamp.write_text("", "utf-8")  # what a run leaves that is killed is ours
     kind.make(thing, dest, progress)
     stamp.write_text(wanted, "utf-8")
 

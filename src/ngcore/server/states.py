@@ -176,8 +176,7 @@ def _time_unit(volumes: Sequence[VolumeLayer]) -> float | None:
     steps = [x.time_step for x in volumes if _has_time(x) and x.time_step is not None]
     if not steps:
         return None
-    # The slider goes by whole units: by seconds, or by frames where these are shorter.
-    return 1.0 if min(steps) >= 1 else min(steps)
+    return min(steps)  # the slider goes by whole units, so by frames
 
 
 def _has_time(layer: VolumeLayer) -> bool:
@@ -305,9 +304,11 @@ class _LayerWriter:
         given = dict(output)
         if _has_time(layer):
             unit = self._dimensions["t"][0]
-            # A frame lies around its time, so that it is found there whatever is rounded.
             step = (layer.time_step or 1.0) / unit
-            rows = [[*row[:3], 0, row[3]] for row in rows] + [[0, 0, 0, step, -step / 2]]
+            # Other steps than that of the slider: a frame lies around its time, so that it is
+            # found there whatever is rounded.
+            shift = 0 if step == 1 else -step / 2
+            rows = [[*row[:3], 0, row[3]] for row in rows] + [[0, 0, 0, step, shift]]
             output["t"] = given["c^"] = self._dimensions["t"]
         elif layer.info.num_channels > 1:
             # The client gives volumes of several channels a fourth, local dimension.

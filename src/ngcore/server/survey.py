@@ -76,7 +76,7 @@ def survey_volume(
                 labels = _with_meshed(labels, volume)
         else:
             samples = Samples(volume, IMAGE_VOXELS)
-            values = summarize(samples, asked.channel)
+            values = summarize(samples, asked.channel, is_series=layer.time_step is not None)
         content = samples.content()
     except NgcoreError as error:
         logger.warning("%s is shown without a look at its voxels: %s", where, error)
