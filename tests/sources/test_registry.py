@@ -1,5 +1,7 @@
 """A new kind of source is one object; nothing else has to know it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from source_contract import SourceContract
@@ -9,7 +11,14 @@ import ngcore
 from ngcore.errors import FormatError, InputError, MissingExtraError, naming
 from ngcore.sources import open_source
 from ngcore.sources.base import Cost, Source, SourceHeader, SuggestedType
-from ngcore.sources.registry import Found, SourceFormat, find_format, register, unregister
+from ngcore.sources.registry import (
+    Found,
+    SourceFormat,
+    find_format,
+    formats,
+    register,
+    unregister,
+)
 from ngcore.sources.volumes.raw import FORTRAN_ORDER, RawSource
 from ngcore.validating.validate import validate
 
@@ -58,6 +67,13 @@ class TestToy(SourceContract):
 
     # The toy reads its file without asking whether it is there.
     test_a_file_that_is_not_there_is_named = None
+
+
+def test_every_format_has_a_test_by_the_contract():
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    opened_elsewhere = {"slices", "a URL of a precomputed volume"}
+    names = {one.name for one in formats()} - opened_elsewhere
+    assert [name for name in names if f'format_name = "{name}"' not in tests] == []
 
 
 def test_a_toy_goes_the_whole_way(tmp_path):

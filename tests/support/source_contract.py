@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
+import io
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from volume_files import read_all, voxels
 
 import ngcore
+from ngcore.cli import run
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources import Source, open_source
 from ngcore.sources.registry import Found, find_format
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODES = ("RAS", "LPS", "LAS", "PIR", "SRA", "ASL", "IPR", "RSA")
-"""Of the 48 orientations, all kinds of exchange and flip."""
+"""All kinds of exchange and flip that the 48 orientations have."""
 
 
 def oblique(code: str, angles: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np.ndarray:
@@ -123,22 +124,32 @@ class SourceContract(ABC):
             source.read(box[axis].start, box[axis].stop, out, window=window)
             assert_array_equal(out[..., 0], values[tuple(box)])
 
-    def test_it_converts_to_a_volume_that_holds_the_same(self, tmp_path):
-        values = voxels((20, 18, 17), self.dtypes[0], 5)
-        path = self.file(tmp_path, values)
-        ngcore.convert(path, tmp_path / "out", type="image", fsync=False, **self.options)
-        assert_array_equal(ngcore.open(tmp_path / "out").scales[0][...][..., 0], values)
+    def reference(
+        self, path: Path, values: np.ndarray, affine: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return voxels and affine as another reader of the format finds them in the file."""
+        del path
+        return values, affine
 
     @pytest.mark.parametrize("affine", AFFINES)
-    def test_voxels_lie_where_the_file_says(self, tmp_path, affine):
-        if not self.keeps_affine:
-            pytest.skip("the format holds no affine")
-        values = voxels((5, 4, 3), self.dtypes[0])
-        with self.open(self.file(tmp_path, values, affine)) as source:
-            corners = np.array([[0, 0, 0, 1], [4, 0, 0, 1], [0, 3, 0, 1], [4, 3, 2, 1]]).T
-            assert source.affine_voxel_to_mm is not None
-            away = (source.affine_voxel_to_mm - affine) @ corners
-            assert_allclose(away, 0, atol=1e-3 * 1.5)
+    def test_landmarks_of_its_volume_lie_where_another_reader_has_them(self, tmp_path, affine):
+        values = voxels((7, 6, 5), self.dtypes[0], 5)
+        path = self.file(tmp_path, values, affine)
+        options = self.options
+        if self.keeps_affine:
+            values, affine = self.reference(path, values, affine)
+            with self.open(path) as source:
+                assert_allclose(source.affine_voxel_to_mm, affine, atol=1e-5)
+        else:
+            options = {**options, "affine": affine, "resolution": None}
+        volume = ngcore.convert(path, tmp_path / "out", type="image", fsync=False, **options)
+        volume = ngcore.open(tmp_path / "out")
+        assert_array_equal(volume.scales[0][...][..., 0], values)
+        for index in ((0, 0, 0), (6, 0, 0), (0, 5, 0), (0, 0, 4), (6, 5, 4), (3, 1, 2)):
+            landmark = (affine @ [*index, 1])[:3]
+            found = np.linalg.solve(volume.affine, [*landmark, 1])[:3]
+            assert_allclose(found, index, atol=1e-3)
+            assert volume.at_mm(*landmark) == values[index]
 
     @pytest.mark.parametrize("sizes", [(1.5, 2, 3.25), (4e-6, 4e-6, 4e-5)])
     def test_voxel_sizes_are_kept(self, tmp_path, sizes):
@@ -180,16 +191,34 @@ class SourceContract(ABC):
             self.open(path, form="sform")
 
 
-def bad_input_exits_2(path: Path, out: Path, *options: str) -> str:
-    """Convert bad input on the command line; return the one line that says why not."""
-    run = subprocess.run(
-        [sys.executable, "-m", "ngcore", "convert", path, out, *options],
-        capture_output=True,
-        text=True,
-        check=False,
+def itk_places(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return voxels and affine as ITK reads a file, or the series in a folder."""
+    sitk = pytest.importorskip("SimpleITK")
+    reader = sitk.ImageSeriesReader()
+    image = sitk.ReadImage(
+        reader.GetGDCMSeriesFileNames(str(path)) if path.is_dir() else str(path)
     )
-    lines = run.stderr.splitlines()
-    assert run.returncode == 2, run.stderr
+    origin = np.array(image.TransformIndexToPhysicalPoint((0, 0, 0)))
+    affine = np.eye(4)
+    for axis in range(3):
+        one = image.TransformIndexToPhysicalPoint([int(axis == other) for other in range(3)])
+        affine[:3, axis] = np.array(one) - origin
+    affine[:3, 3] = origin
+    return sitk.GetArrayFromImage(image).transpose(2, 1, 0), np.diag([-1, -1, 1, 1]) @ affine
+
+
+def nibabel_places(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return voxels and affine as nibabel reads a file."""
+    image = nibabel.load(path)
+    return np.asarray(image.dataobj), image.affine
+
+
+def bad_input_exits_2(path: Path | str, out: Path, *options: str) -> str:
+    """Convert bad input as the command does; return the one line that says why not."""
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+        code = run(["convert", str(path), str(out), *options])
+    lines = stderr.getvalue().splitlines()
+    assert code == 2, lines
     assert len(lines) == 1
     assert lines[0].startswith("ngcore: error: ")
     assert not out.exists()

@@ -96,10 +96,9 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 )
 @click.option(
     "--input-orientation",
-    default="RAS",
-    show_default=True,
     metavar="CODE",
-    help="Slices and TIFF stacks: direction of increasing column, row and slice.",
+    help="Slices and TIFF stacks: direction of increasing column, row and slice; the volume then "
+    "has a place in the world.  [default: RAS, without one]",
 )
 @click.option(
     "--gaps",

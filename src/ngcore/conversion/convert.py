@@ -56,7 +56,7 @@ def convert(
     voxel_offset: Sequence[int] | None = None,
     input_min: float | None = None,
     input_max: float | None = None,
-    input_orientation: str = "RAS",
+    input_orientation: str | None = None,
     gaps: Literal["keep", "blank"] = "keep",
     axes: str | None = None,
     level: int | None = None,
@@ -121,8 +121,9 @@ def convert(
         Global coordinate of the first voxel; default the source's, else 0, 0, 0.
     input_min, input_max : float, optional
         Map this range of values to the full range of an integer `data_type` (float32: 0 to 1).
-    input_orientation : str
-        Slices and TIFF stacks: anatomical direction of increasing column, row and slice.
+    input_orientation : str, optional
+        Slices and TIFF stacks: anatomical direction of increasing column, row and slice, which
+        gives them a place in the world; default ``"RAS"`` without one.
     gaps : "keep" or "blank"
         Folders of slices: leave room for sections whose numbers are missing.
     axes : str, optional

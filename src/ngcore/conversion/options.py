@@ -80,7 +80,7 @@ class ConvertOptions:
     voxel_offset: Sequence[int] | None = None
     input_min: float | None = None
     input_max: float | None = None
-    input_orientation: str = "RAS"
+    input_orientation: str | None = None
     gaps: Literal["keep", "blank"] = "keep"
     axes: str | None = None
     level: int | None = None

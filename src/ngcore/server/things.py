@@ -28,6 +28,7 @@ _ENDINGS = re.compile(
     r"mrc|map|rec|st|dcm|gz|bz2|zst)$",
     re.IGNORECASE,
 )
+_ENDINGS_OF_FOLDERS = re.compile(r"(\.ome)?\.(zarr|n5)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Thing:
         text = self.place.rstrip("/|:") if self.is_remote else os.fspath(self.path.resolve())
         name = re.split(r"[/\\]", text)[-1]
         is_folder = not self.is_remote and self.path.is_dir()
-        while not is_folder and (shorter := _ENDINGS.sub("", name)) not in (name, ""):
+        endings = _ENDINGS_OF_FOLDERS if is_folder else _ENDINGS
+        while (shorter := endings.sub("", name)) not in (name, ""):
             name = shorter
         return "".join(c if c.isprintable() else "_" for c in name) or "volume"
 

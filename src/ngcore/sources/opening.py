@@ -33,7 +33,7 @@ def open_source(
     ignore_scaling: bool = False,
     form: Form = "auto",
     orient: str | None = None,
-    input_orientation: str = "RAS",
+    input_orientation: str | None = None,
     gaps: Literal["keep", "blank"] = "keep",
     type: Literal["image", "segmentation", "auto"] = "auto",  # noqa: A002 - the option's name
     resolution: Sequence[float] | None = None,
@@ -56,8 +56,9 @@ def open_source(
         Which affine of a NIfTI file.
     orient : str, optional
         Code, such as "RAS", that the axes are brought to; default as stored.
-    input_orientation : str
-        For slices and TIFF stacks: direction of increasing column, row and slice.
+    input_orientation : str, optional
+        For slices and TIFF stacks: direction of increasing column, row and slice; default RAS,
+        without a place in the world.
     gaps : "keep" or "blank"
         For folders of slices: what becomes of section numbers that are missing.
     type : "image", "segmentation" or "auto"
@@ -98,7 +99,7 @@ def open_source(
         geometry,
         form,
         ignore_scaling,
-        parse_orientation(input_orientation),
+        None if input_orientation is None else parse_orientation(input_orientation),
         gaps,
         type,
         axes,

@@ -42,8 +42,8 @@ class Asked(NamedTuple):
         Which affine of a NIfTI file.
     ignore_scaling : bool
         Take stored values as they are.
-    input_orientation : str
-        For slices: direction of increasing column, row and slice.
+    input_orientation : str or None
+        For slices: direction of increasing column, row and slice; None: RAS, without a world.
     gaps : "keep" or "blank"
         For slices: what becomes of section numbers that are missing.
     type : "image", "segmentation" or "auto"
@@ -59,7 +59,7 @@ class Asked(NamedTuple):
     geometry: AskedGeometry = AskedGeometry()
     form: Form = "auto"
     ignore_scaling: bool = False
-    input_orientation: str = "RAS"
+    input_orientation: str | None = None
     gaps: Literal["keep", "blank"] = "keep"
     type: Literal["image", "segmentation", "auto"] = "auto"
     axes: str | None = None
@@ -275,7 +275,7 @@ def find_format(found: Found) -> SourceFormat:
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "form": ("auto", "--form {} is for NIfTI files; leave it out"),
     "input_orientation": (
-        "RAS",
+        None,
         "--input-orientation is for slices and TIFF stacks; use --orient",
     ),
     "gaps": ("keep", "--gaps {} is for folders of slices; leave it out"),

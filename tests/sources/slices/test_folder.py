@@ -1,6 +1,7 @@
 import threading
 import tracemalloc
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from slice_stacks import (
     write_picture,
     write_png_slices,
 )
+from source_contract import SourceContract
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources import open_source
@@ -22,6 +24,17 @@ from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.folder import SlicesSource, list_slices
 from ngcore.sources.slices.names import is_slice_pattern
 from ngcore.sources.slices.natural_order import natural_key
+
+
+class TestSlices(SourceContract):
+    format_name = "a folder of slices"
+    file_name = "slices"
+    options: ClassVar = {"resolution": (1e6, 1e6, 1e6)}
+    dtypes = ("uint8", "uint16")
+
+    def write(self, path, values, affine):
+        del affine
+        write_png_slices(path, slices_of(values))
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -232,6 +245,9 @@ def test_open_source_takes_folders_patterns_single_pictures_and_stacks(tmp_path)
         with open_source(source, input_orientation="PIR", resolution=(1, 2, 3)) as opened:
             assert np.array_equal(read_all(opened)[..., 0], volume)
             assert opened.resolution_nm == (1, 2, 3)
+        for code, has_world in ((None, False), ("RAS", True)):
+            with open_source(source, input_orientation=code, resolution=(1, 2, 3)) as opened:
+                assert (opened.affine_voxel_to_mm is not None) is has_world
     with open_source(folder / "slice0.png") as opened:
         assert opened.shape[2] == 1
 

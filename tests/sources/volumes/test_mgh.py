@@ -3,6 +3,7 @@ import gzip
 import nibabel
 import numpy as np
 import pytest
+from source_contract import SourceContract, nibabel_places
 from volume_files import AFFINE, read_all, voxels
 
 from ngcore.errors import FormatError
@@ -22,6 +23,25 @@ def change_header(path, **fields):
         np.frombuffer(data, HEADER, 1)[field] = value
     with opener(path, "wb") as file:
         file.write(data)
+
+
+class TestMgh(SourceContract):
+    format_name = "MGH"
+    file_name = "a.mgz"
+    keeps_affine = True
+    keeps_sizes = True
+    keeps_origin = True
+    dtypes = ("uint8", "int16", "int32", "float32")
+    head_says_it = False
+    # After its voxels a file may hold tags or end: `test_bad_input` truncates the voxels.
+    test_a_truncated_file_is_refused_in_one_line = None
+
+    def write(self, path, values, affine):
+        nibabel.save(nibabel.MGHImage(values, affine), path)
+
+    def reference(self, path, values, affine):
+        del values, affine
+        return nibabel_places(path)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from source_contract import SourceContract, nibabel_places
 from volume_files import read_all, save_nifti, voxels
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
@@ -12,6 +13,22 @@ from ngcore.sources import open_source
 
 SHAPE = (13, 11, 7)
 DATA = Path(nibabel.__file__).parent / "tests" / "data"
+
+
+class TestSpm(SourceContract):
+    format_name = "a format of nibabel"
+    file_name = "a.img"
+    keeps_affine = True
+    dtypes = ("uint8", "int16", "float32")
+    head_says_it = False
+
+    def write(self, path, values, affine):
+        pytest.importorskip("scipy")  # for the affine, which is a file of MATLAB's
+        nibabel.save(nibabel.Spm2AnalyzeImage(values, affine), path)
+
+    def reference(self, path, values, affine):
+        del values, affine
+        return nibabel_places(path)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import nibabel
 import numpy as np
 import pytest
 import zstandard
-from source_contract import SourceContract
+from source_contract import SourceContract, nibabel_places
 from volume_files import AFFINE, read_all, save_nifti, set_fields, voxels
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
@@ -213,6 +213,26 @@ class TestZstd(SourceContract):
         half = len(data) // 2
         compress = zstandard.ZstdCompressor().compress
         path.write_bytes(compress(data[:half]) + compress(data[half:]))
+
+
+class TestNifti(SourceContract):
+    format_name = "NIfTI"
+    file_name = "a.nii"
+    keeps_affine = True
+    keeps_sizes = True
+    keeps_origin = True
+    head_says_it = False
+
+    def write(self, path, values, affine):
+        save_nifti(path, values, affine)
+
+    def reference(self, path, values, affine):
+        del values, affine
+        return nibabel_places(path)
+
+
+class TestGzip(TestNifti):
+    file_name = "a.nii.gz"
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6, 2, 2), (4, 5, 6, 1, 3, 2)])

@@ -1,11 +1,24 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
+from source_contract import SourceContract
 from volume_files import read_all, voxels
 
 from ngcore.errors import FormatError, InputError
 from ngcore.sources import open_source
 
 SHAPE = (13, 11, 7, 2)
+
+
+class TestNpy(SourceContract):
+    format_name = "NumPy's .npy"
+    file_name = "a.npy"
+    options: ClassVar = {"resolution": (1e6, 1e6, 1e6)}
+
+    def write(self, path, values, affine):
+        del affine
+        np.save(path, values)
 
 
 @pytest.mark.parametrize("order", ["F", "C"])

@@ -3,9 +3,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from source_contract import SourceContract
 from volume_files import read_all, voxels
 from volumes import make_info
 
+import ngcore
 from ngcore.arrays.affines import volume_to_world_nm
 from ngcore.errors import FormatError, InputNotFoundError
 from ngcore.precomputed.encodings import make_encoding
@@ -43,6 +45,17 @@ def write_volume(folder, values, transform=None, **members):
     if transform is not None:
         store.put("transform.json", json.dumps(transform).encode())
     return folder
+
+
+class TestPrecomputed(SourceContract):
+    format_name = "precomputed"
+    file_name = "a"
+    keeps_affine = True
+    keeps_sizes = True
+    keeps_origin = True
+
+    def write(self, path, values, affine):
+        ngcore.convert(values, path, affine=affine, type="image", fsync=False)
 
 
 @pytest.fixture

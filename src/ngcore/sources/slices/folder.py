@@ -17,7 +17,6 @@ from ngcore.errors import InputError, InputNotFoundError
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.names import is_slice_pattern
 from ngcore.sources.slices.natural_order import natural_key, numbering_of, part_by_channel
-from ngcore.sources.slices.orientation import SliceOrientation
 from ngcore.sources.slices.pictures import open_jpeg, open_png
 from ngcore.sources.slices.planes import PlanesSource
 from ngcore.sources.slices.tiff import open_tiff_slice, slice_pixel_size_nm
@@ -167,8 +166,9 @@ class SlicesSource(PlanesSource):
     ----------
     folders : sequence of path or str
         Folders, glob patterns or single files; the channels of each follow those before.
-    input_orientation : str
-        Anatomical direction of increasing column, row and slice: one of 48 codes such as RAS.
+    input_orientation : str, optional
+        Anatomical direction of increasing column, row and slice: one of 48 codes such as RIA.
+        Default RAS, without a place in the world.
     asked : AskedGeometry
         Instead of what the slices say.
     gaps : {"keep", "blank"}
@@ -193,13 +193,12 @@ class SlicesSource(PlanesSource):
         self,
         folders: Sequence[str | Path],
         *,
-        input_orientation: str = "RAS",
+        input_orientation: str | None = None,
         asked: AskedGeometry = AskedGeometry(),  # noqa: B008 - it is frozen
         gaps: Gaps = "keep",
         is_label: bool | None = None,
         workers: int | None = None,
     ) -> None:
-        orientation = SliceOrientation(input_orientation)
         if not folders:
             raise InputError("no folder of slices given; pass one for each channel")
         self._lists = [one for folder in folders for one in list_slices(folder, gaps)]
@@ -230,7 +229,7 @@ class SlicesSource(PlanesSource):
             name,
             replace(self._layouts[0], samples=sum(layout.samples for layout in self._layouts)),
             self._lists[0].count,
-            orientation,
+            input_orientation,
             pixel_size_nm=_pixel_size_nm(self._lists[0].paths[0]),
             asked=asked,
             workers=workers,

@@ -18,6 +18,7 @@ import numpy as np
 from ngcore.arrays.affines import NM_PER_MM
 from ngcore.sources.base import Cost
 from ngcore.sources.geometry import AskedGeometry, placed_header
+from ngcore.sources.slices.orientation import SliceOrientation
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import ReadableSource
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.sources.base import Box3
-    from ngcore.sources.slices.orientation import SliceOrientation
     from ngcore.sources.slices.slice_file import PlaneLayout
 
 
@@ -40,8 +40,9 @@ class PlanesSource(ReadableSource):
     layout : PlaneLayout
         Of every plane, all channels included.
     plane_count : int
-    orientation : SliceOrientation
-        The volume that comes out has RAS axis order.
+    input_orientation : str or None
+        One of 48 codes; the volume that comes out has RAS axis order, and lies in the world.
+        None: RAS, without a world.
     pixel_size_nm : tuple of float, (column, row, slice), or None
         What the input says of its resolution.
     asked : AskedGeometry
@@ -64,7 +65,7 @@ class PlanesSource(ReadableSource):
         name: str,
         layout: PlaneLayout,
         plane_count: int,
-        orientation: SliceOrientation,
+        input_orientation: str | None,
         *,
         pixel_size_nm: tuple[float, float, float] | None = None,
         asked: AskedGeometry = AskedGeometry(),  # noqa: B008 - it is frozen
@@ -75,10 +76,11 @@ class PlanesSource(ReadableSource):
         is_compressed: bool = True,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
+        orientation = SliceOrientation("RAS" if input_orientation is None else input_orientation)
         size = None if pixel_size_nm is None else orientation.in_volume_order(*pixel_size_nm)
         lengths = size or asked.resolution
         affine = None
-        if orientation.code != "RAS" and lengths is not None:
+        if input_orientation is not None and lengths is not None:
             # somebody said how the slices lie: the volume, in RAS order, lies in the world
             affine = np.diag([*(length / NM_PER_MM for length in lengths), 1.0])
         header = placed_header(

@@ -19,7 +19,6 @@ from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import AskedGeometry, placed_header
 from ngcore.sources.orient import orient_source
-from ngcore.sources.slices.orientation import SliceOrientation
 from ngcore.sources.slices.planes import PlanesSource
 from ngcore.sources.slices.slice_file import SliceFile, decoding
 from ngcore.sources.slices.tiff_directories import directories_of
@@ -103,8 +102,9 @@ class TiffStackSource(PlanesSource):
         Of the file, if it is open; they are closed with the source.
     axes : str, optional
         What each dimension is, slowest first, whatever the file says.
-    input_orientation : str
-        Anatomical direction of increasing column, row and page: one of 48 codes such as RAS.
+    input_orientation : str, optional
+        Anatomical direction of increasing column, row and page: one of 48 codes such as RIA.
+        Default RAS, without a place in the world.
     asked : AskedGeometry
         Instead of what OME or ImageJ metadata say.
     workers : int, optional
@@ -123,12 +123,11 @@ class TiffStackSource(PlanesSource):
         *,
         pages: TiffPages | None = None,
         axes: str | None = None,
-        input_orientation: str = "RAS",
+        input_orientation: str | None = None,
         asked: AskedGeometry = AskedGeometry(),  # noqa: B008 - it is frozen
         workers: int | None = None,
     ) -> None:
         name = name or str(path)
-        orientation = SliceOrientation(input_orientation)
         self._pages = pages or TiffPages(path, name, axes)
         layout, channels = self._pages.layout, self._pages.stack.channels
         step = self._pages.time_step
@@ -137,7 +136,7 @@ class TiffStackSource(PlanesSource):
                 name,
                 replace(layout, samples=layout.samples * channels),
                 self._pages.stack.planes,
-                orientation,
+                input_orientation,
                 pixel_size_nm=self._pages.pixel_size_nm,
                 asked=asked,
                 workers=workers,
@@ -260,7 +259,7 @@ def open_tiff_stack(
     name: str,
     *,
     axes: str | None = None,
-    input_orientation: str = "RAS",
+    input_orientation: str | None = None,
     **options: Any,
 ) -> Source:
     """Open a volume in one TIFF file, or in a set of them, whatever the order of its axes.
@@ -272,7 +271,7 @@ def open_tiff_stack(
         The file as the user gave it, for messages.
     axes : str, optional
         What each dimension is, slowest first, whatever the file says.
-    input_orientation : str
+    input_orientation : str, optional
         Anatomical direction of increasing column, row and page.
     **options
         Of `TiffStackSource`.
@@ -297,13 +296,13 @@ def open_tiff_stack(
 def _oriented(
     pages: TiffPages,
     name: str,
-    code: str,
+    code: str | None,
     *,
     asked: AskedGeometry = AskedGeometry(),  # noqa: B008 - it is frozen
     workers: int | None = None,
 ) -> Source:
     """Return what `_tiff_array` does, in RAS order where its axes grow elsewhere."""
-    if code == "RAS":
+    if code is None:
         return _tiff_array(pages, name, asked=asked, workers=workers)
     affine = np.diag([0.0, 0, 0, 1])
     for axis, (letter, length) in enumerate(

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _NEW_SUBFILE_TYPE = 254
 _REDUCED = 1
+_SHORT = 3
+_MOST_TAGS = 4096
+_DESCRIPTIONS = {270: 1, 50838: 4, 50839: 1}
+"""Tags with metadata of OME and ImageJ, whose loss tifffile only logs: bytes of one value."""
 
 
 class Directory(NamedTuple):
@@ -43,8 +47,7 @@ def directories_of(file: PositionalFile) -> list[Directory]:
     is_big = version == 43
     count_format = struct.Struct(f"{order}{'Q' if is_big else 'H'}")
     offset_format = struct.Struct(f"{order}{'Q' if is_big else 'I'}")
-    tag_size = 20 if is_big else 12
-    first_value = 12 if is_big else 8
+    tag = struct.Struct(f"{order}HH{'QQ' if is_big else 'II'}")
     found: list[Directory] = []
     seen: set[int] = set()
     position = offset_format.unpack_from(header.ljust(16, b"\0"), 8 if is_big else 4)[0]
@@ -56,18 +59,19 @@ def directories_of(file: PositionalFile) -> list[Directory]:
             )
         seen.add(position)
         _check_within(file, position + count_format.size, number)
-        start = _read(file, position, min(count_format.size + tag_size, file.size - position))
-        tags = count_format.unpack_from(start)[0]
-        end = position + count_format.size + tags * tag_size
+        tags = count_format.unpack(_read(file, position, count_format.size))[0]
+        end = position + count_format.size + tags * tag.size
         _check_within(file, end + offset_format.size, number)
-        code, kind = struct.unpack_from(f"{order}HH", start.ljust(64, b"\0"), count_format.size)
-        # tags are in ascending order, so this one comes first
-        value = struct.unpack_from(
-            f"{order}{'H' if kind == 3 else 'I'}",
-            start.ljust(64, b"\0"),
-            count_format.size + first_value,
-        )[0]
-        is_reduced = tags > 0 and code == _NEW_SUBFILE_TYPE and bool(value & _REDUCED)
+        size = min(tags, _MOST_TAGS) * tag.size
+        is_reduced = False
+        for entry in tag.iter_unpack(_read(file, position + count_format.size, size)):
+            code, kind, count, value = entry
+            if code == _NEW_SUBFILE_TYPE:
+                if kind == _SHORT and order == ">":  # it lies in the upper bytes
+                    value >>= 48 if is_big else 16
+                is_reduced = bool(value & _REDUCED)
+            elif code in _DESCRIPTIONS and count > 8:
+                _check_within(file, value + count * _DESCRIPTIONS[code], number)
         found.append(Directory(position, is_reduced))
         position = offset_format.unpack(_read(file, end, offset_format.size))[0]
     if not found:
