@@ -35,7 +35,7 @@ _LIMITS = {
 _FAULTS = {
     5: "a channel's offset is out of order or outside of the chunk",
     6: "the chunk ends within its block headers",
-    7: "a block's width is none of 0, 1, 2, 4, 8, 16, 32",
+    7: "a block's width is not one of 0, 1, 2, 4, 8, 16, 32",
     8: "a block's table lies outside of its channel",
     9: "a block's values lie outside of their channel",
     10: "a block's values point outside of its channel",

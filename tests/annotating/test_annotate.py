@@ -313,7 +313,7 @@ def test_cells_are_those_that_sampled_points_lie_in(kind, seed, shape):
         ("x,y,z\n1,2,three\n", {}, "line 2, column 'z': 'three' is not a coordinate"),
         ("x,y,z\n1,2,1e39\n", {}, "line 2, column 'z': larger than float32 holds"),
         ("x,y,z\n1,2,3\n1,2\n", {}, "line 3: 2 cells, and the header has 3 columns"),
-        ("i,x,y,z\n7,1,2,3\n7,1,2,3\n", {"id": "i"}, "csv: the id 7 is there twice"),
+        ("i,x,y,z\n7,1,2,3\n7,1,2,3\n", {"id": "i"}, "csv: the id 7 occurs twice"),
         ("i,x,y,z\n-1,1,2,3\n", {"id": "i"}, "line 2, column 'i': '-1' is not a whole number"),
         ("i,x,y,z\n1.5,1,2,3\n", {"id": "i"}, "'1.5' is not a whole number"),
         ("c,x,y,z\n1;b,1,2,3\n", {"relations": {"c": "c"}}, "'1;b' is not a segment id"),

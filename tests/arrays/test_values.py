@@ -310,7 +310,7 @@ def test_labels_become_uint32_or_uint64(stored, expected):
         ("uint64", {}, "pass --data-type"),
         ("int64", {"slope": 1, "intercept": 3}, "pass --data-type"),
         ("uint32", {"slope": 1, "intercept": -1}, "fits no data type"),
-        ("uint8", {"data_type": "int64"}, "'int64' is none of uint8"),
+        ("uint8", {"data_type": "int64"}, "'int64' is not one of uint8"),
         ("uint8", {"data_type": "float32", "is_label": True}, "labels must be integers"),
         ("uint8", {"input_min": 3}, "needs --input-max"),
         ("uint8", {"input_min": 3, "input_max": 3}, "must be below"),

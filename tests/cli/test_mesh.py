@@ -48,7 +48,7 @@ def test_labels_surfaces_and_names_go_into_the_volume(folder, capsys):
         ("aseg --surface box.stl", "expected LABEL=FILE, got 'box.stl'"),
         ("aseg --surface 4=", "expected LABEL=FILE, got '4='"),
         ("aseg --label -4=x", "expected LABEL=NAME, got '-4=x'"),
-        ("aseg --label 4=x --label 4=y", "label 4 is there twice"),
+        ("aseg --label 4=x --label 4=y", "label 4 occurs twice"),
         ("aseg --surface 4=none.stl", "no mesh file"),
         ("aseg --labels 99", "holds none of these labels"),
         ("aseg --resume --overwrite", "--resume and --overwrite contradict each other"),

@@ -132,7 +132,7 @@ def test_another_mesh_of_the_same_name_is_replaced_only_where_that_is_asked(
     before = files()
     other = tmp_path / "other.surf.gii"
     write_gifti(other, 2 * BALL.vertices, BALL.faces)
-    with pytest.raises(DestinationError, match=r"mesh/a.* is there already.*--overwrite"):
+    with pytest.raises(DestinationError, match=r"mesh/a.* exists already.*--overwrite"):
         mesh_to_precomputed(other, volume, mesh_name="a", use_gzip=use_gzip)
     assert files() == before
     mesh_to_precomputed(other, volume, mesh_name="a", use_gzip=use_gzip, overwrite=True)
@@ -145,7 +145,7 @@ def test_another_mesh_of_the_same_name_is_replaced_only_where_that_is_asked(
 def test_a_file_that_is_no_fragment_is_never_replaced(volume, surface):
     (volume / "mesh").mkdir()
     (volume / "mesh" / "notes").write_text("mine")
-    with pytest.raises(DestinationError, match="mesh/notes is there already, and is no such file"):
+    with pytest.raises(DestinationError, match="mesh/notes exists already, and is not a mesh"):
         mesh_to_precomputed(surface, volume, mesh_name="notes", overwrite=True)
     assert (volume / "mesh" / "notes").read_text() == "mine"
 
@@ -355,7 +355,7 @@ def test_vtk_file_is_in_nanometres(tmp_path, surface):
 def test_vtk_replaces_a_file_only_where_that_is_asked_and_never_its_source(tmp_path, surface):
     out = tmp_path / "out.vtk"
     out.write_text("mine")
-    with pytest.raises(DestinationError, match="is there already; pass --overwrite"):
+    with pytest.raises(DestinationError, match="exists already; pass --overwrite"):
         mesh_to_vtk(surface, out)
     assert out.read_text() == "mine"
     mesh_to_vtk(surface, out, overwrite=True)
@@ -448,7 +448,7 @@ def test_another_manifest_is_replaced_only_where_that_is_asked(meshed, tmp_path)
     link_mesh_fragments(table, meshed)
     link_mesh_fragments(table, meshed)
     table.write_text("3,right\n4,left\n")
-    with pytest.raises(DestinationError, match=r"3:0 is there already.*--overwrite"):
+    with pytest.raises(DestinationError, match=r"3:0 exists already.*--overwrite"):
         link_mesh_fragments(table, meshed)
     assert not (meshed / "mesh" / "4:0").exists()
     link_mesh_fragments(table, meshed, overwrite=True)

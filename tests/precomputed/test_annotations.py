@@ -98,7 +98,7 @@ def test_time_may_be_a_fourth_dimension_and_kinds_are_written_in_capitals():
         (["upper_bound"], [10, 20, 1], r"upper_bound\[2\]: expected no less than lower_bound"),
         (["annotation_type"], "blob", "annotation_type: expected one of point"),
         (["properties", 0, "id"], "Size", r"properties\[0\].id: expected a lower-case letter"),
-        (["properties", 0, "id"], "kind", r"properties\[1\].id: 'kind' is there twice"),
+        (["properties", 0, "id"], "kind", r"properties\[1\].id: 'kind' occurs twice"),
         (["properties", 0, "type"], "float64", r"properties\[0\].type: expected one of"),
         (["properties", 1, "enum_values"], [0, 256], r"enum_values\[1\]: expected an integer"),
         (["properties", 1, "enum_values"], [0], r"properties\[1\].enum_labels: 2 labels for 1"),

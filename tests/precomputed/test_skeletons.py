@@ -45,7 +45,7 @@ def test_info_comes_back_as_it_was():
             {"vertex_attributes": [{"id": "a", "data_type": "uint64", "num_components": 1}]},
             r"vertex_attributes\[0\].data_type: expected one of float32",
         ),
-        ({"vertex_attributes": [INFO["vertex_attributes"][0]] * 2}, "an id is there twice"),
+        ({"vertex_attributes": [INFO["vertex_attributes"][0]] * 2}, "an id occurs twice"),
     ],
 )
 def test_faults_of_info_are_named(members, message):

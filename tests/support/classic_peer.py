@@ -87,6 +87,6 @@ def _chunks_in(folder: Path) -> dict[str, bytes]:
             name = path.relative_to(folder).as_posix().replace("/", "_")
             if name.endswith(".gz"):
                 name, data = name.removesuffix(".gz"), gzip.decompress(data)
-            assert name not in chunks, f"{path} is there twice"
+            assert name not in chunks, f"{path} occurs twice"
             chunks[name] = data
     return chunks

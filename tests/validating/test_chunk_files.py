@@ -19,7 +19,7 @@ def test_chunk_that_changed_is_found_by_the_digest(files):
     voxels[100] ^= 1  # too little to change the average of a cell
     path.write_bytes(voxels.tobytes())
     line = only(found(files))
-    assert line.startswith("8_8_8: voxels are not those that were written")
+    assert line.startswith("8_8_8: voxels differ from what was written")
     assert not found(files, quick=True)
 
 

@@ -121,7 +121,7 @@ def test_meshes_of_another_volume_are_found(volume, tmp_path):
     is_sharded = (volume / "mesh/0.shard").exists()
     other = make_whole(tmp_path / "other", seed=1, sharding=is_sharded)
     shutil.copytree(other / "mesh", volume / "mesh", dirs_exist_ok=True)
-    assert only(found(volume)).startswith("mesh: the meshes are not those that ngcore wrote")
+    assert only(found(volume)).startswith("mesh: the meshes differ from what ngcore wrote")
 
 
 def test_a_byte_inside_a_mesh_is_found(volume):

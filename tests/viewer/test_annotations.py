@@ -42,7 +42,7 @@ def state(neuroglancer: Neuroglancer, source: str, **layer: Any) -> dict[str, An
 
 
 def hover(neuroglancer: Neuroglancer, x: float, y: float) -> Any:
-    """Move the mouse to a place of the page; return what the layer says of it."""
+    """Move the mouse to a place of the page; return what the layer says about it."""
     page = neuroglancer.page
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y)

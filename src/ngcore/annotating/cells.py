@@ -75,7 +75,7 @@ class Grid:
 
 
 def cells_met(kind: str, block: Block, grid: Grid) -> Iterator[Pairs]:
-    """Yield the cells that annotations meet, some pairs at a time; none is there twice.
+    """Yield the cells that annotations meet, some pairs at a time; none occurs twice.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def choose_output_type(
     check_stored(stored, name)
     if data_type is not None:
         if data_type not in DATA_TYPES:
-            raise InputError(f"--data-type {data_type!r} is none of {', '.join(DATA_TYPES)}")
+            raise InputError(f"--data-type {data_type!r} is not one of {', '.join(DATA_TYPES)}")
         output = np.dtype(data_type)
     elif is_label:
         output = np.dtype(np.uint64 if stored.itemsize == 8 else np.uint32)

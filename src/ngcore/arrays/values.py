@@ -100,7 +100,9 @@ class ValueMapping:
     def __post_init__(self) -> None:
         check_stored(self.stored, self.name)
         if self.output.name not in DATA_TYPES:
-            raise InputError(f"data type {self.output.name!r} is none of {', '.join(DATA_TYPES)}")
+            raise InputError(
+                f"data type {self.output.name!r} is not one of {', '.join(DATA_TYPES)}"
+            )
         if self.input_max is None:
             if self.input_min is not None:
                 raise InputError(f"--input-min {self.input_min:g} needs --input-max beside it")

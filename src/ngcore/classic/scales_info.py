@@ -48,7 +48,7 @@ def generate_scales_info(
 ) -> VolumeInfo:
     """Write the `info` of a volume with every scale.
 
-    Where an `info` is there already, what other steps have put beside the scales stays: the
+    Where an `info` exists already, what other steps have put beside the scales stays: the
     folders of meshes, skeletons and segment properties.
 
     Parameters
@@ -126,7 +126,7 @@ def _read(path: str) -> bytes:
 
 
 def _named_folders(store: Store) -> dict[str, Any]:
-    """Return what the `info` that is to be replaced says of folders; nothing if it is unsound."""
+    """Return the folders that the `info` to be replaced names; nothing if it is invalid."""
     try:
         members = parse_object(store.get("info") or b"{}")
     except FormatError:

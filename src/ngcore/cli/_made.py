@@ -26,7 +26,7 @@ def say_made(dest: str | os.PathLike[str], then: str = "view", *, as_json: bool 
     then : str
         The command that is a good next step; empty where there is none.
     as_json : bool
-        Print JSON on stdout instead, with what the `info` file says of a volume.
+        Print JSON on stdout instead, with what the `info` file says about a volume.
     """
     name = os.fspath(dest)
     size = _size(name)
@@ -74,7 +74,7 @@ def _size(name: str) -> int | None:
 
 
 def _described(name: str) -> dict[str, Any]:
-    """Return what the info of a volume says of it; nothing where it is none."""
+    """Return what the info of a volume says about it; nothing where it is none."""
     from ngcore.errors import NgcoreError
     from ngcore.volume.read import open as open_volume
 

@@ -24,7 +24,7 @@ def _pairs(text: str, metavar: str) -> dict[str, str]:
         if not equals or not name.strip() or not column.strip():
             raise click.BadParameter(f"expected {metavar}, got {text!r}")
         if name.strip() in pairs:
-            raise click.BadParameter(f"{name.strip()} is there twice")
+            raise click.BadParameter(f"{name.strip()} occurs twice")
         pairs[name.strip()] = column.strip()
     return pairs
 
@@ -44,7 +44,7 @@ def _relations(
         if not equals or not name or not column:
             raise click.BadParameter(f"expected {param.metavar}, got {value!r}")
         if name in pairs:
-            raise click.BadParameter(f"the relation {name!r} is there twice")
+            raise click.BadParameter(f"the relation {name!r} occurs twice")
         pairs[name] = column
     return pairs
 
@@ -75,7 +75,7 @@ def _relations(
 @click.option(
     "--group",
     metavar="COLUMN",
-    help="Polylines: column that says of which line a vertex is.  [default: none]",
+    help="Polylines: column that says about which line a vertex is.  [default: none]",
 )
 @click.option(
     "--relation",

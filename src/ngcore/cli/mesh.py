@@ -30,7 +30,7 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
         if not equals or not text or number < 0:
             raise click.BadParameter(f"expected {param.metavar}, got {value!r}")
         if number in pairs:
-            raise click.BadParameter(f"label {number} is there twice")
+            raise click.BadParameter(f"label {number} occurs twice")
         pairs[number] = text
     return pairs
 

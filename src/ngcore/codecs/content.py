@@ -68,7 +68,7 @@ def decompress_brotli(data: bytes, *, max_size: int) -> bytes:
     Raises
     ------
     FormatError
-        The data are damaged, cut short or too large, or there is no library for them.
+        The data are damaged, truncated or too large, or there is no library for them.
     """
     try:
         import brotli
@@ -100,7 +100,7 @@ def decompress_zstd(data: bytes, *, max_size: int) -> bytes:
     Raises
     ------
     FormatError
-        The data are damaged, cut short or too large, or there is no library for them.
+        The data are damaged, truncated or too large, or there is no library for them.
     """
     try:
         import zstandard

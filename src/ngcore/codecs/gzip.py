@@ -122,7 +122,7 @@ def decompress(data: Buffer, *, max_size: int) -> bytes:
     Raises
     ------
     FormatError
-        The data are not gzip, damaged, cut short, followed by something else, or too large.
+        The data are not gzip, damaged, truncated, followed by something else, or too large.
     """
     view = memoryview(data).cast("B")
     check_start(bytes(view[:4]))
@@ -189,7 +189,7 @@ def decompress_zlib(data: Buffer, *, max_size: int) -> bytes:
     Raises
     ------
     FormatError
-        The data are not a zlib stream, damaged, cut short, too large, or something follows.
+        The data are not a zlib stream, damaged, truncated, too large, or something follows.
     """
     view = memoryview(data).cast("B")
     stream = zlib.decompressobj()

@@ -310,7 +310,7 @@ def carry_out(
         journal = begin(work, destination)
         with destination.work_folder(options.tmp) as work_folder:
             if not isinstance(destination.store, LocalStore):
-                options = replace(options, tmp=None)  # the folder is there already
+                options = replace(options, tmp=None)  # the folder exists already
             with resumable():
                 outcome = write_scales(
                     work._replace(options=options), destination.store, work_folder, journal=journal

@@ -40,7 +40,7 @@ def parse_memory(size: str | int) -> int:
     Raises
     ------
     InputError
-        If it is no size, or too small to work with.
+        If it is not a size, or too small to work with.
 
     Examples
     --------

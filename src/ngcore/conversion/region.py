@@ -53,7 +53,7 @@ def carry_out_region(
     scratch : Path
         A folder of this attempt alone, on the file system of what is kept.
     first_is_written : bool
-        Whether the chunks of the first scale are there already.
+        Whether the chunks of the first scale exist already.
     planes_read : callable
         Called after each reading, on any thread, with the voxels read and what happened to their
         values.

@@ -220,7 +220,7 @@ def open_executor(asked: object, work: Work) -> AbstractContextManager[Executor]
     Raises
     ------
     InputError
-        If it is none of these, nobody answers, or there is too little memory.
+        If it is not one of these, nobody answers, or there is too little memory.
     MissingExtraError
         If Dask is not installed.
     """

@@ -137,7 +137,7 @@ class VoxelFile:
             except OSError as error:
                 raise StorageError(f"{self.path} can't be read: {error.strerror}") from error
             if count == 0:
-                raise StorageError(f"{self.path} was cut short; create the volume again")
+                raise StorageError(f"{self.path} was truncated; create the volume again")
             view, offset = view[count:], offset + count
 
     def _slots(

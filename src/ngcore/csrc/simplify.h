@@ -243,7 +243,7 @@ static size_t find_collapses(Simplification *s, double share)
             double place[3], error, bound;
             Collapse *found = s->collapses + count;
             int axis;
-            /* An edge with a free end is there twice, once in each direction. */
+            /* An edge with a free end occurs twice, once in each direction. */
             if (s->is_fixed[b] || (!s->is_fixed[a] && a > b))
                 continue;
             sum = sum_of(s->quadrics + a, s->quadrics + b);

@@ -62,7 +62,7 @@ def export_layer(folder: Path, kind: str, out: Path, *, overwrite: bool) -> None
     FormatError
         The layer is damaged.
     DestinationError
-        `out` is there already or can't be written.
+        `out` exists already or can't be written.
     """
     store = LocalStore(folder)
     name = out.name.lower()

@@ -58,7 +58,7 @@ def export_ome_zarr(
     MissingExtraError
         If zarr is not installed.
     DestinationError
-        If `out` is there already, or can't be written.
+        If `out` exists already, or can't be written.
     """
     try:
         import zarr
@@ -94,7 +94,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:
-        raise DestinationError(f"{str(out)!r} is there already; pass --overwrite to replace it")
+        raise DestinationError(f"{str(out)!r} exists already; pass --overwrite to replace it")
     is_empty = out.is_dir() and not any(out.iterdir())
     if not (is_empty or any((out / name).is_file() for name in _MARKS)):
         raise DestinationError(f"{str(out)!r} is there and is no Zarr; name another folder")

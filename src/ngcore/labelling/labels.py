@@ -99,7 +99,7 @@ def write_labels(
     Raises
     ------
     InputError
-        If there is no volume or it is no segmentation, or no such table.
+        If there is no volume or it is not a segmentation, or no such table.
     FormatError
         If the table, or the volume, can't be understood.
     DestinationError

@@ -226,7 +226,7 @@ def link_mesh_fragments(
     Raises
     ------
     DestinationError
-        If such a manifest is there already.
+        If such a manifest exists already.
     InputError
         If DEST has no `info` or no meshes, or a row has a bad label, a label that came before, or
         a fragment that is not there; the message names the line.
@@ -365,11 +365,11 @@ def _check_free(
         if overwrite and wanted.startswith(b"{"):
             return  # so are only manifests called, though this one is damaged
         raise DestinationError(
-            f"{where} is there already, and is no such file ({error}); choose another name"
+            f"{where} exists already, and is not a mesh ({error}); choose another name"
         ) from error
     if not overwrite:
         raise DestinationError(
-            f"{where} is there already, with another content; pass --overwrite to replace it, or "
+            f"{where} exists already, with another content; pass --overwrite to replace it, or "
             "choose another name"
         )
 
@@ -382,7 +382,7 @@ def _read_info(store: Store) -> dict[str, Any]:
     data = store.get("info")
     if data is None:
         raise InputNotFoundError(
-            f"{store.location} holds no info; meshes go into a volume that is there already"
+            f"{store.location} holds no info; meshes go into a volume that exists already"
         )
     return json_members(data, f"{store.location}/info")
 

@@ -72,7 +72,7 @@ def pack(
     FormatError
         `info`, or what is compressed, is damaged.
     DestinationError
-        `out` is there already or can't be written.
+        `out` exists already or can't be written.
     StorageError
         Reading or writing fails midway.
     """

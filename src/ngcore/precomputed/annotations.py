@@ -107,7 +107,7 @@ class AnnotationProperty:
             for number, value in enumerate(values)
         )
         if len(set(checked)) != len(checked):
-            raise FormatError("enum_values: a value is there twice")
+            raise FormatError("enum_values: a value occurs twice")
         set_field(self, "enum_values", checked)
         set_field(self, "enum_labels", labels)
 
@@ -460,5 +460,5 @@ def _check_unique(names: Iterable[str], path: str) -> None:
     seen: set[str] = set()
     for number, name in enumerate(names):
         if name in seen:
-            raise FormatError(f"{path}[{number}].id: {name!r} is there twice")
+            raise FormatError(f"{path}[{number}].id: {name!r} occurs twice")
         seen.add(name)

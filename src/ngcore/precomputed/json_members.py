@@ -34,7 +34,7 @@ def parse_object(document: str | bytes) -> dict[str, Any]:
     ------
     FormatError
         It is no JSON, not UTF-8, holds a member twice, a number that JSON does not have or that
-        no double holds, or is nested deeper than 64 levels; or it is no object.
+        no double holds, or is nested deeper than 64 levels; or it is not an object.
     """
     try:
         text = document if isinstance(document, str) else bytes(document).decode("utf-8")

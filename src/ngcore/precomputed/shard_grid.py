@@ -101,7 +101,7 @@ class ShardGrid:
 
     @property
     def box_shape(self) -> Vec3 | None:
-        """Cells per axis of the box that a shard is, powers of two; None where it is no box.
+        """Cells per axis of the box that a shard is, powers of two; None where it is not a box.
 
         Boxes start at multiples of their shape. Those at the upper edges are clipped by the grid.
         """

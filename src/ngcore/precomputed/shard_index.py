@@ -88,12 +88,12 @@ def parse_shard_index(
     Raises
     ------
     FormatError
-        An entry is cut short, ends before it starts, or lies outside of the file.
+        An entry is truncated, ends before it starts, or lies outside of the file.
     """
     if len(data) % SHARD_INDEX_ENTRY:
         raise FormatError(
             f"shard index: {len(data)} bytes are not a whole number of {SHARD_INDEX_ENTRY}-byte "
-            "entries; the file is cut short"
+            "entries; the file is truncated"
         )
     room = _room_for_data(spec, file_size)
     relative = np.frombuffer(data, "<u8").astype(np.uint64).reshape(-1, 2)
@@ -139,7 +139,7 @@ def parse_minishard_index(data: bytes, spec: ShardingSpec, *, file_size: int) ->
     Raises
     ------
     FormatError
-        It is cut short, ids do not increase, or data lie outside of the file; the message names
+        It is truncated, ids do not increase, or data lie outside of the file; the message names
         the byte offset in `data`.
     """
     if len(data) % MINISHARD_INDEX_ENTRY:

@@ -116,7 +116,7 @@ class SkeletonInfo:
         set_field(self, "vertex_attributes", attributes)
         names = [item.id for item in attributes]
         if len(set(names)) != len(names):
-            raise FormatError("vertex_attributes: an id is there twice")
+            raise FormatError("vertex_attributes: an id occurs twice")
         if not isinstance(self.transform, list | tuple) or len(self.transform) != 12:
             fail("transform", "an array of 12 numbers", self.transform)
         numbers = tuple(_number(item, f"transform[{n}]") for n, item in enumerate(self.transform))

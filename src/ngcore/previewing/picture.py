@@ -73,7 +73,7 @@ def write_picture(
     FormatError
         If a volume is damaged.
     DestinationError
-        If `out` is there already or can't be written.
+        If `out` exists already or can't be written.
     """
     out = check_picture(out, size, overwrite=overwrite)
     scene = make_scene(layers)

@@ -1,6 +1,6 @@
 """Makes a coarser scale again that is lost, from the scale before it.
 
-Where the digests of ngcore tell, a scale is lost when its voxels are not those that were written,
+Where the digests of ngcore tell, a scale is lost when its voxels differ from what was written,
 and the one before is good when they are. Elsewhere nobody can tell which of two is damaged: a
 scale is lost there when nothing of it is left.
 """
@@ -44,7 +44,7 @@ def remake_coarse_scales(
         Of the volume that repair wrote.
     info : VolumeInfo
     report : Report
-        What `validate` says of it.
+        What `validate` says about it.
     changes : Changes
     workers : int or None
     """

@@ -280,7 +280,7 @@ def _take_up(destination: Destination, plan: Mapping[str, Any]) -> None:
     if recorded is None or any(recorded[part] != plan[part] for part in plan):
         raise DestinationError(
             f"{destination.store.location} holds a volume already, so there is nothing to resume; "
-            "see what `ngcore validate` says of it, or pass --overwrite to replace it"
+            "run `ngcore validate` on it, or pass --overwrite to replace it"
         )
     destination.store.delete("info")
 

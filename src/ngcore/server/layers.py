@@ -144,7 +144,7 @@ class ObjectLayer:
     has_world : bool
         Its nanometres are those of the world.
     members : mapping of str to JSON
-        What the state says of the layer besides.
+        What the state says about the layer besides.
     asked : Asked
     """
 

@@ -233,7 +233,7 @@ def link(
     InputError
         A thing is not a volume, or a URL has no scheme.
     DestinationError
-        The file is there already, or can't be written.
+        The file exists already, or can't be written.
     """
     _check_viewer(viewer)
     if state is not None:

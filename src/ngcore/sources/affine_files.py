@@ -42,7 +42,7 @@ def read_affine(given: Any) -> Affine | None:
     Raises
     ------
     InputError
-        If it is no affine, or can't be turned back.
+        If it is not an affine, or can't be turned back.
     InputNotFoundError
         If there is no such file.
     FormatError

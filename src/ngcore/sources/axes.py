@@ -220,7 +220,7 @@ def _code_of_names(names: Sequence[object], lengths: tuple[int, ...]) -> str:
         if letter is None or letter in code:
             if length != 1:
                 raise InputError(
-                    f"dimension {name!r} of length {length} is none of x, y, z, channel and time; "
+                    f"dimension {name!r} (length {length}) is not one of x, y, z, channel, time; "
                     "pass --axes, slowest first"
                 )
             letter = "-"

@@ -97,7 +97,7 @@ def open_with_nibabel(found: Found, choices: Asked) -> Source:
     InputNotFoundError
         If a file that belongs to it is missing.
     InputError
-        If nibabel doesn't know it, or it is no volume.
+        If nibabel doesn't know it, or it is not a volume.
     MissingExtraError
         If it is MINC 2 and h5py is not installed.
     """

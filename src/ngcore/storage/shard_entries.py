@@ -90,7 +90,7 @@ def _index(
     first = minishard * SHARD_INDEX_ENTRY
     header = store.get(name, first, first + SHARD_INDEX_ENTRY) or b""
     if len(header) != SHARD_INDEX_ENTRY:
-        raise FormatError("the shard index is cut short")
+        raise FormatError("the shard index is truncated")
     ranges = parse_shard_index(header, spec, file_size=size, first_minishard=minishard)
     start, stop = ranges[0].tolist()
     if start == stop:

@@ -150,7 +150,7 @@ class ShardedReader(ChunkReader):
         data = self._store.get(name, start, stop)
         if data is None or len(data) != stop - start:
             raise FormatError(
-                f"bytes {start} to {stop} are expected, but the file ends before: it is cut short"
+                f"bytes {start} to {stop} are expected, but the file ends before: it is truncated"
             )
         return data
 

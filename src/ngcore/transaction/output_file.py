@@ -67,7 +67,7 @@ def check_output_file(
     Raises
     ------
     DestinationError
-        The file is a folder, is there already and not to be replaced, is a source, or can't be
+        The file is a folder, exists already and not to be replaced, is a source, or can't be
         written.
     """
     url = url_of_path(out)
@@ -83,7 +83,7 @@ def check_output_file(
                 f"{str(out)!r} is the source {os.fspath(source)!r}; name another file to write"
             )
     if out.exists() and not overwrite:
-        raise DestinationError(f"{str(out)!r} is there already; pass --overwrite to replace it")
+        raise DestinationError(f"{str(out)!r} exists already; pass --overwrite to replace it")
 
 
 def _check_output_object(
@@ -94,7 +94,7 @@ def _check_output_object(
         if os.fspath(source) == url:
             raise DestinationError(f"{url!r} is the source; name another file to write")
     if writable_store(folder).size(name) is not None and not overwrite:
-        raise DestinationError(f"{url!r} is there already; pass --overwrite to replace it")
+        raise DestinationError(f"{url!r} exists already; pass --overwrite to replace it")
 
 
 def make_folder(folder: Path) -> None:

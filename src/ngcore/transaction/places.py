@@ -115,7 +115,7 @@ def refuse_marked_source(
     """Refuse sources in, above or below which a mark is seen that is put into `dest`.
 
     Parameters and errors are those of `refuse_overlap`; the hidden folder of the run takes the
-    mark. It finds a folder of a network that is there twice, and one that is bound to a path
+    mark. It finds a folder of a network that occurs twice, and one that is bound to a path
     elsewhere but lies in the source. All folders of a source are looked into.
     """
     sources = [source for source in sources if is_url(source) != isinstance(dest, LocalStore)]

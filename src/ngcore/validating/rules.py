@@ -25,7 +25,7 @@ _PUT_BACK = (
 RULES: dict[str, Rule] = {
     "absent": Rule(
         "A chunk, or a shard file, is not there.",
-        "Readers take absent chunks for zeros, without a word.",
+        "Readers take absent chunks for zeros and do not warn.",
         _CONVERT_AGAIN,
     ),
     "added": Rule(
@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
         "Write the folder again, with `ngcore annotations` for instance.",
     ),
     "chunk": Rule(
-        "A chunk can't be decoded, or has not the size that it should.",
+        "A chunk can't be decoded, or has the wrong size.",
         "Readers end in an error there, and Neuroglancer shows a hole.",
         "`ngcore repair` fixes what is only packed wrongly. " + _CONVERT_AGAIN,
     ),
@@ -49,7 +49,7 @@ RULES: dict[str, Rule] = {
         "Convert the source again with a smaller --chunk-size.",
     ),
     "digest": Rule(
-        "The voxels of a scale are not those that ngcore wrote.",
+        "The voxels of a scale differ from what ngcore wrote.",
         "Something changed them: a disk, a copy, or another program.",
         "`ngcore repair` makes a coarser scale again from the finest. " + _CONVERT_AGAIN,
     ),
@@ -64,12 +64,12 @@ RULES: dict[str, Rule] = {
         "`ngcore repair` leaves the second one out if both hold the same; else remove one.",
     ),
     "entries-changed": Rule(
-        "The skeletons, or annotations, of a folder are not those that ngcore wrote.",
+        "The skeletons, or annotations, of a folder differ from what ngcore wrote.",
         "Some are gone, swapped, damaged, or somebody else's.",
         "Make them again, with --overwrite.",
     ),
     "file-changed": Rule(
-        "A file beside the chunks is not the one that ngcore wrote, or is gone.",
+        "A file beside the chunks differs from what ngcore wrote, or is missing.",
         "Names, colours, meshes or the place in the world may be wrong.",
         _PUT_BACK,
     ),
@@ -94,7 +94,7 @@ RULES: dict[str, Rule] = {
         "Make the meshes again, with `ngcore mesh --overwrite` for instance.",
     ),
     "meshes-changed": Rule(
-        "The meshes of a folder are not those that ngcore wrote.",
+        "The meshes of a folder differ from what ngcore wrote.",
         "Some are gone, swapped, damaged, or somebody else's.",
         "Make them again with `ngcore mesh --overwrite`.",
     ),

@@ -111,7 +111,7 @@ def check_meshes_seal(context: Context, found: Mapping[str, str]) -> None:
                 context,
                 "meshes-changed",
                 folder,
-                f"the meshes are not those that ngcore wrote: {by_whom(context.provenance)}",
+                f"the meshes differ from what ngcore wrote: {by_whom(context.provenance)}",
             )
 
 
@@ -130,7 +130,7 @@ def check_layer(basis: Basis) -> None:
             except NgcoreError:
                 return  # damage, which is reported where it is found
     if str(digest) != expected:
-        message = f"the entries are not those that ngcore wrote: {by_whom(basis.provenance)}"
+        message = f"the entries differ from what ngcore wrote: {by_whom(basis.provenance)}"
         _report(basis, "entries-changed", ".", message)
 
 

@@ -99,7 +99,7 @@ class ShardFile:
         if self.size < self.spec.shard_index_size:
             raise FormatError(
                 f"the file has {self.size} bytes, fewer than the {self.spec.shard_index_size} of "
-                "its shard index: it is cut short"
+                "its shard index: it is truncated"
             )
         for first in range(0, count, _BLOCK_ENTRIES):
             last = min(first + _BLOCK_ENTRIES, count)
@@ -151,7 +151,7 @@ class ShardFile:
         """Return a range of the file, which must be there."""
         data = self.store.get(self.name, start, stop)
         if data is None or len(data) != stop - start:
-            raise FormatError(f"the file ends before byte {stop}: it is cut short")
+            raise FormatError(f"the file ends before byte {stop}: it is truncated")
         return data
 
     def _fault(self, where: str, message: str | Exception) -> None:

@@ -248,7 +248,7 @@ def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance)
         context.findings.error(
             "digest",
             check.scale.key,
-            "voxels are not those that were written: the digest of all chunks is "
+            "voxels differ from what was written: the digest of all chunks is "
             f"{check.digest}, provenance says {expected}; {by_whom(provenance)}",
         )
 

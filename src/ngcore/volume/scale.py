@@ -100,7 +100,7 @@ class ScaleArray:
 
     @property
     def path(self) -> Path | None:
-        """The volume's folder; None where it is no local one."""
+        """The volume's folder; None where it is not a local one."""
         return self._store.path.absolute() if isinstance(self._store, LocalStore) else None
 
     @property

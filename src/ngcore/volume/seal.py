@@ -1,8 +1,8 @@
 """What ngcore wrote of a volume, in a form that tells later whether it is still that.
 
 Voxels have a digest for each scale (`ngcore.volume.digest`), small files one each, meshes of many
-segments one for all of them, and `info` one for what it says of each scale. The seal finds damage
-and changes; it is no proof against forgery.
+segments one for all of them, and `info` one for each scale. The seal finds damage and changes; it
+does not protect from forgery.
 
 JSON is digested by what it says, so that programs may lay it out anew.
 """
@@ -218,7 +218,7 @@ def sealed_members(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scale_name(key: object) -> str:
-    """Return the name under which a seal keeps what `info` says of a scale."""
+    """Return the name under which a seal keeps what `info` says about a scale."""
     return f"scales[{key}]"
 
 

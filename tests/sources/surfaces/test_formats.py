@@ -77,7 +77,7 @@ def test_ply_of_triangles_and_quads_is_read(tmp_path, order, types):
         (b"list uchar int", b"list float int", "PLY"),
         (b"vertex_indices", b"corners", "lacks 'vertex_index'"),
         (b"element edge 1", b"element edge", "'element edge' is not understood"),
-        (b"property uchar red", b"property float x", "'x' is there twice"),
+        (b"property uchar red", b"property float x", "'x' occurs twice"),
     ],
 )
 @pytest.mark.parametrize("order", ["<", ""])
@@ -143,7 +143,7 @@ def test_vtk_with_carriage_returns_and_fields_is_read(tmp_path):
     [
         (vtk(polygons=b""), "has no triangles"),
         (vtk().replace(b"POLYDATA", b"UNSTRUCTURED_GRID"), "VTK UNSTRUCTURED_GRID, not PolyData"),
-        (vtk().replace(b"POINTS 5", b"POINTS 6"), "15 values where 18 are announced"),
+        (vtk().replace(b"POINTS 5", b"POINTS 6"), "15 values where 18 are expected"),
         (vtk().replace(b"POLYGONS 2 9", b"POLYGONS 3 9"), "cells of other sizes"),
         (vtk().replace(b"POLYGONS 2 9", b"POLYGONS 1 9"), "4 values more than the cells take"),
         (vtk().replace(b"POLYGONS 2 9", b"POLYGONS x 9"), "a count was expected, got 'x'"),

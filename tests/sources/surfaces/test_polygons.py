@@ -50,7 +50,7 @@ def test_polygons_are_cut_into_triangles(tmp_path, name, text):
     ("name", "data", "message"),
     [
         ("a.ply", b"", "no PLY file"),
-        ("a.ply", PLY[:-1], "PLY: the file is cut off: 12 of 'face'"),
+        ("a.ply", PLY[:-1], "PLY: the file is truncated: 12 of 'face'"),
         ("a.ply", PLY + b"x", "PLY: 1 bytes more than the header announces"),
         ("a.ply", TEXT_PLY[:-9], "PLY: .*cut off"),
         ("a.ply", TEXT_PLY.replace(b"\n3 1 3 0", b"\n3 1 8 0"), "names vertex 8, but there are 8"),

@@ -83,7 +83,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
     Raises
     ------
     FormatError
-        It is none, or is cut short.
+        It is none, or is truncated.
     """
     start = _codestream(data)
     bits = _Bits(data[start + 2 : start + 14])

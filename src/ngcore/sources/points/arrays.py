@@ -125,7 +125,7 @@ class NpyTable:
         file.seek(self._start + first * self._dtype.itemsize)
         values: NDArray[Any] = np.fromfile(file, self._dtype, count)
         if len(values) < count:
-            raise FormatError(f"{self.name}: the file was cut short while it was read")
+            raise FormatError(f"{self.name}: the file was truncated while it was read")
         return values
 
 

@@ -32,7 +32,7 @@ class SliceOrientation:
     Raises
     ------
     InputError
-        If it is none of the 48.
+        If it is not one of the 48.
 
     Examples
     --------

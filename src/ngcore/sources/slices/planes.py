@@ -44,7 +44,7 @@ class PlanesSource(ReadableSource):
         One of 48 codes; the volume that comes out has RAS axis order, and lies in the world.
         None: RAS, without a world.
     pixel_size_nm : tuple of float, (column, row, slice), or None
-        What the input says of its resolution.
+        What the input says about its resolution.
     asked : AskedGeometry
         Overrides what the input says.
     workers : int, optional

@@ -1,6 +1,6 @@
 """The chain of a TIFF file's directories, one per page, followed to its end.
 
-tifffile stops where a chain is cut off and says so only in its log; a stack would then lose its
+tifffile stops where a chain is truncated and says so only in its log; a stack would then lose its
 last slices without a word.
 
 https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf (section 2)

@@ -103,7 +103,7 @@ def parse_freesurfer(data: bytes, name: str) -> Parsed:
     Raises
     ------
     FormatError
-        If the file is cut off or its description of the volume is malformed.
+        If the file is truncated or its description of the volume is malformed.
     """
     if data[:3] in QUAD_MAGICS:
         return Parsed(*_parse_quads(data, name))

@@ -78,7 +78,9 @@ class _Words:
     def take(self, count: int, kind: str) -> NDArray[np.float64]:
         words = self._words[self._at : self._at + max(0, count)]
         if len(words) != count:
-            raise ValueError(f"{count} numbers expected, {len(words)} follow; the file is cut off")
+            raise ValueError(
+                f"{count} numbers expected, {len(words)} follow; the file is truncated"
+            )
         self._at += count
         return numbers_of(words, kind)
 

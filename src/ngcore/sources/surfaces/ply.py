@@ -123,7 +123,7 @@ def _with(element: _Element, name: str, kind: str, count_type: str | None) -> _E
     if count_type is not None and _TYPES[count_type][0] == "f":
         raise ValueError(f"the lengths of the list {name!r} are of type {count_type!r}")
     if any(other.name == name for other in element.properties):
-        raise ValueError(f"the property {name!r} is there twice")
+        raise ValueError(f"the property {name!r} occurs twice")
     one = _Property(name, _TYPES[kind], None if count_type is None else _TYPES[count_type])
     return _Element(element.name, element.count, (*element.properties, one))
 
@@ -321,4 +321,4 @@ class _Binary:
 
 
 def _cut_off(element: _Element) -> str:
-    return f"the file is cut off: {element.count} of {element.name!r} are announced"
+    return f"the file is truncated: {element.count} of {element.name!r} are expected"

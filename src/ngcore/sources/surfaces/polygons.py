@@ -87,7 +87,7 @@ def parse_off(data: bytes, name: str) -> Parsed:
         if (words := text.split(b"#", 1)[0].split())
     ]
     if not lines or not _OFF_KEYWORD.fullmatch(lines[0][1][0]):
-        raise FormatError(f"{name!r} is no OFF file: it does not start with OFF")
+        raise FormatError(f"{name!r} is not an OFF file: it does not start with OFF")
     if lines[0][1][1:2] == [b"BINARY"]:
         raise InputError(f"{name!r} is a binary OFF file; save it as text or as PLY")
     keyword_line, (_, *after_keyword) = lines.pop(0)

@@ -91,7 +91,7 @@ def _text_corners(data: bytes, name: str) -> NDArray[np.float64]:
             word = last_word[:20].decode("latin-1")
             raise FormatError(f"{name!r}, line {number}: unexpected {word!r} in an STL file")
     if last_word != b"endsolid":
-        raise FormatError(f"{name!r} ends without 'endsolid': the file is cut off")
+        raise FormatError(f"{name!r} ends without 'endsolid': the file is truncated")
     return np.array(corners, dtype=np.float64).reshape(-1, 3)
 
 

@@ -109,7 +109,7 @@ class _Reader:
             size = count * int(code[1])
             if size > len(self._data) - self._at:
                 raise ValueError(
-                    f"the file is cut off: {count} values expected at byte {self._at}"
+                    f"the file is truncated: {count} values expected at byte {self._at}"
                 )
             found = np.frombuffer(self._data, f">{code}", count, self._at)
             self._at += size
@@ -118,7 +118,7 @@ class _Reader:
         text = self._data[self._at : len(self._data) if end is None else end.start()]
         words = text.split()
         if len(words) != count:
-            raise ValueError(f"{len(words)} values where {count} are announced")
+            raise ValueError(f"{len(words)} values where {count} are expected")
         self._at += len(text)
         return numbers_of(words, code)
 

@@ -22,7 +22,7 @@ _WHOLE_AS_FLOAT = re.compile(r"([+-]?[0-9]{1,15})\.0*")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a table says of one label.
+    """What a table says about one label.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ def parse_colour(cells: Sequence[str], *, unit: bool = False) -> Colour:
     Raises
     ------
     FormatError
-        If one is none of those.
+        If one is not one of those.
     """
     low, high = (0, 1) if unit else (0, 255)
     try:

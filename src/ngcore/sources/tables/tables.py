@@ -70,7 +70,7 @@ def read_label_table(path: str | Path, choice: Choice = Choice()) -> LabelTable:
     InputNotFoundError, InputError
         If there is no such file, it can't be read, or it has no column that was chosen.
     FormatError
-        If it is none of these tables, holds no label, or a line can't be understood, has an id
+        If it is not one of these tables, holds no label, or a line can't be understood, has an id
         that came before, or a tag that differs from another one in case only.
     """
     name = repr(str(path))

@@ -175,6 +175,6 @@ def _elements(data: bytes, name: str) -> tuple[str, list[_Element]]:
         raise FormatError(f"{name}, line {error.lineno}: not valid XML: {why}") from error
     except FormatError:
         raise
-    except (LookupError, ValueError) as error:  # what Python says of an encoding
+    except (LookupError, ValueError) as error:  # what Python says about an encoding
         raise FormatError(f"{name}, line 1: {error}; save it as UTF-8") from error
     return root[0], found

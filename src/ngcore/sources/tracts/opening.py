@@ -29,7 +29,7 @@ def open_tracts(path: Path) -> Tracts:
     Raises
     ------
     InputNotFoundError, InputError
-        There is no such file, or it is none of these.
+        There is no such file, or it is not one of these.
     FormatError
         It is damaged.
     MissingExtraError

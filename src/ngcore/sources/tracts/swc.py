@@ -54,7 +54,7 @@ def read_swc(path: Path) -> Neuron:
     InputNotFoundError, InputError
         There is no such file, or it can't be read.
     FormatError
-        A line is not a node, an id is there twice, a parent is missing, or nodes form a ring; the
+        A line is not a node, an id occurs twice, a parent is missing, or nodes form a ring; the
         message names the line.
     """
     name = str(path)
@@ -124,7 +124,7 @@ def _edges(
     if twice.size:
         first, second = order[int(twice[0])], order[int(twice[0]) + 1]
         raise FormatError(
-            f"{name}, line {lines[second]}: the id {ids[second]} is there twice, first in line "
+            f"{name}, line {lines[second]}: the id {ids[second]} occurs twice, first in line "
             f"{lines[first]}; give each node one of its own"
         )
     is_root = parents < 0

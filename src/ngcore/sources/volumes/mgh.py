@@ -66,7 +66,7 @@ def open_mgh(found: Found, choices: Asked) -> Source:
     code = int(fields["type"])
     if code not in TYPES:
         raise FormatError(
-            f"{name}: voxels are of type {code}, which is none of {', '.join(map(str, TYPES))}; "
+            f"{name}: voxels have type {code}, expected one of {', '.join(map(str, TYPES))}; "
             f"convert them with mri_convert --out_data_type"
         )
     stored = np.dtype(TYPES[code])

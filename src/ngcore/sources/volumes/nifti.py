@@ -125,7 +125,7 @@ def open_nifti(found: Found, asked: Asked) -> Source:
             f"converted; save them as another type first"
         )
     if code not in DATATYPES and code not in COLORS:
-        raise FormatError(f"{name}: corrupt header: datatype {code} is none of NIfTI's")
+        raise FormatError(f"{name}: corrupt header: datatype {code} is not one of NIfTI's")
     colors = COLORS.get(code, 1)
     byte_order = fields["dim"].dtype.byteorder
     stored = np.dtype(np.uint8 if colors > 1 else DATATYPES[code]).newbyteorder(byte_order)

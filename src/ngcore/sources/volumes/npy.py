@@ -43,7 +43,7 @@ def open_npy(found: Found, choices: Asked) -> RawSource:
     Raises
     ------
     FormatError
-        If it is no valid `.npy` file, or shorter than its header says.
+        If it is not a valid `.npy` file, or shorter than its header says.
     InputError
         If its values can't be converted: objects, complex numbers, texts.
     """
