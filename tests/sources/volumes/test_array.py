@@ -240,7 +240,7 @@ def test_dimensions_of_xarray_count():
     source = open_source(array)
     np.testing.assert_array_equal(read_all(source), values.transpose(3, 2, 1, 0))
     array = xarray.DataArray(values[0], dims=("plane", "y", "x"))
-    with pytest.raises(InputError, match="dimension 'plane' .length 5. is not one of x, y, z"):
+    with pytest.raises(InputError, match=r"dimension 'plane' \(length 5\) is not one of x, y, z"):
         open_source(array)
 
 
