@@ -148,7 +148,7 @@ def test_vtk_with_carriage_returns_and_fields_is_read(tmp_path):
         (vtk().replace(b"POLYGONS 2 9", b"POLYGONS 1 9"), "4 values more than the cells take"),
         (vtk().replace(b"POLYGONS 2 9", b"POLYGONS x 9"), "a count was expected, got 'x'"),
         (vtk().replace(b"5 float", b"5 half"), "values of type 'half'"),
-        (vtk("BINARY")[:120], "cut off"),
+        (vtk("BINARY")[:120], "truncated"),
         (vtk(version="5.1").replace(b"0 4 7", b"0 8 7"), "offsets of cells don't fit"),
         (vtk().replace(b"4 0 1 2 3", b"4 0 1 2 9"), "names vertex 9"),
         (vtk().replace(b"1.5", b"one"), "a number was expected"),
