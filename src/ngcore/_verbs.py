@@ -15,8 +15,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ngcore._words import words_of_python
-from ngcore.errors import InputError, KeywordError
+from ngcore.errors import InputError, KeywordError, NgcoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +43,13 @@ def _checked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             raise KeywordError(_words(name, signature, keywords, error)) from None
         for key, value in bound.arguments.items():
             _check_kind(signature.parameters[key], value)
-        with words_of_python(signature.parameters.keys()):
+        try:
             return function(*args, **keywords)
+        except NgcoreError:
+            from ngcore._words import words_of_python
+
+            with words_of_python(signature.parameters.keys()):
+                raise
 
     verb.__name__ = verb.__qualname__ = name
     return verb

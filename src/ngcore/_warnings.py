@@ -7,7 +7,6 @@ import logging
 import sys
 import warnings
 
-from ngcore._words import in_python
 from ngcore.errors import NgcoreWarning
 
 
@@ -19,6 +18,8 @@ class WarningHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Warn, in the name of the line outside ngcore that called it."""
+        from ngcore._words import in_python
+
         message = in_python(record.getMessage())
         warnings.warn(message, NgcoreWarning, stacklevel=_levels_to_caller())
 

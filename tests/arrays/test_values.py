@@ -331,4 +331,4 @@ def test_any_data_type_can_be_asked_for(data_type):
 
 
 def test_counts_add_up():
-    assert Counts(1, 2) + Counts(3, 4) == Counts(4, 6)
+    assert Counts(1, 2).plus(Counts(3, 4)) == Counts(4, 6)

@@ -2,7 +2,6 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -247,7 +246,7 @@ def convert_within(buffer_bytes, source, dest, **options):
             memory_bytes=INTERPRETER_BYTES + buffer_bytes,
             scratch_bytes=0,
         )
-        carry_out(Work(replace(decided, plan=plan), opened, asked), destination)
+        carry_out(Work(decided._replace(plan=plan), opened, asked), destination)
     return plan
 
 

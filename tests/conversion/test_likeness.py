@@ -1,5 +1,7 @@
 """Labels that nobody said are labels are warned of; images are not."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, zoom
@@ -20,7 +22,7 @@ def blobs(values, dtype):
 def seen(volume):
     """What the middle planes of a few boxes tell."""
     planes = [volume[:, :, index] for index in range(0, volume.shape[2], 7)]
-    return sum(map(likeness_of, planes), Likeness())
+    return reduce(Likeness.plus, map(likeness_of, planes), Likeness())
 
 
 LABELS = {

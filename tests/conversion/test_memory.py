@@ -134,7 +134,7 @@ def test_of_many_processors_no_more_are_used_than_memory_holds(monkeypatch, tmp_
             if memory == "1G":
                 grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
                 found = processes_here(grids, source, options)
-                assert found.count * found.threads < 256
+                assert found.number * found.threads < 256
         asked = ConvertOptions(workers=256, **given)
         with open_for(tmp_path / name, asked) as source:
             conversion = prepare(source, asked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +40,7 @@ EXACT_IN_FLOAT64 = 1 << 53
 """Integers up to this one are all float64 numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """What happened to values on their way.
 
     Attributes
@@ -55,7 +54,8 @@ class Counts:
     clipped: int = 0
     rounded: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
+    def plus(self, other: Counts) -> Counts:
+        """Return the sums."""
         return Counts(self.clipped + other.clipped, self.rounded + other.rounded)
 
 

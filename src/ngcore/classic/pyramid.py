@@ -113,4 +113,4 @@ def volume_to_pyramid(
 def _with_sharding(conversion: Conversion, spec: ShardingSpec) -> Conversion:
     scales = tuple(replace(scale, sharding=spec) for scale in conversion.info.scales)
     info = replace(conversion.info, scales=scales)
-    return replace(conversion, info=info, plan=conversion.plan._replace(info=info))
+    return conversion._replace(info=info, plan=conversion.plan._replace(info=info))

@@ -235,7 +235,7 @@ class _Counter:
     def add(self, counts: Counts) -> None:
         """Count one chunk."""
         with self._lock:
-            self.counts += counts
+            self.counts = self.counts.plus(counts)
             self._done += 1
             if self._progress is not None:
                 self._progress(self._done, self._total)

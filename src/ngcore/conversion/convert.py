@@ -22,14 +22,12 @@ from ngcore.sources.identity import (
     source_identity,
 )
 from ngcore.sources.registry import with_name
-from ngcore.sources.remote_files import is_file_url, local_files
 from ngcore.storage import LocalStore, is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
-from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
-from ngcore.volume.seal import Seal, file_digest, sealed_info
+from ngcore.volume.seal import Seal, file_digest, sealed_members
 from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
@@ -226,7 +224,12 @@ def convert(
             opened, asked, identity=identity, reopen=partial(open_for, found, asked)
         )
         has_changed = partial(has_changed_since, identity)
-        if destination.holds(conversion.info, conversion.side_files, has_changed=has_changed):
+        if destination.holds(
+            conversion.info,
+            conversion.side_files,
+            conversion.provenance,
+            has_changed=has_changed,
+        ):
             return open_volume(dest)
         carry_out(
             Work(conversion, opened, asked, tell),
@@ -253,7 +256,12 @@ def one_executor(executor: object | None, dask: str | None) -> object | None:
 @contextmanager
 def _here(source: object, options: ConvertOptions) -> Iterator[object]:
     """Copy a source that is a single file at a URL, for the time of a `with` block."""
-    if isinstance(source, str) and is_file_url(source):
+    if not (isinstance(source, str) and is_url(source)):
+        yield source
+        return
+    from ngcore.sources.remote_files import is_file_url, local_files
+
+    if is_file_url(source):
         with local_files([source], options.tmp) as (path,):
             yield path
     else:
@@ -364,13 +372,12 @@ def finish(work: Work, destination: Destination, outcome: Outcome) -> None:
             name,
         )
     side_files = dict(conversion.side_files)
-    provenance = Provenance.from_json(side_files.pop(PROVENANCE_NAME))
     seal = Seal(
         scales=outcome.digests,
         files={name: file_digest(content) for name, content in side_files.items()},
-        info=sealed_info(conversion.info),
+        info=sealed_members(conversion.info.members()),
     )
-    side_files[PROVENANCE_NAME] = provenance.sealed(seal).to_json()
+    side_files[PROVENANCE_NAME] = conversion.provenance.sealed(seal).to_json()
     destination.finish(side_files, fsync=work.options.fsync)
 
 

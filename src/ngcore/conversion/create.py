@@ -259,7 +259,12 @@ class WritableVolume:
         if self._options.resume and (self.path / "info").exists():
             complete = open_scale(open_volume(self.path).scales[0], AskedGeometry())
             conversion = self._known(complete)
-        if destination.holds(conversion.info, conversion.side_files, has_changed=lambda _: False):
+        if destination.holds(
+            conversion.info,
+            conversion.side_files,
+            conversion.provenance,
+            has_changed=lambda _: False,
+        ):
             self.scales = (WritableScale(self._file, self.info, open_volume(self.path).scales[0]),)
             self._destination = None
             return self

@@ -4,9 +4,8 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -16,11 +15,12 @@ from ngcore.errors import StorageError
 from ngcore.precomputed.chunks import Box, Vec3
 from ngcore.sources.base import Cost, MemoryOrder, SourceHeader, SuggestedType, Window
 from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
-from ngcore.storage.stored_path import StoredPath
+
+if TYPE_CHECKING:
+    from ngcore.storage.stored_path import StoredPath
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """Where the last scale of a pass is kept, and in which order of axes.
 
     Attributes
@@ -36,7 +36,7 @@ class Kept:
     """
 
     grid: Regions
-    folder: Path | StoredPath
+    folder: "Path | StoredPath"
     stream_axis: int
     memory_order: MemoryOrder
 
@@ -45,7 +45,7 @@ class Kept:
         """Index of the scale that is kept."""
         return self.grid.step.last_scale
 
-    def path(self, place: Vec3) -> Path | StoredPath:
+    def path(self, place: Vec3) -> "Path | StoredPath":
         """Return the file that the block at `place` leaves."""
         return self.folder / f"scale-{self.scale}-{'-'.join(map(str, place))}"
 
@@ -118,11 +118,11 @@ class KeptWriter:
         try:
             self._file.close()
             path = self._kept.path(self._place)
-            if isinstance(path, StoredPath):
+            if isinstance(path, Path):
+                os.replace(self._path, path)  # noqa: PTH105 (as in storage)
+            else:
                 path.upload(self._path)
                 self._path.unlink()
-            else:
-                os.replace(self._path, path)  # noqa: PTH105 (as in storage)
         except OSError as error:
             raise _not_written(self._path, error) from error
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,8 +29,7 @@ _JUMP_SHARE = 0.3
 _SPARSE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
+class Likeness(NamedTuple):
     """What was seen of the planes.
 
     Attributes
@@ -54,7 +52,8 @@ class Likeness:
     values: frozenset[float] = frozenset()
     is_whole: bool = True
 
-    def __add__(self, other: Likeness) -> Likeness:
+    def plus(self, other: Likeness) -> Likeness:
+        """Return what both saw."""
         values = self.values
         if len(values) < _MOST_VALUES:
             values = values | other.values
@@ -128,4 +127,4 @@ class LikenessSample:
         for plane in sorted(planes):
             seen = likeness_of(voxels[:, :, plane, 0])
             with self._lock:
-                self.found += seen
+                self.found = self.found.plus(seen)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -187,8 +187,7 @@ def _can_be_cut(source: Source) -> bool:
     return not (source.is_sequential or source.reads_whole_planes)
 
 
-@dataclass(frozen=True, slots=True)
-class ItemMemory:
+class ItemMemory(NamedTuple):
     """How an item shares out the memory that it has.
 
     Attributes
@@ -203,11 +202,10 @@ class ItemMemory:
     shard_memory: int
 
 
-@dataclass(frozen=True, slots=True)
-class Processes:
+class Processes(NamedTuple):
     """How work is spread on one machine: processes, and the threads of an item in each."""
 
-    count: int
+    number: int
     threads: int
 
 
@@ -233,7 +231,7 @@ def processes_here(grids: Sequence[Regions], source: Source, options: ConvertOpt
     needs = []
     for choice in choices:
         each = WORKER_BYTES + bytes_of_item(grids, source, choice.threads) + _SMALLEST_SHARD_MEMORY
-        needs.append(COORDINATOR_BYTES + choice.count * each)
+        needs.append(COORDINATOR_BYTES + choice.number * each)
         if needs[-1] <= options.memory_bytes:
             return choice
     raise _too_little(options, min(needs), "one worker process and its scheduler")

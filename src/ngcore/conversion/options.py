@@ -18,7 +18,6 @@ from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
 from ngcore.precomputed.scale_info import ENCODINGS
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
-from ngcore.sources.affine_files import read_affine
 
 JPEG_QUALITY = 95
 """Unless another one is asked for."""
@@ -158,6 +157,8 @@ class ConvertOptions:
             "N or X,Y,Z in whole voxels",
         )
         if self.affine is not None:
+            from ngcore.sources.affine_files import read_affine
+
             affine = read_affine(self.affine)
             plain["affine"] = None if affine is None else tuple(affine.ravel().tolist())
         for name, value in plain.items():

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from ngcore.errors import InputError, NoVoxelSizeError
 from ngcore.precomputed.chunks import ChunkGrid, Vec3
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE, PyramidLevel, pyramid_scales
 from ngcore.precomputed.sharding import choose_sharding, pyramid_chunk_bits
 from ngcore.sources import base_name, open_source
@@ -32,8 +33,10 @@ from ngcore.volume.provenance import CONVERT, Provenance
 _TINY_CHUNK, _MOST_TINY_CHUNKS, _ADVISED_CHUNK = 512, 1 << 20, 1 << 23
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Conversion(NamedTuple):
     """Everything that is decided before the first voxel is read.
 
     Attributes
@@ -46,9 +49,11 @@ class Conversion:
         How coarser scales are made.
     plan : Plan
         In which pieces.
-    side_files : dict of str to bytes
-        What lies beside `info`.
-    record : dict
+    provenance : Provenance
+        Without the seal.
+    side_files : mapping of str to bytes
+        What else lies beside `info`.
+    record : mapping
         Source and options, by which a resumed conversion knows that it is the same.
     notes : tuple of str
         What was chosen, for the curious.
@@ -60,8 +65,9 @@ class Conversion:
     mapping: ValueMapping
     downsampling: Downsampling
     plan: Plan
-    side_files: dict[str, bytes] = field(default_factory=dict)
-    record: dict[str, dict[str, Any]] = field(default_factory=dict)
+    provenance: Provenance = Provenance()
+    side_files: Mapping[str, bytes] = _NOTHING
+    record: Mapping[str, Mapping[str, Any]] = _NOTHING
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -211,13 +217,13 @@ def prepare(
         mapping,
         Downsampling(method, options.outside_value),
         plan,
+        Provenance.of(
+            [base_name(source.name)], CONVERT, {**parameters, **_known_source(identity)}
+        ),
         {
-            "transform.json": transform_json(
+            TRANSFORM_NAME: transform_json(
                 source, info.scales[0].resolution, info.scales[0].voxel_offset
             ),
-            "provenance": Provenance.of(
-                [base_name(source.name)], CONVERT, {**parameters, **_known_source(identity)}
-            ).to_json(),
             **segments,
         },
         {

@@ -164,7 +164,8 @@ class _BoxReader:
             )
             read_stored(self._source, part, stored)
             changed = self._mapping.apply(stored, values)
-            counts += changed if changed == Counts() else self._own_counts(part, stored, changed)
+            if changed != Counts():
+                counts = counts.plus(self._own_counts(part, stored, changed))
         return counts
 
     def _parts(self, box: Box) -> Iterator[Box]:

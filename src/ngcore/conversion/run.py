@@ -76,7 +76,7 @@ class _Tally:
     def add(self, voxels: int, counts: Counts) -> None:
         """Count some voxels that were read."""
         with self._lock:
-            self.counts += counts
+            self.counts = self.counts.plus(counts)
             self._done += voxels
             if self._progress is not None:
                 self._progress(self._done, self._total)

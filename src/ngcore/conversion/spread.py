@@ -35,6 +35,7 @@ from ngcore.storage.stored_path import StoredPath
 from ngcore.transaction.journal import Journal
 from ngcore.transaction.temporary import choose_temporary_folder, make_temporary_folder
 from ngcore.volume.digest import ScaleDigest
+from ngcore.volume.provenance import Provenance
 from ngcore.work.base import Executor
 
 
@@ -127,8 +128,10 @@ class SpreadRun:
         if not source.can_be_shared:
             source = self._shared(source)
         info, axis = self._conversion.info, source.stream_axis
-        conversion = replace(
-            self._conversion, plan=self._conversion.plan._replace(stream_axis=axis), side_files={}
+        conversion = self._conversion._replace(
+            plan=self._conversion.plan._replace(stream_axis=axis),
+            side_files={},
+            provenance=Provenance(),
         )
         grids = spread_plan(info, conversion.plan.factors, axis)
         total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
@@ -163,8 +166,8 @@ class SpreadRun:
                     for name in result.files:
                         journal.add(name)
                     journal.checkpoint_if_due()
-                    counts += result.counts
-                    likeness += result.likeness
+                    counts = counts.plus(result.counts)
+                    likeness = likeness.plus(result.likeness)
                     done += result.voxels
                     if self._progress is not None:
                         self._progress(done, total)
@@ -233,7 +236,7 @@ def open_executor(asked: object, work: Work) -> AbstractContextManager[Executor]
         plan = work.conversion.plan
         grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
         processes = processes_here(grids, work.source, work.options)
-        return LocalDask(processes.count, threads=processes.threads)
+        return LocalDask(processes.number, threads=processes.threads)
     threads = work.options.workers or 1
     if isinstance(asked, str):
         return ConnectedDask(asked, threads=threads)

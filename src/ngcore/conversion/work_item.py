@@ -227,7 +227,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
 
     def planes_read(_voxels: int, read: Counts) -> None:
         with lock:
-            counts[0] += read
+            counts[0] = counts[0].plus(read)
 
     still_wanted = _Wanted(work.tmp)
 

@@ -145,6 +145,10 @@ class VolumeInfo:
 
     def to_json(self) -> str:
         """Return the info file's text: the same for equal infos, indented by two spaces."""
+        return dump(self.members())
+
+    def members(self) -> dict[str, Any]:
+        """Return what the info file says; arrays are tuples."""
         members: dict[str, Any] = {
             "@type": VOLUME_TYPE,
             "type": self.type,
@@ -155,7 +159,7 @@ class VolumeInfo:
             if getattr(self, name) is not None:
                 members[name] = getattr(self, name)
         members["scales"] = [scale.to_json() for scale in self.scales]
-        return dump(members | self.extra)
+        return members | self.extra
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -249,7 +249,7 @@ def _seal(dest: str | os.PathLike[str], workers: int | None) -> None:
             if content is not None
         }
         change.record("repair", {"accept_changes": True})
-        change.sealing.replace(replace(found, files=files))
+        change.sealing.replace(found._replace(files=files))
 
 
 def _destination(dest: Store, source: Path, *, overwrite: bool, resume: bool) -> Destination:

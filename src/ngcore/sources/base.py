@@ -147,8 +147,7 @@ Access = Literal["boxes", "planes", "whole planes", "forward", "unpack"]
 """What may be asked of a source, from the freest to the least free; see `Cost`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What it takes to read a source: all that a conversion needs to plan by.
 
     Attributes

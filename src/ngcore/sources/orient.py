@@ -99,7 +99,7 @@ class OrientedSource(Source):
         self._is_reversed = signs[self.stream_axis] < 0
         cost = source.cost
         if self._is_reversed and cost.access == "forward":
-            cost = replace(cost, access="unpack")
+            cost = cost._replace(access="unpack")
         self.cost = cost
         self.workers = source.workers
 

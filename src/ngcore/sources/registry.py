@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import bz2
 import os
-import pkgutil
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from ngcore.sources.geometry import AskedGeometry
 from ngcore.storage import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ngcore.sources.base import Source
     from ngcore.sources.volumes.nifti_affine import Form
@@ -67,11 +67,10 @@ class Asked(NamedTuple):
     workers: int | None = None
 
 
-@dataclass(frozen=True)
 class Found:
     """What lies at the path or URL of a source.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The source as the user gave it.
@@ -81,9 +80,10 @@ class Found:
         Of `FILE:/path/inside`: `path/inside`.
     """
 
-    name: str
-    location: str
-    inside: str | None = None
+    def __init__(self, name: str, location: str, inside: str | None = None) -> None:
+        self.name = name
+        self.location = location
+        self.inside = inside
 
     @classmethod
     def at(cls, name: str) -> Found:
@@ -181,6 +181,8 @@ class Found:
 class Opener(Protocol):
     """The one call that a format consists of."""
 
+    __module__: str
+
     def __call__(self, found: Found, asked: Asked, /) -> Source:
         """Open a source; errors need not name it, and notes neither."""
 
@@ -189,8 +191,7 @@ def _never(_found: Found) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFormat:
+class SourceFormat(NamedTuple):
     """A kind of source.
 
     Attributes
@@ -214,11 +215,12 @@ class SourceFormat:
     open: Opener
     is_it: Callable[[Found], bool] = _never
     endings: tuple[str, ...] = ()
-    takes: frozenset[str] = field(default=frozenset())
+    takes: frozenset[str] = frozenset()
     is_last_resort: bool = False
 
 
 _FORMATS: dict[str, SourceFormat] = {}
+_COMMON = ("nifti", "npy")  # asked first, for the sake of the start-up time
 
 
 def register(source_format: SourceFormat) -> SourceFormat:
@@ -241,15 +243,14 @@ def unregister(source_format: SourceFormat) -> None:
 
 
 def formats() -> tuple[SourceFormat, ...]:
-    """Return every format; the modules of `volumes/` are imported when this is first called."""
-    _import_all()
-    return tuple(sorted(_FORMATS.values(), key=lambda known: known.is_last_resort))
+    """Return every format; imports all modules of `volumes/`."""
+    return tuple(sorted(_in_turn(), key=lambda known: known.is_last_resort))
 
 
 def known_formats() -> str:
     """Return the names of all formats that are known by themselves, for messages."""
     names = [one.name for one in formats() if not one.is_last_resort]
-    return ", ".join(sorted(names, key=str.lower))  # not in the order in which they were imported
+    return ", ".join(sorted(names, key=str.lower))
 
 
 def find_format(found: Found) -> SourceFormat:
@@ -260,16 +261,39 @@ def find_format(found: Found) -> SourceFormat:
     InputError
         If no format takes it.
     """
+    for one in _in_turn():
+        if not one.is_last_resort and one.is_it(found):
+            return one
     known = formats()
-    for is_last in (False, True):
-        asked = [one for one in known if one.is_last_resort is is_last]
-        for one in asked:
-            if one.is_it(found):
-                return one
-        for one in asked:
-            if one.endings and found.ends_with(*one.endings):
-                return one
+    for one in known:
+        if found.ends_with(*one.endings):
+            return one
+    for one in known:
+        if one.is_last_resort and one.is_it(found):
+            return one
     raise InputError(f"no format that can be read; readable are {known_formats()}")
+
+
+def _in_turn() -> Iterator[SourceFormat]:
+    """Yield formats that others registered, then those of `volumes/`, common ones first.
+
+    A module of `volumes/` is imported when its turn comes, so most sources need one or two. The
+    order is the same whatever was imported before.
+    """
+    from ngcore.sources import volumes
+
+    inside = f"{volumes.__name__}."
+    yield from [one for one in _FORMATS.values() if not one.open.__module__.startswith(inside)]
+    for name in chain(_COMMON, _others(volumes.__path__)):
+        module = import_module(inside + name).__name__
+        yield from [one for one in _FORMATS.values() if one.open.__module__ == module]
+
+
+def _others(folders: Iterable[str]) -> Iterator[str]:
+    import pkgutil
+
+    names = {module.name for module in pkgutil.iter_modules(folders)}
+    yield from sorted(names.difference(_COMMON))
 
 
 _OPTIONS: dict[str, tuple[Any, str]] = {
@@ -323,10 +347,3 @@ def with_name(source: Source, name: str) -> Source:
     notes = tuple(note if name in note else f"{name}: {note}" for note in source.header.notes)
     source.header = replace(source.header, name=name, notes=notes)
     return source
-
-
-def _import_all() -> None:
-    from ngcore.sources import volumes
-
-    for module in pkgutil.iter_modules(volumes.__path__):
-        import_module(f"{volumes.__name__}.{module.name}")

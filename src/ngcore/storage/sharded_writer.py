@@ -11,7 +11,6 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sh
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,12 +34,12 @@ if TYPE_CHECKING:
     from ngcore.storage.base import Store
 
 
-@dataclass(slots=True)
 class _Shard:
     """A shard of which some chunks have come: how many are to come, and where the others are."""
 
-    missing: int
-    chunks: dict[int, bytes | Place | None] = field(default_factory=dict)
+    def __init__(self, missing: int) -> None:
+        self.missing = missing
+        self.chunks: dict[int, bytes | Place | None] = {}
 
 
 _UPLOADS = 4

@@ -25,6 +25,7 @@ def check_is_same(
     store: Store,
     info: VolumeInfo,
     side_files: Mapping[str, bytes],
+    provenance: Provenance,
     has_changed: Callable[[int], bool],
 ) -> None:
     """Refuse a place whose `info` is of another volume, or older than the source.
@@ -37,6 +38,8 @@ def check_is_same(
         What would be written.
     side_files : mapping of str to bytes
         What would be written beside it.
+    provenance : Provenance
+        Likewise.
     has_changed : callable
         Tells whether the source was changed after a moment, in nanoseconds of the system's time.
 
@@ -48,7 +51,7 @@ def check_is_same(
     where = store.location
     is_same = (
         _has_members(store.get("info"), info)
-        and _is_same_work(store.get(PROVENANCE_NAME), side_files[PROVENANCE_NAME])
+        and _is_same_work(store.get(PROVENANCE_NAME), provenance)
         and store.get(TRANSFORM_NAME) == side_files[TRANSFORM_NAME]
     )
     if not is_same:
@@ -66,9 +69,9 @@ def check_is_same(
         )
 
 
-def _is_same_work(found: bytes | None, wanted: bytes) -> bool:
+def _is_same_work(found: bytes | None, wanted: Provenance) -> bool:
     try:
-        return Provenance.from_json(found or b"").is_same_work(Provenance.from_json(wanted))
+        return Provenance.from_json(found or b"").is_same_work(wanted)
     except FormatError:
         return False
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ngcore.storage.base import StoreLock
+    from ngcore.volume.provenance import Provenance
 
 _SIDE_FILES = ("transform.json", "provenance")
 _UNFINISHED = {"volume": "conversion", "layer": "layer"}
@@ -98,6 +99,7 @@ class Destination:
         self._existed = is_there(self._store)
         self._lock: StoreLock | None = None
         self._members: dict[str, Any] | None = None
+        self._info: VolumeInfo | None = None
         self._kept: bytes | None = None
         self._journal: Journal | None = None
         self._is_resumed = False
@@ -199,6 +201,7 @@ class Destination:
         self,
         info: VolumeInfo,
         side_files: Mapping[str, bytes],
+        provenance: Provenance,
         *,
         has_changed: Callable[[int], bool],
     ) -> bool:
@@ -212,6 +215,8 @@ class Destination:
         info : VolumeInfo
         side_files : mapping of str to bytes
             What would be written beside it.
+        provenance : Provenance
+            Likewise.
         has_changed : callable
             Tells whether the source was changed after a moment, in nanoseconds of the system's
             time.
@@ -225,13 +230,13 @@ class Destination:
         store = self._store
         if not self._resume or store.size("info") is None:
             return False
-        check_is_same(store, info, side_files, has_changed)
+        check_is_same(store, info, side_files, provenance, has_changed)
         if WORK_FOLDER not in store.entries():
             return lacking(store, info) is None
         with self:  # locked: it may be that of a run that is about to replace the volume
             if store.size("info") is None:
                 return False  # one that was killed before the lock was taken had begun to
-            check_is_same(store, info, side_files, has_changed)
+            check_is_same(store, info, side_files, provenance, has_changed)
             self._is_finished = lacking(store, info) is None
         return self._is_finished
 
@@ -273,6 +278,7 @@ class Destination:
             self._clear(journal, whole_plan, fsync=fsync)
             journal.begin(whole_plan)
         self._members = members
+        self._info = info if isinstance(info, VolumeInfo) else None
         return journal
 
     def _keep(self, journal: Journal, plan: dict[str, Any]) -> None:
@@ -381,11 +387,10 @@ class Destination:
             for name, content in side_files.items():
                 store.put(name, content)
         text = self._kept or document or json.dumps(self._members, indent=2).encode()
-        if "scales" in self._members and document is None:
-            info = VolumeInfo.from_json(json.dumps(self._members))
+        if self._info is not None and document is None:
             if self._kept is None:
-                text = info.to_json().encode()
-            missing = lacking(store, info)
+                text = self._info.to_json().encode()
+            missing = lacking(store, self._info)
             if missing is not None:
                 raise StorageError(
                     f"{self._where}: {missing} have gone since they were written; see who moved "

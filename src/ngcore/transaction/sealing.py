@@ -7,7 +7,6 @@ command is at work before the first file is touched, and that it has ended only 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ngcore.codecs import gzip
@@ -106,7 +105,7 @@ class Sealing:
         if self._known is not None and self._known.seal:
             changing = tuple(sorted({*self._known.changing, command}))
             if changing != self._known.changing:
-                self._known = replace(self._known, changing=changing)
+                self._known = self._known._replace(changing=changing)
                 self._store.put_durably(PROVENANCE_NAME, self._known.to_json())
 
     def put(self, name: str, content: Buffer) -> None:
@@ -166,7 +165,7 @@ class Sealing:
             known = known.with_step(self._command, self._parameters)
         known = known.sealed(self._seal, self._gone)
         changing = {*known.changing} - {self._mark, self._command}
-        known = replace(known, changing=tuple(sorted(changing)))
+        known = known._replace(changing=tuple(sorted(changing)))
         self._store.put_durably(PROVENANCE_NAME, known.to_json())
 
 

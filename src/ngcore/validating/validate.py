@@ -46,7 +46,7 @@ from ngcore.validating.side_files import check_strays, check_transform, read_pro
 from ngcore.validating.skeletons import check_skeletons
 from ngcore.validating.work import Work
 from ngcore.volume.read import Volume
-from ngcore.volume.seal import Seal, sealed_info
+from ngcore.volume.seal import Seal, sealed_members
 from ngcore.work.progress import told
 from ngcore.work.threads import ThreadPool
 
@@ -158,7 +158,7 @@ def inspect(
     seal = Seal(
         scales={check.scale.key: str(check.digest) for check in whole},
         meshes=meshes,
-        info=sealed_info(info),
+        info=sealed_members(info.members()),
     )
     return findings.report(text, chunks=chunks, digests=digests), seal
 
@@ -186,7 +186,7 @@ def _check_volume(context: Context) -> tuple[list[ScaleCheck], dict[str, str]]:
     """Check all of a volume; return the checks of its scales, and digests of meshes by folder."""
     store, info, findings = context.store, context.info, context.findings
     check_record(context.provenance, findings)
-    check_members(context, sealed_info(info))
+    check_members(context, sealed_members(info.members()))
     if isinstance(store, LocalStore):
         check_strays(store, info, findings)
     if context.is_ours:

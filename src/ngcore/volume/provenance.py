@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from ngcore._version import __version__
 from ngcore.errors import FormatError
@@ -26,11 +25,12 @@ MAX_SIZE = 64 << 20
 """In bytes: what a reader takes. Folders of many single meshes have a digest for each file."""
 
 _PROGRAM = "ngcore "
+_BY_NOBODY: Mapping[str, Any] = {"by": ""}
+_OWNED_BY_NOBODY: Mapping[str, Any] = {"owners": [], "description": ""}
 _DIGESTS, _SEAL, _CHECK, _CHANGING = "digests", "seal", "check", "changing"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """Something that was done to a volume.
 
     Attributes
@@ -42,7 +42,7 @@ class Step:
     """
 
     method: Mapping[str, Any] | str
-    extra: Mapping[str, Any] = field(default_factory=lambda: {"by": ""})
+    extra: Mapping[str, Any] = _BY_NOBODY
 
     @property
     def command(self) -> str | None:
@@ -73,8 +73,7 @@ class Step:
         return {"method": method, **self.extra}
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(NamedTuple):
     """Where a volume came from, and what was done to it.
 
     Attributes
@@ -104,11 +103,11 @@ class Provenance:
 
     sources: Sequence[str] = ()
     processing: tuple[Step, ...] = ()
-    seal: Seal = field(default_factory=Seal)
+    seal: Seal = Seal()
     changing: tuple[str, ...] = ()
     is_changed: bool = False
     fault: str = ""
-    extra: Mapping[str, Any] = field(default_factory=lambda: {"owners": [], "description": ""})
+    extra: Mapping[str, Any] = _OWNED_BY_NOBODY
 
     @classmethod
     def of(
@@ -160,14 +159,14 @@ class Provenance:
         try:
             seal = Seal.from_json(digests, others)
         except FormatError as error:
-            return replace(self, fault=f"processing[].method.{error}")
+            return self._replace(fault=f"processing[].method.{error}")
         assert isinstance(others, dict)
         changing = others.get(_CHANGING, ())
         if not isinstance(changing, list | tuple):
-            return replace(self, fault="processing[].method.seal.changing: an array expected")
-        known = replace(self, seal=seal, changing=tuple(map(str, changing)))
+            return self._replace(fault="processing[].method.seal.changing: an array expected")
+        known = self._replace(seal=seal, changing=tuple(map(str, changing)))
         # Volumes of ngcore 0.1 have digests of voxels alone.
-        return replace(known, is_changed=bool(others) and others.get(_CHECK) != known.check())
+        return known._replace(is_changed=bool(others) and others.get(_CHECK) != known.check())
 
     def to_json(self) -> bytes:
         """Return the content of the file."""
@@ -198,11 +197,11 @@ class Provenance:
         """
         step = Step({"task": f"{_PROGRAM}{command}", "version": __version__, **parameters})
         others = tuple(known for known in self.processing if known.what != step.what)
-        return replace(self, processing=(*others, step))
+        return self._replace(processing=(*others, step))
 
     def sealed(self, seal: Seal, gone: Collection[tuple[str, str]] = ()) -> Provenance:
         """Return this with more parts sealed; see `Seal.updated`."""
-        return replace(self, seal=self.seal.updated(seal, gone))
+        return self._replace(seal=self.seal.updated(seal, gone))
 
     def method_of(self, command: str) -> Mapping[str, Any] | None:
         """Return what the last run of a command of ngcore recorded; None if there was none."""
@@ -226,7 +225,5 @@ class Provenance:
 
         Neither digests count nor what other commands did later.
         """
-        return (list(self.sources), self.method_of(CONVERT)) == (
-            list(other.sources),
-            other.method_of(CONVERT),
-        )
+        works = [[one.sources, one.method_of(CONVERT)] for one in (self, other)]
+        return canonical_json(works[0]) == canonical_json(works[1])

@@ -13,12 +13,10 @@ import json
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ngcore.errors import FormatError
-from ngcore.precomputed.json_members import parse_object
 from ngcore.volume.digest import ALGORITHM
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ngcore.precomputed.info import VolumeInfo
 
 _MODULUS = 1 << 128
 _ENTRY = re.compile(r"(.*/)?[0-9a-f_]+(\.shard)?")
@@ -50,9 +47,10 @@ _OF_SCALES = (
     "hidden",
 )
 
+_NOTHING: Mapping[str, Any] = {}
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+
+class Seal(NamedTuple):
     """What ngcore wrote of a volume. A part that is not mentioned, others wrote.
 
     Attributes
@@ -68,13 +66,13 @@ class Seal:
         Members of `info`; see `sealed_members`.
     """
 
-    scales: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    meshes: Mapping[str, str] = field(default_factory=dict)
-    info: Mapping[str, Any] = field(default_factory=dict)
+    scales: Mapping[str, str] = _NOTHING
+    files: Mapping[str, str] = _NOTHING
+    meshes: Mapping[str, str] = _NOTHING
+    info: Mapping[str, Any] = _NOTHING
 
     def __bool__(self) -> bool:
-        return any(getattr(self, part.name) for part in fields(self))
+        return any(tuple(self))
 
     def updated(self, change: Seal, gone: Collection[tuple[str, str]] = ()) -> Seal:
         """Return this seal with the parts of another one in their place.
@@ -86,11 +84,9 @@ class Seal:
             What ngcore removed, such as ``("files", "names/colors.json")``.
         """
         parts = {}
-        for part in fields(self):
-            kept = {
-                k: v for k, v in getattr(self, part.name).items() if (part.name, k) not in gone
-            }
-            parts[part.name] = {**kept, **getattr(change, part.name)}
+        for part in self._fields:
+            kept = {k: v for k, v in getattr(self, part).items() if (part, k) not in gone}
+            parts[part] = {**kept, **getattr(change, part)}
         return Seal(**parts)
 
     @classmethod
@@ -193,11 +189,6 @@ def canonical_json(value: object) -> bytes:
     return text.encode()
 
 
-def sealed_info(info: VolumeInfo) -> dict[str, Any]:
-    """Return what a seal keeps of a volume's `info`; see `sealed_members`."""
-    return sealed_members(parse_object(info.to_json()))
-
-
 def sealed_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a seal keeps of those members of an `info` that readers of volumes know.
 
@@ -224,7 +215,7 @@ def scale_name(key: object) -> str:
 
 def _sealed_scale(scale: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: scale[name] for name in _OF_SCALES if scale.get(name) is not None}
-    if found.get("voxel_offset") == [0, 0, 0]:
+    if found.get("voxel_offset") in ([0, 0, 0], (0, 0, 0)):
         del found["voxel_offset"]
     if not found.get("hidden"):
         found.pop("hidden", None)

@@ -9,7 +9,6 @@ https://ds.jpeg.org/whitepapers/jpeg-xl-whitepaper.pdf
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -34,9 +33,10 @@ _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 """Width to height, as a header may say instead of a width."""
 
 
-@dataclass(frozen=True, slots=True)
 class JxlEncoding(ChunkEncoding):
     """uint8, 1 channel."""
+
+    __slots__ = ()
 
     name: ClassVar[str] = "jxl"
 

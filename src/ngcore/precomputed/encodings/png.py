@@ -10,7 +10,6 @@ https://www.w3.org/TR/png-3/
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -32,9 +31,10 @@ _COLOUR_TYPES = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGBA}
 """Channels to colour type: grey, grey and alpha, RGB, RGBA."""
 
 
-@dataclass(frozen=True, slots=True)
 class PngEncoding(ChunkEncoding):
     """uint8 or uint16, 1 to 4 channels."""
+
+    __slots__ = ()
 
     name: ClassVar[str] = "png"
 

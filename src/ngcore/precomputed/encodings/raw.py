@@ -5,7 +5,6 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/vo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,9 +17,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-@dataclass(frozen=True, slots=True)
 class RawEncoding(ChunkEncoding):
     """Voxels as they lie in memory."""
+
+    __slots__ = ()
 
     name: ClassVar[str] = "raw"
     decodes_boxes: ClassVar[bool] = True

@@ -5,7 +5,6 @@ Read with pydicom. Nothing that tells who was scanned goes into a volume or a me
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +125,7 @@ def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
     source = ChunkedSource(
         header, axes, reader, chunks=(1, rows, columns, axes.lengths[3]), workers=asked.workers
     )
-    source.cost = replace(source.cost, access="whole planes")
+    source.cost = source.cost._replace(access="whole planes")
     return source
 
 

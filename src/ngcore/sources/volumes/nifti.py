@@ -9,8 +9,8 @@ https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path  # noqa: TC003 - a named tuple's
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,6 @@ from ngcore.sources.volumes.raw import FORTRAN_ORDER, INTERLEAVED_ORDER, RawSour
 from ngcore.sources.volumes.zstd_stream import ZSTD_MAGIC, ZstdStream
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ngcore.sources.base import Source
     from ngcore.sources.volumes.nifti_affine import Fields
 
@@ -65,8 +63,7 @@ _PAIR_ENDINGS = (".hdr", ".hdr.gz", ".img", ".img.gz")
 """These may be Analyze's, which the header tells."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(NamedTuple):
     """The file with the header, and the one with the voxels."""
 
     header: Path

@@ -6,6 +6,7 @@ This is the body of NIfTI, Analyze, MGH and .npy files, and of ngcore's own spoo
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,12 @@ import numpy as np
 from ngcore.errors import FormatError, InputNotFoundError, StorageError
 from ngcore.sources.base import Cost, Source
 from ngcore.sources.files import bytes_of, open_binary
-from ngcore.storage.stored_path import StoredPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from ngcore.sources.base import Box3, MemoryOrder, SourceHeader
+    from ngcore.storage.stored_path import StoredPath
 
 AxisOrder = tuple[int, int, int, int]
 """Axes of (x, y, z, channel), fastest first."""
@@ -104,7 +104,7 @@ class RawSource(ReadableSource):
         self._strides = file_strides(header, order)
         if offset < 0:
             raise FormatError(f"{path}: corrupt header: voxels start at byte {offset}")
-        self._file = path.open() if isinstance(path, StoredPath) else open_binary(path, str(path))
+        self._file = open_binary(path, str(path)) if isinstance(path, Path) else path.open()
         if self._file.size < offset + header.byte_count:
             self._file.close()
             raise FormatError(
@@ -115,7 +115,7 @@ class RawSource(ReadableSource):
 
     def at(self, path: StoredPath) -> RawSource:
         """Put a copy of the file there, and return a source that reads that; close this one."""
-        assert not isinstance(self._path, StoredPath)
+        assert isinstance(self._path, Path)
         path.upload(self._path)
         self.close()
         return RawSource(
