@@ -15,8 +15,8 @@ cdef extern from "simplify.h" nogil:
     void find_parts(const uint32_t *triangles, size_t triangle_count, uint32_t *parent,
                     size_t vertex_count)
     ptrdiff_t simplify_surface(double *vertices, size_t vertex_count, uint32_t *triangles,
-                               size_t triangle_count, double max_error, double share,
-                               size_t fewest)
+                               size_t triangle_count, const double *units, double max_error,
+                               double share, size_t fewest, double first_share)
 
 
 def connect(const uint32_t[:, ::1] triangles, uint32_t[::1] parts):
@@ -27,18 +27,21 @@ def connect(const uint32_t[:, ::1] triangles, uint32_t[::1] parts):
         find_parts(&triangles[0, 0], triangle_count, &parts[0], vertex_count)
 
 
-def simplify(double[:, ::1] vertices, uint32_t[:, ::1] triangles, double max_error, double share,
-             size_t fewest):
-    """Simplify in place; return how many triangles are left, the first ones of the array."""
+def simplify(double[:, ::1] vertices, uint32_t[:, ::1] triangles, const double[::1] units,
+             double max_error, double share, size_t fewest, double first_share):
+    """Simplify in place; return how many vertices and triangles are left, the first ones."""
     cdef size_t vertex_count = vertices.shape[0]
     cdef size_t triangle_count = triangles.shape[0]
     cdef ptrdiff_t left
+    cdef ptrdiff_t used = -1
     with nogil:
         left = simplify_surface(&vertices[0, 0], vertex_count, &triangles[0, 0], triangle_count,
-                                max_error, share, fewest)
-    if left < 0:
+                                &units[0], max_error, share, fewest, first_share)
+        if left >= 0:
+            used = compact_surface(&vertices[0, 0], vertex_count, &triangles[0, 0], left)
+    if used < 0:
         raise MemoryError("no memory to simplify a surface")
-    return left
+    return used, left
 
 
 def join(double[:, ::1] vertices, uint32_t[:, ::1] triangles):

@@ -131,7 +131,7 @@ def test_open_surfaces_keep_their_edge():
 
 def test_given_surfaces_can_keep_every_triangle():
     surface = ball(100.0, rounds=5)
-    manifest, fragments = encode_levels(surface, 8.0, max_error=0)
+    manifest, fragments = encode_levels(surface, 8.0)
     parsed = MultilodManifest.from_bytes(manifest)
     whole = placed(parsed, 0, levels_of(parsed, fragments)[0])
     assert len(whole.triangles) == len(surface.triangles)
@@ -142,7 +142,7 @@ def test_points_keep_16_bits_of_their_node_wherever_they_are(away):
     """The origin is in float32, and points count from it: its steps cost no digits."""
     near = ball(15.0 * 40, (0, 0, 0), rounds=3)
     far = near._replace(vertices=near.vertices + 40.0 * away)
-    manifest, fragments = encode_levels(far, 40.0, max_error=0)
+    manifest, fragments = encode_levels(far, 40.0)
     parsed = MultilodManifest.from_bytes(manifest)
     level = placed(parsed, 0, levels_of(parsed, fragments)[0])
     found = level.vertices - 40.0 * away
@@ -180,7 +180,7 @@ def test_points_between_children_are_the_same_from_both_sides(monkeypatch):
 def test_specks_beside_something_large_keep_a_volume_at_every_level(monkeypatch):
     monkeypatch.setattr(octree, "_COARSEST_TRIANGLES", 256)
     specks = [ball(radius, (1000.0 + 40 * radius, 0, 0), rounds=2) for radius in (1.0, 2.0, 5.0)]
-    levels = octree.levels_of_detail(joined([ball(700.0, rounds=5), *specks]), VOXEL, 1.0)
+    levels = octree.levels_of_detail(joined([ball(700.0, rounds=5), *specks]), VOXEL)
     assert len(levels) > 3
     for level in levels:
         assert open_edges(level) == 0

@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+_FIRST_SHARE = 4.0**-2
+_FIRST_SHARE_OF_FEW = 4.0**-6
+"""Of the squared error, what a first pass allows; less where the error is not what ends it, so
+that the triangles that stay are those that matter."""
+
+
 class Surface(NamedTuple):
     """Triangles in space.
 
     Attributes
     ----------
     vertices : ndarray of float64, shape (n, 3)
-    triangles : ndarray of int64, shape (m, 3)
+    triangles : ndarray of int, shape (m, 3)
         Indices of vertices; counter-clockwise seen from outside.
     """
 
     vertices: NDArray[np.float64]
-    triangles: NDArray[np.int64]
+    triangles: NDArray[np.integer[Any]]
 
 
 def slabs(surface: Surface, axis: int, planes: Sequence[float]) -> Iterator[tuple[int, Surface]]:
@@ -77,11 +83,11 @@ def _halves(surface: Surface, axis: int, plane: float) -> tuple[Surface, Surface
 
 def _pieces(
     vertices: NDArray[np.float64],
-    triangles: NDArray[np.int64],
+    triangles: NDArray[np.integer[Any]],
     side: NDArray[np.int8],
     axis: int,
     plane: float,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.integer[Any]], NDArray[np.bool_]]:
     """Cut triangles that a plane crosses; return vertices, triangles, and which lie below."""
     touches = (side == 0).any(axis=1)
     # Turn each so that its first corner is the one on the plane, or the one alone on its side.
@@ -119,10 +125,10 @@ def _pieces(
 
 
 def _crossings(
-    vertices: NDArray[np.float64], edges: NDArray[np.int64], axis: int, plane: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    vertices: NDArray[np.float64], edges: NDArray[np.integer[Any]], axis: int, plane: float
+) -> tuple[NDArray[np.float64], NDArray[np.integer[Any]]]:
     """Return where edges cross a plane, each point once, and the point of each edge."""
-    first, second = np.sort(edges, axis=1).T
+    first, second = np.sort(edges.astype(np.int64), axis=1).T
     unique, where = np.unique(first * len(vertices) + second, return_inverse=True)
     ends = np.divmod(unique, len(vertices))
     low, high = vertices[ends[0]], vertices[ends[1]]
@@ -138,11 +144,11 @@ def _crossings(
 def of_used(vertices: NDArray[np.float64], triangles: NDArray[np.integer[Any]]) -> Surface:
     """Return a surface of the vertices that triangles name, and of no others."""
     if not len(triangles):
-        return Surface(vertices[:0], triangles.astype(np.int64))
+        return Surface(vertices[:0], triangles)
     own = np.array(vertices, np.float64, order="C")
-    named = _checked_triangles(Surface(own, triangles.astype(np.int64, copy=False)))
+    named = _checked_triangles(Surface(own, triangles))
     count = _simplify.compact(own, named)
-    return Surface(own[:count], named.astype(np.int64))
+    return Surface(own[:count], named)
 
 
 def joined(parts: Sequence[Surface]) -> Surface:
@@ -160,7 +166,7 @@ def joined(parts: Sequence[Surface]) -> Surface:
     vertices = np.ascontiguousarray(vertices, np.float64)
     named = _checked_triangles(Surface(vertices, triangles))
     count, left = _simplify.join(vertices, named)
-    return Surface(vertices[:count], named[:left].astype(np.int64))
+    return Surface(vertices[:count], named[:left])
 
 
 def with_fewer_triangles(
@@ -198,16 +204,13 @@ def with_fewer_triangles(
     if len(surface.triangles) <= max(fewest, 4):
         return surface
     triangles = _checked_triangles(surface)
-    # From a corner of the surface, so that a place far away costs no digits.
-    origin = surface.vertices.min(axis=0)
-    before = np.ascontiguousarray((surface.vertices - origin) * units, np.float64)
-    vertices = before.copy()
-    left = _simplify.simplify(vertices, triangles, max_error, share, fewest)
-    # What did not move is where it was, to the last bit.
-    moved = (vertices != before).any(axis=1)
-    vertices[moved] = vertices[moved] / units + origin
-    vertices[~moved] = surface.vertices[~moved]
-    return of_used(vertices, triangles[:left])
+    vertices = np.array(surface.vertices, np.float64, order="C")
+    scale = np.array(np.broadcast_to(units, 3), np.float64)
+    first_share = _FIRST_SHARE if fewest == 4 else _FIRST_SHARE_OF_FEW
+    used, left = _simplify.simplify(
+        vertices, triangles, scale, max_error, share, fewest, first_share
+    )
+    return Surface(vertices[:used], triangles[:left])
 
 
 def connected_parts(surface: Surface) -> tuple[NDArray[np.int64], int]:

@@ -1,4 +1,5 @@
-/* Vertices merged where they are equal, and dropped where no triangle names them: in linear time.
+/* Vertices merged where they are equal, dropped where no triangle names them, and told apart by the
+ * connected part that they are in: in linear time, or nearly.
  *
  * Everything is done in place; the order of vertices and of triangles stays. Every index names a
  * vertex. Scratch is 4 bytes a vertex for numbers, and 8 to 16 for the table.
@@ -118,6 +119,35 @@ static ptrdiff_t compact_surface(double *vertices, size_t vertex_count, uint32_t
         left = (ptrdiff_t)drop_unused(vertices, vertex_count, triangles, triangle_count, number);
     free(number);
     return left;
+}
+
+static uint32_t root_of(uint32_t *parent, uint32_t v)
+{
+    while (parent[v] != v)
+        v = parent[v] = parent[parent[v]];
+    return v;
+}
+
+/* Point each vertex to the smallest one of its connected part. */
+static void find_parts(const uint32_t *triangles, size_t triangle_count, uint32_t *parent,
+                       size_t vertex_count)
+{
+    size_t t, v;
+    int k;
+    for (v = 0; v < vertex_count; v++)
+        parent[v] = (uint32_t)v;
+    for (t = 0; t < triangle_count; t++) {
+        for (k = 1; k < 3; k++) {
+            const uint32_t a = root_of(parent, triangles[3 * t]);
+            const uint32_t b = root_of(parent, triangles[3 * t + k]);
+            if (a < b)
+                parent[b] = a;
+            else
+                parent[a] = b;
+        }
+    }
+    for (v = 0; v < vertex_count; v++)
+        parent[v] = root_of(parent, (uint32_t)v);
 }
 
 #endif

@@ -3,15 +3,16 @@
  * A vertex has the sum of the squared distances from the planes of the triangles that it stands for
  * (Garland and Heckbert, 1997). A collapse puts one vertex in the place of two, where that sum is
  * least, and is done only if it stays below the bound; so no vertex is farther than the bound from
- * any of those planes. Passes take the edges in the order of their errors. In a pass a vertex takes
- * part in one collapse at most, so the triangles around it are those that the pass began with, with
- * removed vertices replaced.
+ * any of those planes. Each pass allows four times the error of the one before, and collapses what
+ * it comes to: sorting edges by error takes longer and leaves as many triangles. In a pass a vertex
+ * takes part in one collapse at most, so the triangles around it are those that the pass began
+ * with, with removed vertices replaced.
  *
  * Vertices on open edges, on edges of more than two triangles, and where two fans meet in a point
  * stay exactly where they are. Closed surfaces stay closed, and keep four triangles at least.
  *
- * The caller owns all memory but the scratch that `simplify_surface` takes and frees: about 170
- * bytes a vertex and 90 a triangle, and 48 a triangle that are touched where a vertex has so many.
+ * The caller owns all memory but the scratch that `simplify_surface` takes and frees: about 125
+ * bytes a vertex and 12 a triangle, and 48 a triangle that are touched where a vertex has so many.
  */
 #ifndef NGCORE_SIMPLIFY_H
 #define NGCORE_SIMPLIFY_H
@@ -19,21 +20,10 @@
 #include <float.h>
 #include <math.h>
 
-#include "kernel_common.h"
+#include "join.h"
+#include "quadric.h"
 
 #define PASSES 60
-#define BUCKETS 4096
-
-/* q[0..5]: xx xy xz yy yz zz; q[6..8]: x y z; q[9]: constant. */
-typedef struct {
-    double q[10];
-} Quadric;
-
-typedef struct {
-    uint32_t keep, drop;
-    float error;
-    float at[3]; /* from the place of `keep` */
-} Collapse;
 
 /* The two other corners of a triangle around a vertex, in its order. */
 typedef struct {
@@ -41,7 +31,7 @@ typedef struct {
 } Side;
 
 typedef struct {
-    double *vertices; /* vertex_count x 3, changed in place */
+    double *places; /* of vertices, vertex_count x 3: in units of the error, from a corner */
     double *bounds; /* squared, one a vertex */
     uint32_t *triangles; /* triangle_count x 3, changed in place */
     size_t vertex_count, triangle_count, fewest;
@@ -49,47 +39,10 @@ typedef struct {
     uint32_t *first; /* vertex_count + 1: where the triangles of a vertex begin in `around` */
     uint32_t *around;
     Side *sides_of_keep, *sides_of_drop; /* scratch: as many as a vertex may have triangles */
-    uint8_t *is_fixed, *is_busy;
-    Collapse *collapses;
-    uint32_t *order;
+    uint32_t *mark; /* a vertex that is beside the edge of `marks` has that number */
+    uint32_t marks;
+    uint8_t *is_fixed, *is_busy, *is_moved;
 } Simplification;
-
-static inline void add_plane(Quadric *to, const double *n, double d)
-{
-    to->q[0] += n[0] * n[0];
-    to->q[1] += n[0] * n[1];
-    to->q[2] += n[0] * n[2];
-    to->q[3] += n[1] * n[1];
-    to->q[4] += n[1] * n[2];
-    to->q[5] += n[2] * n[2];
-    to->q[6] += n[0] * d;
-    to->q[7] += n[1] * d;
-    to->q[8] += n[2] * d;
-    to->q[9] += d * d;
-}
-
-static inline double error_at(const Quadric *a, const double *p)
-{
-    const double *q = a->q;
-    const double sum = p[0] * (q[0] * p[0] + 2 * (q[1] * p[1] + q[2] * p[2] + q[6])) +
-                       p[1] * (q[3] * p[1] + 2 * (q[4] * p[2] + q[7])) +
-                       p[2] * (q[5] * p[2] + 2 * q[8]) + q[9];
-    return sum < 0 ? 0 : sum;
-}
-
-static inline void cross_of(const double *a, const double *b, const double *c, double *out)
-{
-    const double u[3] = {b[0] - a[0], b[1] - a[1], b[2] - a[2]};
-    const double v[3] = {c[0] - a[0], c[1] - a[1], c[2] - a[2]};
-    out[0] = u[1] * v[2] - u[2] * v[1];
-    out[1] = u[2] * v[0] - u[0] * v[2];
-    out[2] = u[0] * v[1] - u[1] * v[0];
-}
-
-static inline double dot_of(const double *a, const double *b)
-{
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-}
 
 static void find_quadrics(Simplification *s)
 {
@@ -98,9 +51,9 @@ static void find_quadrics(Simplification *s)
     memset(s->quadrics, 0, s->vertex_count * sizeof *s->quadrics);
     for (t = 0; t < s->triangle_count; t++) {
         const uint32_t *corner = s->triangles + 3 * t;
-        const double *a = s->vertices + 3 * (size_t)corner[0];
+        const double *a = s->places + 3 * (size_t)corner[0];
         double n[3], length;
-        cross_of(a, s->vertices + 3 * (size_t)corner[1], s->vertices + 3 * (size_t)corner[2], n);
+        cross_of(a, s->places + 3 * (size_t)corner[1], s->places + 3 * (size_t)corner[2], n);
         length = sqrt(dot_of(n, n));
         if (!(length > 0))
             continue;
@@ -177,111 +130,47 @@ static void find_fixed(Simplification *s)
         s->is_fixed[v] = !is_inside(s, (uint32_t)v);
 }
 
-/* The place where the summed error is least, or the better of the ends and their middle. */
-static double best_place(const Quadric *sum, const double *a, const double *b, int is_a_fixed,
-                         double *place)
+/* Find where the error of two vertices together is least, or the better of both and their middle;
+ * return the error. One that is fixed comes first, and stays. */
+static double best_place(const Simplification *s, uint32_t first, uint32_t second, double *place)
 {
-    const double *q = sum->q;
-    double middle[3], least, error;
-    int k;
+    const double *a = s->places + 3 * (size_t)first, *b = s->places + 3 * (size_t)second;
+    const Quadric sum = sum_of(s->quadrics + first, s->quadrics + second);
+    const double *q = sum.q;
+    const double xx = q[3] * q[5] - q[4] * q[4], xy = q[2] * q[4] - q[1] * q[5];
+    const double xz = q[1] * q[4] - q[2] * q[3], yy = q[0] * q[5] - q[2] * q[2];
+    const double yz = q[1] * q[2] - q[0] * q[4], zz = q[0] * q[3] - q[1] * q[1];
+    const double determinant = q[0] * xx + q[1] * xy + q[2] * xz;
+    const double trace = q[0] + q[3] + q[5];
+    double other[3], error, least = error_at(&sum, a);
     memcpy(place, a, 3 * sizeof *place);
-    least = error_at(sum, a);
-    if (is_a_fixed)
+    if (s->is_fixed[first])
         return least;
-    {
-        const double xx = q[3] * q[5] - q[4] * q[4], xy = q[2] * q[4] - q[1] * q[5];
-        const double xz = q[1] * q[4] - q[2] * q[3], yy = q[0] * q[5] - q[2] * q[2];
-        const double yz = q[1] * q[2] - q[0] * q[4], zz = q[0] * q[3] - q[1] * q[1];
-        const double determinant = q[0] * xx + q[1] * xy + q[2] * xz;
-        const double trace = q[0] + q[3] + q[5];
-        if (determinant > 1e-4 * trace * trace * trace) { /* a corner, and not nearly an edge */
-            const double best[3] = {-(xx * q[6] + xy * q[7] + xz * q[8]) / determinant,
-                                    -(xy * q[6] + yy * q[7] + yz * q[8]) / determinant,
-                                    -(xz * q[6] + yz * q[7] + zz * q[8]) / determinant};
-            error = error_at(sum, best);
-            if (error < least) {
-                memcpy(place, best, sizeof best);
-                least = error;
-            }
-            return least;
+    if (determinant > 1e-4 * trace * trace * trace) { /* a corner, and not nearly an edge */
+        other[0] = -(xx * q[6] + xy * q[7] + xz * q[8]) / determinant;
+        other[1] = -(xy * q[6] + yy * q[7] + yz * q[8]) / determinant;
+        other[2] = -(xz * q[6] + yz * q[7] + zz * q[8]) / determinant;
+        error = error_at(&sum, other);
+        if (error < least) {
+            memcpy(place, other, sizeof other);
+            least = error;
         }
+        return least;
     }
-    for (k = 0; k < 3; k++)
-        middle[k] = (a[k] + b[k]) / 2;
-    error = error_at(sum, b);
+    error = error_at(&sum, b);
     if (error < least) {
         memcpy(place, b, 3 * sizeof *place);
         least = error;
     }
-    error = error_at(sum, middle);
+    other[0] = (a[0] + b[0]) / 2;
+    other[1] = (a[1] + b[1]) / 2;
+    other[2] = (a[2] + b[2]) / 2;
+    error = error_at(&sum, other);
     if (error < least) {
-        memcpy(place, middle, sizeof middle);
+        memcpy(place, other, sizeof other);
         least = error;
     }
     return least;
-}
-
-static inline Quadric sum_of(const Quadric *a, const Quadric *b)
-{
-    Quadric sum;
-    int k;
-    for (k = 0; k < 10; k++)
-        sum.q[k] = a->q[k] + b->q[k];
-    return sum;
-}
-
-/* Collect the edges that may be collapsed, and their errors. */
-static size_t find_collapses(Simplification *s, double share)
-{
-    size_t t, count = 0;
-    int k;
-    for (t = 0; t < s->triangle_count; t++) {
-        const uint32_t *corner = s->triangles + 3 * t;
-        for (k = 0; k < 3; k++) {
-            const uint32_t a = corner[k], b = corner[k == 2 ? 0 : k + 1];
-            Quadric sum;
-            double place[3], error, bound;
-            Collapse *found = s->collapses + count;
-            int axis;
-            /* An edge with a free end occurs twice, once in each direction. */
-            if (s->is_fixed[b] || (!s->is_fixed[a] && a > b))
-                continue;
-            sum = sum_of(s->quadrics + a, s->quadrics + b);
-            error = best_place(&sum, s->vertices + 3 * (size_t)a, s->vertices + 3 * (size_t)b,
-                               s->is_fixed[a], place);
-            bound = s->bounds[a] < s->bounds[b] ? s->bounds[a] : s->bounds[b];
-            if (!(error <= share * bound))
-                continue;
-            found->keep = a;
-            found->drop = b;
-            found->error = (float)error;
-            for (axis = 0; axis < 3; axis++)
-                found->at[axis] = (float)(place[axis] - s->vertices[3 * (size_t)a + axis]);
-            count++;
-        }
-    }
-    return count;
-}
-
-static inline uint32_t bucket_of(float error)
-{
-    uint32_t bits;
-    memcpy(&bits, &error, sizeof bits);
-    return bits >> 19; /* the sign is 0: 12 bits */
-}
-
-/* Sort by error, as exactly as its first twelve bits say. */
-static void sort_collapses(const Collapse *collapses, size_t count, uint32_t *order)
-{
-    uint32_t starts[BUCKETS + 1];
-    size_t i;
-    memset(starts, 0, sizeof starts);
-    for (i = 0; i < count; i++)
-        starts[bucket_of(collapses[i].error) + 1]++;
-    for (i = 0; i < BUCKETS; i++)
-        starts[i + 1] += starts[i];
-    for (i = 0; i < count; i++)
-        order[starts[bucket_of(collapses[i].error)]++] = (uint32_t)i;
 }
 
 /* Whether a side is of a triangle that goes with its vertex's collapse, or is gone already. */
@@ -294,11 +183,11 @@ static inline int is_gone(Side side, uint32_t v)
 static int would_flip(const Simplification *s, uint32_t v, uint32_t partner, const Side *sides,
                       uint32_t count, const double *to)
 {
-    const double *from = s->vertices + 3 * (size_t)v;
+    const double *from = s->places + 3 * (size_t)v;
     uint32_t i;
     for (i = 0; i < count; i++) {
-        const double *b = s->vertices + 3 * (size_t)sides[i].next;
-        const double *c = s->vertices + 3 * (size_t)sides[i].last;
+        const double *b = s->places + 3 * (size_t)sides[i].next;
+        const double *c = s->places + 3 * (size_t)sides[i].last;
         double before[3], after[3], along, old_size, new_size;
         if (sides[i].next == partner || sides[i].last == partner || is_gone(sides[i], v))
             continue;
@@ -317,61 +206,82 @@ static int would_flip(const Simplification *s, uint32_t v, uint32_t partner, con
 
 /* Whether two vertices can become one with the surface staying what it is: their common neighbours
  * are the two beside the edge, and no two triangles become the same. */
-static int keeps_topology(uint32_t keep, const Side *of_keep, uint32_t keep_count, uint32_t drop,
-                          const Side *of_drop, uint32_t drop_count)
+static int keeps_topology(Simplification *s, uint32_t keep, uint32_t keep_count, uint32_t drop,
+                          uint32_t drop_count)
 {
+    const Side *of_keep = s->sides_of_keep, *of_drop = s->sides_of_drop;
     uint32_t i, j, common = 0;
+    s->marks++;
+    for (i = 0; i < keep_count; i++)
+        if (!is_gone(of_keep[i], keep)) /* each neighbour is `next` of one triangle around a fan, */
+            s->mark[of_keep[i].next] = s->mark[of_keep[i].last] = s->marks; /* unless it is open */
     for (i = 0; i < drop_count; i++) {
         const uint32_t next = of_drop[i].next, last = of_drop[i].last;
-        int is_common = 0;
-        if (next == keep || is_gone(of_drop[i], drop))
-            continue; /* each neighbour is `next` of one triangle around a closed fan */
+        if (next == keep || s->mark[next] != s->marks || is_gone(of_drop[i], drop))
+            continue;
+        common++;
+        if (last == keep || s->mark[last] != s->marks)
+            continue;
         for (j = 0; j < keep_count; j++) {
             const uint32_t a = of_keep[j].next, b = of_keep[j].last;
-            if ((a != next && b != next) || is_gone(of_keep[j], keep))
-                continue;
-            if (last != keep && (a == last || b == last))
+            if (((a == next && b == last) || (a == last && b == next)) && !is_gone(of_keep[j], keep))
                 return 0;
-            is_common = 1;
         }
-        common += is_common;
     }
     return common == 2;
 }
 
-/* Do what the pass found, the smallest errors first; return how many. */
-static size_t collapse_edges(Simplification *s, size_t count)
+/* Put `keep` at `to` in the place of both, if the surface stays what it is; return whether. */
+static int collapse_edge(Simplification *s, uint32_t keep, uint32_t drop, const double *to)
 {
-    size_t done = 0, left = s->triangle_count, i;
+    const uint32_t keep_count = find_sides(s, keep, s->sides_of_keep);
+    const uint32_t drop_count = find_sides(s, drop, s->sides_of_drop);
+    double *place = s->places + 3 * (size_t)keep;
+    uint32_t i;
     int axis;
-    memset(s->is_busy, 0, s->vertex_count);
-    for (i = 0; i < count && left > s->fewest + 1; i++) {
-        const Collapse *collapse = s->collapses + s->order[i];
-        const uint32_t keep = collapse->keep, drop = collapse->drop;
-        uint32_t keep_count, drop_count, j;
-        double to[3];
-        if (s->is_busy[keep] || s->is_busy[drop])
-            continue;
+    if (!keeps_topology(s, keep, keep_count, drop, drop_count) ||
+        would_flip(s, drop, keep, s->sides_of_drop, drop_count, to) ||
+        would_flip(s, keep, drop, s->sides_of_keep, keep_count, to))
+        return 0;
+    for (axis = 0; axis < 3; axis++) {
+        if (place[axis] != to[axis])
+            s->is_moved[keep] = 1;
+        place[axis] = to[axis];
+    }
+    s->quadrics[keep] = sum_of(s->quadrics + keep, s->quadrics + drop);
+    for (i = s->first[drop]; i < s->first[drop + 1]; i++) {
+        uint32_t *corner = s->triangles + 3 * (size_t)s->around[i];
         for (axis = 0; axis < 3; axis++)
-            to[axis] = s->vertices[3 * (size_t)keep + axis] + collapse->at[axis];
-        keep_count = find_sides(s, keep, s->sides_of_keep);
-        drop_count = find_sides(s, drop, s->sides_of_drop);
-        if (!keeps_topology(keep, s->sides_of_keep, keep_count, drop, s->sides_of_drop,
-                            drop_count) ||
-            would_flip(s, keep, drop, s->sides_of_keep, keep_count, to) ||
-            would_flip(s, drop, keep, s->sides_of_drop, drop_count, to))
+            if (corner[axis] == drop)
+                corner[axis] = keep;
+    }
+    s->is_busy[keep] = s->is_busy[drop] = 1;
+    return 1;
+}
+
+/* Collapse edges whose error is within a share of their bounds; return how many. */
+static size_t collapse_edges(Simplification *s, double share)
+{
+    size_t done = 0, left = s->triangle_count, t;
+    int k;
+    memset(s->is_busy, 0, s->vertex_count);
+    for (t = 0; t < s->triangle_count && left > s->fewest + 1; t++) {
+        const uint32_t *corner = s->triangles + 3 * t;
+        if (corner[0] == corner[1] || corner[1] == corner[2] || corner[2] == corner[0])
             continue;
-        memcpy(s->vertices + 3 * (size_t)keep, to, sizeof to);
-        s->quadrics[keep] = sum_of(s->quadrics + keep, s->quadrics + drop);
-        for (j = s->first[drop]; j < s->first[drop + 1]; j++) {
-            uint32_t *corner = s->triangles + 3 * (size_t)s->around[j];
-            for (axis = 0; axis < 3; axis++)
-                if (corner[axis] == drop)
-                    corner[axis] = keep;
+        for (k = 0; k < 3; k++) {
+            const uint32_t a = corner[k], b = corner[k == 2 ? 0 : k + 1];
+            double place[3], bound;
+            /* An edge with a free end occurs twice, once in each direction. */
+            if (s->is_busy[a] || s->is_busy[b] || s->is_fixed[b] || (!s->is_fixed[a] && a > b))
+                continue;
+            bound = share * (s->bounds[a] < s->bounds[b] ? s->bounds[a] : s->bounds[b]);
+            if (best_place(s, a, b, place) <= bound && collapse_edge(s, a, b, place)) {
+                left -= 2;
+                done++;
+                break;
+            }
         }
-        s->is_busy[keep] = s->is_busy[drop] = 1;
-        left -= 2;
-        done++;
     }
     return done;
 }
@@ -393,35 +303,6 @@ static void drop_triangles(Simplification *s)
     s->triangle_count = kept;
 }
 
-static uint32_t root_of(uint32_t *parent, uint32_t v)
-{
-    while (parent[v] != v)
-        v = parent[v] = parent[parent[v]];
-    return v;
-}
-
-/* Point each vertex to the smallest one of its connected part. */
-static void find_parts(const uint32_t *triangles, size_t triangle_count, uint32_t *parent,
-                       size_t vertex_count)
-{
-    size_t t, v;
-    int k;
-    for (v = 0; v < vertex_count; v++)
-        parent[v] = (uint32_t)v;
-    for (t = 0; t < triangle_count; t++) {
-        for (k = 1; k < 3; k++) {
-            const uint32_t a = root_of(parent, triangles[3 * t]);
-            const uint32_t b = root_of(parent, triangles[3 * t + k]);
-            if (a < b)
-                parent[b] = a;
-            else
-                parent[a] = b;
-        }
-    }
-    for (v = 0; v < vertex_count; v++)
-        parent[v] = root_of(parent, (uint32_t)v);
-}
-
 /* A vertex may err by `max_error`, or by a share of the diagonal of the box around its part.
  * `boxes`: 6 a vertex, and `parts`: 1 a vertex, are scratch. */
 static void find_bounds(Simplification *s, double *boxes, uint32_t *parts, double max_error,
@@ -433,7 +314,7 @@ static void find_bounds(Simplification *s, double *boxes, uint32_t *parts, doubl
     for (v = 0; v < s->vertex_count; v++) {
         double *box = boxes + 6 * (size_t)parts[v];
         for (axis = 0; axis < 3; axis++) {
-            const double at = s->vertices[3 * v + axis];
+            const double at = s->places[3 * v + axis];
             if (parts[v] == v) /* the first of its part */
                 box[axis] = box[axis + 3] = at;
             else if (at < box[axis])
@@ -452,19 +333,16 @@ static void find_bounds(Simplification *s, double *boxes, uint32_t *parts, doubl
     }
 }
 
-static void run_passes(Simplification *s)
+static void run_passes(Simplification *s, double share)
 {
-    /* The cheapest first: the bound is reached in the third pass. */
-    double share = 1.0 / 16;
     int pass;
     for (pass = 0; pass < PASSES && s->triangle_count > s->fewest; pass++) {
-        size_t done, before = s->triangle_count;
+        const size_t before = s->triangle_count;
+        size_t done;
         find_neighbours(s);
         if (!pass)
             find_fixed(s);
-        done = find_collapses(s, share);
-        sort_collapses(s->collapses, done, s->order);
-        done = collapse_edges(s, done);
+        done = collapse_edges(s, share);
         drop_triangles(s);
         if (share < 1)
             share *= 4;
@@ -473,52 +351,81 @@ static void run_passes(Simplification *s)
     }
 }
 
+/* Measure vertices in units of the error, from a corner of the surface: a place far away costs no
+ * digits. */
+static void find_places(Simplification *s, const double *vertices, const double *units,
+                        double *origin)
+{
+    size_t v;
+    int axis;
+    for (axis = 0; axis < 3; axis++)
+        origin[axis] = DBL_MAX;
+    for (v = 0; v < s->vertex_count; v++)
+        for (axis = 0; axis < 3; axis++)
+            if (vertices[3 * v + axis] < origin[axis])
+                origin[axis] = vertices[3 * v + axis];
+    for (v = 0; v < s->vertex_count; v++)
+        for (axis = 0; axis < 3; axis++)
+            s->places[3 * v + axis] = (vertices[3 * v + axis] - origin[axis]) * units[axis];
+}
+
+/* Move the vertices that moved; the others are where they were, to the last bit. */
+static void move_vertices(const Simplification *s, double *vertices, const double *units,
+                          const double *origin)
+{
+    size_t v;
+    int axis;
+    for (v = 0; v < s->vertex_count; v++)
+        if (s->is_moved[v])
+            for (axis = 0; axis < 3; axis++)
+                vertices[3 * v + axis] = s->places[3 * v + axis] / units[axis] + origin[axis];
+}
+
 /* Simplify in place; every index names a vertex. Return the number of triangles that are left, -1
  * where there is no memory.
  *
  * `vertices` that no triangle names any more stay in the array. A vertex errs by no more than
- * `max_error`, and by no more than `share` of the diagonal of the box around its connected part. */
+ * `max_error`, and by no more than `share` of the diagonal of the box around its connected part;
+ * `units` is what one unit along each axis is worth in those of the error. The first pass allows
+ * `first_share` of the squared error. */
 static ptrdiff_t simplify_surface(double *vertices, size_t vertex_count, uint32_t *triangles,
-                                  size_t triangle_count, double max_error, double share,
-                                  size_t fewest)
+                                  size_t triangle_count, const double *units, double max_error,
+                                  double share, size_t fewest, double first_share)
 {
+    const size_t vertex_bytes = sizeof(Quadric) + 4 * sizeof(double) + 2 * sizeof(uint32_t) + 3;
+    const size_t corner_bytes = 2 * sizeof(Side) + sizeof(uint32_t);
+    char *scratch = (char *)malloc(vertex_count * vertex_bytes + 3 * triangle_count * corner_bytes +
+                                   sizeof(uint32_t));
     Simplification s;
-    double *boxes = (double *)malloc(6 * vertex_count * sizeof *boxes + 1);
-    ptrdiff_t left = -1;
-    s.vertices = vertices;
+    double origin[3];
+    if (!scratch)
+        return -1;
     s.vertex_count = vertex_count;
     s.triangles = triangles;
     s.triangle_count = triangle_count;
     s.fewest = fewest;
-    s.bounds = (double *)malloc(vertex_count * sizeof *s.bounds + 1);
-    s.quadrics = (Quadric *)malloc(vertex_count * sizeof *s.quadrics + 1);
-    s.first = (uint32_t *)malloc((vertex_count + 1) * sizeof *s.first);
-    s.around = (uint32_t *)malloc(3 * triangle_count * sizeof *s.around + 1);
-    s.sides_of_keep = (Side *)malloc(3 * triangle_count * sizeof *s.sides_of_keep + 1);
-    s.sides_of_drop = (Side *)malloc(3 * triangle_count * sizeof *s.sides_of_drop + 1);
-    s.is_fixed = (uint8_t *)malloc(vertex_count + 1);
-    s.is_busy = (uint8_t *)malloc(vertex_count + 1);
-    s.collapses = (Collapse *)malloc(3 * triangle_count * sizeof *s.collapses + 1);
-    s.order = (uint32_t *)malloc(3 * triangle_count * sizeof *s.order + 1);
-    if (boxes && s.bounds && s.quadrics && s.first && s.around && s.sides_of_keep && s.sides_of_drop && s.is_fixed &&
-        s.is_busy && s.collapses && s.order) {
-        find_bounds(&s, boxes, s.first, max_error, share); /* `first` has no use yet */
-        find_quadrics(&s);
-        run_passes(&s);
-        left = (ptrdiff_t)s.triangle_count;
-    }
-    free(boxes);
-    free(s.bounds);
-    free(s.quadrics);
-    free(s.first);
-    free(s.around);
-    free(s.sides_of_keep);
-    free(s.sides_of_drop);
-    free(s.is_fixed);
-    free(s.is_busy);
-    free(s.collapses);
-    free(s.order);
-    return left;
+    s.marks = 0;
+    s.quadrics = (Quadric *)scratch; /* what is larger comes first, so that all is aligned */
+    s.places = (double *)(s.quadrics + vertex_count);
+    s.bounds = s.places + 3 * vertex_count;
+    s.sides_of_keep = (Side *)(s.bounds + vertex_count);
+    s.sides_of_drop = s.sides_of_keep + 3 * triangle_count;
+    s.around = (uint32_t *)(s.sides_of_drop + 3 * triangle_count);
+    s.first = s.around + 3 * triangle_count;
+    s.mark = s.first + vertex_count + 1;
+    s.is_fixed = (uint8_t *)(s.mark + vertex_count);
+    s.is_busy = s.is_fixed + vertex_count;
+    s.is_moved = s.is_busy + vertex_count;
+    memset(s.mark, 0, vertex_count * sizeof *s.mark);
+    memset(s.is_moved, 0, vertex_count);
+    find_places(&s, vertices, units, origin);
+    /* Quadrics and `first` have no use yet. */
+    find_bounds(&s, (double *)s.quadrics, s.first, max_error, share);
+    find_quadrics(&s);
+    run_passes(&s, first_share);
+    move_vertices(&s, vertices, units, origin);
+    free(scratch);
+    return (ptrdiff_t)s.triangle_count;
 }
 
 #endif

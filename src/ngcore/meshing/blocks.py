@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 BLOCK_SIDE = 192
 _FOLDER = "blocks"
 _FLAT = 0.1
-"""In voxels: what lies in a plane is simplified before it is kept, and nothing else."""
+"""In voxels: what lies in a plane is simplified before it is kept, and nothing else where blocks
+cut a surface."""
+_DETAIL = 1.0
+"""In voxels, how much detail a surface may lose. Few vertices move by half as much."""
 
 
 class Piece(NamedTuple):
@@ -43,8 +46,8 @@ class Piece(NamedTuple):
     Attributes
     ----------
     label : int
-    first : tuple of int, (x, y, z)
-        The voxel from whose centre coordinates count.
+    box : Box
+        The voxels that it was found in; coordinates count from the centre of the first.
     vertices : bytes
         3 float32 each, in voxels.
     triangles : bytes
@@ -52,13 +55,13 @@ class Piece(NamedTuple):
     """
 
     label: int
-    first: Vec3
+    box: Box
     vertices: bytes
     triangles: bytes
 
 
 class _Kept(NamedTuple):
-    first: Vec3
+    box: Box
     place: Place
 
 
@@ -126,27 +129,37 @@ class LabelSurfaces:
             places = self._pieces.put(file, pieces)
         with self._lock:
             for label, place in places:
-                self._kept.setdefault(label, []).append(_Kept(box.start, place))
+                self._kept.setdefault(label, []).append(_Kept(box, place))
 
     def pieces(self, label: int) -> list[Piece]:
         """Return the pieces of a label's surface, in the order of blocks."""
         return [
-            Piece(label, first, *self._pieces.get(place))
-            for first, place in sorted(self._kept[label])
+            Piece(label, box, *self._pieces.get(place)) for box, place in sorted(self._kept[label])
         ]
 
 
-def join_pieces(pieces: Iterable[Piece]) -> Surface:
-    """Return a label's whole surface, in voxels of its scale.
+def join_pieces(pieces: Iterable[Piece], units: NDArray[np.float64]) -> Surface:
+    """Return a label's whole surface, simplified, in voxels of its scale.
 
-    Voxel 0 spans 0 to 1, in global coordinates, as in Neuroglancer.
+    Voxel 0 spans 0 to 1, in global coordinates, as in Neuroglancer. `units` is how long a voxel is
+    along each axis, beside its shortest side.
     """
-    parts = []
-    for _, first, vertices, triangles in pieces:
+    whole: list[Surface] = []
+    cut: list[Surface] = []
+    for _, box, vertices, triangles in pieces:
+        local = _rows(vertices, np.float32).astype(np.float64)
         # Marching cubes counts from the centre of the first voxel.
-        placed = _rows(vertices, np.float32).astype(np.float64) + np.add(first, 0.5)
-        parts.append(Surface(placed, _rows(triangles, np.uint32).astype(np.int64)))
-    return joined(parts)
+        part = Surface(local + np.add(box.start, 0.5), _rows(triangles, np.uint32))
+        (cut if _is_cut(local, box.shape) else whole).append(part)
+    if not cut:
+        return joined(whole)
+    surface = simplified(joined(cut), _DETAIL, units=units)
+    return joined([*whole, surface]) if whole else surface
+
+
+def _is_cut(vertices: NDArray[np.floating[Any]], shape: Vec3) -> bool:
+    """Tell whether a surface reaches the faces of its box, and so another one."""
+    return bool((vertices == 0).any() or (vertices == np.subtract(shape, 1)).any())
 
 
 def find_surfaces(
@@ -173,10 +186,11 @@ def find_surfaces(
     found = []
     for label, surface in _surfaces(_read(array, box), wanted):
         fewer = simplified(surface, _FLAT, units=units)
+        if not _is_cut(surface.vertices, box.shape):
+            fewer = simplified(fewer, _DETAIL, units=units)
         # Half voxels, which the vertices between blocks have, are exact in float32.
         vertices = fewer.vertices.astype(np.float32).tobytes()
-        triangles = fewer.triangles.astype(np.uint32).tobytes()
-        found.append(Piece(label, box.start, vertices, triangles))
+        found.append(Piece(label, box, vertices, fewer.triangles.astype(np.uint32).tobytes()))
     return found
 
 
@@ -209,7 +223,7 @@ def _surfaces(
     for label in sorted(map(int, mesher.ids())):
         if wanted is None or label in wanted:
             mesh = mesher.get(label, normals=False, reduction_factor=0)
-            yield label, Surface(mesh.vertices.astype(np.float64), mesh.faces.astype(np.int64))
+            yield label, Surface(mesh.vertices, mesh.faces)
         mesher.erase(label)
 
 

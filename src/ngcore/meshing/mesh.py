@@ -388,13 +388,13 @@ def _steps(labels: Iterable[int], size: Callable[[int], int], most: int) -> Iter
 
 def _encode_given(surface: Surface, voxel_nm: float) -> tuple[bytes, bytes]:
     """Encode a surface as it was given, with coarser levels."""
-    return encode_levels(surface, voxel_nm, max_error=0)
+    return encode_levels(surface, voxel_nm)
 
 
 def _encode_pieces(
     pieces: Iterable[Piece], resolution: Sequence[float]
 ) -> tuple[bytes, bytes] | None:
-    vertices, triangles = join_pieces(pieces)
+    vertices, triangles = join_pieces(pieces, np.divide(resolution, min(resolution)))
     if not len(triangles):
         return None
     return encode_levels(Surface(vertices * np.asarray(resolution), triangles), min(resolution))

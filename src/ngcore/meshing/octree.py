@@ -15,7 +15,7 @@ import numpy as np
 from ngcore.arrays.triangles import Surface, joined, slabs
 from ngcore.errors import InputError
 from ngcore.meshing.libraries import load_library
-from ngcore.meshing.simplify import coarser, simplified
+from ngcore.meshing.simplify import coarser
 from ngcore.precomputed.mesh_multilod import MultilodManifest
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ _FURTHEST_NM = float(np.finfo(np.float32).max) / 4
 _COMPRESSION = 7
 
 
-def encode_levels(
-    surface: Surface, voxel_nm: float, *, max_error: float = 1.0
-) -> tuple[bytes, bytes]:
+def encode_levels(surface: Surface, voxel_nm: float) -> tuple[bytes, bytes]:
     """Return the manifest and the fragments of a segment.
 
     Parameters
@@ -50,15 +48,13 @@ def encode_levels(
         In nanometres, with triangles.
     voxel_nm : float
         The shortest side of a voxel: how much detail level 0 stands for.
-    max_error : float, in voxels
-        How much detail level 0 may lose; see `simplify`. Few vertices move by half as much.
 
     Raises
     ------
     InputError
         It is too far away for float32 nanometres.
     """
-    levels = levels_of_detail(surface, voxel_nm, max_error)
+    levels = levels_of_detail(surface, voxel_nm)
     origin, side = _octree(levels)
     fragments = [
         _fragments(level, number, len(levels), origin, side) for number, level in enumerate(levels)
@@ -80,13 +76,13 @@ def encode_levels(
     return manifest.to_bytes(), b"".join(data)
 
 
-def levels_of_detail(surface: Surface, voxel_nm: float, max_error: float) -> list[Surface]:
+def levels_of_detail(surface: Surface, voxel_nm: float) -> list[Surface]:
     """Return a surface with less and less detail, each level of a quarter of the triangles.
 
     Parameters are those of `encode_levels`.
     """
     units = 1 / voxel_nm
-    levels = [simplified(surface, max_error, units=units) if max_error else surface]
+    levels = [surface]
     while len(levels) < _MOST_LEVELS and len(levels[-1].triangles) > _COARSEST_TRIANGLES:
         last = levels[-1]
         next_level = coarser(last, _ERROR_GROWTH ** len(levels), units=units)
@@ -154,7 +150,7 @@ def _encoded(parts: list[Surface]) -> bytes:
     # Signed 32-bit integers are the only type that the client takes as they are.
     data: bytes = load_library("DracoPy").encode(
         surface.vertices.astype(np.int32),
-        surface.triangles.astype(np.uint32),
+        surface.triangles,
         compression_level=_COMPRESSION,
     )
     return data
