@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
+import io
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,3 +51,47 @@ def served(folder: object) -> Iterator[str]:
     """Serve a folder; yield the origin, such as ``http://127.0.0.1:41234``."""
     with running("serve", folder, "--port", 0) as (_, line):
         yield line.removeprefix("precomputed://")
+
+
+class _Plain(http.server.SimpleHTTPRequestHandler):
+    """Files as they lie, with CORS and Range: what any web server or bucket does."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Allow-Headers", "Range")
+        super().end_headers()
+
+    def do_OPTIONS(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def send_head(self) -> Any:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        file = super().send_head() if wanted is None else None
+        if wanted is None:
+            return file
+        first, last = int(wanted[1]), int(wanted[2])
+        with Path(self.translate_path(self.path)).open("rb") as stored:
+            stored.seek(first)
+            part = stored.read(last + 1 - first)
+            size = stored.seek(0, 2)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{size}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        return io.BytesIO(part)
+
+
+@contextlib.contextmanager
+def plainly_served(folder: object) -> Iterator[str]:
+    """Serve a folder by a plain web server that knows nothing of ngcore; yield the origin."""
+    handler = functools.partial(_Plain, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,11 @@ import nibabel
 import numpy as np
 import pytest
 import thorough
-from heads import LINEAR, MARKS, head, stored_as
+import tifffile
+from heads import LINEAR, MARKS, head, marks, stored_as
+from mesh_script import MESHES_SCRIPT
 from PIL import Image
-from serving import running
+from serving import plainly_served, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +73,7 @@ def extent(picture: np.ndarray) -> tuple[int, int, int, int]:
 
 
 WINDOWS = [(1366, 768), (1920, 1080), (2560, 1300)]
-CASES = [("upright", "RAS"), ("rotated", "PIL"), ("upright", "SLA")]
+CASES = [("upright", "RAS"), ("rotated", "PIL"), ("left-handed", "SLA")]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +102,27 @@ def test_sections_are_anatomical_and_fit_any_window(
             assert max(right - left, bottom - top) >= 0.6 * min(width, height)
         values = resized.values_at("head", list(MARKS.values()))
         assert values == list(MARKS)
+
+
+def test_a_slow_processor_shows_the_same(resized: Neuroglancer, tmp_path: Path) -> None:
+    nibabel.save(head(LINEAR["rotated"]), tmp_path / "head.nii.gz")
+    nibabel.save(marks(), tmp_path / "marks_dseg.nii.gz")
+    rows = "".join("{},{},{}\n".format(*place) for place in MARKS.values())
+    (tmp_path / "points.csv").write_text(f"x,y,z\n{rows}")
+    things = [tmp_path / name for name in ("head.nii.gz", "marks_dseg.nii.gz", "points.csv")]
+    resized.page.set_viewport_size({"width": 1366, "height": 768})
+    throttle = resized.page.context.new_cdp_session(resized.page)
+    with running("view", *things, "--no-browser") as (_, url):
+        found = []
+        for rate in (1, 4):
+            throttle.send("Emulation.setCPUThrottlingRate", {"rate": rate})
+            with resized.visiting(url):
+                state = resized.state()
+                assert len(state["layers"]) == 3
+                extents = [extent(picture) for picture, _ in pictures(resized)]
+                found.append((state["crossSectionScale"], state["layout"], extents))
+            throttle.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    assert found[0] == found[1]
 
 
 AFFINE = np.diag([2.0, 2, 2, 1])
@@ -146,6 +171,12 @@ def test_a_map_lies_over_its_image_whatever_the_order(
         assert grey.mean() > 60
         hidden = colour_at(neuroglancer, (1, 35, 0))  # NaN
         assert np.abs(hidden - grey).max() <= 3
+        neuroglancer.page.evaluate("viewer.layerManager.getLayerByName('zmap').setVisible(false)")
+        assert (colour_at(neuroglancer, (1, -15, 0)) == grey).all()
+        neuroglancer.page.evaluate("viewer.layerManager.getLayerByName('zmap').setVisible(true)")
+        neuroglancer.page.evaluate(MESHES_SCRIPT)
+        drawn = neuroglancer.page.evaluate("ngcoreMeshes.vertices('corner')")
+        assert np.array(*drawn.values()) == pytest.approx(points, abs=1e-3)
         positive, negative = (colour_at(neuroglancer, (x, 10, 0)) for x in (15, -15))
         assert positive[0] > positive[2] + 60
         assert negative[2] > negative[0] + 60
@@ -155,22 +186,11 @@ def test_a_map_lies_over_its_image_whatever_the_order(
         assert names == ["threshold", "top"]
 
 
-def test_time_points_read_exactly_and_colours_are_right(
-    neuroglancer: Neuroglancer, tmp_path: Path
-) -> None:
+def test_time_points_read_exactly(neuroglancer: Neuroglancer, tmp_path: Path) -> None:
     import ngcore
 
     series = np.random.default_rng(3).integers(1, 3000, (20, 21, 12, 5)).astype(np.int16)
     ngcore.convert(save(tmp_path / "s.nii", series, AFFINE, 2.5), tmp_path / "bold", fsync=False)
-    rgba = np.zeros((20, 21, 12, 4), np.uint8)
-    rgba[...] = (200, 100, 50, 255)
-    save(tmp_path / "rgba.nii", rgba, AFFINE)
-    unit = np.zeros((20, 21, 12, 3), np.float32)
-    unit[...] = (0.25, 0.5, 0.75)
-    save(tmp_path / "unit.nii", unit, AFFINE)
-    directions = np.zeros((20, 21, 12, 3), np.float32)
-    directions[...] = (-0.6, 0.8, 0)
-    save(tmp_path / "V1.nii", directions, AFFINE)
     middle = (0, 0, 0)
     voxel = tuple(np.rint(np.linalg.inv(AFFINE) @ [*middle, 1]).astype(int)[:3])
     things = (tmp_path / "bold", "--no-browser")
@@ -184,14 +204,35 @@ def test_time_points_read_exactly_and_colours_are_right(
             )
             neuroglancer.settle()
             assert neuroglancer.value_at("bold", point) == int(series[voxel][frame])
-    for name, expected in (
-        ("rgba", (200, 100, 50)),
-        ("unit", (64, 128, 191)),
-        ("V1", (153, 204, 0)),
-    ):
-        things = (tmp_path / f"{name}.nii", "--no-browser")
-        with running("view", *things) as (_, url), neuroglancer.visiting(url):
-            assert np.abs(colour_at(neuroglancer, middle) - expected).max() <= 3, name
+
+
+def test_colours_are_right_in_all_their_forms(neuroglancer: Neuroglancer, tmp_path: Path) -> None:
+    grid = np.diag([1.0, 1, 1.5, 1])
+    rgba = np.full((20, 21, 12, 4), (200, 100, 50, 255), np.uint8)
+    rgb = np.ascontiguousarray(rgba[..., :3])
+    save(tmp_path / "rgba.nii", rgba, grid)
+    save(tmp_path / "rgb.nii", rgb, grid)
+    save(tmp_path / "voxels.nii", rgb.view([(name, "u1") for name in "RGB"])[..., 0], grid)
+    tifffile.imwrite(tmp_path / "pages.tif", rgb, photometric="rgb")
+    save(tmp_path / "unit.nii", np.full(rgb.shape, (0.25, 0.5, 0.75), np.float32), grid)
+    save(tmp_path / "V1.nii", np.full(rgb.shape, (-0.6, 0.8, 0), np.float32), grid)
+    colours = {
+        "rgba.nii": (200, 100, 50),
+        "rgb.nii": (200, 100, 50),
+        "voxels.nii": (200, 100, 50),
+        "pages.tif": (200, 100, 50),
+        "unit.nii": (64, 128, 191),
+        "V1.nii": (153, 204, 0),
+    }
+    things = [f"{tmp_path / name}:opacity=1" for name in colours]
+    with running("view", *things, "--no-browser") as (_, url), neuroglancer.visiting(url):
+        for name, expected in colours.items():
+            neuroglancer.page.evaluate(
+                "shown => viewer.layerManager.managedLayers.forEach("
+                "layer => layer.setVisible(layer.name === shown))",
+                name.partition(".")[0],
+            )
+            assert np.abs(colour_at(neuroglancer, (5, 5, 5)) - expected).max() <= 3, name
 
 
 AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
@@ -226,21 +267,38 @@ def test_ticked_volumes_of_a_gallery_open_together(
     import ngcore
     from ngcore.server.gallery import gallery
 
-    folder = neuroglancer.folder / "shelf"
-    for name, value in (("first", 40), ("second", 90), ("third", 120)):
+    folder = tmp_path / "shelf"
+    hostile = "<img src=x onerror='window.isHacked=1'>"
+    for name, value in (("first", 40), (hostile, 90), ("third", 120)):
         values = np.full((20, 21, 12), value, np.uint8)
-        source = save(tmp_path / f"{name}.nii", values, AFFINE)
+        source = save(tmp_path / "source.nii", values, AFFINE)
         ngcore.convert(source, folder / name, fsync=False)
     gallery(folder, viewer=f"{neuroglancer.origin}/v/ngcore/")
     page = neuroglancer.page
-    page.set_viewport_size({"width": 390, "height": 700})
-    page.goto(f"{neuroglancer.origin}/shelf/index.html")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for name in ("first", "third"):
-        page.get_by_role("checkbox", name=name).check()
-    link = str(page.get_by_role("link", name="Open").get_attribute("href"))
-    page.set_viewport_size({"width": 800, "height": 600})
-    with neuroglancer.visiting(link):
-        assert [x["name"] for x in neuroglancer.state()["layers"]] == ["first", "third"]
-        assert neuroglancer.values_at("third", [(0, 0, 0)]) == [120]
-        assert math.isfinite(neuroglancer.state()["crossSectionScale"])
+    with plainly_served(folder) as origin:
+        page.set_viewport_size({"width": 390, "height": 700})
+        page.goto(f"{origin}/index.html")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        together = page.evaluate("JSON.parse(document.getElementById('volumes').text).together")
+        for name in ("first", hostile, "third"):
+            page.get_by_role("checkbox", name=name).check()
+        every = str(page.get_by_role("link", name="Open").get_attribute("href"))
+        page.get_by_role("checkbox", name=hostile).uncheck()
+        link = str(page.get_by_role("link", name="Open").get_attribute("href"))
+        page.set_viewport_size({"width": 800, "height": 600})
+        with neuroglancer.visiting(link):
+            assert [x["name"] for x in neuroglancer.state()["layers"]] == ["first", "third"]
+            assert neuroglancer.values_at("third", [(0, 0, 0)]) == [120]
+            assert math.isfinite(neuroglancer.state()["crossSectionScale"])
+        with neuroglancer.visiting(every):
+            assert hostile in [x["name"] for x in neuroglancer.state()["layers"]]
+            assert page.evaluate("window.isHacked") is None
+    # The script of the page fits as Python does.
+    state = json.loads(urllib.parse.unquote(every.partition("#!")[2]))
+    assert zooms(state) == pytest.approx(zooms(together))
+
+
+def zooms(state: dict[str, Any]) -> list[float]:
+    panels = [panel for row in state["layout"]["children"] for panel in row["children"]]
+    own = [x["crossSectionScale"]["value"] for x in panels if "crossSectionScale" in x]
+    return [state["crossSectionScale"], state["projectionScale"], *own]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import thorough
 import trimesh
+from mesh_script import MESHES_SCRIPT
 from real_data import nilearn_data
 from shown_states import name_volumes, state_of
 
@@ -27,51 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-_SCRIPT = """
-window.ngcoreMeshes = {
-  // Vertices of every mesh that a layer drew, by name, in units of the state's dimensions.
-  vertices(name) {
-    const meshes = {};
-    for (const drawn of viewer.layerManager.getLayerByName(name).layer.renderLayers) {
-      const source = drawn.source?.fragmentSource ?? drawn.source;
-      const transform = (drawn.displayState?.transform ?? drawn.transform)?.value;
-      for (const [key, chunk] of source?.chunks ?? []) {
-        const data = chunk.meshData ?? chunk.vertexData;
-        if (data?.vertexPositions === undefined) continue;
-        const place = transform.globalToRenderLayerDimensions;
-        const {rank, modelToRenderLayerTransform: matrix} = transform;
-        meshes[key] = [];
-        for (let i = 0; i < data.vertexPositions.length; i += 3) {
-          const point = [];
-          for (let axis = 0; axis < 3; ++axis) {
-            const row = place[axis];
-            let sum = matrix[rank * (rank + 1) + row];
-            for (let j = 0; j < 3; ++j) {
-              sum += matrix[j * (rank + 1) + row] * data.vertexPositions[i + j];
-            }
-            point.push(sum);
-          }
-          meshes[key].push(point);
-        }
-      }
-    }
-    return meshes;
-  },
-  // The fragments of multi-resolution meshes that were loaded.
-  fragments(name) {
-    const {renderLayers} = viewer.layerManager.getLayerByName(name).layer;
-    const sources = renderLayers.map(drawn => drawn.source?.fragmentSource?.chunks);
-    return sources.flatMap(chunks => [...(chunks?.keys() ?? [])]).sort();
-  },
-  // The point of the surface under a pixel of the canvas, from the depth that was drawn.
-  async pointUnder(x, y) {
-    viewer.display.draw();
-    await new Promise(resolve => setTimeout(resolve, 100));
-    viewer.mouseState.updateUnconditionally();
-    return viewer.mouseState.active ? Array.from(viewer.mouseState.position) : null;
-  },
-};
-"""
 _TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0], [0.48, 0.64, 0.6]])
 AFFINES = {
     name: np.vstack([np.column_stack([matrix, (-30, 12, 7)]), (0, 0, 0, 1)])
@@ -157,7 +113,7 @@ def test_a_cube_of_labels_and_its_surfaces_coincide(
         axes = matrix[:3, :3]
         middle = axes @ ((LOW + HIGH) / 2) + matrix[:3, 3]
         neuroglancer.load(state | {"position": middle.tolist(), "crossSectionScale": 0.1})
-        neuroglancer.page.evaluate(_SCRIPT)
+        neuroglancer.page.evaluate(MESHES_SCRIPT)
         edges = np.array(
             [
                 [edge(neuroglancer, name, middle, sign * axes[:, axis]) for axis in range(3)]
@@ -209,7 +165,7 @@ def test_levels_of_detail_lie_on_their_label(neuroglancer: Neuroglancer, shardin
     fragments = []
     for voxels_in_view in (4000, 150):
         neuroglancer.load(state | {"projectionScale": voxels_in_view * 8 / units_nm[0]})
-        neuroglancer.page.evaluate(_SCRIPT)
+        neuroglancer.page.evaluate(MESHES_SCRIPT)
         for point in points_under(neuroglancer, reach=3):
             distance = np.linalg.norm((point - place) * units_nm / 8)
             # Far away a pixel is some voxels wide, and the surface is steep within it.
@@ -261,7 +217,7 @@ def test_pial_surfaces_lie_on_the_brain(neuroglancer: Neuroglancer, tmp_path: Pa
     url = f"vtk://{neuroglancer.origin}/left.vtk"
     state["layers"].append({"type": "mesh", "name": "vtk", "source": url})
     neuroglancer.load(state)
-    neuroglancer.page.evaluate(_SCRIPT)
+    neuroglancer.page.evaluate(MESHES_SCRIPT)
     meshes = neuroglancer.page.evaluate("name => ngcoreMeshes.vertices(name)", "pial")
     drawn = neuroglancer.page.evaluate("name => ngcoreMeshes.vertices(name)", "vtk")
     left = np.array(meshes["1/pial_left"])

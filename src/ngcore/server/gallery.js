@@ -1,9 +1,6 @@
 // The page of volumes: which are ticked, the link that opens them together, and copies of sources.
 "use strict";
 (() => {
-  const MARGIN = 1.08;
-  const LEAST_FILL = 0.75;
-  const PANEL = [576, 345];
   const data = JSON.parse(document.getElementById("volumes").textContent);
   const here = new URL(".", location.href).href.replace(/\/$/, "");
   const boxes = [...document.querySelectorAll(".volume input[type=checkbox]")];
@@ -76,29 +73,20 @@
     if (bounds.length === 0) return;
     const low = [0, 1, 2].map((i) => Math.min(...bounds.map(([start]) => start[i])));
     const high = [0, 1, 2].map((i) => Math.max(...bounds.map(([, stop]) => stop[i])));
-    const scales = ["x", "y", "z"].map((axis) => state.dimensions[axis][0]);
-    const extent = high.map((end, i) => ((end - low[i]) * scales[i]) / Math.min(...scales));
+    const units = ["x", "y", "z"].map((axis) => state.dimensions[axis][0]);
+    const extent = high.map((end, i) => ((end - low[i]) * units[i]) / Math.min(...units));
     low.forEach((start, i) => (state.position[i] = (start + high[i]) / 2));
     const sections = [...panels(state.layout)].filter((panel) => panel.crossSectionScale);
-    const needed = sections.map((panel) => {
-      const [right, up] = axesOf(panel.crossSectionOrientation.value, extent);
-      return MARGIN * Math.max(right / PANEL[0], up / PANEL[1]);
-    });
-    const base = needed.length ? Math.max(...needed) : (MARGIN * Math.max(...extent)) / PANEL[1];
-    const isCommon = Math.min(...needed) >= LEAST_FILL * base;
-    sections.forEach((panel, i) => {
-      panel.crossSectionScale.value = isCommon ? base : needed[i];
-    });
+    const orientations = sections.length
+      ? sections.map((panel) => panel.crossSectionOrientation.value)
+      : FIT.native;
+    const {base, scales} = fitted.together(
+      orientations.map((orientation) => fitted.scale(orientation, extent, FIT.panel)),
+    );
+    sections.forEach((panel, i) => (panel.crossSectionScale.value = scales[i]));
     state.crossSectionScale = base;
-    state.projectionScale = 1.3 * Math.max(...extent);
+    state.projectionScale = fitted.projection(extent);
     state.ngcore = {...state.ngcore, extent};
-  }
-
-  function axesOf([x, y, z, w], extent) {
-    const right = [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)];
-    const down = [2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)];
-    const along = (axis) => extent.reduce((sum, e, i) => sum + e * Math.abs(axis[i]), 0);
-    return [along(right), along(down)];
   }
 
   function update() {

@@ -16,6 +16,7 @@ from ngcore.errors import NgcoreError
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import VOLUME_TYPE
 from ngcore.server.folders import open_volume
+from ngcore.server.layouts import fit_script
 from ngcore.volume.world import has_world, world_transform
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def index_page(entries: Sequence[Entry], data: Mapping[str, Any], open_all: str)
         f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>Volumes</h1>\n{body}\n"
         '<p id="status" role="status"></p>\n</main>\n'
         f'<script type="application/json" id="volumes">{embedded}</script>\n'
-        + (f"<script>\n{script}</script>\n" if entries else "")
+        + (f"<script>\n{fit_script()}{script}</script>\n" if entries else "")
         + "</body>\n</html>\n"
     )
 

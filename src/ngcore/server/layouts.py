@@ -1,11 +1,14 @@
 """Layouts of panels: how cross sections lie in the world, and at what zoom all of them fit.
 
-The zoom of a state is for panels of a usual size; our own page fits it to the real ones.
+The zoom of a state is for panels of a usual size; our own page fits it to the real ones, and the
+page of volumes to those that are picked, both by `fit.js`, which has the numbers from here.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -18,8 +21,11 @@ PANEL = (576, 345)
 """Pixels of a panel of four in a window of 1366 x 768 with controls beside it."""
 MARGIN = 1.08
 _LEAST_FILL = 0.75
-_SOLID_PIXELS = 512
 """Panels have one zoom where each is filled that much by it; else each has its own."""
+_SOLID_PIXELS = 512
+_PROJECTION = 1.3
+"""Of the longest side: how much of the world the 3-D panel shows."""
+_FIT_SCRIPT = Path(__file__).with_name("fit.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,11 @@ SECTIONS = (
     Section(1, 2, (0.5, 0.5, -0.5, -0.5)),
 )
 """Axial, coronal, sagittal."""
-_NATIVE_SECTIONS = ((0, 1), (0, 2), (2, 1))
+_NATIVE_SECTIONS = (
+    Section(0, 1, (0.0, 0.0, 0.0, 1.0)),
+    Section(0, 2, (_HALF, 0.0, 0.0, _HALF)),
+    Section(2, 1, (0.0, _HALF, 0.0, _HALF)),
+)
 # Half a turn about x: in the client's own sections x grows to the right, y and z grow upwards.
 _UPRIGHT_SECTIONS = (1.0, 0.0, 0.0, 0.0)
 # From behind, a little from the left and from above: superior is up, right is right here too.
@@ -73,12 +83,12 @@ def layout_members(
     """
     members: State = {}
     if layout == "native":
-        scales = [_scale(extent, pair, panel) for pair in _NATIVE_SECTIONS]
+        scales = [_scale(extent, section, panel) for section in _NATIVE_SECTIONS]
         if is_world:
             members["crossSectionOrientation"] = list(_UPRIGHT_SECTIONS)
         members |= {"crossSectionScale": max(scales), "layout": "4panel"}
     else:
-        scales = [_scale(extent, (s.right, s.up), panel) for s in SECTIONS]
+        scales = [_scale(extent, section, panel) for section in SECTIONS]
         base = max(scales)
         is_common = min(scales) >= _LEAST_FILL * base
         axial, coronal, sagittal = (
@@ -94,14 +104,26 @@ def layout_members(
                 {"type": "row", "children": [sagittal, solid]},
             ],
         }
-    members["projectionScale"] = 1.3 * max(extent)
+    members["projectionScale"] = _PROJECTION * max(extent)
     if is_world:
         members["projectionOrientation"] = list(_UPRIGHT_3D)
     return members
 
 
-def _scale(extent: Sequence[float], axes: tuple[int, int], panel: tuple[int, int]) -> float:
-    return MARGIN * max(extent[axis] / pixels for axis, pixels in zip(axes, panel, strict=True))
+def fit_script() -> str:
+    """Return the script by which pages fit sections to panels, as this module does."""
+    numbers = {
+        "margin": MARGIN,
+        "leastFill": _LEAST_FILL,
+        "projection": _PROJECTION,
+        "panel": PANEL,
+        "native": [section.orientation for section in _NATIVE_SECTIONS],
+    }
+    return f"const FIT = {json.dumps(numbers)};\n{_FIT_SCRIPT.read_text('utf-8')}"
+
+
+def _scale(extent: Sequence[float], section: Section, panel: tuple[int, int]) -> float:
+    return MARGIN * max(extent[section.right] / panel[0], extent[section.up] / panel[1])
 
 
 def _solid(extent: Sequence[float], has_objects: bool) -> State | str:

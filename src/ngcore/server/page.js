@@ -6,8 +6,6 @@
 // `window.viewer` is undefined.
 "use strict";
 (() => {
-  const MARGIN = 1.08;
-  const LEAST_FILL = 0.75;
   const SIDES = [["L", "R"], ["P", "A"], ["I", "S"]];
   let given = location.hash;
   let viewer;
@@ -87,15 +85,18 @@
     }
     const panels = slicePanels();
     if (panels.length === 0) return;
-    const needed = panels.map((panel) => scaleToFit(panel, extent));
-    const base = Math.max(...needed);
-    const isCommon = Math.min(...needed) >= LEAST_FILL * base;
+    const {base, scales} = fitted.together(
+      panels.map((panel) => {
+        const {clientWidth, clientHeight} = panel.element;
+        return fitted.scale(orientationOf(panel), extent, [clientWidth, clientHeight]);
+      }),
+    );
     viewer.navigationState.zoomFactor.value = base;
     for (const group of groups(viewer.layout.container)) {
       const index = panels.findIndex((panel) => group.element.contains(panel.element));
       const scale = group.viewerNavigationState.crossSectionScale;
       if (index < 0 || scale.toJSON() === undefined) continue;
-      scale.restoreState({link: "relative", value: isCommon ? base : needed[index]});
+      scale.restoreState({link: "relative", value: scales[index]});
     }
     fitProjection(extent);
   }
@@ -107,13 +108,6 @@
     for (let i = 0; component.get && i < component.length; ++i) yield* groups(component.get(i));
   }
 
-  function scaleToFit(panel, extent) {
-    const {right, down} = axesOf(panel);
-    const {clientWidth, clientHeight} = panel.element;
-    const along = (axis) => extent.reduce((sum, e, i) => sum + e * Math.abs(axis[i]), 0);
-    return MARGIN * Math.max(along(right) / clientWidth, along(down) / clientHeight);
-  }
-
   function fitProjection(extent) {
     const panel = [...viewer.display.panels].find(
       (p) => p.sliceView === undefined && p.navigationState !== undefined && p.sliceViews,
@@ -121,16 +115,11 @@
     if (panel === undefined) return;
     const {clientWidth, clientHeight} = panel.element;
     const narrow = Math.max(1, clientHeight / Math.max(1, clientWidth));
-    viewer.perspectiveNavigationState.zoomFactor.value = 1.3 * Math.max(...extent) * narrow;
+    viewer.perspectiveNavigationState.zoomFactor.value = fitted.projection(extent) * narrow;
   }
 
-  // Unit vectors to the right and downwards on the screen, in the world.
-  function axesOf(panel) {
-    const [x, y, z, w] = panel.sliceView.navigationState.pose.orientation.orientation;
-    return {
-      right: [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)],
-      down: [2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)],
-    };
+  function orientationOf(panel) {
+    return panel.sliceView.navigationState.pose.orientation.orientation;
   }
 
   function side(axis, sign) {
@@ -147,7 +136,7 @@
   function markSides() {
     for (const panel of slicePanels()) {
       if (!marks.has(panel)) marks.set(panel, makeMarks(panel.element));
-      const {right, down} = axesOf(panel);
+      const {right, down} = fitted.axesOf(orientationOf(panel));
       const texts = [side(right, -1), side(right, 1), side(down, -1), side(down, 1)];
       marks.get(panel).forEach((mark, i) => {
         const text = hasWorld ? texts[i] : "";

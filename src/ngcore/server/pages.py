@@ -27,6 +27,7 @@ from ngcore.server.client import EVENTS_PATH, MEDIA_TYPES, PAGE_PATH, PUBLIC_VIE
 from ngcore.server.fence import FencedStore, fenced_volumes
 from ngcore.server.folders import layer_of, open_volume
 from ngcore.server.index_page import Entry, facts_of, index_page
+from ngcore.server.layouts import fit_script
 from ngcore.server.states import viewer_state, viewer_url
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def page_routes(site: Site) -> list[Route]:
         return await to_thread.run_sync(_client_page, site)
 
     async def page_script(_: Request) -> Response:
-        return FileResponse(_SCRIPT, media_type=MEDIA_TYPES[".js"], headers=_REVALIDATE)
+        script = fit_script() + _SCRIPT.read_text("utf-8")
+        return Response(script, media_type=MEDIA_TYPES[".js"], headers=_REVALIDATE)
 
     async def client_file(request: Request) -> Response:
         return _client_file(site, request.path_params["name"])
