@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import struct
+from pathlib import Path
 
 import nibabel
 import nibabel.streamlines
@@ -124,15 +126,158 @@ def test_files_and_layers(place, tmp_path):
     }
 
 
-@pytest.mark.parametrize("sharding", [True, False])
-def test_a_repaired_copy(place, tmp_path, sharding):
-    options = {"resolution": (8, 8, 8), "chunk_size": 16, "sharding": sharding}
-    ngcore.convert(LABELS, tmp_path / "v", gzip=True, **options)
+@pytest.mark.parametrize("layout", [{}, {"sharding": False, "gzip": True}])
+def test_a_repaired_copy_to_and_from_a_bucket(place, tmp_path, layout):
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, **layout}
+    ngcore.convert(LABELS, tmp_path / "v", **options)
+    rest = ["--no-gzip"] if layout else []
     for dest in (f"{place.url}/r", str(tmp_path / "r")):
-        rest = [] if sharding else ["--no-gzip"]
         assert run(["repair", str(tmp_path / "v"), dest, *rest]) == 0
         assert run(["repair", str(tmp_path / "v"), dest]) == 2
     assert place.objects("r") == content_of(tmp_path / "r")
+    ngcore.convert(LABELS, f"{place.url}/v", **options)
+    assert run(["pack", f"{place.url}/v", f"{place.url}/v.zip"]) == 0
+    for source in (f"{place.url}/v", f"{place.url}/v.zip"):
+        assert run(["repair", source, str(tmp_path / "back"), "--overwrite"]) == 0
+        assert content_of(tmp_path / "back") == content_of(tmp_path / "r")
+    assert run(["repair", f"{place.url}/v", f"{place.url}/v", "--overwrite"]) == 2
+
+
+def test_a_broken_volume_in_a_bucket_is_repaired_there(place, tmp_path, capsys):
+    ngcore.convert(LABELS, tmp_path / "v", resolution=(8, 8, 8), chunk_size=16, gzip=False)
+    info = json.loads((tmp_path / "v" / "info").read_text())
+    info["scales"][0]["sharding"]["data_encoding"] = "gzip"  # and no chunk is
+    (tmp_path / "v" / "info").write_text(json.dumps(info))
+    for name, data in content_of(tmp_path / "v").items():
+        place.client.put_object(Bucket=place.bucket, Key=f"v/{name}", Body=data)
+    assert run(["validate", f"{place.url}/v"]) == 1
+    for source, dest in (
+        (f"{place.url}/v", f"{place.url}/r"),
+        (str(tmp_path / "v"), str(tmp_path / "r")),
+    ):
+        assert run(["repair", source, dest, "--accept-changes"]) == 0
+        assert "fixed: 2" in capsys.readouterr().out
+    assert run(["validate", f"{place.url}/r"]) == 0
+    assert place.objects("r") == content_of(tmp_path / "r")
+
+
+def test_a_volume_that_is_created_block_by_block(place, tmp_path):
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, "type": "segmentation"}
+    shape = {"shape": LABELS.shape, "data_type": "uint32"}
+    spool = tmp_path / "spool"
+    spool.mkdir()
+
+    def fill(dest, **rest):
+        with ngcore.create(dest, **shape, **options, **rest) as volume:
+            other = pickle.loads(pickle.dumps(volume))
+            other.scales[0][:15] = LABELS[:15]
+            volume.scales[0][15:] = LABELS[15:]
+
+    fill(f"{place.url}/v", tmp=spool)
+    fill(tmp_path / "v")
+    assert place.objects("v") == content_of(tmp_path / "v")
+    assert list(spool.iterdir()) == []
+    with pytest.raises(ngcore.DestinationError, match="holds a volume already"):
+        fill(f"{place.url}/v", tmp=spool)
+    fill(f"{place.url}/v", tmp=spool, resume=True)
+    assert list(spool.iterdir()) == []
+    assert place.uploads() == []
+
+
+def test_what_was_assigned_to_a_bucket_goes_on_where_it_was_begun(place, tmp_path):
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, "type": "segmentation"}
+    shape = {"shape": LABELS.shape, "data_type": "uint32"}
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    url, here = f"{place.url}/v", {"tmp": tmp_path / "here", "resume": True}
+    volume = ngcore.create(url, **shape, **options, **here)
+    volume.__enter__()
+    volume.scales[0][:15] = LABELS[:15]
+    volume.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    with (
+        pytest.raises(ngcore.DestinationError, match="resume where it was begun"),
+        ngcore.create(url, **shape, **options, tmp=tmp_path / "elsewhere", resume=True),
+    ):
+        pass
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    with ngcore.create(url, **shape, **options, **here) as volume:
+        assert np.array_equal(volume.scales[0][:15, ..., 0], LABELS[:15])
+        volume.scales[0][15:] = LABELS[15:]
+    ngcore.convert(LABELS, tmp_path / "v", **options)
+    assert place.objects("v") == content_of(tmp_path / "v")
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_gallery_and_a_state_beside_the_data(place, tmp_path, capsys):
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, "type": "segmentation"}
+    base = "https://example.org/data"
+    for folder in (f"{place.url}/data", str(tmp_path / "data")):
+        ngcore.convert(LABELS, f"{folder}/brain", **options)
+        assert run(["pack", f"{folder}/brain", f"{folder}/packed.zip"]) == 0
+        assert run(["gallery", folder, "--url", base]) == 0
+        assert run(["gallery", folder, "--url", base]) == 0
+        state = ["link", f"{folder}/brain", "--url", base, "--state", f"{folder}/state.json"]
+        assert run(state) == 0
+        assert "#!https://example.org/data/state.json" in capsys.readouterr().out
+        assert run(state) == 2
+    found = place.objects("data")
+    expected = {
+        path.relative_to(tmp_path / "data").as_posix(): path.read_bytes()
+        for path in (tmp_path / "data").rglob("*")
+        if path.is_file()
+    }
+    assert {name: data for name, data in found.items() if name != "state.json"} == {
+        name: data for name, data in expected.items() if name != "state.json"
+    }
+    assert {"index.html", "index-files/packed.zip/state.json"} <= set(found)
+    head = place.client.head_object(Bucket=place.bucket, Key="data/index.html")
+    assert head["ContentType"].startswith("text/html")
+    place.client.delete_object(Bucket=place.bucket, Key="data/packed.zip")
+    assert run(["gallery", f"{place.url}/data", "--url", base]) == 0
+    assert not [name for name in place.objects("data") if "packed" in name]
+
+
+def test_ome_zarr_in_a_bucket(place, tmp_path):
+    pytest.importorskip("zarr", reason="the extra formats is not installed")
+    ngcore.convert(LABELS, tmp_path / "v", resolution=(8, 8, 8), chunk_size=16)
+    for out in (f"{place.url}/v.ome.zarr", str(tmp_path / "v.ome.zarr")):
+        assert run(["export", str(tmp_path / "v"), out]) == 0
+        assert run(["export", str(tmp_path / "v"), out]) == 2
+        assert run(["export", str(tmp_path / "v"), out, "--scale", "1", "--overwrite"]) == 0
+    here = tmp_path / "v.ome.zarr"
+    files = {
+        path.relative_to(here).as_posix(): path.read_bytes()
+        for path in here.rglob("*")
+        if path.is_file()
+    }
+    assert place.objects("v.ome.zarr") == files
+    place.client.put_object(Bucket=place.bucket, Key="v.ome.zarr/notes.txt", Body=b"of a user")
+    assert run(["export", str(tmp_path / "v"), f"{place.url}/v.ome.zarr", "--overwrite"]) == 2
+
+
+def test_layers_come_back_from_buckets_and_zips(place, tmp_path):
+    (tmp_path / "points.csv").write_text("x,y,z,score\n1,2,3,0.5\n4,5,6,1\n")
+    (tmp_path / "7.swc").write_text("1 0 0 0 0 1 -1\n2 0 1 0 0 1 1\n")
+    for kind, source, ending in (
+        ("annotations", "points.csv", "csv"),
+        ("skeletons", "7.swc", "swc"),
+    ):
+        layer = f"{place.url}/{kind}"
+        assert run([kind, str(tmp_path / source), layer]) == 0
+        assert run(["pack", layer, f"{layer}.zip"]) == 0
+        for number, where in enumerate((layer, f"{layer}.zip")):
+            assert run(["export", where, f"{place.url}/out/{kind}-{number}.{ending}"]) == 0
+        texts = [place.objects("out")[f"{kind}-{number}.{ending}"] for number in range(2)]
+        assert texts[0] == texts[1] != b""
+
+
+def test_a_url_that_lost_a_slash_is_told(capsys, tmp_path):
+    ngcore.convert(LABELS, tmp_path / "v", resolution=(8, 8, 8), chunk_size=16)
+    for command in (["info", "s3:/b/v"], ["export", str(tmp_path / "v"), "gs:/b/v.nii"]):
+        assert run(command) == 2
+        assert "has one slash too few; pass" in capsys.readouterr().err
+    with pytest.raises(ngcore.InputError, match="as text and not as a path"):
+        ngcore.convert(LABELS, Path("s3://b/v"), resolution=(8, 8, 8))
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".npy"])

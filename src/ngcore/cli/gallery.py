@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
@@ -52,7 +51,7 @@ def gallery(
     if check and base is not None:
         from ngcore.server.check_published import check_published
 
-        faults = check_published(Path(folder), base, viewer)
+        faults = check_published(folder, base, viewer)
     if as_json:
         members = {"written": [str(path) for path in written], "faults": faults}
         click.echo(json.dumps(members, indent=2))

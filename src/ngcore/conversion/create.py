@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,8 +19,8 @@ from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import prepare
 from ngcore.conversion.run import Work, write_scales
 from ngcore.conversion.voxel_file import VoxelFile, VoxelFileSource
+from ngcore.conversion.writable_scale import WritableScale
 from ngcore.errors import DestinationError, InputError
-from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.json_members import MAX_SAFE_INTEGER
 from ngcore.precomputed.scales import DEFAULT_CHUNK_SIDE
 from ngcore.sources.affine_files import read_affine
@@ -26,10 +28,10 @@ from ngcore.sources.base import Source, SourceHeader, SuggestedType
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.identity import source_identity
 from ngcore.sources.volumes.precomputed import open_scale
-from ngcore.storage import is_url
+from ngcore.storage import LocalStore, is_url, writable_store
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.destination import Destination
-from ngcore.volume.index import parse_index
+from ngcore.transaction.temporary import lasting_folder, make_lasting_folder
 from ngcore.volume.read import open as open_volume
 from ngcore.work.progress import told
 
@@ -37,14 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from ngcore.conversion.prepare import Conversion
     from ngcore.conversion.run import Progress
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.transaction.journal import Journal
-    from ngcore.volume.scale import ScaleArray
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def create(
     gzip: bool | None = None,
     memory: str | int = "1G",
     workers: int | None = None,
+    tmp: str | os.PathLike[str] | None = None,
     fsync: bool = True,
     resume: bool = False,
     overwrite: bool = False,
@@ -83,12 +85,12 @@ def create(
     Leaving the block writes every scale, then `info`: the files are those that `ngcore.convert`
     writes for the same voxels. What nobody assigned is zero. An exception inside leaves no `info`,
     and what was assigned can be kept with ``resume=True``. Until then voxels lie in a hidden file
-    in `dest`, as large as those that were assigned.
+    in `dest`, as large as those that were assigned; for a bucket, in one of this machine.
 
     Parameters
     ----------
-    dest : path
-        A folder that is empty or not there yet.
+    dest : path or URL
+        A folder that is empty or not there yet, or one in a bucket (``s3://``, ``gs://``, ``az://``).
     shape : tuple of int, (x, y, z) or (x, y, z, channel), in voxels
     data_type : str or dtype
         Of the voxels: uint8, int8, uint16, int16, uint32, int32, uint64 or float32.
@@ -103,6 +105,9 @@ def create(
         As for `ngcore.convert`.
     sharding, layout, gzip, memory, workers
         As for `ngcore.convert`.
+    tmp : path, optional
+        Folder for temporary files; default hidden, in `dest`. For a bucket, which then needs room
+        for all voxels here, that of the system.
     fsync : bool
         An assignment survives a loss of power when it returns, and so does the volume.
     resume : bool
@@ -151,17 +156,17 @@ def create(
         gzip=gzip,
         memory=memory,
         workers=workers,
+        tmp=tmp,
         fsync=fsync,
         resume=resume,
         overwrite=overwrite,
     )
-    if is_url(os.fspath(dest)):
-        raise InputError(f"create writes to a folder of this machine, got {os.fspath(dest)!r}")
     if not os.fspath(dest):
         raise InputError("the path of the destination is empty; pass that of a new folder")
     header = _header(shape, options, read_affine(affine))
     given = tuple(map(int, shape))
-    return WritableVolume(Path(dest).absolute(), given, header, options, told(progress))
+    place = os.fspath(dest) if is_url(dest) else Path(dest).absolute()
+    return WritableVolume(place, given, header, options, told(progress))
 
 
 def _header(
@@ -199,7 +204,7 @@ class WritableVolume:
 
     Attributes
     ----------
-    path : Path
+    path : Path, or str of a URL
     info : VolumeInfo
         What the volume will be.
     scales : tuple of WritableScale
@@ -208,7 +213,7 @@ class WritableVolume:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         shape: tuple[int, ...],
         header: SourceHeader,
         options: ConvertOptions,
@@ -220,6 +225,12 @@ class WritableVolume:
         self._options = options
         self._progress = progress
         self._journal: Journal | None = None
+        store = writable_store(path)
+        self._is_here = isinstance(store, LocalStore)
+        if isinstance(store, LocalStore):
+            self._folder = store.path / WORK_FOLDER
+        else:
+            self._folder = lasting_folder(store, options.tmp)
         self._file = self._voxel_file(header, chunk)
         self._source = VoxelFileSource(header, self._file)
         # Planned once for the chunks that the file is to have slots for.
@@ -228,14 +239,14 @@ class WritableVolume:
         self._source = VoxelFileSource(header, self._file)
         self._conversion: Conversion | None = prepare(self._source, options, identity={})
         self._destination: Destination | None = Destination(
-            path, overwrite=options.overwrite, resume=options.resume
+            store, overwrite=options.overwrite, resume=options.resume
         )
         self.info: VolumeInfo = conversion.info
         self.scales = (WritableScale(self._file, self.info),)
 
     def _voxel_file(self, header: SourceHeader, chunk_size: Vec3) -> VoxelFile:
         return VoxelFile(
-            self.path / WORK_FOLDER / _VOXELS,
+            self._folder / _VOXELS,
             header.shape[:3],
             header.shape[3],
             header.dtype,
@@ -256,7 +267,7 @@ class WritableVolume:
 
     def _entered(self) -> Self:
         destination, conversion = self._held()
-        if self._options.resume and (self.path / "info").exists():
+        if self._options.resume and destination.store.size("info") is not None:
             complete = open_scale(open_volume(self.path).scales[0], AskedGeometry())
             conversion = self._known(complete)
         if destination.holds(
@@ -270,15 +281,40 @@ class WritableVolume:
             return self
         destination.__enter__()
         try:
-            journal = begin(self._work(conversion), destination)
-            if not journal.is_resumed:
-                self._file.path.unlink(missing_ok=True)
-            self._file.make()
+            self._journal = self._begun(conversion, destination)
         except BaseException as error:
             destination.__exit__(error.__class__, error, error.__traceback__)
             raise
-        self._journal = journal
         return self
+
+    def _begun(self, conversion: Conversion, destination: Destination) -> Journal:
+        """Take the destination, with the file of an earlier run if that is resumed."""
+        was_there = self._file.path.exists()
+        if not self._is_here:
+            make_lasting_folder(self._folder)
+        self._file.make()
+        try:
+            journal = begin(self._work(conversion), destination)
+            if journal.is_resumed and not was_there:
+                raise DestinationError(
+                    f"{self.path}: what was assigned to it is not in {self._file.path} any more; "
+                    "resume where it was begun, or pass overwrite=True to start again"
+                )
+        except BaseException:
+            if not was_there:
+                self._remove_file()
+            raise
+        if was_there and not journal.is_resumed:
+            self._file.path.unlink()
+            self._file.make()
+        return journal
+
+    def _remove_file(self) -> None:
+        self._file.close()
+        self._file.path.unlink(missing_ok=True)
+        if not self._is_here:
+            with suppress(OSError):
+                self._folder.rmdir()
 
     def __exit__(
         self,
@@ -302,9 +338,12 @@ class WritableVolume:
 
     def _build(self, conversion: Conversion, destination: Destination) -> None:
         """Write every scale, and `info`."""
+        work = self._work(conversion)
+        if not self._is_here:  # then the folder is in `tmp` already
+            work = work._replace(options=replace(work.options, tmp=None))
         with destination.work_folder(self._options.tmp) as work_folder:
             outcome = write_scales(
-                self._work(conversion),
+                work,
                 destination.store,
                 work_folder,
                 journal=self._journal,
@@ -312,6 +351,7 @@ class WritableVolume:
                 trusts_files=False,
             )
         finish(self._work(self._known(self._source)), destination, outcome)
+        self._remove_file()
 
     def _work(self, conversion: Conversion) -> Work:
         return Work(conversion, self._source, self._options, self._progress)
@@ -334,132 +374,3 @@ class WritableVolume:
                 "a volume is entered once, in the process that created it; create it again"
             )
         return self._destination, self._conversion
-
-
-class WritableScale:
-    """The finest scale of a volume that is being written: assign boxes of voxels to it.
-
-    Safe to use from several threads and processes at once, as long as no voxel is assigned by two.
-
-    Attributes
-    ----------
-    shape : tuple of int, (x, y, z, channel)
-    dtype : dtype
-    """
-
-    def __init__(
-        self, file: VoxelFile, info: VolumeInfo, complete: ScaleArray | None = None
-    ) -> None:
-        self._file = file
-        self._complete = complete
-        self.info = info.scales[0]
-        self.shape = (*self.info.size, info.num_channels)
-        self.dtype = info.dtype
-        self.ndim = 4
-
-    @property
-    def resolution(self) -> tuple[float, float, float]:
-        """Nanometres per voxel along x, y, z."""
-        return self.info.resolution
-
-    @property
-    def voxel_offset(self) -> Vec3:
-        """Global coordinate of the first voxel along x, y, z, in voxels."""
-        return self.info.voxel_offset
-
-    @property
-    def chunk_size(self) -> Vec3:
-        """Voxels of a chunk along x, y, z: boxes of whole chunks are written fastest."""
-        return self.info.chunk_size
-
-    def __repr__(self) -> str:
-        return f"<WritableScale {self.dtype} {' x '.join(map(str, self.shape))}>"
-
-    def __setitem__(self, index: Any, block: ArrayLike) -> None:
-        """Write the box that a NumPy index of integers, slices and an ellipsis selects.
-
-        Raises
-        ------
-        VolumeIndexError
-            The index lies outside of the volume, has steps, or not all channels.
-        InputError
-            The block has another shape, or values that the data type doesn't hold.
-        StorageError
-            The disk is full or fails, or the volume is finished.
-        DestinationError
-            The volume was complete before, and holds other voxels there.
-        """
-        box, lengths, shape = self._box(index)
-        voxels = self._fitting(np.asarray(block), lengths, shape)
-        if 0 in lengths:
-            return
-        if self._complete is not None:
-            if not np.array_equal(self._complete.read(_moved(box, self.voxel_offset)), voxels):
-                raise DestinationError(
-                    "the volume is complete, and holds other voxels there; pass overwrite=True"
-                )
-            return
-        self._file.write(box, voxels)
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Read what was written; zeros where nothing was."""
-        box, lengths, shape = self._box(index)
-        voxels = np.zeros(lengths, self.dtype, order="F")
-        if self._complete is not None and voxels.size:
-            self._complete.read(_moved(box, self.voxel_offset), voxels)
-        elif voxels.size:
-            self._file.read(box, voxels)
-        return voxels.reshape(shape, order="F")
-
-    def _box(self, index: Any) -> tuple[Box, tuple[int, ...], tuple[int, ...]]:
-        """Return what an index selects, its lengths along all axes, and without dropped ones."""
-        ranges, drops = parse_index(index, self.shape)
-        if any(part.step != 1 and len(part) > 1 for part in ranges):
-            raise InputError("boxes have no steps: assign every voxel from start to stop")
-        lengths = tuple(map(len, ranges))
-        if lengths[3] != self.shape[3]:
-            raise InputError(f"assign all {self.shape[3]} channels of a box together")
-        shape = tuple(n for n, drop in zip(lengths, drops, strict=True) if not drop)
-        x, y, z = (part.start for part in ranges[:3])
-        return _box_at((x, y, z), lengths), lengths, shape
-
-    def _fitting(
-        self, block: NDArray[Any], lengths: tuple[int, ...], shape: tuple[int, ...]
-    ) -> NDArray[Any]:
-        """Return a block of the scale's data type, shape (x, y, z, channel)."""
-        if block.ndim == 0:
-            block = np.broadcast_to(block, shape)
-        without_channel = shape[:-1] if lengths[3] == 1 and len(shape) > 1 else shape
-        if block.shape not in (shape, without_channel):
-            raise InputError(f"the box has shape {shape}, and the block {block.shape}")
-        if block.dtype.kind not in "biuf":
-            raise InputError(f"voxels must be numbers, got {block.dtype}")
-        with np.errstate(all="ignore"):
-            voxels = block.astype(self.dtype, copy=False)
-            if not np.can_cast(block.dtype, self.dtype, "safe"):
-                self._check_values(block, voxels)
-        return voxels.reshape(lengths)
-
-    def _check_values(self, block: NDArray[Any], voxels: NDArray[Any]) -> None:
-        if self.dtype.kind == "f" and block.dtype.kind == "f":
-            is_held = np.isfinite(voxels) | ~np.isfinite(block)  # rounded, but not to infinity
-        elif block.dtype.kind == "f":
-            limits = np.iinfo(self.dtype)
-            is_held = (voxels == block) & (block >= limits.min) & (block < float(limits.max) + 1)
-        else:
-            is_held = (voxels == block) & ((voxels < 0) == (block < 0))
-            if self.dtype.kind == "f":
-                is_held &= voxels.astype(np.float64) == block
-        count = int(np.count_nonzero(~is_held))
-        if count:
-            raise InputError(f"{count} of the voxels are values that {self.dtype} does not hold")
-
-
-def _moved(box: Box, offset: Vec3) -> Box:
-    x, y, z = (at + o for at, o in zip(box.start, offset, strict=True))
-    return _box_at((x, y, z), box.shape)
-
-
-def _box_at(start: Vec3, lengths: Sequence[int]) -> Box:
-    x, y, z = (at + n for at, n in zip(start, lengths, strict=False))
-    return Box(start, (x, y, z))

@@ -25,8 +25,8 @@ from ngcore.exporting.layers import export_layer, layer_type
 from ngcore.exporting.nifti_header import nifti_header
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.names import PROVENANCE_NAME
-from ngcore.storage import is_url, url_of_path
-from ngcore.transaction.output_file import check_output_file, make_folder, write_output_parts
+from ngcore.storage import is_url, split_place
+from ngcore.transaction.output_file import check_output_file, folder_beside, write_output_parts
 from ngcore.volume.provenance import CONVERT, Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.source_facts import source_facts
@@ -113,18 +113,17 @@ def export(
         If reading or writing fails midway.
     """
     tell = told(progress)
-    layer = None if is_url(dest) else layer_type(Path(dest))
-    if layer is not None:
-        export_layer(Path(dest), layer, Path(out), overwrite=overwrite)
+    if (layer := layer_type(dest)) is not None:
+        export_layer(dest, layer, out, overwrite=overwrite)
         return
     opened = open_volume(dest)
     where = opened.store.location
-    out = Path(out)
-    name = out.name.lower()
+    name = split_place(out)[1].lower()
     kind = next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), None)
     if kind is None:
         raise InputError(
-            f"{str(out)!r} must end in one of {', '.join(_KINDS)}, by which its format is known"
+            f"{os.fspath(out)!r} must end in one of {', '.join(_KINDS)}, by which its format is "
+            "known"
         )
     if not 0 <= scale < len(opened.scales):
         raise InputError(f"{where} has no scale {scale}; choose 0 to {len(opened.scales) - 1}")
@@ -149,10 +148,8 @@ def export(
         dtype = mgh_dtype(dtype)
     check_output_file(out, overwrite=overwrite)
     _check_size(math.prod(chosen.shape) * dtype.itemsize, out, is_gzipped=name.endswith("z"))
-    is_remote = url_of_path(out) is not None
-    folder = Path(tempfile.gettempdir()) if is_remote else out.parent
     head = b"" if kind == "TIFF" else _header(opened, chosen, dtype, kind)
-    make_folder(folder)
+    folder = folder_beside(out)
     order: Literal["<", ">"] = ">" if kind == "MGH" else "<"
     voxels = _voxels(
         chosen, dtype.newbyteorder(order), folder, workers or os.cpu_count() or 1, tell
@@ -175,13 +172,16 @@ def _is_placed(opened: Volume) -> bool:
     return has_world(transform)
 
 
-def _check_size(size: int, out: Path, *, is_gzipped: bool) -> None:
+def _check_size(size: int, out: str | os.PathLike[str], *, is_gzipped: bool) -> None:
     """Refuse a volume that the disk has no room for, or that nobody has: infos may claim it."""
-    folder = next((path for path in out.absolute().parents if path.exists()), Path("/"))
-    room = _MOST_BYTES if is_gzipped else min(_MOST_BYTES, shutil.disk_usage(folder).free)
+    room = _MOST_BYTES
+    if not (is_gzipped or is_url(out)):
+        folders = Path(out).absolute().parents
+        folder = next((path for path in folders if path.exists()), Path("/"))
+        room = min(room, shutil.disk_usage(folder).free)
     if size > room:
         raise InputError(
-            f"{str(out)!r} would take {size} bytes, and {room} are the most that fit; "
+            f"{os.fspath(out)!r} would take {size} bytes, and {room} are the most that fit; "
             "pass --scale N for a coarser scale"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +16,18 @@ from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import ANNOTATIONS_TYPE, SKELETONS_TYPE, TRANSFORM_NAME
 from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo
 from ngcore.precomputed.transform import parse_transform
-from ngcore.storage import LocalStore
+from ngcore.storage import Store, is_url, open_store, place_in, split_place
 from ngcore.storage.shard_entries import all_entries
+from ngcore.storage.zip_store import ZipStore
 from ngcore.transaction.output_file import check_output_file, write_output_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from ngcore.storage.base import Store
+    PathLike = str | os.PathLike[str]
+    Listed = Store | ZipStore
 
 _MAX_ENTRY = 1 << 30
 _MAX_INFO = 16 << 20
@@ -42,9 +44,10 @@ _COLUMNS = {
 }
 
 
-def layer_type(folder: Path) -> str | None:
-    """Return the ``@type`` of a folder of annotations or skeletons; None for all else."""
-    document = LocalStore(folder).get("info", 0, _MAX_INFO) if folder.is_dir() else None
+def layer_type(place: PathLike) -> str | None:
+    """Return the ``@type`` of annotations or skeletons; None for all else."""
+    store = open_store(place)
+    document = store.get("info", 0, _MAX_INFO) if isinstance(store, Store | ZipStore) else None
     try:
         kind = parse_object(document or b"").get("@type")
     except FormatError:
@@ -52,7 +55,7 @@ def layer_type(folder: Path) -> str | None:
     return kind if kind in _ENDINGS else None
 
 
-def export_layer(folder: Path, kind: str, out: Path, *, overwrite: bool) -> None:
+def export_layer(place: PathLike, kind: str, out: PathLike, *, overwrite: bool) -> None:
     """Write annotations as CSV or TSV, a skeleton as SWC, several as a folder of SWC files.
 
     Raises
@@ -64,19 +67,22 @@ def export_layer(folder: Path, kind: str, out: Path, *, overwrite: bool) -> None
     DestinationError
         `out` exists already or can't be written.
     """
-    store = LocalStore(folder)
-    name = out.name.lower()
+    store = open_store(place)
+    assert isinstance(store, Store | ZipStore)
+    name = split_place(out)[1].lower()
     if kind == ANNOTATIONS_TYPE:
         if not name.endswith(_ENDINGS[kind]):
-            raise InputError(f"{str(out)!r} must end in .csv or .tsv: annotations are a table")
+            raise InputError(
+                f"{os.fspath(out)!r} must end in .csv or .tsv: annotations are a table"
+            )
         check_output_file(out, overwrite=overwrite)
         info = AnnotationInfo.from_json(store.get("info") or b"")
         write_output_parts(out, _table(store, info, "\t" if name.endswith(".tsv") else ","))
         return
-    _export_skeletons(store, out, overwrite=overwrite)
+    _export_skeletons(place, store, out, overwrite=overwrite)
 
 
-def _table(store: Store, info: AnnotationInfo, delimiter: str) -> Iterator[bytes]:
+def _table(store: Listed, info: AnnotationInfo, delimiter: str) -> Iterator[bytes]:
     """Yield the rows of a table, by ids; coordinates in millimetres where they are lengths."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
@@ -123,18 +129,20 @@ def _cell(value: Any, item: Any) -> str:
     return "n/a" if item.type == "float32" and np.isnan(value) else str(value)
 
 
-def _export_skeletons(store: LocalStore, out: Path, *, overwrite: bool) -> None:
+def _export_skeletons(place: PathLike, store: Listed, out: PathLike, *, overwrite: bool) -> None:
     info = SkeletonInfo.from_json(store.get("info") or b"")
-    to_world = _to_world_nm(store, info)
+    to_world = _to_world_nm(place, info)
     entries = sorted(all_entries(store, ".", info.sharding, max_size=_MAX_ENTRY))
     if not entries:
         raise InputError(f"{store.location} holds no skeletons; there is nothing to export")
-    is_file = out.name.lower().endswith(".swc")
+    is_file = os.fspath(out).lower().endswith(".swc")
     if is_file and len(entries) > 1:
         raise InputError(
             f"{store.location} holds {len(entries)} skeletons, and an SWC file one; name a folder"
         )
-    files = [out] if is_file else [out / f"{key}.swc" for key, _ in entries]
+    files: list[PathLike] = (
+        [out] if is_file else [place_in(out, f"{key}.swc") for key, _ in entries]
+    )
     for file in files:
         check_output_file(file, overwrite=overwrite)
     for file, (key, data) in zip(files, entries, strict=True):
@@ -146,12 +154,13 @@ def _export_skeletons(store: LocalStore, out: Path, *, overwrite: bool) -> None:
         write_output_parts(file, [text.encode()])
 
 
-def _to_world_nm(store: LocalStore, info: SkeletonInfo) -> NDArray[np.float64]:
+def _to_world_nm(place: PathLike, info: SkeletonInfo) -> NDArray[np.float64]:
     """Return the matrix (4, 4) from stored coordinates to the world's nanometres."""
     matrix = np.vstack([np.reshape(info.transform, (3, 4)), [0, 0, 0, 1]])
-    above = LocalStore(store.path.parent)
+    volume, name = split_place(place if is_url(place) else os.path.abspath(place))  # noqa: PTH100
+    above = open_store(volume)
     try:
-        is_of_volume = parse_object(above.get("info") or b"").get("skeletons") == store.path.name
+        is_of_volume = parse_object(above.get("info") or b"").get("skeletons") == name
     except FormatError:
         is_of_volume = False
     document = above.get(TRANSFORM_NAME) if is_of_volume else None

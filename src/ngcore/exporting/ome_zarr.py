@@ -12,16 +12,19 @@ import logging
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore.errors import DestinationError, InputError, MissingExtraError, StorageError
-from ngcore.storage import LocalStore, url_of_path
+from ngcore.errors import DestinationError, MissingExtraError, StorageError
+from ngcore.storage import LocalStore, Store, is_url, split_place, writable_store
 from ngcore.storage.sync import sync_folder, sync_path
+from ngcore.storage.uploads import carry
 from ngcore.transaction.output_file import check_output_folder, make_folder
 from ngcore.transaction.places import refuse_overlap
+from ngcore.transaction.temporary import working_folder
 from ngcore.volume.segment_colours import segment_colours
 from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import scale_affine, world_transform
@@ -45,7 +48,7 @@ _OF_ZARR = re.compile(r"zarr\.json|\.z(array|attrs|group|metadata)|[0-9]+(\.[0-9
 
 def export_ome_zarr(
     opened: Volume,
-    out: Path,
+    out: str | os.PathLike[str],
     *,
     first: int,
     overwrite: bool,
@@ -66,8 +69,13 @@ def export_ome_zarr(
         raise MissingExtraError(
             "writing OME-Zarr needs zarr; pip install 'ngcore-neuroglancer[formats]'"
         ) from error
-    if url_of_path(out) is not None:
-        raise InputError(f"{str(out)!r}: OME-Zarr is written to a folder; copy it from there")
+    if is_url(out):
+        with _carried(writable_store(out), overwrite=overwrite) as here:
+            export_ome_zarr(
+                opened, here / split_place(out)[1], first=first, overwrite=False, blocks=blocks
+            )
+        return
+    out = Path(out)
     check_output_folder(out.parent)
     _check_out(out, overwrite=overwrite)
     if isinstance(opened.store, LocalStore):
@@ -88,6 +96,28 @@ def export_ome_zarr(
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _carried(store: Store, *, overwrite: bool) -> Iterator[Path]:
+    """Give a folder here for a Zarr, which is then carried to a bucket, its first mark last."""
+    old = list(store.list())
+    if old and not overwrite:
+        raise DestinationError(f"{store.location} exists already; pass --overwrite to replace it")
+    for name in old:
+        if _OF_ZARR.fullmatch(name.rpartition("/")[2]) is None:
+            raise DestinationError(
+                f"{store.location}/{name} is not part of a Zarr; move it, or name another folder"
+            )
+    with working_folder(store) as tmp:
+        yield tmp
+        (made,) = (path for path in tmp.iterdir() if path.is_dir())
+        here = LocalStore(made)
+        store.delete(_MARKS[0])  # until all is there again, it is none
+        new = list(here.list())
+        store.delete_all(set(old) - set(new))
+        carry(here, store, sorted(set(new) - {_MARKS[0]}))
+        carry(here, store, _MARKS[:1])
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:

@@ -197,7 +197,6 @@ def mesh_to_vtk(
     DestinationError
         If `out` is a folder, the mesh itself or there already, or can't be written.
     """
-    out = Path(out)
     check_output_file(out, overwrite=overwrite, sources=[mesh])
     moved = _moved(read_mesh(mesh, units=units), coord_transform)
     write_output(out, encode_vtk(moved))

@@ -8,9 +8,9 @@ order and with bytes that depend on nothing else.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.codecs import gzip
@@ -20,12 +20,11 @@ from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageEr
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import LEGACY_MESH_TYPE, VOLUME_TYPE
-from ngcore.storage import Store, is_url, open_store
+from ngcore.storage import Store, open_store
 from ngcore.storage.zip_store import ZipStore
 from ngcore.transaction.output_file import check_output_file, write_output_parts
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     from ngcore.precomputed.scale_info import ScaleInfo
@@ -81,10 +80,9 @@ def pack(
         raise InputError(
             f"{volume}: a web server doesn't list its files; pass a folder, a zip file or a bucket"
         )
-    out = Path(out)
-    if out.suffix.lower() != ".zip":
-        raise InputError(f"{str(out)!r} must end in .zip: Neuroglancer knows it by that")
-    check_output_file(out, overwrite=overwrite, sources=() if is_url(volume) else (Path(volume),))
+    if not os.fspath(out).lower().endswith(".zip"):
+        raise InputError(f"{os.fspath(out)!r} must end in .zip: Neuroglancer knows it by that")
+    check_output_file(out, overwrite=overwrite, sources=[volume])
     files = list(_files(store))
     sizes = [_size(store, file) for file in files]
     entries = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from ngcore.transaction.output_file import check_output_file, write_output
 from ngcore.volume.read import open as open_volume
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
@@ -75,7 +74,7 @@ def write_picture(
     DestinationError
         If `out` exists already or can't be written.
     """
-    out = check_picture(out, size, overwrite=overwrite)
+    check_picture(out, size, overwrite=overwrite)
     scene = make_scene(layers)
     low, high = scene.bounds_mm()
     point = scene.middle_mm() if at is None else np.array(at, dtype=np.float64)
@@ -105,20 +104,18 @@ def write_picture(
     write_output(out, sheet)
 
 
-def check_picture(out: str | os.PathLike[str], size: int, *, overwrite: bool) -> Path:
+def check_picture(out: str | os.PathLike[str], size: int, *, overwrite: bool) -> None:
     """Check where a picture is to go, and how large, before anything is read.
 
     Raises
     ------
     InputError, DestinationError
     """
-    out = Path(out)
-    if out.suffix.lower() != ".png":
-        raise InputError(f"{str(out)!r} must end in .png")
+    if not os.fspath(out).lower().endswith(".png"):
+        raise InputError(f"{os.fspath(out)!r} must end in .png")
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"the size must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
     check_output_file(out, overwrite=overwrite)
-    return out
 
 
 def preview(dest: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
-from ngcore.repairing.files import copy_file, source_of
+from ngcore.repairing.files import copy_file, read_file, source_of
 from ngcore.repairing.pieces import Written
 from ngcore.repairing.stored import mend_stored
 from ngcore.storage.base import max_stored_size
@@ -167,7 +167,7 @@ def _repair(file: _File, dest: Store, options: FileOptions, changes: Changes) ->
     if size is None or size > most:
         raise FormatError(f"is not a file of at most {most} bytes")
     with check.room(size):
-        data = check.context.store.get(file.where, 0, most + 1) or b""
+        data = read_file(check.context.store, file.where, most)
         stored = mend_stored(check, file.cell, data, is_gzip_due=file.is_gzipped)
         data, kinds = stored
         is_gzipped = file.is_gzipped
@@ -202,7 +202,7 @@ def _compare(file: _File, data: bytes, *, is_gzipped: bool, changes: Changes) ->
     mine = gzip_free(check, data) if is_gzipped else data
     for form in (check.grid.name(file.cell), check.grid.nested_name(file.cell)):
         for suffix in ("", ".gz"):
-            other = check.context.store.get(f"{check.scale.key}/{form}{suffix}", 0, most + 1)
+            other = check.context.store.get_whole(f"{check.scale.key}/{form}{suffix}", most)
             if other is None or form + suffix == file.name:
                 continue
             stored = mend_stored(check, file.cell, other, is_gzip_due=bool(suffix))

@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ngcore.errors import FormatError
-from ngcore.storage import LocalStore, open_store
+from ngcore.errors import FormatError, InputError
+from ngcore.storage import Store
 from ngcore.storage.zip_store import ZipStore
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
-    from ngcore.storage import ReadableStore, Store
+    from ngcore.storage import ReadableStore
     from ngcore.validating.scale import Context
 
+    Listed = Store | ZipStore
+
 _PIECE = 4 << 20
+_MOST_DECODED = 1 << 30
 
 
-def source_of(context: Context) -> LocalStore:
-    """Return the folder of the volume that is repaired: only folders are."""
-    assert isinstance(context.store, LocalStore)
-    return context.store
+def source_of(context: Context) -> Listed:
+    """Return where the volume lies that is repaired, which lists its files."""
+    return listed(context.store)
 
 
-def is_zip(source: str | os.PathLike[str]) -> bool:
-    """Whether a volume is a zip file."""
-    path = Path(source)
-    return path.suffix.lower() == ".zip" and path.is_file()
+def listed(store: ReadableStore) -> Listed:
+    """Return a store that lists its files.
+
+    Raises
+    ------
+    InputError
+        It is a web server.
+    """
+    if isinstance(store, Store | ZipStore):
+        return store
+    raise InputError(
+        f"{store.location} is on a web server, which doesn't list its files; download the volume"
+    )
 
 
-@contextlib.contextmanager
-def unpacked(source: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a folder that holds what a zip file does; it goes at the end."""
-    store = open_store(source)
-    assert isinstance(store, ZipStore)
-    with tempfile.TemporaryDirectory(prefix="ngcore-repair-") as temporary:
-        folder = Path(temporary) / Path(source).stem
-        for name in list(store.list()):
-            copy_file(store, LocalStore(folder), name)
-        yield folder
+def read_file(store: ReadableStore, name: str, max_size: int) -> bytes:
+    """Return a file as a client gets it, decompressed where a bucket says that it must be.
+
+    Raises
+    ------
+    FormatError
+        It is not a file of at most `max_size` bytes.
+    """
+    data = store.get_whole(name, max_size)
+    if data is None:
+        raise FormatError(f"is not a file of at most {max_size} bytes")
+    return data
 
 
 def copy_file(source: ReadableStore, dest: Store, name: str, new_name: str | None = None) -> None:
@@ -55,6 +64,9 @@ def copy_file(source: ReadableStore, dest: Store, name: str, new_name: str | Non
     StorageError
         It can't be read, or the copy not be written.
     """
+    if isinstance(source, Store) and source.keeps_names and not name.endswith(".shard"):
+        dest.put(new_name or name, read_file(source, name, _MOST_DECODED))
+        return
     size = source.size(name)
     if size is None:
         raise FormatError("is not a file that can be read")

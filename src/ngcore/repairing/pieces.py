@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.repairing.changes import KINDS, Changes
 from ngcore.sources.identity import chunks_identity
+from ngcore.storage import LocalStore
 from ngcore.validating.chunk_files import NESTED_DEPTH
 from ngcore.validating.files import walk_files
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ngcore.precomputed.info import VolumeInfo
-    from ngcore.storage import LocalStore
+    from ngcore.repairing.files import Listed
     from ngcore.transaction.journal import Journal
 
 _VOXELS = "voxels"
@@ -80,7 +81,7 @@ class Pieces:
         self._journal.checkpoint_if_due()
 
 
-def state_of(source: LocalStore, info: VolumeInfo, document: bytes) -> dict[str, str]:
+def state_of(source: Listed, info: VolumeInfo, document: bytes) -> dict[str, str]:
     """Return what tells a volume from another one, and from itself after a change.
 
     Looked at are names, sizes and times of the files of its scales.
@@ -89,11 +90,16 @@ def state_of(source: LocalStore, info: VolumeInfo, document: bytes) -> dict[str,
     def names() -> Iterator[str]:
         for scale in info.scales:
             for name in walk_files(source, scale.key, depth=NESTED_DEPTH):
-                if (source.path / scale.key / name).exists():  # else a link that leads nowhere
+                if _exists(source, f"{scale.key}/{name}"):
                     yield f"{scale.key}/{name}"
 
     return {
-        "path": str(source.path.resolve()),
+        "path": str(source.path.resolve()) if isinstance(source, LocalStore) else source.location,
         "info": hashlib.sha256(document).hexdigest(),
         **chunks_identity(source, names()),
     }
+
+
+def _exists(source: Listed, name: str) -> bool:
+    """Whether a name that is listed is not a link that leads nowhere."""
+    return not isinstance(source, LocalStore) or (source.path / name).exists()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,13 @@ from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.repairing.changes import KINDS, NEXT, Changes
 from ngcore.repairing.chunk_files import FileOptions, mend_chunk_files
 from ngcore.repairing.coarse_scales import remake_coarse_scales
-from ngcore.repairing.files import copy_file, is_zip, unpacked
+from ngcore.repairing.files import copy_file, listed
 from ngcore.repairing.info import mend_info
 from ngcore.repairing.meshes import mend_mesh_info
 from ngcore.repairing.pieces import Pieces, state_of
 from ngcore.repairing.properties import mend_properties
 from ngcore.repairing.shards import mend_shards
-from ngcore.storage import LocalStore, Store, writable_store
+from ngcore.storage import LocalStore, Store, open_store, writable_store
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.destination import Destination
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ngcore.precomputed.info import VolumeInfo
+    from ngcore.repairing.files import Listed
     from ngcore.validating.findings import Finding, Report
 
 _MAX_INFO = 4 << 20
@@ -134,9 +135,10 @@ def repair(
 
     Parameters
     ----------
-    source : path
-        The folder of a volume, or the zip file that `pack` wrote. It is only read.
-    dest : path
+    source : path or URL
+        The folder of a volume, here or in a bucket, or the zip file that `pack` wrote. It is only
+        read.
+    dest : path or URL
         A folder that is empty or not there yet.
     flat : bool
         Lay chunk files flat, for hosts that can't rewrite URLs.
@@ -181,32 +183,13 @@ def repair(
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers}")
     tell = told(progress)
-    if "://" in os.fspath(source):
-        raise InputError(
-            f"{os.fspath(source)!r} is a URL, and only folders here can be repaired; download it"
-        )
-    if is_zip(source):
-        with unpacked(source) as folder:
-            of_folder = repair(
-                folder,
-                dest,
-                flat=flat,
-                gzip=gzip,
-                accept_changes=accept_changes,
-                overwrite=overwrite,
-                resume=resume,
-                fsync=fsync,
-                workers=workers,
-                progress=progress,
-            )
-        return replace(of_folder, source=os.fspath(source))
     changes = Changes()
-    store = LocalStore(source)
+    store = listed(open_store(source))
     document = _read_info(store)
     info, content = mend_info(document, f"{store.location}/info", changes)
     _check_places(info)
     target = writable_store(dest)
-    destination = _destination(target, Path(source), overwrite=overwrite, resume=resume)
+    destination = _destination(target, source, overwrite=overwrite, resume=resume)
     gzip = gzip and not target.keeps_names  # a bucket gives files out as they lie
     options = FileOptions(flat=flat, plain=not gzip)
     plan = {
@@ -252,7 +235,9 @@ def _seal(dest: str | os.PathLike[str], workers: int | None) -> None:
         change.sealing.replace(found._replace(files=files))
 
 
-def _destination(dest: Store, source: Path, *, overwrite: bool, resume: bool) -> Destination:
+def _destination(
+    dest: Store, source: str | os.PathLike[str], *, overwrite: bool, resume: bool
+) -> Destination:
     refuse_overlap(dest, [source], "repair to")
     is_unfinished = dest.size(PLAN) is not None and dest.size("info") is None
     if is_unfinished and not (overwrite or resume):
@@ -285,18 +270,19 @@ def _take_up(destination: Destination, plan: Mapping[str, Any]) -> None:
     destination.store.delete("info")
 
 
-def _read_info(store: LocalStore) -> bytes:
+def _read_info(store: Listed) -> bytes:
     try:
         document = read_limited(store, "info", _MAX_INFO)
     except FormatError as error:
         raise FormatError(f"{store.location}/info: {error}; fix that by hand first") from error
     if document is None:
-        if (store.path / PLAN).is_file():
+        if store.size(PLAN) is not None:
             raise InputError(
                 f"{store.location} is unfinished; continue what writes it with --resume, and then "
                 "see whether it needs repair"
             )
-        what = "has no info file" if store.path.is_dir() else "is not a folder"
+        is_folder = not isinstance(store, LocalStore) or store.path.is_dir()
+        what = "has no info file" if is_folder else "is not a folder"
         raise InputNotFoundError(
             f"not a precomputed volume: {store.location} {what}; pass the folder of a volume"
         )
@@ -321,7 +307,7 @@ def _check_places(info: VolumeInfo) -> None:
 
 
 def _copy(
-    store: LocalStore,
+    store: Listed,
     info: VolumeInfo,
     dest: Store,
     work_folder: Path,
@@ -345,7 +331,7 @@ def _copy(
 
 
 def _copy_folders(
-    store: LocalStore, info: VolumeInfo, dest: Store, options: FileOptions, changes: Changes
+    store: Listed, info: VolumeInfo, dest: Store, options: FileOptions, changes: Changes
 ) -> None:
     for kind in _FOLDERS:
         folder = getattr(info, kind)
@@ -364,7 +350,7 @@ def _copy_folders(
 
 
 def _copy_small_file(
-    store: LocalStore, dest: Store, name: str, options: FileOptions, changes: Changes
+    store: Listed, dest: Store, name: str, options: FileOptions, changes: Changes
 ) -> None:
     try:
         if not (options.plain and name.endswith(".gz")):
@@ -377,7 +363,7 @@ def _copy_small_file(
         changes.fail(name, f"{error}; left out")
 
 
-def _copy_properties(store: LocalStore, dest: Store, folder: str, changes: Changes) -> None:
+def _copy_properties(store: Listed, dest: Store, folder: str, changes: Changes) -> None:
     name = f"{folder}/info"
     try:
         document = read_limited(store, name, _MAX_PROPERTIES)
@@ -392,11 +378,11 @@ def _copy_properties(store: LocalStore, dest: Store, folder: str, changes: Chang
         changes.fail(name, f"{error}; left out")
 
 
-def _copy_side_files(store: LocalStore, info: VolumeInfo, dest: Store, changes: Changes) -> None:
+def _copy_side_files(store: Listed, info: VolumeInfo, dest: Store, changes: Changes) -> None:
     folders = [scale.key for scale in info.scales]
     folders += [getattr(info, name) for name in _FOLDERS if getattr(info, name) is not None]
     known = {PurePosixPath(folder).parts[0] for folder in folders}
-    for name in sorted(entry.name for entry in os.scandir(store.path)):
+    for name in sorted(_entries(store)):
         if name.removesuffix(".gz") in SIDE_FILES:
             if name.removesuffix(".gz") != "info":
                 try:
@@ -405,3 +391,10 @@ def _copy_side_files(store: LocalStore, info: VolumeInfo, dest: Store, changes: 
                     changes.fail(name, f"{error}; left out")
         elif name not in known:
             changes.leave_out()
+
+
+def _entries(store: Listed) -> set[str]:
+    """Return what lies beside `info`."""
+    if isinstance(store, Store):
+        return store.entries()
+    return {name.split("/", 1)[0] for name in store.list()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.repairing.changes import Changes
-    from ngcore.storage import LocalStore
+    from ngcore.storage import ReadableStore
 
 _MOST_MINISHARD_BITS = 24
 _MOST_REPEATS = 4
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 def read_entries(
-    store: LocalStore, name: str, number: int, spec: ShardingSpec, changes: Changes
+    store: ReadableStore, name: str, number: int, spec: ShardingSpec, changes: Changes
 ) -> list[Entry]:
     """Return what a shard holds, by id; entries that make no sense are reported and left out.
 
@@ -79,7 +79,7 @@ def read_entries(
 
 
 def _index_ranges(
-    store: LocalStore, name: str, spec: ShardingSpec, size: int, changes: Changes
+    store: ReadableStore, name: str, spec: ShardingSpec, size: int, changes: Changes
 ) -> Iterator[tuple[int, int, int]]:
     """Yield (minishard, start, stop) of minishard indexes that lie in the file."""
     seen: set[tuple[int, int]] = set()

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.repairing.changes import Changes
+    from ngcore.repairing.files import Listed
     from ngcore.repairing.pieces import Pieces
-    from ngcore.storage import LocalStore, Store
+    from ngcore.storage import Store
     from ngcore.storage.spool import Place
     from ngcore.validating.scale import Context
 
@@ -50,7 +51,7 @@ class _Shard:
     name: str
 
     @property
-    def store(self) -> LocalStore:
+    def store(self) -> Listed:
         return source_of(self.check.context)
 
     @property

@@ -13,11 +13,14 @@ from ngcore.precomputed.json_members import parse_object
 from ngcore.server.access import origin_of
 from ngcore.server.gallery import volumes_of
 from ngcore.server.published import checked_base
+from ngcore.storage import Store, open_store, parts_of_zip, split_place
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from email.message import Message
-    from pathlib import Path
+
+    from ngcore.storage import ReadableStore
 
 _TIMEOUT_SECONDS = 20
 _MOST_BYTES = 1 << 24
@@ -25,12 +28,12 @@ _BUCKETS = {"gs": "https://storage.googleapis.com/{}", "s3": "https://{}.s3.amaz
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
-def check_published(folder: Path, base: str, viewer: str) -> list[str]:
+def check_published(folder: str | os.PathLike[str], base: str, viewer: str) -> list[str]:
     """Return what is wrong with the volumes of a folder where they are published, one line each.
 
     Parameters
     ----------
-    folder : Path
+    folder : path or URL
         A volume, or a folder of volumes.
     base : str
         The URL at which it is published.
@@ -65,7 +68,12 @@ def _web_url(base: str) -> str:
     raise InputError(f"--check can't fetch {base!r}; pass its https URL")
 
 
-def _faults(path: Path, place: str, origin: str) -> Iterator[str]:
+def _faults(path: str, place: str, origin: str) -> Iterator[str]:
+    if parts_of_zip(path) is not None:
+        parent, name = split_place(path)
+        yield from _range_faults(open_store(parent), name, place, origin)
+        return
+    store = open_store(path)
     try:
         status, headers, body = _fetch(f"{place}/info", {"Origin": origin})
     except OSError as error:
@@ -74,37 +82,44 @@ def _faults(path: Path, place: str, origin: str) -> Iterator[str]:
     if status != http.client.OK:
         yield f"info can't be fetched: HTTP status {status}; check the URL, and access rights"
         return
-    if _members(body) != _members((path / "info").read_bytes()):
+    if _members(body) != _members(store.get("info") or b""):
         yield "info is another one than that here; publish the volume again"
+    yield from _cors_faults(headers, origin)
+    name = _file_for_ranges(store)
+    yield from _range_faults(store, name, f"{place}/{quote(name)}", origin, checks_cors=False)
+
+
+def _cors_faults(headers: Message, origin: str) -> Iterator[str]:
     allowed = headers.get("Access-Control-Allow-Origin")
     if allowed not in ("*", origin):
         yield (
             f"no CORS: Access-Control-Allow-Origin is {allowed!r}, not '*'; see "
             "`ngcore server-config`"
         )
-    name = _file_for_ranges(path)
+
+
+def _range_faults(
+    store: ReadableStore, name: str, url: str, origin: str, *, checks_cors: bool = True
+) -> Iterator[str]:
     try:
-        status, headers, body = _fetch(
-            f"{place}/{quote(name)}", {"Range": "bytes=1-2", "Origin": origin}
-        )
+        status, headers, body = _fetch(url, {"Range": "bytes=1-2", "Origin": origin})
     except OSError as error:
         yield f"Range of {name} can't be fetched: {error}"
         return
+    if checks_cors:
+        yield from _cors_faults(headers, origin)
     if status != http.client.PARTIAL_CONTENT:
         yield f"no Range: {name} gives HTTP status {status}, not 206, for a part of it"
         return
-    size = (path / name).stat().st_size
-    with (path / name).open("rb") as file:
-        file.seek(1)
-        expected = file.read(2)
-    if headers.get("Content-Range") != f"bytes 1-2/{size}" or body != expected:
+    whole = f"bytes 1-2/{store.size(name)}"
+    if headers.get("Content-Range") != whole or body != store.get(name, 1, 3):
         yield f"Range: {name} gives other bytes than those asked for; publish the volume again"
 
 
-def _file_for_ranges(path: Path) -> str:
+def _file_for_ranges(store: ReadableStore) -> str:
     """Return the name of a shard, or of another file that is not compressed."""
-    shard = next((x for x in sorted(path.glob("*/*.shard")) if x.stat().st_size > 2), None)
-    return "info" if shard is None else shard.relative_to(path).as_posix()
+    names = store.list() if isinstance(store, Store) else ()
+    return next((x for x in names if x.endswith(".shard") and (store.size(x) or 0) > 2), "info")
 
 
 def _members(document: bytes) -> object:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from ngcore.server.folders import find_volumes, has_info
 from ngcore.server.locate import is_servable_name
 from ngcore.storage import LocalStore, ReadableStore
+from ngcore.storage.zip_store import ZipStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class FencedStore(ReadableStore):
@@ -45,6 +46,10 @@ class FencedStore(ReadableStore):
         """Return how many bytes are under a name, None where there is nothing to be read."""
         return self._store.size(name) if self._is_inside(name) else None
 
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield names that start with `prefix` and may be read."""
+        return filter(self._is_inside, self._store.list(prefix))
+
     def _is_inside(self, name: str) -> bool:
         try:
             real = Path(os.path.realpath(self.path / name, strict=True))
@@ -56,7 +61,7 @@ class FencedStore(ReadableStore):
 
 
 def fenced_volumes(roots: Mapping[str, Path]) -> dict[str, tuple[Path, Path]]:
-    """Return what is served by URL path: the folder that is its fence, and its own.
+    """Return what is served by URL path: the folder that is its fence, and its own, or its zip.
 
     Folders that can't be served are left out: hidden ones, links that lead outside, and names
     that no URL can carry.
@@ -66,8 +71,21 @@ def fenced_volumes(roots: Mapping[str, Path]) -> dict[str, tuple[Path, Path]]:
     root = roots[""]
     real_root = Path(os.path.realpath(root))
     return {
-        name: (root, path)
+        name: (root, Path(path))
         for name, path in find_volumes(root).items()
         if name == ""
         or (is_servable_name(name) and Path(os.path.realpath(path)).is_relative_to(real_root))
     }
+
+
+def fenced_store(root: Path, path: Path, name: str) -> ReadableStore:
+    """Return the store of a folder or zip file, of which messages say no more than its name.
+
+    Raises
+    ------
+    FormatError, InputError
+        It is a zip file that is damaged, or of which Neuroglancer can't read parts.
+    """
+    if path.is_file():
+        return ZipStore(FencedStore(root, path.parent, "."), path.name)
+    return FencedStore(root, path, name)

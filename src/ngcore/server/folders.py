@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import posixpath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,12 +31,13 @@ from ngcore.server.annotation_shaders import shader_of
 from ngcore.server.layers import ObjectLayer
 from ngcore.server.skeleton_look import look_at_skeletons
 from ngcore.server.survey import survey_volume
+from ngcore.storage import Store, open_store, parts_of_zip, place_in, split_place
+from ngcore.storage.zip_store import names_in_zip
 from ngcore.volume.read import Volume
 from ngcore.volume.segment_colours import hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ngcore.previewing.appearance import Asked
     from ngcore.previewing.samples import Corner
@@ -49,17 +52,36 @@ _DEFAULT_SURFACE = (230, 190, 150)
 _DEFAULT_POINTS = (255, 220, 0)
 
 
-def find_volumes(folder: Path) -> dict[str, Path]:
-    """Return what a folder holds by URL path: itself, under "", or the folders in it."""
-    if has_info(folder):
-        return {"": folder}
-    children = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    return {path.name: path for path in children if path.is_dir() and has_info(path)}
+def find_volumes(place: str | os.PathLike[str]) -> dict[str, str]:
+    """Return what a place holds by URL path: itself, under "", or the folders and zips in it.
+
+    Parameters
+    ----------
+    place : path or URL
+        A folder, a zip file, or a folder in a bucket.
+    """
+    if has_info(place):
+        return {"": os.fspath(place)}
+    store = open_store(place)
+    names = store.entries() if isinstance(store, Store) else ()
+    found = {name: place_in(place, name) for name in sorted(names) if not name.startswith(".")}
+    return {name: path for name, path in found.items() if has_info(path)}
 
 
-def has_info(folder: Path) -> bool:
-    """Whether a folder holds something in the precomputed format."""
-    return (folder / "info").is_file()
+def has_info(place: str | os.PathLike[str]) -> bool:
+    """Whether something in the precomputed format is in a folder, a zip file, or a bucket."""
+    zipped = parts_of_zip(os.fspath(place))
+    if zipped is None:
+        return open_store(place).size("info") is not None
+    parent, name = split_place(zipped[0])
+    return posixpath.join(zipped[1], "info") in names_in_zip(open_store(parent), name)
+
+
+def source_of(url: str, place: str | os.PathLike[str]) -> str:
+    """Return Neuroglancer's source for a folder or zip file, published at a URL."""
+    if parts_of_zip(os.fspath(place)) is not None:
+        return f"{url}|zip:|neuroglancer-precomputed:"
+    return f"precomputed://{url}"
 
 
 def layer_of(store: ReadableStore, name: str, url: str, asked: Asked = NOTHING_ASKED) -> Layer:
@@ -165,10 +187,10 @@ def _meshes(
 
 def _legacy_segments(store: ReadableStore) -> tuple[list[int], tuple[Corner, Corner] | None]:
     """Return the segments of a folder of meshes of single resolution, and where they lie."""
-    path = getattr(store, "path", None)
-    if path is None:
+    lister = getattr(store, "list", None)
+    if lister is None:  # a web server
         return [], None
-    names = (entry.name.removesuffix(".gz") for entry in path.iterdir() if ":" in entry.name)
+    names = (name.removesuffix(".gz") for name in lister() if ":" in name)
     segments = sorted(int(x.partition(":")[0]) for x in names if x.partition(":")[0].isdigit())
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for segment in segments[:_MOST_FRAGMENTS]:

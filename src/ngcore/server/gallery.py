@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,20 +12,22 @@ from urllib.parse import quote
 from ngcore.errors import DestinationError, InputError, NgcoreError
 from ngcore.previewing.picture import thumbnail
 from ngcore.server.client import PUBLIC_VIEWER
-from ngcore.server.folders import find_volumes, layer_of, open_volume
+from ngcore.server.folders import find_volumes, layer_of, open_volume, source_of
 from ngcore.server.index_page import GENERATOR, Entry, facts_of, index_page
 from ngcore.server.layers import VolumeLayer
 from ngcore.server.published import checked_base
 from ngcore.server.states import PAGE_MEMBER, layer_bounds, viewer_state, viewer_url
-from ngcore.storage import open_store
+from ngcore.server.things import unique_names
+from ngcore.storage import is_url, open_store, place_in, split_place, writable_store
 from ngcore.storage.local import LocalStore
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.stale import remove_stale
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Collection, Sequence
 
     from ngcore.server.layers import Layer
+    from ngcore.storage import Store
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +42,13 @@ _MARK = f'<meta name="generator" content="{GENERATOR}">'
 
 def gallery(
     folder: str | os.PathLike[str], *, url: str | None = None, viewer: str = PUBLIC_VIEWER
-) -> list[Path]:
+) -> Sequence[str | Path]:
     """Write the page of a folder of volumes, their pictures and their states.
 
     Parameters
     ----------
-    folder : path
-        A volume, or a folder of volumes.
+    folder : path or URL
+        A volume, or a folder of volumes and zips of such, here or in a bucket.
     url : str, optional
         Where the folder is published; default wherever the page is opened from. A state can be
         loaded from its own URL only where this is given.
@@ -54,7 +57,7 @@ def gallery(
 
     Returns
     -------
-    list of Path
+    sequence of Path, or of str for URLs
         What was written, the page first.
 
     Raises
@@ -64,24 +67,25 @@ def gallery(
     DestinationError
         The folder can't be written, or has an `index.html` of somebody else's.
     """
-    folder = Path(folder)
     base = _HERE if url is None else checked_base(url)
     if "://" not in viewer:
         raise InputError(f"--viewer {viewer!r} has no scheme; pass a URL such as {PUBLIC_VIEWER}")
     found = volumes_of(folder)
-    check_output_folder(folder)
-    _check_page(folder / PAGE)
-    remove_stale(folder)
-    remove_stale(folder / FILES, below=True)
-    store = LocalStore(folder)
+    store = writable_store(folder)
+    check_output_folder(store)
+    _check_page(store)
+    if isinstance(store, LocalStore):
+        remove_stale(store.path)
+        remove_stale(store.path / FILES, below=True)
     layers: dict[str, Layer] = {}
     entries: list[Entry] = []
     written: list[str] = []
-    for name, path in found.items():
-        title = name or folder.resolve().name
-        source = f"precomputed://{base}" + (f"/{quote(name)}" if name else "")
+    titles = [name or _name_of(folder) for name in found]
+    shown = unique_names(title.removesuffix(".zip") for title in titles)
+    for (name, path), title, layer in zip(found.items(), titles, shown, strict=True):
+        source = source_of(base + (f"/{quote(name)}" if name else ""), path)
         try:
-            layers[name] = layer_of(open_store(path), title, source)
+            layers[name] = layer_of(open_store(path), layer, source)
             state = viewer_state([layers[name]])
             facts = facts_of(open_store(path))
         except NgcoreError as error:
@@ -101,35 +105,42 @@ def gallery(
     data, open_all = _data(layers, viewer)
     store.put(PAGE, index_page(entries, data, open_all).encode())
     store.sync([PAGE, *written])
-    _remove_stale(folder / FILES, {folder / name for name in written})
-    return [folder / name for name in (PAGE, *written)]
+    _remove_stale(store, written)
+    places = [place_in(folder, name) for name in (PAGE, *written)]
+    return [*places] if is_url(folder) else [*map(Path, places)]
 
 
-def volumes_of(folder: Path) -> dict[str, Path]:
-    """Return the volumes of a folder by their places in it.
+def _name_of(folder: str | os.PathLike[str]) -> str:
+    return split_place(folder)[1] if is_url(folder) else Path(folder).resolve().name
+
+
+def volumes_of(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the volumes of a folder, here or in a bucket, by their places in it.
 
     Raises
     ------
     InputError
         There are none.
     """
-    found = find_volumes(folder) if folder.is_dir() else {}
+    found = find_volumes(folder) if is_url(folder) or Path(folder).is_dir() else {}
     if not found:
         raise InputError(
-            f"no volume in {str(folder)!r}: neither it nor a folder in it has an info file; pass "
-            "one that ngcore has written"
+            f"no volume in {os.fspath(folder)!r}: neither it nor a folder or zip in it has an "
+            "info file; pass one that ngcore has written"
         )
     return found
 
 
-def _check_page(page: Path) -> None:
-    if page.exists() and _MARK not in page.read_text("utf-8", errors="replace"):
+def _check_page(store: Store) -> None:
+    page = store.get(PAGE)
+    if page is not None and _MARK.encode() not in page:
         raise DestinationError(
-            f"{str(page)!r} is there and was not made by `ngcore gallery`; move it away first"
+            f"'{store.location}/{PAGE}' is there and was not made by `ngcore gallery`; move it "
+            "away first"
         )
 
 
-def _write_picture(store: LocalStore, path: Path, name: str, layer: Layer) -> str | None:
+def _write_picture(store: Store, path: str, name: str, layer: Layer) -> str | None:
     """Write the picture of a volume; return its name, None where it has none."""
     if not isinstance(layer, VolumeLayer):
         return None
@@ -158,14 +169,10 @@ def _data(layers: dict[str, Layer], viewer: str) -> tuple[dict[str, Any], str]:
     return data, viewer_url(viewer, {k: v for k, v in together.items() if k != PAGE_MEMBER})
 
 
-def _remove_stale(files: Path, written: set[Path]) -> None:
+def _remove_stale(store: Store, written: Collection[str]) -> None:
     """Remove states and pictures of volumes that are gone, and nothing else."""
-    if not files.is_dir():
-        return
-    for folder in files.iterdir():
-        for name in (STATE, PICTURE):
-            path = folder / name
-            if path.is_file() and path not in written:
-                path.unlink()
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    for name in list(store.list(f"{FILES}/")):
+        _, _, last = name.split("/", 2) if name.count("/") == 2 else ("", "", "")
+        if last in (STATE, PICTURE) and name not in written:
+            store.delete(name)
+    store.prune(FILES)

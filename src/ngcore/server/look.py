@@ -13,11 +13,11 @@ from urllib.parse import quote
 from ngcore.errors import InputError
 from ngcore.labelling.labels import properties_of_table
 from ngcore.previewing.colour_maps import parse_colour_map
-from ngcore.server.folders import find_volumes, has_info, layer_of, open_volume
+from ngcore.server.folders import find_volumes, has_info, layer_of, open_volume, source_of
 from ngcore.server.kinds import make
 from ngcore.server.layers import VolumeLayer
 from ngcore.server.things import Thing, parse_thing, unique_names, url_name
-from ngcore.storage import open_store, url_of_path
+from ngcore.storage import open_store
 from ngcore.storage.file_lock import make_folders
 from ngcore.storage.local import LocalStore
 from ngcore.volume.segment_colours import hex_of
@@ -128,13 +128,9 @@ def _expanded(thing: Thing) -> list[Thing]:
     """Return the things of a folder of precomputed ones, or the thing itself."""
     if thing.is_remote:
         return [thing]
-    if (url := url_of_path(thing.path)) is not None:
-        raise InputError(f"{url!r} has one slash too few; pass {url.replace(':/', '://', 1)!r}")
     if not thing.path.is_dir() or has_info(thing.path):
         return [thing]
-    return [replace(thing, place=str(path)) for path in find_volumes(thing.path).values()] or [
-        thing
-    ]
+    return [replace(thing, place=path) for path in find_volumes(thing.path).values()] or [thing]
 
 
 def _made(thing: Thing, name: str, root: str, folder: Path, watch: Watch) -> list[Shown]:
@@ -151,7 +147,7 @@ def _made(thing: Thing, name: str, root: str, folder: Path, watch: Watch) -> lis
         return [Shown(thing, name, root, dest)]
     # Such as tracts, which become bundles and streamlines.
     return [
-        Shown(thing, f"{name} {part}", f"{root}/{part}", path)
+        Shown(thing, f"{name} {part}", f"{root}/{part}", Path(path))
         for part, path in find_volumes(dest).items()
     ]
 
@@ -247,7 +243,4 @@ def _file_name(path: Path, root: str) -> str:
 
 def served_url(origin: str, path: Path, root: str) -> str:
     """Return the Neuroglancer source of a folder or zip that is served under a root."""
-    place = f"{origin}/{quote(_file_name(path, root))}"
-    if path.is_file():
-        return f"{place}|zip:|neuroglancer-precomputed:"
-    return f"precomputed://{place}"
+    return source_of(f"{origin}/{quote(_file_name(path, root))}", path)

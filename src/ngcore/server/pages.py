@@ -24,16 +24,19 @@ from ngcore.errors import InputNotFoundError, NgcoreError
 from ngcore.previewing.picture import thumbnail
 from ngcore.server.access import Access
 from ngcore.server.client import EVENTS_PATH, MEDIA_TYPES, PAGE_PATH, PUBLIC_VIEWER, REPORT_PATHS
-from ngcore.server.fence import FencedStore, fenced_volumes
-from ngcore.server.folders import layer_of, open_volume
+from ngcore.server.fence import fenced_store, fenced_volumes
+from ngcore.server.folders import layer_of, open_volume, source_of
 from ngcore.server.index_page import Entry, facts_of, index_page
 from ngcore.server.layouts import fit_script
 from ngcore.server.states import viewer_state, viewer_url
+from ngcore.server.things import unique_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from starlette.requests import Request
+
+    from ngcore.storage import ReadableStore
 
 OPEN = Access()
 _EVENT_POLL_SECONDS = 0.25
@@ -67,7 +70,7 @@ class Site:
         """Return the URL paths of what is served; the path is empty for what lies at ``/``."""
         return list(fenced_volumes(self.roots))
 
-    def store(self, name: str) -> FencedStore:
+    def store(self, name: str) -> ReadableStore:
         """Return the store of a volume by its URL path.
 
         Raises
@@ -75,11 +78,17 @@ class Site:
         InputNotFoundError
             There is none that may be read.
         """
+        return fenced_store(*self._found(name), self.title(name))
+
+    def source(self, origin: str, name: str) -> str:
+        """Return Neuroglancer's source for a volume by its URL path, at a server at `origin`."""
+        return source_of(f"{origin}/{quote(name)}".rstrip("/"), self._found(name)[1])
+
+    def _found(self, name: str) -> tuple[Path, Path]:
         found = fenced_volumes(self.roots).get(name)
         if found is None:
             raise InputNotFoundError("no such volume")
-        root, path = found
-        return FencedStore(root, path, self.title(name))
+        return found
 
     def title(self, name: str) -> str:
         """Return what a volume is called on pages."""
@@ -165,7 +174,7 @@ def _index(site: Site, origin: str) -> str:
             Entry(
                 name,
                 site.title(name),
-                volume_url(origin, name),
+                site.source(origin, name),
                 f"{PAGE_PATH}open?{query}",
                 f"{PAGE_PATH}picture?{query}" if "Size" in facts else None,
                 facts,
@@ -181,10 +190,11 @@ def _open_url(site: Site, names: list[str], origin: str) -> str:
     known = site.names()
     if not names or any(name not in known for name in names):
         raise HTTPException(404, "no such volume")
+    shown = unique_names(site.title(name).removesuffix(".zip") for name in names)
     try:
         layers = [
-            layer_of(site.store(name), site.title(name), volume_url(origin, name))
-            for name in names
+            layer_of(site.store(name), layer, site.source(origin, name))
+            for name, layer in zip(names, shown, strict=True)
         ]
         state = viewer_state(layers)
     except NgcoreError as error:
@@ -197,11 +207,6 @@ def _picture(site: Site, name: str) -> bytes:
         return thumbnail(open_volume(site.store(name)))
     except NgcoreError as error:
         raise HTTPException(404, str(error)) from error
-
-
-def volume_url(origin: str, name: str) -> str:
-    """Return the Neuroglancer source of a volume served under a URL path, which may be empty."""
-    return f"precomputed://{origin}/{quote(name)}".rstrip("/")
 
 
 def _client_page(site: Site) -> Response:

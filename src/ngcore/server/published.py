@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ngcore.errors import InputError, InputNotFoundError
-from ngcore.server.folders import find_volumes
+from ngcore.server.folders import find_volumes, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,10 +46,7 @@ def published_urls(
 
     def url_of(path: Path, _: str) -> str:
         place = path.resolve().relative_to(top).as_posix()
-        url = base + ("" if place == "." else f"/{quote(place)}")
-        if path.is_file():
-            return f"{url}|zip:|neuroglancer-precomputed:"
-        return f"precomputed://{url}"
+        return source_of(base + ("" if place == "." else f"/{quote(place)}"), path)
 
     return url_of
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ngcore.errors import InputError, InputNotFoundError, NgcoreError
+from ngcore.errors import InputError, InputNotFoundError, NgcoreError, StorageError
 from ngcore.server.access import for_origins, own_page_only
 from ngcore.server.client import PUBLIC_VIEWER, find_client
 from ngcore.server.folders import check_layer_info, find_volumes
@@ -30,7 +30,7 @@ from ngcore.server.published import check_published, checked_base, published_url
 from ngcore.server.serve import DEFAULT_HOST, DEFAULT_PORT, listen, require_server, run
 from ngcore.server.states import PAGE_MEMBER, viewer_state, viewer_url
 from ngcore.server.things import parse_thing
-from ngcore.storage import open_store
+from ngcore.storage import open_store, split_place
 from ngcore.transaction.output_file import check_output_file, write_output
 
 if TYPE_CHECKING:
@@ -166,24 +166,21 @@ def serve(
     if not folder.is_dir() and not is_zip:
         raise InputError(f"{name!r} is not a folder; pass the folder that holds the volume")
     access = for_origins(allow_origin)
+    if is_zip:
+        open_store(name)  # or it raises what is wrong with it
     try:
-        has_volume = (
-            open_store(name).size("info") is not None if is_zip else bool(find_volumes(folder))
-        )
-    except OSError as error:
-        raise InputError(
-            f"{name!r} can't be listed: {error.strerror}; check its access rights"
-        ) from error
+        volumes = find_volumes(folder)
+    except StorageError as error:
+        raise InputError(str(error)) from error
     roots = {f"{folder.stem}.zip" if is_zip else "": folder}
     with listen(host, port) as (listener, origin):
-        if not has_volume:
+        if not volumes:
             logger.warning(
                 "no volume in %r yet: neither it nor a folder in it has an info file; "
                 "pass one that ngcore has written, or write one there now",
                 name,
             )
-        elif not is_zip:
-            _warn_of_broken(find_volumes(folder))
+        _warn_of_broken(volumes)
         with contextlib.suppress(KeyboardInterrupt):  # the normal end of what serves
             ready(served_url(origin, folder, folder.stem) if is_zip else f"precomputed://{origin}")
             readers = "pages of the origins named" if allow_origin else "any web page"
@@ -191,11 +188,11 @@ def serve(
             run(lambda closing: create_app(Site(roots, find_client(), closing, access)), listener)
 
 
-def _warn_of_broken(folders: Mapping[str, Path]) -> None:
+def _warn_of_broken(volumes: Mapping[str, str]) -> None:
     """Say which `info` the client will refuse; a folder of very many is not looked through."""
-    for folder in islice(folders.values(), _MOST_LOOKED_AT):
+    for place in islice(volumes.values(), _MOST_LOOKED_AT):
         try:
-            check_layer_info(open_store(folder))
+            check_layer_info(open_store(place))
         except NgcoreError as error:
             logger.warning("%s; Neuroglancer will refuse it, see ngcore validate", error)
 
@@ -237,13 +234,13 @@ def link(
     """
     _check_viewer(viewer)
     if state is not None:
-        check_output_file(Path(state), overwrite=overwrite)
+        check_output_file(state, overwrite=overwrite)
     found = link_state(things, url=url, layout=layout, space=space)
     if state is None:
         return viewer_url(viewer, found)
     text = json.dumps(found, indent=2)
-    write_output(Path(state), f"{text}\n".encode())
-    return f"{viewer}#!{checked_base(url)}/{quote(Path(state).name)}"
+    write_output(state, f"{text}\n".encode())
+    return f"{viewer}#!{checked_base(url)}/{quote(split_place(state)[1])}"
 
 
 def link_state(

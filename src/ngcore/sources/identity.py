@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from ngcore.errors import InputError, StorageError
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore, Store, is_url, open_store
+from ngcore.storage import LocalStore, ReadableStore, is_url, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _file_identity(path: Path, files: Sequence[Path]) -> dict[str, str]:
     return identity
 
 
-def chunks_identity(store: Store, names: Iterable[str]) -> dict[str, str]:
+def chunks_identity(store: ReadableStore, names: Iterable[str]) -> dict[str, str]:
     """Return what tells a volume's chunk files from others: their names, sizes and times.
 
     There may be millions, of which the first bytes of few would tell little.

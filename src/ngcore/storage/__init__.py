@@ -4,7 +4,15 @@ from ngcore.storage.base import ChunkReader, ChunkWriter, ReadableStore, Store, 
 from ngcore.storage.chunk_files import Layout
 from ngcore.storage.chunks import create_chunks, open_chunks
 from ngcore.storage.local import LocalStore
-from ngcore.storage.opening import is_http, is_url, open_store, url_of_path, writable_store
+from ngcore.storage.opening import (
+    is_http,
+    is_url,
+    open_store,
+    parts_of_zip,
+    place_in,
+    split_place,
+    writable_store,
+)
 
 __all__ = [
     "ChunkReader",
@@ -19,6 +27,8 @@ __all__ = [
     "is_url",
     "open_chunks",
     "open_store",
-    "url_of_path",
+    "parts_of_zip",
+    "place_in",
+    "split_place",
     "writable_store",
 ]

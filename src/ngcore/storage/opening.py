@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -16,7 +15,7 @@ from ngcore.storage.local import LocalStore
 if TYPE_CHECKING:
     from ngcore.storage.base import ReadableStore
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_ONE_SLASH = re.compile(r"(?:https?|s3|gs|az):/(?!/)")
 _PREFIX = "precomputed://"
 _FILE = "file://"
 _ZIP = "zip:"
@@ -35,15 +34,21 @@ def is_url(path: object) -> bool:
     return isinstance(path, str) and "://" in path
 
 
-def url_of_path(path: Path) -> str | None:
-    """Return the URL that was taken for a path: ``gs:/bucket`` is what is left of it, and no path.
+def place_in(place: str | os.PathLike[str], name: str) -> str:
+    """Return the path or URL of what lies in a place under a name."""
+    text = os.fspath(place)
+    return f"{text.rstrip('/')}/{name}" if is_url(text) else os.path.join(text, name)  # noqa: PTH118
 
-    None where it is a path, if only because a folder here is called so.
-    """
-    scheme = _SCHEME.match(path.as_posix())
-    if scheme is None or Path(scheme[0]).exists():
-        return None
-    return f"{scheme[0]}/{path.as_posix()[scheme.end() :]}"
+
+def split_place(place: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the place, a path or URL, in which a file lies, and its name there."""
+    text = os.fspath(place)
+    if not is_url(text):
+        text = text.rstrip(os.sep)
+        return os.path.dirname(text) or ".", os.path.basename(text)  # noqa: PTH119, PTH120
+    before, mark, query = text.partition("?")
+    parent, _, name = before.rstrip("/").rpartition("/")
+    return f"{parent}{mark}{query}", unquote(name) if is_http(text) else name
 
 
 def is_http(path: object) -> bool:
@@ -65,15 +70,20 @@ def open_store(path: str | os.PathLike[str]) -> ReadableStore:
     MissingExtraError
         A URL needs a package that is not installed.
     InputError
-        There are no such URLs.
+        There are no such URLs, or one lost a slash, as it does when it is made a path.
     """
     text = os.fspath(path)
-    zipped = _parts_of_zip(text)
+    if _ONE_SLASH.match(text) and not os.path.lexists(text.partition("/")[0]):
+        url = text.replace(":/", "://", 1)
+        raise InputError(
+            f"{text!r} has one slash too few; pass {url!r}, as text and not as a path"
+        )
+    zipped = parts_of_zip(text)
     if zipped is not None:
         from ngcore.storage.zip_store import ZipStore
 
         outer, folder = zipped
-        parent, name = _split(outer)
+        parent, name = split_place(outer)
         return ZipStore(open_store(parent), name, folder)
     if not is_url(text):
         return LocalStore(text)
@@ -95,7 +105,7 @@ def open_store(path: str | os.PathLike[str]) -> ReadableStore:
         ) from error
 
 
-def _parts_of_zip(text: str) -> tuple[str, str] | None:
+def parts_of_zip(text: str) -> tuple[str, str] | None:
     """Return the path or URL of a zip file and the folder in it; None for what is none.
 
     Neuroglancer writes ``v.zip|zip:folder/|neuroglancer-precomputed:``.
@@ -114,22 +124,12 @@ def _parts_of_zip(text: str) -> tuple[str, str] | None:
     return outer, unquote(layers[0].removeprefix(_ZIP))
 
 
-def _split(path: str) -> tuple[str, str]:
-    """Return the place in which a file lies, and its name there."""
-    if not is_url(path):
-        return os.path.dirname(path) or ".", os.path.basename(path)  # noqa: PTH119, PTH120
-    before, mark, query = path.partition("?")
-    parent, _, name = before.rpartition("/")
-    return f"{parent}{mark}{query}", unquote(name)
-
-
 def writable_store(path: str | os.PathLike[str]) -> Store:
     """Return the store of a folder or bucket that is to be written.
 
     Parameters
     ----------
     path : str or path
-        Also a path that was made of a URL, in which two slashes are one.
 
     Raises
     ------
@@ -138,8 +138,6 @@ def writable_store(path: str | os.PathLike[str]) -> Store:
     DestinationError
         Only reading is possible, such as from a web server.
     """
-    if isinstance(path, Path):
-        path = url_of_path(path) or path
     store = open_store(path)
     if isinstance(store, Store):
         return store

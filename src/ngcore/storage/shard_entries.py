@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.storage.base import ReadableStore, Store
+    from ngcore.storage.zip_store import ZipStore
 
 _MAX_INDEX = 1 << 30
 _ID = re.compile(r"[0-9]{1,20}")
@@ -53,7 +54,7 @@ def read_entry(
 
 
 def all_entries(
-    store: Store, folder: str, spec: ShardingSpec | None, *, max_size: int
+    store: Store | ZipStore, folder: str, spec: ShardingSpec | None, *, max_size: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield every id and what is under it, in the order of files.
 

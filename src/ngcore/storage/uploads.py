@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
+
+    from ngcore.storage.base import ReadableStore, Store
+
+_PIECE = 8 << 20
+_FILES_AT_ONCE = 16
+
+
+def carry(source: ReadableStore, dest: Store, names: Iterable[str]) -> None:
+    """Copy files from a store to another one, several at once, each a few MiB at a time.
+
+    Raises
+    ------
+    StorageError, DestinationError
+        One can't be read or written.
+    """
+    uploads = Uploads(_FILES_AT_ONCE)
+    try:
+        for name in names:
+            uploads.submit(partial(_carry, source, dest, name))
+        uploads.finish()
+    finally:
+        uploads.abort()
+
+
+def _carry(source: ReadableStore, dest: Store, name: str) -> None:
+    if dest.size(name) == source.size(name) and dest.get(name) == source.get(name):
+        return
+    dest.put_parts(name, _pieces(source, name))
+
+
+def _pieces(store: ReadableStore, name: str) -> Iterator[bytes]:
+    start = 0
+    while piece := store.get(name, start, start + _PIECE):
+        yield piece
+        start += len(piece)
 
 
 class Uploads:

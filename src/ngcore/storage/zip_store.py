@@ -196,6 +196,16 @@ class _File(io.RawIOBase):
         return data or b""
 
 
+def names_in_zip(base: ReadableStore, name: str) -> frozenset[str]:
+    """Return the names of all entries of a zip, stored or not; of what is not a zip, none."""
+    size = base.size(name)
+    try:
+        with zipfile.ZipFile(_File(base, name, size or 0)) as opened:
+            return frozenset(opened.namelist())
+    except _MALFORMED:
+        return frozenset()
+
+
 def _read_directory(
     base: ReadableStore, name: str, size: int, where: str
 ) -> tuple[dict[str, zipfile.ZipInfo], int]:

@@ -16,7 +16,7 @@ from ngcore.precomputed.skeletons import IDENTITY, Skeleton, VertexAttribute
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.remote_files import local_files
 from ngcore.sources.tracts.swc import Neuron, read_swc
-from ngcore.storage import Store, is_url, writable_store
+from ngcore.storage import Store, is_url, place_in, writable_store
 from ngcore.storage.spool import Spool
 from ngcore.tracing.skeleton_files import FILES, named, write_skeletons
 from ngcore.transaction.changes import Transaction
@@ -90,7 +90,7 @@ def skeletons(
     with local_files(sources, tmp) as paths:
         ids, names = _identified(paths)
         identity = source_identity(paths[0], _checked(paths))
-        volume = _volume_at(Path(dest))
+        volume = _volume_at(writable_store(dest))
         bounds = None if like is None else world_bounds_mm(open_volume(like)) * 1e6
         transform = IDENTITY if volume is None else _native_transform(volume)
         options: dict[str, Any] = {
@@ -105,7 +105,7 @@ def skeletons(
             {**options, "source": lasting_identity(identity)},
         )
         folder = LayerFolder(
-            Path(dest) if volume is None else Path(dest) / FOLDER,
+            dest if volume is None else place_in(dest, FOLDER),
             layer_type=SKELETONS_TYPE,
             files=FILES,
             plan={"source": identity, "options": options},
@@ -176,9 +176,8 @@ def _checked(paths: Sequence[Path]) -> list[Path]:
     return list(paths)
 
 
-def _volume_at(dest: Path) -> Store | None:
-    """Return the store of the volume in a folder; None where there is none."""
-    store = writable_store(dest)
+def _volume_at(store: Store) -> Store | None:
+    """Return a store if a volume is there, else None."""
     document = store.get("info")
     if document is None or b"neuroglancer_skeletons" in document:
         return None

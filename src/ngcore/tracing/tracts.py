@@ -23,7 +23,7 @@ from ngcore.precomputed.skeletons import IDENTITY
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.remote_files import local_files
 from ngcore.sources.tracts.opening import open_tracts
-from ngcore.storage import LocalStore, Store, is_url, writable_store
+from ngcore.storage import LocalStore, Store, is_url, place_in, writable_store
 from ngcore.storage.spool import Spool
 from ngcore.tracing.bundles import ORIENTATION, bundle_skeletons
 from ngcore.tracing.density import affine_of, count_streamlines, density_grid
@@ -125,7 +125,7 @@ def tracts(
         names = [str(x) if is_url(x) else Path(x).name for x in sources]
         folders = {
             part: LayerFolder(
-                _part_of(dest, part),
+                place_in(dest, part),
                 layer_type=kind,
                 files=files_of_part,
                 plan={"source": identity, "options": {**options, "part": part}},
@@ -168,7 +168,7 @@ def tracts(
                 if grid is not None:
                     convert(
                         count_streamlines(found, grid),
-                        _part_of(dest, DENSITY),
+                        place_in(dest, DENSITY),
                         type="image",
                         affine=affine_of(grid),
                         sharding=sharding,
@@ -177,10 +177,6 @@ def tracts(
                     )
             finally:
                 spool.close()
-
-
-def _part_of(dest: PathLike, part: str) -> str:
-    return f"{os.fspath(dest).rstrip('/')}/{part}"
 
 
 @contextmanager

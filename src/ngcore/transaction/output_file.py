@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, StorageError
-from ngcore.storage import LocalStore, url_of_path, writable_store
+from ngcore.storage import LocalStore, Store, is_url, split_place, writable_store
 from ngcore.storage.file_lock import make_folders
 from ngcore.storage.local import WRONG_FOLDER
-from ngcore.transaction.places import is_same_file
+from ngcore.transaction.places import is_same_place
 from ngcore.transaction.stale import remove_stale
 
 if TYPE_CHECKING:
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-def check_output_folder(folder: str | os.PathLike[str]) -> None:
+def check_output_folder(folder: Store | str | os.PathLike[str]) -> None:
     """Check that files can be made in a folder, which need not be there yet.
 
     Parameters
     ----------
-    folder : str or path
-        Or the URL of one in a bucket.
+    folder : Store, path or URL
 
     Raises
     ------
@@ -34,7 +33,7 @@ def check_output_folder(folder: str | os.PathLike[str]) -> None:
     StorageError
         The bucket can't be reached.
     """
-    store = writable_store(folder)
+    store = folder if isinstance(folder, Store) else writable_store(folder)
     if not isinstance(store, LocalStore):
         store.entries()
         return
@@ -52,13 +51,16 @@ def check_output_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def check_output_file(
-    out: Path, *, overwrite: bool, sources: Iterable[str | os.PathLike[str]] = ()
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool,
+    sources: Iterable[str | os.PathLike[str]] = (),
 ) -> None:
     """Check that a file can be written, in a folder which need not be there yet.
 
     Parameters
     ----------
-    out : Path
+    out : path or URL
     overwrite : bool
         It may be there already, and is replaced.
     sources : iterable of path
@@ -70,31 +72,45 @@ def check_output_file(
         The file is a folder, exists already and not to be replaced, is a source, or can't be
         written.
     """
-    url = url_of_path(out)
-    if url is not None:
-        _check_output_object(url, overwrite=overwrite, sources=sources)
-        return
-    check_output_folder(out.parent)
-    if out.is_dir():
-        raise DestinationError(f"{str(out)!r} is a folder; name the file to write")
+    text = os.fspath(out)
+    store, name = _placed(out)
+    check_output_folder(store)
+    if isinstance(store, LocalStore) and Path(out).is_dir():
+        raise DestinationError(f"{text!r} is a folder; name the file to write")
     for source in sources:
-        if is_same_file(out, Path(source)):
+        if is_same_place(out, source):
             raise DestinationError(
-                f"{str(out)!r} is the source {os.fspath(source)!r}; name another file to write"
+                f"{text!r} is the source {os.fspath(source)!r}; name another file to write"
             )
-    if out.exists() and not overwrite:
-        raise DestinationError(f"{str(out)!r} exists already; pass --overwrite to replace it")
+    is_there = (
+        Path(out).exists() if isinstance(store, LocalStore) else store.size(name) is not None
+    )
+    if is_there and not overwrite:
+        raise DestinationError(f"{text!r} exists already; pass --overwrite to replace it")
 
 
-def _check_output_object(
-    url: str, *, overwrite: bool, sources: Iterable[str | os.PathLike[str]]
-) -> None:
-    folder, _, name = url.rpartition("/")
-    for source in sources:
-        if os.fspath(source) == url:
-            raise DestinationError(f"{url!r} is the source; name another file to write")
-    if writable_store(folder).size(name) is not None and not overwrite:
-        raise DestinationError(f"{url!r} exists already; pass --overwrite to replace it")
+def _placed(out: str | os.PathLike[str]) -> tuple[Store, str]:
+    folder, name = split_place(out)
+    return writable_store(folder), name
+
+
+def folder_beside(out: str | os.PathLike[str]) -> Path:
+    """Return the folder for temporary files of what a file is made of: its own, which is made.
+
+    For a file in a bucket it is the system's.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        It can't be made.
+    """
+    if is_url(out):
+        import tempfile
+
+        return Path(tempfile.gettempdir())
+    folder = Path(out).parent
+    make_folder(folder)
+    return folder
 
 
 def make_folder(folder: Path) -> None:
@@ -114,7 +130,7 @@ def make_folder(folder: Path) -> None:
         raise StorageError(f"{what}; make room, or choose another place") from error
 
 
-def write_output(out: Path, *parts: Buffer) -> None:
+def write_output(out: str | os.PathLike[str], *parts: Buffer) -> None:
     """Write a file that `check_output_file` has let pass; it is durable when this returns.
 
     Raises
@@ -125,17 +141,13 @@ def write_output(out: Path, *parts: Buffer) -> None:
     write_output_parts(out, parts)
 
 
-def write_output_parts(out: Path, parts: Iterable[Buffer]) -> None:
+def write_output_parts(out: str | os.PathLike[str], parts: Iterable[Buffer]) -> None:
     """Do as `write_output`, with parts that are taken as they are needed, a few MiB at a time."""
-    url = url_of_path(out)
-    if url is not None:
-        folder, _, name = url.rpartition("/")
-        writable_store(folder).put_parts(name, parts)
-        return
-    store = LocalStore(out.parent)
-    remove_stale(out.parent)
-    store.put_parts(out.name, parts)
-    store.sync([out.name])
+    store, name = _placed(out)
+    if isinstance(store, LocalStore):
+        remove_stale(store.path)
+    store.put_parts(name, parts)
+    store.sync([name])
 
 
 def _may(path: Path, mode: int) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, NgcoreError
 from ngcore.storage.local import LocalStore
-from ngcore.storage.uploads import Uploads
+from ngcore.storage.uploads import carry
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.temporary import working_folder
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ngcore.storage.base import Store
 
 _SIDE_FILES = ("info", "provenance", "transform.json")
-_PIECE = 8 << 20
-_AT_ONCE = 16
 
 
 @contextmanager
@@ -62,13 +60,7 @@ def shadow(store: Store, folders: Iterable[str | None]) -> Iterator[LocalStore]:
                         "this one again"
                     )
             store.delete_unfinished()
-            uploads = Uploads(_AT_ONCE)
-            try:
-                for name in sorted(after - {*_SIDE_FILES}):
-                    uploads.submit(lambda name=name: _carry(here, store, name))  # type: ignore[misc]
-                uploads.finish()
-            finally:
-                uploads.abort()
+            carry(here, store, sorted(after - {*_SIDE_FILES}))
             for name in reversed(_SIDE_FILES):
                 content = here.get(name)
                 if content is not None and content != before.get(name):
@@ -86,20 +78,7 @@ def _copied(store: Store, here: LocalStore, folders: Iterable[str | None]) -> di
             here.put(name, content)
     for folder in folders:
         if folder is not None:
-            for name in store.list(f"{folder.strip('/')}/"):
-                _carry(store, here, name)
-                found[name] = b""
+            names = list(store.list(f"{folder.strip('/')}/"))
+            carry(store, here, names)
+            found |= dict.fromkeys(names, b"")
     return found
-
-
-def _carry(source: Store, dest: Store, name: str) -> None:
-    if dest.size(name) == source.size(name) and dest.get(name) == source.get(name):
-        return
-    dest.put_parts(name, _pieces(source, name))
-
-
-def _pieces(store: Store, name: str) -> Iterator[bytes]:
-    start = 0
-    while piece := store.get(name, start, start + _PIECE):
-        yield piece
-        start += len(piece)

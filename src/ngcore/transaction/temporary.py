@@ -94,6 +94,48 @@ def working_folder(store: Store, tmp: str | os.PathLike[str] | None = None) -> I
         yield folder
 
 
+def lasting_folder(store: Store, tmp: str | os.PathLike[str] | None = None) -> Path:
+    """Return a folder here for what goes to a bucket and must outlast a run that is interrupted.
+
+    The next run of this user on this machine, with the same `tmp`, finds what is in it.
+
+    Parameters
+    ----------
+    store : Store
+        The bucket's.
+    tmp : path, optional
+        Where it is to be; default the system's folder for temporary files.
+    """
+    import tempfile
+
+    name = blake2b(f"{_user()} {store.location}".encode(), digest_size=8).hexdigest()
+    return Path(tmp or tempfile.gettempdir()).absolute() / f".ngcore-of-{name}"
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def make_lasting_folder(folder: Path) -> None:
+    """Make a folder that `lasting_folder` has named, unless it is there.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        It can't be made, or is another user's.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        is_ours = not folder.is_symlink() and (os.name == "nt" or folder.stat().st_uid == _user())
+    except OSError as error:
+        what = f"{folder} can't be made: {error.strerror}"
+        if error.errno in WRONG_FOLDER:
+            raise DestinationError(f"{what}; pass another folder for temporary files") from error
+        raise StorageError(f"{what}; make room there") from error
+    if not is_ours:
+        raise DestinationError(f"{folder} is another user's; pass another for temporary files")
+
+
 def _make_owned(parent: Path) -> tuple[Path, BinaryIO]:
     while True:
         folder = parent.absolute() / f"{_OWNED}{os.urandom(6).hex()}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.storage import ReadableStore
+    from ngcore.storage.zip_store import ZipStore
 
 
 _WORK_FOLDERS = {WORK_FOLDER, MESH_WORK_FOLDER}
@@ -48,7 +49,7 @@ def names_beside(folder: str, name: str) -> str:
 
 
 def walk_files(
-    store: Store, folder: str, *, depth: int = 0, skip: Collection[str] = ()
+    store: Store | ZipStore, folder: str, *, depth: int = 0, skip: Collection[str] = ()
 ) -> Iterator[str]:
     """Yield the names of files in a folder, relative to it, in the order the system has them.
 
@@ -58,7 +59,7 @@ def walk_files(
     Parameters
     ----------
     store : Store
-        In a bucket, hidden files are left out.
+        In a bucket or a zip, hidden files are left out.
     folder : str
         Its name in the store.
     depth : int
