@@ -299,7 +299,7 @@ class KillsOnce(SerialExecutor):
         for number, item in enumerate(items):
             if number == 1:
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(work_item, "_sync", lambda *_: 1 / 0)
+                    patch.setattr(work_item, "make_durable", lambda *_: 1 / 0)
                     with pytest.raises(ZeroDivisionError):
                         function(item)
             yield function(item)
@@ -319,13 +319,13 @@ def test_what_a_killed_worker_did_not_sync_is_made_again(voxels, tmp_path, monke
         ngcore.convert(source, out, executor=StopsAfterOne(), **options)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*_*-*")}
     synced = set()
-    sync = work_item._sync
+    sync = work_item.make_durable
 
     def note(folder, names):
         sync(folder, names)
-        synced.update(folder / name for name in names)
+        synced.update(folder.path / name for name in names)
 
-    monkeypatch.setattr(work_item, "_sync", note)
+    monkeypatch.setattr(work_item, "make_durable", note)
     ngcore.convert(source, out, executor=KillsOnce(), resume=True, **options)
     assert all_bytes(out) == all_bytes(tmp_path / "whole")
     assert len(times) == 9  # 8 chunks and one of the coarser scale

@@ -120,6 +120,12 @@ resume_option = click.option(
     is_flag=True,
     help="Continue an interrupted run; start one where there is none.",
 )
+dask_option = click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Do the work on the Dask scheduler at ADDRESS; `local` starts worker processes here. "
+    "DEST must lie where all workers see it, or in a bucket.  [default: here]",
+)
 like_option = click.option(
     "--like",
     type=click.Path(),

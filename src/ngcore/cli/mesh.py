@@ -3,7 +3,7 @@
 import click
 
 from ngcore.cli._made import say_made
-from ngcore.cli._options import resume_option, scale_option, units_option
+from ngcore.cli._options import dask_option, resume_option, scale_option, units_option
 from ngcore.cli._progress import progress_bars
 from ngcore.cli._report import resumable_by_hand
 
@@ -80,6 +80,7 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: all cores]"
 )
+@dask_option
 @resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the meshes of DEST.  [default: refuse]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
@@ -95,6 +96,7 @@ def mesh(
     scale: int,
     sharding: bool,
     workers: int | None,
+    dask: str | None,
     resume: bool,
     overwrite: bool,
 ) -> None:
@@ -126,6 +128,7 @@ def mesh(
             resume=resume,
             overwrite=overwrite,
             workers=workers,
+            dask=dask,
             progress=progress,
             mesh_progress=mesh_progress,
         )

@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,18 +25,19 @@ from ngcore.conversion.memory import (
 from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.run import Outcome, Work
-from ngcore.conversion.work_item import ALIVE, Assignment, carry_out_item, check_worker
-from ngcore.errors import InputError, NgcoreError
+from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
 from ngcore.sources.base import Source
 from ngcore.sources.volumes.raw import RawSource
 from ngcore.storage import LocalStore, Store
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.storage.stored_path import StoredPath
 from ngcore.transaction.journal import Journal
+from ngcore.transaction.shared_work import ALIVE, portable, remove_shared
 from ngcore.transaction.temporary import choose_temporary_folder, make_temporary_folder
 from ngcore.volume.digest import ScaleDigest
 from ngcore.volume.provenance import Provenance
 from ngcore.work.base import Executor
+from ngcore.work.opening import executor_of
 
 
 class SpreadRun:
@@ -63,7 +64,7 @@ class SpreadRun:
     def __init__(self, work: Work, executor: Executor, dest: Store, work_folder: Path) -> None:
         self._conversion, self._source, self._options, self._progress = work
         self._executor = executor
-        self._dest = LocalStore(dest.path.absolute()) if isinstance(dest, LocalStore) else dest
+        self._dest = portable(dest)
         self._work_folder = work_folder
         self._local = isinstance(dest, LocalStore)
         self._tmp: Path | StoredPath = StoredPath(dest, f"{WORK_FOLDER}/{os.urandom(8).hex()}")
@@ -79,8 +80,7 @@ class SpreadRun:
 
     def _remove_tmp(self) -> None:
         if isinstance(self._tmp, StoredPath):
-            with suppress(NgcoreError):  # it goes with all else that is hidden there
-                self._dest.delete_folder(self._tmp.full)
+            remove_shared(self._tmp)
         else:
             shutil.rmtree(self._tmp, ignore_errors=True)
 
@@ -116,7 +116,7 @@ class SpreadRun:
         # A run that begins clears away what the one before left, this folder with it.
         self._make_tmp()
         if self._syncs:
-            journal.trust_journal_only()
+            journal.trust_journal_only(scale.key for scale in self._conversion.info.scales)
         trust = journal.trust
         store = self._dest
         stale_scales = frozenset(
@@ -227,22 +227,11 @@ def open_executor(asked: object, work: Work) -> AbstractContextManager[Executor]
     MissingExtraError
         If Dask is not installed.
     """
-    if isinstance(asked, Executor):
-        return nullcontext(asked)
-    from ngcore.work.dask import ConnectedDask, DaskExecutor, LocalDask, require_dask
 
-    require_dask()
-    if asked == "local":
+    def processes() -> tuple[int, int]:
         plan = work.conversion.plan
         grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
-        processes = processes_here(grids, work.source, work.options)
-        return LocalDask(processes.number, threads=processes.threads)
-    threads = work.options.workers or 1
-    if isinstance(asked, str):
-        return ConnectedDask(asked, threads=threads)
-    if not DaskExecutor.is_client(asked):
-        raise InputError(
-            "executor must be 'local', the address of a Dask scheduler or a distributed.Client, "
-            f"got {type(asked).__name__}"
-        )
-    return nullcontext(DaskExecutor(asked, threads=threads))
+        found = processes_here(grids, work.source, work.options)
+        return found.number, found.threads
+
+    return executor_of(asked, processes, threads=work.options.workers or 1)

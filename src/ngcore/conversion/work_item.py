@@ -5,14 +5,10 @@ leaves appears under its name when it is whole; so an item may be done twice, ev
 worker was taken for lost.
 """
 
-import os
 import pickle
 import shutil
-import socket
 import tempfile
 import threading
-import time
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,24 +21,20 @@ from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.region import carry_out_region
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
-from ngcore.errors import (
-    DestinationError,
-    FormatError,
-    InputError,
-    InputNotFoundError,
-    StorageError,
-)
+from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore, Store
+from ngcore.storage import Store
 from ngcore.storage.stored_path import StoredPath
-from ngcore.storage.sync import SyncError
 from ngcore.transaction.journal import Trust, trusted_files
+from ngcore.transaction.shared_work import (
+    Wanted,
+    check_access,
+    check_is_wanted,
+    make_durable,
+    this_process,
+)
 from ngcore.work.threads import ThreadPool
-
-ALIVE = "alive"
-"""In a bucket, the name in the folder for temporary files that is there while the run is."""
-_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,56 +119,13 @@ def check_worker(
     DestinationError, InputError
         If not; the message names the machine and the path.
     """
-    where = f"{socket.gethostname()} (process {os.getpid()})"
-    if isinstance(dest, LocalStore) and isinstance(tmp, Path):
-        _check_folders((dest.path, tmp), where)
-    else:
-        _check_bucket(dest, tmp, where)
+    check_access(dest, tmp)
     if source is None:
         return
     try:
         _open_source(source, source_name).close()
     except StorageError as error:
         raise InputError(str(error)) from error
-
-
-def _check_bucket(dest: Store, tmp: Path | StoredPath, where: str) -> None:
-    assert isinstance(tmp, StoredPath)
-    mine = tmp / f"worker-{os.urandom(8).hex()}"
-    try:
-        if not is_wanted(tmp):
-            raise StorageError(f"{tmp} is not there")
-        dest.put(mine.full, b"")
-        mine.unlink()
-    except (StorageError, InputError, DestinationError) as error:
-        raise DestinationError(
-            f"the worker on {where} can't write to {dest.location}: {error}; it needs the same "
-            "credentials and endpoint as the process that started this"
-        ) from error
-
-
-def is_wanted(tmp: Path | StoredPath) -> bool:
-    """Whether the folder for temporary files is there: it goes when the run ends."""
-    if isinstance(tmp, StoredPath):
-        return tmp.store.size((tmp / ALIVE).full) is not None
-    return tmp.is_dir()
-
-
-def _check_folders(folders: Iterable[Path], where: str) -> None:
-    for folder in folders:
-        if not folder.is_dir():
-            raise DestinationError(
-                f"the worker on {where} can't see {folder}; choose a folder on a file system that "
-                "all workers share"
-            )
-        try:
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise DestinationError(
-                f"the worker on {where} can't write to {folder}: {error.strerror}; "
-                "check its permissions"
-            ) from error
 
 
 def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
@@ -190,10 +139,7 @@ def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
         If reading or writing fails, or nobody wants the work any more.
     """
     work, place = given
-    if not is_wanted(work.tmp):  # a worker that came later was not there to be checked
-        raise StorageError(
-            f"the worker on {socket.gethostname()} can't see {work.tmp}, or the conversion is over"
-        )
+    check_is_wanted(work.tmp)
     try:
         here = work.tmp if isinstance(work.tmp, Path) else None
         scratch = Path(tempfile.mkdtemp(prefix="item-", dir=here))
@@ -229,7 +175,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         with lock:
             counts[0] = counts[0].plus(read)
 
-    still_wanted = _Wanted(work.tmp)
+    still_wanted = Wanted(work.tmp)
 
     def row_done() -> None:
         if not scratch.is_dir() or not still_wanted():
@@ -255,24 +201,10 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         sink.finish(whole=False)
     finally:
         sink.abort()
-    if work.syncs and isinstance(work.dest, LocalStore):
-        _sync(work.dest.path, files)
+    if work.syncs:
+        make_durable(work.dest, files)
     digests = {scale: digest.chunk_sum for scale, digest in sink.digests.items()}
     return ItemResult(grid.voxels(place), counts[0], digests, tuple(files), sink.likeness)
-
-
-class _Wanted:
-    """Whether somebody wants the work; a bucket is asked now and then only."""
-
-    def __init__(self, tmp: Path | StoredPath) -> None:
-        self._tmp = tmp
-        self._asked = time.monotonic()
-
-    def __call__(self) -> bool:
-        if isinstance(self._tmp, Path) or time.monotonic() < self._asked + _SECONDS_BETWEEN_LOOKS:
-            return True
-        self._asked = time.monotonic()
-        return is_wanted(self._tmp)
 
 
 def _open_source(pickled: bytes, name: str) -> Source:
@@ -280,18 +212,7 @@ def _open_source(pickled: bytes, name: str) -> Source:
         source: Source = pickle.loads(pickled)
     except (InputNotFoundError, InputError, FormatError) as error:
         raise StorageError(
-            f"the worker on {socket.gethostname()} (process {os.getpid()}) can't open {name}: "
+            f"the worker on {this_process()} can't open {name}: "
             f"{error}; sources must lie on a file system that all workers share"
         ) from error
     return source
-
-
-def _sync(folder: Path, names: Iterable[str]) -> None:
-    """Make files durable, one by one: the system has other users, and other files."""
-    for name in names:
-        path = folder / name
-        try:
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise SyncError(f"{path} could not be synced: {error.strerror}") from error

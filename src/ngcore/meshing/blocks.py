@@ -7,8 +7,6 @@ blocks then make the same vertices where they meet, by which their surfaces are 
 
 from __future__ import annotations
 
-import os
-import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,19 +18,16 @@ from ngcore.meshing.simplify import simplified
 from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
-from ngcore.volume.scale import ScaleArray
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from ngcore.meshing.pieces import PieceFiles, Place
+    from ngcore.meshing.pieces import Place
     from ngcore.volume.scale import ScaleArray
-    from ngcore.work.processes import WorkerProcesses
 
 BLOCK_SIDE = 192
-_FOLDER = "blocks"
 _FLAT = 0.1
 """In voxels: what lies in a plane is simplified before it is kept, and nothing else where blocks
 cut a surface."""
@@ -60,46 +55,22 @@ class Piece(NamedTuple):
     triangles: bytes
 
 
-class _Kept(NamedTuple):
-    box: Box
-    place: Place
-
-
 class LabelSurfaces:
-    """The surfaces of all labels of a scale, but for 0.
+    """Where the surfaces of all labels of a scale lie, but for 0.
 
     Parameters
     ----------
     scale : ScaleArray
-        Of one channel, in a local folder.
-    pieces : PieceFiles
-        Keep the pieces of surfaces, block by block.
-    processes : WorkerProcesses
-        Find them.
-    wanted : collection of int or None
-        The labels that are wanted; None for all.
+        Of one channel.
     block_side : int, in voxels
         About how large blocks are; they are whole chunks.
     """
 
-    def __init__(
-        self,
-        scale: ScaleArray,
-        pieces: PieceFiles,
-        processes: WorkerProcesses,
-        *,
-        wanted: Collection[int] | None = None,
-        block_side: int = BLOCK_SIDE,
-    ) -> None:
-        self._scale = scale
-        self._pieces = pieces
-        self._processes = processes
-        self._wanted = None if wanted is None else frozenset(wanted)
+    def __init__(self, scale: ScaleArray, *, block_side: int = BLOCK_SIDE) -> None:
         x, y, z = (max(1, block_side // side) * side for side in scale.chunk_size)
+        self._bounds = scale.info.bounds
         self.blocks = ChunkGrid(scale.info.size, (x, y, z), scale.voxel_offset)
-        self._kept: dict[int, list[_Kept]] = {}
-        self._lock = threading.Lock()
-        self._run = os.urandom(8)
+        self._kept: dict[int, list[tuple[Box, Place]]] = {}
 
     def labels(self) -> list[int]:
         """Return the labels that were found, those with the largest surfaces first."""
@@ -109,33 +80,19 @@ class LabelSurfaces:
         """Return how many bytes the surface of a label takes."""
         return sum(place.stop - place.start for _, place in self._kept[label])
 
-    def add_block(self, cell: Vec3) -> None:
-        """Find the surfaces in one of `blocks`; safe to call from several threads.
+    def box(self, cell: Vec3) -> Box:
+        """Return one of `blocks` with what it shares with its neighbours."""
+        return _with_neighbours(self.blocks.bounds(cell), self._bounds)
 
-        Raises
-        ------
-        FormatError, StorageError
-            The volume is damaged or can't be read, or the disk is full.
-        """
-        scale = self._scale
-        box = _with_neighbours(self.blocks.bounds(cell), scale.info.bounds)
-        file = f"{_FOLDER}/{'_'.join(map(str, cell))}"
-        places = self._pieces.find(file)
-        if places is None:
-            found = self._processes.call(
-                find_surfaces, self._run, scale.location, scale.index, box, self._wanted
-            )
-            pieces = [(piece.label, piece.vertices, piece.triangles) for piece in found]
-            places = self._pieces.put(file, pieces)
-        with self._lock:
-            for label, place in places:
-                self._kept.setdefault(label, []).append(_Kept(box, place))
+    def add(self, cell: Vec3, places: Iterable[tuple[int, Place]]) -> None:
+        """Take note of where the surfaces that were found in a block lie."""
+        box = self.box(cell)
+        for label, place in places:
+            self._kept.setdefault(label, []).append((box, place))
 
-    def pieces(self, label: int) -> list[Piece]:
-        """Return the pieces of a label's surface, in the order of blocks."""
-        return [
-            Piece(label, box, *self._pieces.get(place)) for box, place in sorted(self._kept[label])
-        ]
+    def places(self, label: int) -> list[tuple[Box, Place]]:
+        """Return where a label's surface lies, in the order of blocks, each with its box."""
+        return sorted(self._kept[label])
 
 
 def join_pieces(pieces: Iterable[Piece], units: NDArray[np.float64]) -> Surface:

@@ -11,27 +11,28 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ngcore.codecs import gzip
-from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
+from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.meshing.fragment_folder import (
+    check_folder,
+    check_free,
+    checked_info,
+    fragment_folder,
+    put_mesh_info,
+    read_info,
+)
 from ngcore.meshing.placement import warn_if_outside
-from ngcore.precomputed.json_members import shown
 from ngcore.precomputed.mesh import Mesh, affine_mm_to_nm
 from ngcore.precomputed.mesh_legacy import (
     check_fragment_name,
-    decode_fragment,
-    decode_manifest,
     encode_fragment,
     encode_manifest,
-    encode_mesh_info,
-    json_members,
     manifest_name,
-    mesh_info_type,
 )
-from ngcore.precomputed.names import LEGACY_MESH_TYPE
 from ngcore.precomputed.vtk import encode_vtk
 from ngcore.sources.surfaces.reading import mesh_stem, read_mesh
 from ngcore.storage import writable_store
@@ -41,7 +42,6 @@ from ngcore.transaction.output_file import (
     check_output_folder,
     write_output,
 )
-from ngcore.transaction.places import check_own_folder
 from ngcore.volume.world import world_to_native
 
 if TYPE_CHECKING:
@@ -49,13 +49,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ngcore.storage.base import Store
     from ngcore.volume.world import Space
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_FOLDER = "mesh"
-_MAX_FRAGMENT = 1 << 32
 _LABEL = re.compile(r"[0-9]{1,20}")
 
 
@@ -231,13 +228,13 @@ def link_mesh_fragments(
         a fragment that is not there; the message names the line.
     """
     store = writable_store(dest)
-    info = _checked(_read_info(store), store)
+    info = checked_info(read_info(store), store)
     check_output_folder(dest)
     if "mesh" not in info:
         raise InputError(
             f"{store.location} has no meshes: its info says no mesh; run mesh-to-precomputed first"
         )
-    folder = _mesh_folder(info, None, store)
+    folder = fragment_folder(info, None, store)
     if colon_suffix and os.name == "nt":
         raise InputError("Windows file names can't hold ':'; pass --no-colon-suffix")
     manifests: dict[str, tuple[str, ...]] = {}
@@ -267,11 +264,11 @@ def link_mesh_fragments(
             "give the fragment another name"
         )
     with Transaction(store) as change:
-        _check_folder(_checked(change.read_info(), store), folder, store)
+        check_folder(checked_info(change.read_info(), store), folder, store)
         for name, fragments in manifests.items():
-            _check_free(change, folder, name, encode_manifest(fragments), overwrite=overwrite)
+            check_free(change, folder, name, encode_manifest(fragments), overwrite=overwrite)
         change.record("link-mesh-fragments", {"table": Path(table).name})
-        _put_mesh_info(change, folder)
+        put_mesh_info(change, folder)
         for name, fragments in manifests.items():
             change.put(f"{folder}/{name}", encode_manifest(fragments))
     return len(manifests)
@@ -292,9 +289,9 @@ def _add_fragment(
     overwrite: bool,
 ) -> str:
     store = writable_store(dest)
-    info = _checked(_read_info(store), store)
+    info = checked_info(read_info(store), store)
     check_output_folder(dest)
-    folder = _mesh_folder(info, mesh_dir, store)
+    folder = fragment_folder(info, mesh_dir, store)
     name = mesh_stem(path) if mesh_name is None else mesh_name
     check_fragment_name(name)
     to_native = world_to_native(store, space)
@@ -316,9 +313,9 @@ def _add_fragment(
     if not use_gzip:
         stored, stale = stale, stored
     with Transaction(store) as change:
-        folder = _mesh_folder(_checked(change.read_info(), store), mesh_dir, store)
+        folder = fragment_folder(checked_info(change.read_info(), store), mesh_dir, store)
         for known in (stored, stale):
-            _check_free(change, folder, known, fragment, overwrite=overwrite)
+            check_free(change, folder, known, fragment, overwrite=overwrite)
         change.record(
             "mesh-to-precomputed" if kind is None else "stl-to-precomputed",
             {
@@ -334,104 +331,14 @@ def _add_fragment(
         )
         change.put(f"{folder}/{stored}", gzip.compress(fragment) if use_gzip else fragment)
         change.delete(f"{folder}/{stale}")  # an older one, which readers might find first
-        _put_mesh_info(change, folder)
+        put_mesh_info(change, folder)
         # The mesh comes before what announces it: whoever reads meanwhile finds nothing missing.
         change.change_info(lambda members: {**members, "mesh": folder})
     return name
 
 
-def _check_free(
-    change: Transaction, folder: str, name: str, wanted: bytes, *, overwrite: bool
-) -> None:
-    """Refuse to replace a file that holds something else than what is to be written.
-
-    What is not a fragment or manifest is somebody else's, whatever was asked.
-    """
-    where = f"{change.location}/{folder}/{name}"
-    found = change.get(f"{folder}/{name}")
-    if found is None:
-        return
-    try:
-        if name.endswith(".gz"):
-            found = gzip.decompress(found, max_size=_MAX_FRAGMENT)
-        if found == wanted:
-            return
-        if wanted.startswith(b"{"):
-            decode_manifest(found)
-        else:
-            decode_fragment(found)
-    except FormatError as error:
-        if overwrite and wanted.startswith(b"{"):
-            return  # so are only manifests called, though this one is damaged
-        raise DestinationError(
-            f"{where} exists already, and is not a mesh ({error}); choose another name"
-        ) from error
-    if not overwrite:
-        raise DestinationError(
-            f"{where} exists already, with another content; pass --overwrite to replace it, or "
-            "choose another name"
-        )
-
-
 def _moved(mesh: Mesh, coord_transform: ArrayLike | None) -> Mesh:
     return mesh if coord_transform is None else mesh.transformed(affine_mm_to_nm(coord_transform))
-
-
-def _read_info(store: Store) -> dict[str, Any]:
-    data = store.get("info")
-    if data is None:
-        raise InputNotFoundError(
-            f"{store.location} holds no info; meshes go into a volume that exists already"
-        )
-    return json_members(data, f"{store.location}/info")
-
-
-def _checked(info: dict[str, Any], store: Store) -> dict[str, Any]:
-    kind = info.get("@type", "neuroglancer_multiscale_volume")
-    if str(kind).lower() != "neuroglancer_multiscale_volume":
-        raise InputError(
-            f"{store.location}/info is of type {shown(kind)}, not that of a volume; "
-            "pass the folder of a volume"
-        )
-    return info
-
-
-def _mesh_folder(info: dict[str, Any], mesh_dir: str | None, store: Store) -> str:
-    """Return the folder for meshes, from the volume's info and what the user asked for."""
-    known = info.get("mesh")
-    if known is not None and not isinstance(known, str):
-        raise FormatError(
-            f"{store.location}/info: mesh must be a folder's name, got {shown(known)}"
-        )
-    if known is not None and mesh_dir not in (None, known):
-        raise InputError(
-            f"{store.location}/info says that meshes are in {known!r}, not in {mesh_dir!r}; "
-            f"pass --mesh-dir {known}"
-        )
-    folder = known or mesh_dir or _DEFAULT_FOLDER
-    if "\\" in folder or any(part in ("", ".", "..") for part in folder.split("/")):
-        raise InputError(f"the mesh folder {folder!r} must be a plain path inside of DEST")
-    _check_folder(info, folder, store)
-    return folder
-
-
-def _check_folder(info: dict[str, Any], folder: str, store: Store) -> None:
-    """Refuse a folder in which other things lie than single fragments."""
-    check_own_folder(info, "mesh", folder, store)
-    data = store.get(f"{folder}/info")
-    if data is not None:
-        name = f"{store.location}/{folder}/info"
-        kind = mesh_info_type(data, name)
-        if kind != LEGACY_MESH_TYPE:
-            raise InputError(
-                f"{name} says {kind}, beside which single fragments can't lie; "
-                "write them to another copy of the volume"
-            )
-
-
-def _put_mesh_info(change: Transaction, folder: str) -> None:
-    if change.get(f"{folder}/info") in (None, encode_mesh_info()):
-        change.put(f"{folder}/info", encode_mesh_info())
 
 
 def _rows(table: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:

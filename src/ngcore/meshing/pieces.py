@@ -16,8 +16,7 @@ from ngcore.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ngcore.storage import LocalStore
-    from ngcore.transaction.journal import Journal
+    from ngcore.storage import Store
 
 _NUMBER = np.dtype("<u8")
 
@@ -31,68 +30,51 @@ class Place(NamedTuple):
     stop: int
 
 
-class PieceFiles:
-    """The files; safe to use from several threads at once.
+def put_pieces(
+    store: Store, file: str, pieces: Sequence[tuple[int, bytes, bytes]]
+) -> list[tuple[int, Place]]:
+    """Write a file of (label, piece, piece), and return where they lie.
 
-    Parameters
-    ----------
-    store : LocalStore
-        The folder of unfinished work.
-    journal : Journal
-        Of what is whole in it.
+    Raises
+    ------
+    StorageError
+        The disk is full, or failed.
     """
+    sizes = [(label, len(first), len(second)) for label, first, second in pieces]
+    head = np.array([len(pieces), *(number for row in sizes for number in row)], _NUMBER)
+    parts = (part for _, *both in pieces for part in both)
+    store.put_parts(file, (head.tobytes(), *parts))
+    return _places(file, sizes)
 
-    def __init__(self, store: LocalStore, journal: Journal) -> None:
-        self._store = store
-        self._journal = journal
 
-    def put(
-        self, file: str, pieces: Sequence[tuple[int, bytes, bytes]]
-    ) -> list[tuple[int, Place]]:
-        """Write a file of (label, piece, piece), and return where they lie.
+def find_pieces(store: Store, file: str) -> list[tuple[int, Place]] | None:
+    """Return where the pieces lie in a file of an earlier run; None if it is not whole."""
+    size = store.size(file)
+    start = store.get(file, 0, _NUMBER.itemsize) if size else None
+    if size is None or start is None or len(start) < _NUMBER.itemsize:
+        return None
+    count = int.from_bytes(start, "little")
+    end = _NUMBER.itemsize * (1 + 3 * count)
+    table = (store.get(file, _NUMBER.itemsize, end) or b"") if end <= size else b""
+    sizes = np.frombuffer(table, _NUMBER).reshape(-1, 3).tolist()
+    places = _places(file, [(label, first, second) for label, first, second in sizes])
+    is_whole = len(places) == count and size == (places[-1][1].stop if places else end)
+    return places if is_whole else None
 
-        Raises
-        ------
-        StorageError
-            The disk is full, or failed.
-        """
-        sizes = [(label, len(first), len(second)) for label, first, second in pieces]
-        head = np.array([len(pieces), *(number for row in sizes for number in row)], _NUMBER)
-        parts = (part for _, *both in pieces for part in both)
-        self._store.put_parts(file, (head.tobytes(), *parts))
-        self._journal.add(file)
-        self._journal.checkpoint_if_due()
-        return _places(file, sizes)
 
-    def find(self, file: str) -> list[tuple[int, Place]] | None:
-        """Return where the pieces lie in a file of an earlier run; None if it is not whole."""
-        if not self._journal.is_written(file):
-            return None
-        start = self._store.get(file, 0, _NUMBER.itemsize) or b""
-        if len(start) < _NUMBER.itemsize:
-            return None
-        count = int.from_bytes(start, "little")
-        end = _NUMBER.itemsize * (1 + 3 * count)
-        size = self._store.size(file) or 0
-        table = (self._store.get(file, _NUMBER.itemsize, end) or b"") if end <= size else b""
-        sizes = np.frombuffer(table, _NUMBER).reshape(-1, 3).tolist()
-        places = _places(file, [(label, first, second) for label, first, second in sizes])
-        is_whole = len(places) == count and size == (places[-1][1].stop if places else end)
-        return places if is_whole else None
+def get_pieces(store: Store, place: Place) -> tuple[bytes, bytes]:
+    """Return the two pieces of a label.
 
-    def get(self, place: Place) -> tuple[bytes, bytes]:
-        """Return the two pieces of a label.
-
-        Raises
-        ------
-        StorageError
-            They can't be read.
-        """
-        data = self._store.get(place.file, place.start, place.stop)
-        if data is None or len(data) != place.stop - place.start:
-            raise StorageError(f"{self._store.location}/{place.file} went while it was in use")
-        middle = place.middle - place.start
-        return data[:middle], data[middle:]
+    Raises
+    ------
+    StorageError
+        They can't be read.
+    """
+    data = store.get(place.file, place.start, place.stop)
+    if data is None or len(data) != place.stop - place.start:
+        raise StorageError(f"{store.location}/{place.file} went while it was in use")
+    middle = place.middle - place.start
+    return data[:middle], data[middle:]
 
 
 def _places(file: str, sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, Place]]:

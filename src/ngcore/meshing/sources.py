@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ngcore.storage import Store
-    from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
 
 PROVENANCE = "provenance"
@@ -32,10 +31,8 @@ class MeshSources:
 
     Parameters
     ----------
-    opened : Volume
-        In a local folder.
-    chunks : Store
-        Where its chunks lie.
+    store : Store
+        The volume's.
     voxels : ScaleArray or None
         The scale that is meshed, if one is.
     surfaces : mapping of int to path
@@ -51,15 +48,12 @@ class MeshSources:
 
     def __init__(
         self,
-        opened: Volume,
-        chunks: Store,
+        store: Store,
         voxels: ScaleArray | None,
         surfaces: Mapping[int, str | os.PathLike[str]],
         options: Mapping[str, Any],
     ) -> None:
-        assert isinstance(opened.store, LocalStore)
-        self._store = opened.store
-        self._chunks = chunks
+        self._store = store
         self._voxels = voxels
         self._surfaces = {label: Path(path) for label, path in sorted(surfaces.items())}
         self._options = dict(options)
@@ -93,7 +87,7 @@ class MeshSources:
         """Whether all files are as they were when this was made."""
         return self._look() == self._identities
 
-    def check_made(self, folder: Path) -> None:
+    def check_made(self, folder: str) -> None:
         """Refuse a folder of meshes that is not of these sources and options.
 
         Raises
@@ -102,16 +96,15 @@ class MeshSources:
             It is not, or older than the sources.
         """
         where = self._store.location
-        try:
-            is_same = (folder / PROVENANCE).read_bytes() == self.provenance
-        except OSError:
-            is_same = False
-        if not is_same:
+        name = f"{folder}/{PROVENANCE}"
+        if self._store.get(name) != self.provenance:
             raise DestinationError(
-                f"{where} has meshes of another source or other options, in {folder.name!r}; "
+                f"{where} has meshes of another source or other options, in {folder!r}; "
                 "pass --overwrite to replace them"
             )
-        finished = (folder / PROVENANCE).stat().st_mtime_ns
+        if not isinstance(self._store, LocalStore):
+            return  # what `provenance` says of the source is all that is known
+        finished = (self._store.path / name).stat().st_mtime_ns
         if any(has_changed_since(found, finished) for found in self._identities.values()):
             raise DestinationError(
                 f"the source has changed since the meshes of {where} were finished; "
@@ -123,7 +116,7 @@ class MeshSources:
         found = {}
         if self._voxels is not None:
             found[f"the voxels of {self._voxels.key}"] = chunks_identity(
-                self._chunks, self._chunks.walk(self._voxels.key)
+                self._store, self._store.walk(self._voxels.key)
             )
         for label, path in self._surfaces.items():
             found[f"the surface of {label}"] = source_identity(path, [path])

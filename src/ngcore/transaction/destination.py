@@ -318,7 +318,10 @@ class Destination:
             remove_temporary_files(store, members)
         for name in (*_SIDE_FILES, JOURNAL, NOTES):
             store.delete(name)
-        store.delete_folder(MESH_WORK_FOLDER)  # unfinished ones, of what is gone
+        if MESH_WORK_FOLDER in store.entries():
+            from ngcore.transaction.mesh_folder import remove_unfinished_meshes  # seldom
+
+            remove_unfinished_meshes(store)
         if fsync:
             journal.sync()  # before the plan forgets what had to go
 

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 MESH_WORK_FOLDER = ".ngcore-mesh"
 """That of a run that makes meshes for a volume which is there."""
-PLAN = f"{WORK_FOLDER}/plan.json"
-JOURNAL = f"{WORK_FOLDER}/journal"
-NOTES = f"{WORK_FOLDER}/notes"
+MESH_JOURNAL_FOLDER = f"{MESH_WORK_FOLDER}/{WORK_FOLDER}"
+_PLAN, _JOURNAL, _NOTES = "plan.json", "journal", "notes"
+PLAN, JOURNAL, NOTES = (f"{WORK_FOLDER}/{name}" for name in (_PLAN, _JOURNAL, _NOTES))
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
 
@@ -59,10 +59,13 @@ class Journal:
         The volume.
     fsync : bool
         Keep a journal for losses of power; else only crashes of the program are survived.
+    folder : str
+        The hidden folder that holds it.
     """
 
-    def __init__(self, store: Store, *, fsync: bool) -> None:
+    def __init__(self, store: Store, *, fsync: bool, folder: str = WORK_FOLDER) -> None:
         self._store = store
+        self._folder = folder
         self._fsync = fsync and not store.is_durable
         self._notes: dict[str, Note] | None = None
         self._lock = threading.Lock()
@@ -88,18 +91,22 @@ class Journal:
             return "everything"
         return "journal" if self._trusted else "nothing"
 
-    def trust_journal_only(self) -> None:
+    def trust_journal_only(self, folders: Iterable[str]) -> None:
         """Name what is whole now; from here on, files without a name count for nothing.
 
         For work on other machines: whether they lost power, this one can't tell, nor whether a
         worker that is gone had synced what it left.
+
+        Parameters
+        ----------
+        folders : iterable of str
+            Where the files of this run lie.
         """
-        recorded = read_plan(self._store)
+        recorded = read_plan(self._store, self._folder)
         if recorded is None:
             return
         if self._trusted is None:
-            keys = [scale["key"] for scale in recorded["info"]["scales"]]
-            names = [name for key in keys for name in self._store.list(f"{key}/")]
+            names = [name for folder in folders for name in self._store.walk(folder)]
             self.sync()
             self._append(names)
             self._trusted = frozenset(names)
@@ -121,17 +128,20 @@ class Journal:
 
     def distrust(self) -> None:
         """Let the next run believe nothing of what was written up to now."""
-        recorded = read_plan(self._store)
+        recorded = read_plan(self._store, self._folder)
         if recorded is None:
             return
         plan = {**recorded, "boot": None, "run": os.urandom(8).hex()}
         try:
             # Not durably: the disk fails, and another boot believes the journal alone.
-            self._store.put(PLAN, json.dumps(plan, indent=1).encode())
+            self._store.put(self._name(_PLAN), json.dumps(plan, indent=1).encode())
         except StorageError:
             with suppress(StorageError):
-                self._store.delete(JOURNAL)
-                self._store.delete(PLAN)
+                self._store.delete(self._name(_JOURNAL))
+                self._store.delete(self._name(_PLAN))
+
+    def _name(self, name: str) -> str:
+        return f"{self._folder}/{name}"
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Record what is going to be written, before anything is.
@@ -142,13 +152,17 @@ class Journal:
         self._run = os.urandom(8).hex()
         self._put_plan({**plan, "boot": _boot_id(), "run": self._run})
 
+    def amend(self, members: Mapping[str, Any]) -> None:
+        """Record more of what is going to be written, before it is."""
+        self._put_plan({**(read_plan(self._store, self._folder) or {}), **members})
+
     def _put_plan(self, plan: Mapping[str, Any]) -> None:
         document = json.dumps(plan, indent=1).encode()
         if self._fsync:
-            self._store.put_durably(PLAN, document)
-            self._store.sync([f"{WORK_FOLDER}/", "./"])  # no chunk may outlive the plan
+            self._store.put_durably(self._name(_PLAN), document)
+            self._store.sync([f"{self._folder}/", "./"])  # no chunk may outlive the plan
         else:
-            self._store.put(PLAN, document)
+            self._store.put(self._name(_PLAN), document)
 
     def resume(self, plan: Mapping[str, Any]) -> bool:
         """Go on with what an earlier run recorded; False if there is none.
@@ -158,7 +172,7 @@ class Journal:
         DestinationError
             If that run had another source or other options; the message names the difference.
         """
-        recorded = read_plan(self._store)
+        recorded = read_plan(self._store, self._folder)
         if recorded is None:
             return False
         for part in ("source", "options", "info"):
@@ -185,12 +199,16 @@ class Journal:
         if self._store.is_durable or (boot is not None and recorded.get("boot") == boot):
             self._trusted = None
         else:
-            self._trusted = _read_journal(self._store, self._run)
+            self._trusted = _read_journal(self._store, self._run, self._folder)
         return True
 
     def is_written(self, name: str) -> bool:
         """Whether a file is there, complete, from an earlier run."""
         return _is_whole(self._store, self._trusted, name)
+
+    def trusts(self, name: str) -> bool:
+        """Whether a file is complete if it is there, which is not looked for."""
+        return self._trusted is None or name in self._trusted
 
     def add(self, name: str) -> None:
         """Take note of a file that is complete now."""
@@ -230,7 +248,7 @@ class Journal:
             self.add(name)
         line = Note(self._run, piece, tuple(names), dict(found)).to_bytes()
         with self._lock:
-            self._store.append(NOTES, line)
+            self._store.append(self._name(_NOTES), line)
 
     def recall(self, piece: str) -> dict[str, int] | None:
         """Return what an earlier run found in a piece of work; None where it is to be done."""
@@ -242,15 +260,15 @@ class Journal:
 
     def _append(self, names: Iterable[str]) -> None:
         lines = "".join(f"{self._run} {name}\n" for name in names)
-        self._store.append_durably(JOURNAL, lines.encode())
+        self._store.append_durably(self._name(_JOURNAL), lines.encode())
 
 
 RESUMABLE = "--resume continues"
 
 
-def note_resumable(error: BaseException | None, store: Store) -> None:
+def note_resumable(error: BaseException | None, store: Store, folder: str = WORK_FOLDER) -> None:
     """Note on an interruption that there is something which a later run can go on with."""
-    if isinstance(error, KeyboardInterrupt) and read_plan(store) is not None:
+    if isinstance(error, KeyboardInterrupt) and read_plan(store, folder) is not None:
         error.add_note(RESUMABLE)
 
 
@@ -321,8 +339,8 @@ def _journal_of_run(location: str, _run: str) -> frozenset[str]:
     return _read_journal(store, str(plan.get("run", "")))
 
 
-def _read_journal(store: Store, run: str) -> frozenset[str]:
-    text = (store.get(JOURNAL) or b"").decode(errors="replace")
+def _read_journal(store: Store, run: str, folder: str = WORK_FOLDER) -> frozenset[str]:
+    text = (store.get(f"{folder}/{_JOURNAL}") or b"").decode(errors="replace")
     # A last line without an end was cut off.
     names = [line.partition(" ") for line in text.split("\n")[:-1]]
     return frozenset(name for written_by, _, name in names if written_by == run)
@@ -334,9 +352,9 @@ def _is_whole(store: Store, trusted: frozenset[str] | None, name: str) -> bool:
     return store.size(name) is not None
 
 
-def read_plan(store: Store) -> dict[str, Any] | None:
+def read_plan(store: Store, folder: str = WORK_FOLDER) -> dict[str, Any] | None:
     """Return what an unfinished run recorded, or None where nothing sensible is there."""
-    text = store.get(PLAN)
+    text = store.get(f"{folder}/{_PLAN}")
     if text is None:
         return None
     try:

@@ -151,7 +151,15 @@ class EntriesDigest:
         for piece in pieces:
             term.update(piece)
             yield piece
-        number = int.from_bytes(term.digest(), "little")
+        self.add_sum(int.from_bytes(term.digest(), "little"))
+
+    @property
+    def sum(self) -> int:
+        """What `add_sum` takes, of another one."""
+        return self._sum
+
+    def add_sum(self, number: int) -> None:
+        """Add all that was added to another one."""
         with self._lock:
             self._sum = (self._sum + number) % _MODULUS
 

@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ngcore.errors import StorageError
+from ngcore.work.base import Executor, Given, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+    from collections.abc import Callable, Generator, Iterable
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ _ONE_AT_A_TIME = threading.Lock()
 """Held by calls that are made in this process."""
 
 
-class WorkerProcesses:
+class WorkerProcesses(Executor):
     """Some processes; a context manager. Each does one call at a time.
 
     With one worker, calls are made in this process, one after the other.
@@ -48,6 +49,7 @@ class WorkerProcesses:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1
+        self.process_count = self.workers
         self._lock = threading.Lock()
         self._idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
         for _ in range(self.workers):
@@ -87,15 +89,44 @@ class WorkerProcesses:
         value: T = result
         return value
 
-    def __enter__(self) -> Self:
-        return self
+    def everywhere(self, function: Callable[..., Result], *arguments: Any) -> dict[str, Result]:
+        """Call a function here: all these processes see what this one does."""
+        return {"this process": function(*arguments)}
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def results(
+        self, function: Callable[[Given], Result], items: Iterable[Given]
+    ) -> Generator[Result]:
+        """Yield results as they come; after an error all processes end. See `Executor.results`."""
+        if self.workers == 1:
+            for item in items:
+                yield self.call(function, item)
+            return
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+        left = iter(items)
+        with ThreadPoolExecutor(self.workers, "ngcore-processes") as pool:
+            try:
+                waiting: set[Future[Result]] = set()
+                while True:
+                    for item in islice(left, 2 * self.workers - len(waiting)):
+                        waiting.add(pool.submit(self.call, function, item))
+                    if not waiting:
+                        return
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield future.result()
+            except BaseException:
+                for future in waiting:
+                    future.cancel()
+                self.kill()
+                raise
+
+    def stop(self) -> None:
+        """End all processes."""
+        self.kill()
+
+    def close(self) -> None:
+        """End all processes, and wait until they are gone."""
         self.kill()
         for process in self._started:
             process.wait()

@@ -1,0 +1,95 @@
+"""Dask workers that share nothing but a bucket: the bytes of a local run, whatever they suffer."""
+
+from __future__ import annotations
+
+import signal
+
+import nibabel
+import numpy as np
+import pytest
+from bucket_servers import content_of
+from lone_workers import lone_workers, with_access, without_access
+
+import ngcore
+from ngcore.cli import run
+from ngcore.errors import NgcoreError
+from ngcore.work import dask as work_dask
+from ngcore.work import dask_workers
+
+LABELS = np.random.default_rng(0).integers(0, 3, (10, 9, 8)).astype(np.uint32)
+LABELS = LABELS.repeat(6, 0).repeat(6, 1).repeat(6, 2)
+VOLUME = {"resolution": (8, 8, 8), "chunk_size": 8, "type": "segmentation"}
+
+
+@pytest.fixture(scope="module")
+def workers(s3_endpoint, tmp_path_factory):
+    with lone_workers(tmp_path_factory.mktemp("workers")) as workers:
+        for name in ("one", "two"):
+            workers.start(name, with_access(s3_endpoint))
+        workers.wait(2)
+        yield workers
+
+
+def source(folder):
+    path = folder / "labels.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(LABELS, np.diag([8e-6, 8e-6, 8e-6, 1])), path)
+    return str(path)
+
+
+def test_commands_write_the_bytes_of_a_local_run(place, workers, tmp_path):
+    there, here = f"{place.url}/v", str(tmp_path / "v")
+    dask = ["--dask", workers.address]
+    options = ["--chunk-size", "8", "--type", "segmentation"]
+    assert run(["convert", source(tmp_path), here, *options]) == 0
+    assert run(["convert", source(tmp_path), there, *options, *dask]) == 0
+    assert run(["mesh", here, "--workers", "1"]) == 0
+    assert run(["mesh", there, *dask]) == 0
+    assert place.objects("v") == content_of(tmp_path / "v")
+    assert place.uploads() == []
+    assert not [name for name in place.objects() if "/." in name]
+    assert not any(workers.folders().values())
+
+
+def test_workers_that_are_killed_and_stopped_on_the_way_are_made_up_for(
+    place, s3_endpoint, workers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(work_dask, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(dask_workers, "FROZEN_SECONDS", 2)
+    ngcore.convert(LABELS, tmp_path / "v", **VOLUME)
+    ngcore.convert(LABELS, f"{place.url}/v", **VOLUME)
+    ngcore.mesh(tmp_path / "v", workers=1, block_side=16)
+    for name in ("killed", "stopped"):
+        workers.start(name, with_access(s3_endpoint))
+    workers.wait(4)
+    todo = [("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)]
+
+    def strike(_done, _total):
+        if todo:
+            workers.end(*todo.pop())
+
+    ngcore.mesh(f"{place.url}/v", dask=workers.client, block_side=16, progress=strike)
+    workers.end("stopped")
+    assert place.objects("v") == content_of(tmp_path / "v")
+
+
+def test_a_worker_without_credentials_is_one_line_and_the_run_goes_on_without_it(
+    place, s3_endpoint, workers, tmp_path
+):
+    ngcore.convert(LABELS, tmp_path / "v", **VOLUME)
+    ngcore.convert(LABELS, f"{place.url}/v", **VOLUME)
+    ngcore.mesh(tmp_path / "v", workers=1, block_side=16)
+
+    def let_it_come(_done, _total):
+        if "denied" not in workers.processes:
+            count = len(workers.client.scheduler_info()["workers"])
+            workers.start("denied", without_access(s3_endpoint))
+            workers.wait(count + 1)
+
+    with pytest.raises(NgcoreError, match="lacks access, such as credentials") as told:
+        ngcore.mesh(f"{place.url}/v", dask=workers.client, block_side=16, progress=let_it_come)
+    assert len(str(told.value).splitlines()) == 1
+    with pytest.raises(NgcoreError, match=r"the worker on .* can't write to s3://"):
+        ngcore.mesh(f"{place.url}/v", dask=workers.client, block_side=16, resume=True)
+    workers.end("denied")
+    ngcore.mesh(f"{place.url}/v", dask=workers.client, block_side=16, resume=True)
+    assert place.objects("v") == content_of(tmp_path / "v")
