@@ -23,18 +23,35 @@ from pathlib import Path
 
 import numpy as np
 
+ROWS = 1 << 20
+"""Rows of a table that are made at a time."""
+
 
 def make_table(path: Path, count: int) -> None:
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     random = np.random.default_rng(0)
-    centres = random.uniform(-80, 80, (200, 3))
-    points = centres[random.integers(0, 200, count)] + random.normal(size=(count, 3)) * 8
-    frame = pd.DataFrame(points.astype(np.float32), columns=list("xyz"))
-    frame["score"] = random.uniform(size=count).astype(np.float32)
-    frame["kind"] = pd.Categorical(random.choice(["axon", "dendrite", "soma"], count))
-    frame["segment"] = random.integers(1, 100_000, count).astype(np.uint64)
-    frame.to_parquet(path)
+    centres = random.uniform(-80, 80, (200, 3)).astype(np.float32)
+    words = pa.array(["axon", "dendrite", "soma"])
+    writer = None
+    for first in range(0, count, ROWS):
+        number = min(ROWS, count - first)
+        points = centres[random.integers(0, 200, number)]
+        points += random.normal(size=(number, 3)) * 8
+        columns = {
+            **{axis: pa.array(points[:, place]) for place, axis in enumerate("xyz")},
+            "score": pa.array(random.uniform(size=number).astype(np.float32)),
+            "kind": pa.DictionaryArray.from_arrays(
+                pa.array(random.integers(0, 3, number).astype(np.int8)), words
+            ),
+            "segment": pa.array(random.integers(1, 100_000, number).astype(np.uint64)),
+        }
+        table = pa.table(columns)
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
 
 
 def run_ngcore(table: Path, dest: Path) -> None:

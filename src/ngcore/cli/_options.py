@@ -70,6 +70,18 @@ class Lengths(click.ParamType[tuple[float, ...]]):
             )
 
 
+def label_numbers(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Parse ``1,2,17``."""
+    if value is None:
+        return None
+    try:
+        return tuple(int(word) for word in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"expected numbers such as 1,2,17, got {value!r}") from None
+
+
 units_option = click.option(
     "--units",
     type=click.Choice(["nm", "um", "mm"]),

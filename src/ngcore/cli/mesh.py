@@ -3,20 +3,15 @@
 import click
 
 from ngcore.cli._made import say_made
-from ngcore.cli._options import dask_option, resume_option, scale_option, units_option
+from ngcore.cli._options import (
+    dask_option,
+    label_numbers,
+    resume_option,
+    scale_option,
+    units_option,
+)
 from ngcore.cli._progress import progress_bars
 from ngcore.cli._report import resumable_by_hand
-
-
-def _labels(
-    _ctx: click.Context, _param: click.Parameter, value: str | None
-) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    try:
-        return tuple(int(word) for word in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"expected numbers such as 1,2,17, got {value!r}") from None
 
 
 def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[int, str]:
@@ -39,7 +34,7 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.argument("dest")
 @click.option(
     "--labels",
-    callback=_labels,
+    callback=label_numbers,
     metavar="1,2,...",
     help="Labels to mesh.  [default: all but 0; with --surface, none]",
 )

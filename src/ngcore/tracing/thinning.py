@@ -6,7 +6,7 @@ a digitized line or its caricature, Cartographica 10 (1973); here for all lines 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def thinned(
-    points: NDArray[np.float32], offsets: NDArray[np.int64], tolerance: float
+    points: NDArray[np.floating[Any]], offsets: NDArray[np.int64], tolerance: float
 ) -> NDArray[np.bool_]:
     """Return which vertices are enough, both ends of each line among them.
 
     Parameters
     ----------
-    points : ndarray of float32, shape (vertices, 3)
+    points : ndarray of float, shape (vertices, 3), or more columns that count as much
     offsets : ndarray of int64, shape (n + 1,)
         Where each line begins.
     tolerance : float
