@@ -136,7 +136,7 @@ def test_a_zarr_is_replaced_only_where_that_is_asked_and_nothing_else_is(tmp_pat
     notes = tmp_path / "notes.zarr"
     notes.mkdir()
     (notes / "notes.txt").write_text("mine")
-    with pytest.raises(DestinationError, match="is no Zarr"):
+    with pytest.raises(DestinationError, match="is not a Zarr"):
         export(tmp_path / "volume", notes, overwrite=True)
     assert (notes / "notes.txt").exists()
     with pytest.raises(InputError, match=r"must end in one of \.nii, .*\.ome\.zarr"):

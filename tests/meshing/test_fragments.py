@@ -221,8 +221,8 @@ def test_cube_of_labels_and_its_surface_coincide_in_either_space(volume, tmp_pat
     ("text", "error", "message"),
     [
         (None, InputNotFoundError, "no transform.json, which --space world needs"),
-        ("{}", FormatError, "transform.json is no 4x4 affine matrix"),
-        ("[[", FormatError, "transform.json is no 4x4 affine matrix"),
+        ("{}", FormatError, "transform.json is not a 4x4 affine matrix"),
+        ("[[", FormatError, "transform.json is not a 4x4 affine matrix"),
         (json.dumps(np.zeros((4, 4)).tolist()), FormatError, "transform.json.*last row"),
         (json.dumps(np.diag([0.0, 0, 1, 1]).tolist()), FormatError, "transform.json.*singular"),
         ("[" * 99999, FormatError, "transform.json"),

@@ -31,5 +31,7 @@ def test_matrix_is_read_exactly():
     ],
 )
 def test_what_is_no_affine_matrix_is_refused_with_the_reason(document, reason):
-    with pytest.raises(FormatError, match=f"a/transform.json is no 4x4 affine matrix.*{reason}"):
+    with pytest.raises(
+        FormatError, match=f"a/transform.json is not a 4x4 affine matrix.*{reason}"
+    ):
         parse_transform(document, "a/transform.json")

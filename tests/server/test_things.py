@@ -67,7 +67,7 @@ def test_settings_are_taken_from_the_end_and_paths_keep_their_colons(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("colour=red", "'colour' can't be set; what can is colormap"),
+        ("colour=red", "'colour' can't be set; the settings are colormap"),
         ("colormap=jet", "'jet' is not a colour map"),
         ("min=low", "min=low must be a number"),
         ("opacity=2", "must be a number from 0 to 1"),

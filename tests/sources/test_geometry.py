@@ -130,7 +130,7 @@ def test_the_mat_of_spm_is_read_without_scipy(tmp_path, names, order):
         assert "left" not in str(source.notes)
     data = (tmp_path / "a.mat").read_bytes()
     (tmp_path / "a.mat").write_bytes(data[:-1])
-    with pytest.raises(FormatError, match=r"'a\.mat' beside it is no MATLAB file"):
+    with pytest.raises(FormatError, match=r"'a\.mat' beside it is not a MATLAB file"):
         open_source(tmp_path / "a.img")
 
 

@@ -102,7 +102,7 @@ def test_annotations_that_one_index_lacks_are_found(points):
     assert "are in no spatial cell" in only(found(points))
     lost = min((points / info.by_id.key).iterdir())
     lost.unlink()
-    assert any(f"lists annotation {lost.name}, which by_id has not" in m for m in found(points))
+    assert any(f"lists annotation {lost.name}, which by_id lacks" in m for m in found(points))
 
 
 def test_points_in_a_cell_that_they_do_not_lie_in_are_found(points):

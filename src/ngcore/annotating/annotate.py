@@ -82,7 +82,7 @@ def annotations(
     id : str, optional
         Column of ids; default 1 to n in the order of the table.
     group : str, optional
-        Column that says about which polyline a vertex is.
+        Column with the polyline that each vertex belongs to.
     relations : mapping, optional
         Names of relations to segments, and the column of each: a segment id, several as ``1;2``,
         or nothing. Every column that is left is a property.

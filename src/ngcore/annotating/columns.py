@@ -356,8 +356,8 @@ class SpooledTable:
     def warn_of_others(self, count: int) -> None:
         """Say that rows of polylines have other values than the first of each."""
         logger.warning(
-            "%s: %d polylines have rows with other properties or relations than their first row, "
-            "whose count; leave such columns out with --skip",
+            "%s: %d polylines have rows whose properties or relations differ from those of their "
+            "first row, which are written; leave such columns out with --skip",
             *(self._table.name, count),
         )
 

@@ -86,7 +86,7 @@ def find_roles(
     coordinates = tuple(_coordinate(table, name, columns.get(name), needed) for name in needed)
     if kind == "polyline" and group is None:
         raise InputError(
-            "--kind polyline needs --group COLUMN, which says for each vertex of which line it is"
+            "--kind polyline needs --group COLUMN, the line that each vertex belongs to"
         )
     if kind != "polyline" and group is not None:
         raise InputError(f"--group is for --kind polyline; a {kind} is one row")

@@ -226,7 +226,7 @@ def _check_sharding(info: VolumeInfo, wanted: ShardingSpec, dest: str | os.PathL
     found = info.scales[0].sharding
     if found is None or _bits(found) != _bits(wanted):
         raise InputError(
-            f"--sharding: {os.fspath(dest)}/info says otherwise; make it anew, with --sharding "
+            f"--sharding: {os.fspath(dest)}/info says otherwise; write it again with --sharding "
             "and --generate-info and then generate-scales-info"
         )
 

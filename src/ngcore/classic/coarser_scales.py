@@ -96,7 +96,7 @@ def compute_scales(
         return
     if info.scales[0].encoding == "jpeg":
         logger.warning(
-            "%s: coarser scales are made of JPEG, which has lost detail; `ngcore convert` makes "
+            "%s: coarser scales are made from JPEG, which has lost detail; `ngcore convert` makes "
             "each from the source",
             os.fspath(dest),
         )

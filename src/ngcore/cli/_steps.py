@@ -91,7 +91,7 @@ _JPEG_OPTIONS = [
         default=95,
         show_default=True,
         metavar="N",
-        help="Where the encoding is jpeg.",
+        help="Quality, where the encoding is jpeg.",
     ),
     click.option(
         "--jpeg-plane",

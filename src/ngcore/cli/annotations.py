@@ -75,7 +75,7 @@ def _relations(
 @click.option(
     "--group",
     metavar="COLUMN",
-    help="Polylines: column that says about which line a vertex is.  [default: none]",
+    help="Polylines: column with the line that each vertex belongs to.  [default: none]",
 )
 @click.option(
     "--relation",

@@ -86,7 +86,7 @@ def _factors_between(finer: ScaleInfo, coarser: ScaleInfo, index: int) -> Vec3:
         axis, (fine, coarse) = max(pairs, key=lambda pair: _distance(pair[1][1] / pair[1][0]))
         raise InputError(
             f"scales[{index}].resolution[{axis}] of the info file: {coarse} is not a multiple of "
-            f"{fine}, that of the scale before; make the info file with generate-scales-info"
+            f"{fine}, that of the scale before; write the info file with generate-scales-info"
         )
     sides = list(zip(finer.bounds.start, finer.bounds.stop, factors, strict=True))
     x0, y0, z0 = (start // factor for start, _, factor in sides)

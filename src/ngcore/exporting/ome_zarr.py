@@ -127,7 +127,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
         raise DestinationError(f"{str(out)!r} exists already; pass --overwrite to replace it")
     is_empty = out.is_dir() and not any(out.iterdir())
     if not (is_empty or any((out / name).is_file() for name in _MARKS)):
-        raise DestinationError(f"{str(out)!r} is there and is no Zarr; name another folder")
+        raise DestinationError(f"{str(out)!r} exists and is not a Zarr; name another folder")
     for parent, _, names in os.walk(out):
         for name in names:
             if _OF_ZARR.fullmatch(name) is None:

@@ -72,7 +72,7 @@ def get_pieces(store: Store, place: Place) -> tuple[bytes, bytes]:
     """
     data = store.get(place.file, place.start, place.stop)
     if data is None or len(data) != place.stop - place.start:
-        raise StorageError(f"{store.location}/{place.file} went while it was in use")
+        raise StorageError(f"{store.location}/{place.file} was removed while it was in use")
     middle = place.middle - place.start
     return data[:middle], data[middle:]
 

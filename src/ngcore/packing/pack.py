@@ -199,7 +199,9 @@ def _size(store: Listed, file: _File) -> int:
     if not file.ending and not _may_be_encoded(store):
         size = store.size(file.stored)
         if size is None:
-            raise StorageError(f"{file.stored} in {store.location} went while it was packed")
+            raise StorageError(
+                f"{file.stored} in {store.location} was removed while it was packed"
+            )
         return size
     return sum(map(len, _pieces(store, file)))
 
@@ -228,5 +230,5 @@ def _pieces(store: Listed, file: _File) -> Iterator[bytes]:
             start += len(piece)
         return
     if data is None:
-        raise StorageError(f"{file.stored} in {store.location} went while it was packed")
+        raise StorageError(f"{file.stored} in {store.location} was removed while it was packed")
     yield data

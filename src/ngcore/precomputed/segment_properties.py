@@ -110,7 +110,9 @@ class TagsProperty:
                 raise FormatError(f"tags[{number}]: {problem}")
             first = seen.setdefault(tag.casefold(), number)
             if first != number:
-                raise FormatError(f"tags[{number}]: {tag!r} is tags[{first}] again, case apart")
+                raise FormatError(
+                    f"tags[{number}]: {tag!r} is tags[{first}] again, apart from case"
+                )
         if self.tag_descriptions is not None:
             texts = tuple(_texts(self.tag_descriptions, "tag_descriptions"))
             _check_count(len(texts), len(self.tags), "tag_descriptions", "tags")

@@ -60,7 +60,7 @@ def parse_transform(document: str | bytes, where: str) -> Affine:
 
 def _fault(where: str, reason: str) -> FormatError:
     return FormatError(
-        f"{where} is no 4x4 affine matrix: {reason}; remove it, or convert the volume again"
+        f"{where} is not a 4x4 affine matrix: {reason}; remove it, or convert the volume again"
     )
 
 

@@ -135,7 +135,7 @@ def _check_page(store: Store) -> None:
     page = store.get(PAGE)
     if page is not None and _MARK.encode() not in page:
         raise DestinationError(
-            f"'{store.location}/{PAGE}' is there and was not made by `ngcore gallery`; move it "
+            f"'{store.location}/{PAGE}' exists and was not made by `ngcore gallery`; move it "
             "away first"
         )
 

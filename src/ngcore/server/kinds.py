@@ -166,7 +166,7 @@ def make(thing: Thing, dest: Path, progress: Progress | None = None) -> None:
     if dest.exists():
         if not stamp.is_file():
             raise DestinationError(
-                f"{str(dest)!r} is there and not made by an earlier view; move it, or pass "
+                f"{str(dest)!r} exists and was not made by an earlier view; move it, or pass "
                 "another --keep"
             )
         _remove_tree(dest)

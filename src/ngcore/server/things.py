@@ -94,7 +94,7 @@ def parse_thing(text: str | os.PathLike[str]) -> Thing:
         name, value = match[1].lower(), match[2]
         if name not in _SETTINGS:
             raise InputError(
-                f"{place!r}: {match[1]!r} can't be set; what can is {', '.join(_SETTINGS)}"
+                f"{place!r}: {match[1]!r} can't be set; the settings are {', '.join(_SETTINGS)}"
             )
         if name in settings:
             raise InputError(f"{os.fspath(text)!r} sets {name} twice")

@@ -124,7 +124,7 @@ def open_with_nibabel(found: Found, choices: Asked) -> Source:
     values = _slice(proxy, (slice(0, 1),) * len(image.shape), name).dtype
     if choices.ignore_scaling and values.kind == "f" and image.get_data_dtype().kind != "f":
         raise InputError(
-            f"{name}: stored values of this format can't be had; leave out --ignore-scaling"
+            f"{name}: this format has no separate stored values; leave out --ignore-scaling"
         )
     header = _header(name, shape, stored_type(values, name), placement, notes, files)
     return NibabelSource(header, image, time_axis)

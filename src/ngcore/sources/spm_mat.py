@@ -88,6 +88,6 @@ def _matrices(data: bytes, name: str) -> list[tuple[str, Affine]]:
             data = data[start + size :]
         except (struct.error, KeyError, ValueError) as error:
             raise FormatError(
-                f"{name!r} beside it is no MATLAB file ({error}); remove or replace it"
+                f"{name!r} beside it is not a MATLAB file ({error}); remove or replace it"
             ) from error
     return found

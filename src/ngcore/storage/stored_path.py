@@ -94,7 +94,7 @@ class StoredFile:
         flat = view.cast("B")
         data = self.path.store.get(self.path.full, offset, offset + len(flat))
         if data is None or len(data) != len(flat):
-            raise StorageError(f"{self.path} went, or was truncated, while it was read")
+            raise StorageError(f"{self.path} was removed or truncated while it was read")
         flat[:] = data
 
     def close(self) -> None:

@@ -195,9 +195,9 @@ class _Collection:
             return
         for number, digest in _digests(found).items():
             if number not in known:
-                raise FormatError(f"lists annotation {number}, which by_id has not")
+                raise FormatError(f"lists annotation {number}, which by_id lacks")
             if known[number] != digest:
-                raise FormatError(f"annotation {number} is not the one of by_id")
+                raise FormatError(f"annotation {number} differs from the one in by_id")
             if level is not None:
                 with self._lock:
                     if self._levels.setdefault(number, level) != level:

@@ -66,7 +66,7 @@ def parse_ply(data: bytes, name: str) -> Parsed:
     """
     head, end, _ = data.partition(b"end_header")
     if not data.startswith(b"ply") or not end:
-        raise FormatError(f"{name!r} is no PLY file: it has no PLY header")
+        raise FormatError(f"{name!r} is not a PLY file: it has no PLY header")
     body_at = len(head) + len(end)
     body_at += 2 if data[body_at : body_at + 2] == b"\r\n" else 1
     lines = head.decode("latin-1").splitlines()

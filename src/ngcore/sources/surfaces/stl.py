@@ -47,7 +47,7 @@ def parse_stl(data: bytes, name: str) -> Parsed:
     elif _is_text(data):
         corners = _text_corners(data.removeprefix(BOM_UTF8), name)
     elif len(data) < _HEADER_BYTES:
-        raise FormatError(f"{name!r} is no STL file: it has {len(data)} bytes and no 'solid'")
+        raise FormatError(f"{name!r} is not an STL file: it has {len(data)} bytes and no 'solid'")
     else:
         raise FormatError(
             f"binary STL {name!r} announces {count} facets, which take {needed} bytes, "
