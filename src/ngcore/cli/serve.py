@@ -17,7 +17,8 @@ from ngcore.server.serve import DEFAULT_PORT
     "origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Let only pages of this origin read, such as https://example.org; may be given several times.  "
+    help="Let only pages of this origin read, such as https://example.org. May be given several "
+    "times.  "
     "[default: any web page]",
 )
 def serve(dest: str, port: int, host: str, origins: tuple[str, ...]) -> None:
