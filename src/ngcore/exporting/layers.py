@@ -138,7 +138,7 @@ def _export_skeletons(place: PathLike, store: Listed, out: PathLike, *, overwrit
     is_file = os.fspath(out).lower().endswith(".swc")
     if is_file and len(entries) > 1:
         raise InputError(
-            f"{store.location} holds {len(entries)} skeletons, an SWC file holds one; name a folder"
+            f"{store.location} holds {len(entries)} skeletons, an SWC file one; name a folder"
         )
     files: list[PathLike] = (
         [out] if is_file else [place_in(out, f"{key}.swc") for key, _ in entries]
