@@ -201,7 +201,7 @@ def test_values_that_change_along_a_polyline_are_warned_of(convert, caplog):
     options = {"kind": "polyline", "group": "g", "relations": {"c": "c"}}
     made = convert(text, **options)
     assert made.by_id[1]["properties"] == {"v": 5}
-    assert "1 polylines have rows with other properties" in caplog.text
+    assert "1 polylines have rows whose properties" in caplog.text
     caplog.clear()
     convert(text, skip=["v"], **options)
     assert not caplog.text

@@ -49,7 +49,7 @@ def test_polygons_are_cut_into_triangles(tmp_path, name, text):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.ply", b"", "no PLY file"),
+        ("a.ply", b"", "not a PLY file"),
         ("a.ply", PLY[:-1], "PLY: the file is truncated: 12 of 'face'"),
         ("a.ply", PLY + b"x", "PLY: 1 bytes more than the header announces"),
         ("a.ply", TEXT_PLY[:-9], "PLY: .*cut off"),

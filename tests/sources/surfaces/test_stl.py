@@ -39,11 +39,11 @@ def test_stl_of_several_solids_is_one_mesh(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no STL file"),
-        (b"hello", "no STL file"),
+        (b"", "not an STL file"),
+        (b"hello", "not an STL file"),
         (binary_stl()[:-1], "announces 12 facets, which take 684 bytes, but it has 683 bytes"),
         (binary_stl(header=b"x")[:-1], "announces 12 facets"),
-        (binary_stl(header=b"x")[:83], "no STL file"),
+        (binary_stl(header=b"x")[:83], "not an STL file"),
         (binary_stl(VERTICES[TRIANGLES][:0]), "has no triangles"),
         (text_stl()[: text_stl().rindex(b"endsolid")], "ends without 'endsolid'"),
         (text_stl(VERTICES[TRIANGLES][:0]), "has no triangles"),
