@@ -32,6 +32,6 @@ def test_info_of_layers_tells_properties_relations_and_levels(tmp_path, capsys):
     ngcore.skeletons(tmp_path / "5.swc", tmp_path / "neurons", fsync=False)
     assert run(["info", str(tmp_path / "points"), str(tmp_path / "neurons")]) == 0
     out = capsys.readouterr().out
-    for line in ("relations: near", "word      uint8  2", "0      spatial0  1 x 1 x 1  10000"):
+    for line in ("relations: near", "word      uint8  2", "0      spatial0  1 x 1 x 1  3"):
         assert line in out
     assert "radius     float32  1" in out
