@@ -238,7 +238,9 @@ def convert_within(buffer_bytes, source, dest, **options):
     asked = ConvertOptions(**options)
     destination = Destination(dest, overwrite=False)
     with open_for(source, asked) as opened:
-        decided = prepare(opened, asked, identity=source_identity(source, opened.files, opened))
+        decided = prepare(
+            opened, asked, identity=source_identity(source, opened.header.files, opened)
+        )
         plan = make_plan(
             decided.info,
             decided.plan.factors,

@@ -316,9 +316,9 @@ def _read_source(path: Path) -> None:
         if size > MOST_VOXEL_BYTES:
             return
         shape = list(source.shape)
-        step = 2 if source.is_random_access else planes
+        step = 2 if source.cost.is_concurrent else planes
         read = source
-        if source.needs_spool:
+        if source.cost.access == "unpack":
             spool = path.with_name("spool")
             spool.unlink(missing_ok=True)
             read = source.spooled(spool)

@@ -24,13 +24,13 @@ def both_forms(tmp_path):
 
 def affine_of(path, **options):
     with open_source(path, **options) as source:
-        return source.affine_voxel_to_mm
+        return source.header.affine_voxel_to_mm
 
 
 def test_auto_takes_the_sform_and_says_that_the_qform_differs(both_forms):
     with open_source(both_forms) as source:
-        np.testing.assert_array_equal(source.affine_voxel_to_mm, AFFINE)
-        (note,) = source.notes
+        np.testing.assert_array_equal(source.header.affine_voxel_to_mm, AFFINE)
+        (note,) = source.header.notes
     assert "sform and qform differ by up to" in note
     assert "the sform is used" in note
 
@@ -45,7 +45,7 @@ def test_forms_that_agree_need_no_note(tmp_path):
     image.set_qform(AFFINE, 1)
     nibabel.save(image, tmp_path / "volume.nii")
     with open_source(tmp_path / "volume.nii") as source:
-        assert source.notes == ()
+        assert source.header.notes == ()
 
 
 def test_without_a_sform_the_qform_is_taken(tmp_path):
@@ -81,8 +81,8 @@ def test_without_either_x_runs_to_the_left_as_nibabel_has_it_and_a_warning_says_
 ):
     path = save_nifti(tmp_path / "volume.nii", voxels(shape), sform_code=0, qform_code=0)
     with open_source(path) as source:
-        np.testing.assert_allclose(source.affine_voxel_to_mm, nibabel.load(path).affine)
-        (note,) = source.notes
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, nibabel.load(path).affine)
+        (note,) = source.header.notes
         assert "doesn't say where left is" in note
         assert source.header.facts == {"sform_code": 0, "qform_code": 0, "left_is_unknown": True}
 
@@ -92,9 +92,9 @@ def test_analyze_does_not_say_where_left_is(tmp_path):
     nibabel.save(image, tmp_path / "a.img")
     with open_source(tmp_path / "a.img") as source:
         np.testing.assert_allclose(
-            source.affine_voxel_to_mm, nibabel.load(tmp_path / "a.img").affine
+            source.header.affine_voxel_to_mm, nibabel.load(tmp_path / "a.img").affine
         )
-        assert "doesn't say where left is" in source.notes[0]
+        assert "doesn't say where left is" in source.header.notes[0]
         assert source.header.facts == {"left_is_unknown": True}
 
 
@@ -107,8 +107,8 @@ def test_negative_voxel_sizes_are_lengths_as_nibabel_has_them(tmp_path):
     expected = affine_of(path)
     set_fields(path, pixdim=pixdim)
     with open_source(path) as source:
-        np.testing.assert_allclose(source.affine_voxel_to_mm, expected)
-        assert "pixdim) are negative" in source.notes[0]
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, expected)
+        assert "pixdim) are negative" in source.header.notes[0]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -126,8 +126,8 @@ def test_the_mat_of_spm_is_read_without_scipy(tmp_path, names, order):
             file.write((affine @ from_one).astype(f"{order}f8").tobytes(order="F"))
     flip = np.diag([1.0 if "mat" in names else -1.0, 1, 1, 1])
     with open_source(tmp_path / "a.img") as source:
-        np.testing.assert_allclose(source.affine_voxel_to_mm, flip @ affine)
-        assert "left" not in str(source.notes)
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, flip @ affine)
+        assert "left" not in str(source.header.notes)
     data = (tmp_path / "a.mat").read_bytes()
     (tmp_path / "a.mat").write_bytes(data[:-1])
     with pytest.raises(FormatError, match=r"'a\.mat' beside it is not a MATLAB file"):
@@ -147,9 +147,11 @@ def test_units_are_brought_to_millimetres(tmp_path, code, factor):
     with open_source(path) as source:
         expected = AFFINE.copy()
         expected[:3] *= factor
-        np.testing.assert_allclose(source.affine_voxel_to_mm, expected)
-        assert source.resolution_nm == pytest.approx((2e6 * factor, 3e6 * factor, 4e6 * factor))
-        assert len(source.notes) == (factor != 1)
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, expected)
+        assert source.header.resolution_nm == pytest.approx(
+            (2e6 * factor, 3e6 * factor, 4e6 * factor)
+        )
+        assert len(source.header.notes) == (factor != 1)
 
 
 @pytest.mark.parametrize("size", [0, np.nan, np.inf])
@@ -161,8 +163,10 @@ def test_voxel_sizes_that_are_none_are_refused_unless_given(tmp_path, size):
     with pytest.raises(FormatError, match=r"voxel sizes .* pass --resolution"):
         open_source(path)
     with open_source(path, resolution=(1e6, 5e6, 7e6)) as source:
-        assert source.resolution_nm == (1e6, 5e6, 7e6)
-        np.testing.assert_array_equal(source.affine_voxel_to_mm[:3, :3], np.diag([-1, 5, 7]))
+        assert source.header.resolution_nm == (1e6, 5e6, 7e6)
+        np.testing.assert_array_equal(
+            source.header.affine_voxel_to_mm[:3, :3], np.diag([-1, 5, 7])
+        )
 
 
 def test_a_slice_needs_no_thickness(tmp_path):
@@ -174,7 +178,7 @@ def test_a_slice_needs_no_thickness(tmp_path):
         pixdim=[1, 2, 3, 0, 0, 0, 0, 0],
     )
     with open_source(path) as source:
-        assert source.resolution_nm == (2e6, 3e6, 1e6)
+        assert source.header.resolution_nm == (2e6, 3e6, 1e6)
 
 
 def test_a_singular_affine_is_refused_unless_a_resolution_stands_in(tmp_path):
@@ -182,8 +186,8 @@ def test_a_singular_affine_is_refused_unless_a_resolution_stands_in(tmp_path):
     with pytest.raises(FormatError, match=r"volume\.nii: the affine .*--resolution"):
         open_source(path)
     with open_source(path, resolution=(1e6, 2e6, 3e6)) as source:
-        np.testing.assert_array_equal(source.affine_voxel_to_mm, np.diag([1, 2, 3, 1]))
-        assert "axes are taken as right, anterior, superior" in source.notes[0]
+        np.testing.assert_array_equal(source.header.affine_voxel_to_mm, np.diag([1, 2, 3, 1]))
+        assert "axes are taken as right, anterior, superior" in source.header.notes[0]
 
 
 @pytest.mark.parametrize("part", [np.inf, -np.inf, np.nan])
@@ -213,11 +217,13 @@ def test_a_quaternion_that_is_no_rotation_is_refused_where_it_is_used(tmp_path):
 def test_a_resolution_keeps_directions_and_the_first_centre(tmp_path):
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), np.diag([-2.0, 3, 4, 1]))
     with open_source(path, resolution=(1e6, 1e6, 1e6), voxel_offset=(1, 2, 3)) as source:
-        assert source.resolution_nm == (1e6, 1e6, 1e6)
-        assert source.voxel_offset == (1, 2, 3)
-        np.testing.assert_array_equal(source.affine_voxel_to_mm, np.diag([-1, 1, 1, 1]))
+        assert source.header.resolution_nm == (1e6, 1e6, 1e6)
+        assert source.header.voxel_offset == (1, 2, 3)
+        np.testing.assert_array_equal(source.header.affine_voxel_to_mm, np.diag([-1, 1, 1, 1]))
         transform = volume_to_world_nm(
-            source.affine_voxel_to_mm, source.resolution_nm, source.voxel_offset
+            source.header.affine_voxel_to_mm,
+            source.header.resolution_nm,
+            source.header.voxel_offset,
         )
     first_centre_nm = np.array([1.5e6, 2.5e6, 3.5e6, 1])
     np.testing.assert_array_equal(transform @ first_centre_nm, [0, 0, 0, 1])
@@ -228,8 +234,8 @@ def test_shear_is_kept_and_noted(tmp_path):
     affine[0, 1] = 1
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), affine)
     with open_source(path) as source:
-        np.testing.assert_array_equal(source.affine_voxel_to_mm, affine)
-        assert any("sheared" in note for note in source.notes)
+        np.testing.assert_array_equal(source.header.affine_voxel_to_mm, affine)
+        assert any("sheared" in note for note in source.header.notes)
 
 
 @pytest.mark.parametrize(

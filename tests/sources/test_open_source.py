@@ -75,7 +75,7 @@ def test_a_voxel_offset_is_whole_numbers():
     with pytest.raises(InputError, match="three whole numbers"):
         open_source(voxels((4, 5, 6)), voxel_offset=(0.5, 0, 0))
     with open_source(voxels((4, 5, 6)), voxel_offset=np.array([1, 2, 3])) as opened:
-        assert opened.voxel_offset == (1, 2, 3)
+        assert opened.header.voxel_offset == (1, 2, 3)
 
 
 def test_a_source_names_the_files_by_which_it_is_known(tmp_path):
@@ -92,9 +92,9 @@ def test_a_source_names_the_files_by_which_it_is_known(tmp_path):
         "volume": ["volume/info", "volume/provenance", "volume/transform.json"],
     }.items():
         with open_source(tmp_path / name, resolution=(1, 1, 1), orient="LPS") as opened:
-            assert list(opened.files) == [tmp_path / file for file in files]
+            assert list(opened.header.files) == [tmp_path / file for file in files]
     with open_source(voxels((4, 5, 6))) as opened:
-        assert opened.files == ()
+        assert opened.header.files == ()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")

@@ -35,10 +35,10 @@ def test_axes_and_affine_are_those_nibabel_gives(path, code):
     source = open_source(path, orient=code)
     image = nibabel.load(path)
     expected, affine = reoriented_by_nibabel(VALUES, image.affine, code)
-    np.testing.assert_allclose(source.affine_voxel_to_mm, affine)
-    assert orientation_of(source.affine_voxel_to_mm) == code
+    np.testing.assert_allclose(source.header.affine_voxel_to_mm, affine)
+    assert orientation_of(source.header.affine_voxel_to_mm) == code
     assert source.shape == expected.shape
-    assert source.is_random_access
+    assert source.cost.is_concurrent
     np.testing.assert_array_equal(read_all(source), expected)
 
 
@@ -64,9 +64,9 @@ def test_a_stream_is_reordered_while_it_is_read_once(tmp_path, code):
     path = save_nifti(tmp_path / "volume.nii.gz", values)
     source = open_source(path, orient=code)
     expected, _ = reoriented_by_nibabel(values, AFFINE, code)
-    assert source.is_sequential
-    assert source.needs_spool == ("I" in code)
-    if source.needs_spool:
+    assert source.cost.is_sequential
+    assert (source.cost.access == "unpack") == ("I" in code)
+    if source.cost.access == "unpack":
         source = source.spooled(tmp_path / "spool")
     np.testing.assert_array_equal(read_all(source)[..., 0], expected)
 
@@ -75,23 +75,23 @@ def test_resolution_and_offset_are_those_of_the_result(path):
     with open_source(
         path, orient="SPL", resolution=(1e6, 2e6, 3e6), voxel_offset=(1, 2, 3)
     ) as source:
-        assert source.resolution_nm == (1e6, 2e6, 3e6)
-        assert source.voxel_offset == (1, 2, 3)
+        assert source.header.resolution_nm == (1e6, 2e6, 3e6)
+        assert source.header.voxel_offset == (1, 2, 3)
         np.testing.assert_allclose(
-            np.linalg.norm(source.affine_voxel_to_mm[:3, :3], axis=0), (1, 2, 3)
+            np.linalg.norm(source.header.affine_voxel_to_mm[:3, :3], axis=0), (1, 2, 3)
         )
 
 
 def test_without_resolution_voxel_sizes_go_with_their_axes(path):
     with open_source(path) as source:
-        x, y, z = source.resolution_nm
+        x, y, z = source.header.resolution_nm
     with open_source(path, orient="SPL") as source:
-        assert source.resolution_nm == (z, y, x)
+        assert source.header.resolution_nm == (z, y, x)
 
 
 def test_an_array_is_taken_as_right_anterior_superior():
     source = open_source(VALUES, orient="PRS", resolution=(3.0, 2.0, 5.0))
-    transform = volume_to_world_nm(source.affine_voxel_to_mm, source.resolution_nm)
+    transform = volume_to_world_nm(source.header.affine_voxel_to_mm, source.header.resolution_nm)
     # The first voxel's corner is at the far end of y, which runs backwards now.
     np.testing.assert_allclose(transform @ [0, 0, 0, 1], [0, 3.0 * SHAPE[1], 0, 1])
     np.testing.assert_allclose(transform @ [3.0, 2.0, 5.0, 1], [2, 3.0 * (SHAPE[1] - 1), 5, 1])
@@ -100,7 +100,7 @@ def test_an_array_is_taken_as_right_anterior_superior():
 
 def test_an_array_without_resolution_still_says_that_it_has_none():
     with open_source(VALUES, orient="LPS") as source:
-        assert source.resolution_nm is None
+        assert source.header.resolution_nm is None
 
 
 def test_a_code_that_is_none_is_refused(path):

@@ -87,7 +87,7 @@ def test_a_toy_goes_the_whole_way(tmp_path):
 def test_the_content_says_more_than_the_name(tmp_path):
     TestToy().write(tmp_path / "a.nii", voxels((3, 4, 5), "u1"), None)
     with open_source(tmp_path / "a.nii") as source:
-        assert source.notes == (f"{tmp_path / 'a.nii'}: a toy",)
+        assert source.header.notes == (f"{tmp_path / 'a.nii'}: a toy",)
     np.save(tmp_path / "array.npy", voxels((3, 4, 5), "u1"))
     (tmp_path / "array.npy").rename(tmp_path / "b.toy")
     assert find_format(Found.at(str(tmp_path / "b.toy"))).name == "NumPy's .npy"

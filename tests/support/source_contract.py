@@ -114,8 +114,8 @@ class SourceContract(ABC):
             if not source.cost.can_be_cut:
                 first = box[axis]
                 box = [slice(0, length) for length in source.shape[:3]]
-                box[axis] = slice(0, first.stop) if source.is_sequential else first
-            if source.needs_spool:
+                box[axis] = slice(0, first.stop) if source.cost.is_sequential else first
+            if source.cost.access == "unpack":
                 return
             lengths = [part.stop - part.start for part in box]
             out = np.empty((*lengths, 1), source.dtype)
@@ -139,7 +139,7 @@ class SourceContract(ABC):
         if self.keeps_affine:
             values, affine = self.reference(path, values, affine)
             with self.open(path) as source:
-                assert_allclose(source.affine_voxel_to_mm, affine, atol=1e-5)
+                assert_allclose(source.header.affine_voxel_to_mm, affine, atol=1e-5)
         else:
             options = {**options, "affine": affine, "resolution": None}
         volume = ngcore.convert(path, tmp_path / "out", type="image", fsync=False, **options)
@@ -158,9 +158,9 @@ class SourceContract(ABC):
         affine = np.diag([*sizes, 1.0])
         affine[:3, 3] = [3 * size for size in sizes]
         with self.open(self.file(tmp_path, voxels((5, 4, 3), self.dtypes[0]), affine)) as source:
-            assert_allclose(source.resolution_nm, np.multiply(sizes, 1e6), rtol=1e-6)
+            assert_allclose(source.header.resolution_nm, np.multiply(sizes, 1e6), rtol=1e-6)
             if self.keeps_origin:
-                assert_allclose(source.affine_voxel_to_mm, affine, rtol=1e-6)
+                assert_allclose(source.header.affine_voxel_to_mm, affine, rtol=1e-6)
 
     def test_a_truncated_file_is_refused_in_one_line(self, tmp_path):
         path = self.file(tmp_path, voxels((9, 8, 7), self.dtypes[0]))
@@ -181,7 +181,7 @@ class SourceContract(ABC):
     def test_the_name_stands_once_in_a_warning(self, tmp_path):
         with self.open(self.file(tmp_path, voxels((5, 4, 3), self.dtypes[0]))) as source:
             assert source.name == str(tmp_path / self.file_name)
-            assert all(note.count(source.name) == 1 for note in source.notes)
+            assert all(note.count(source.name) == 1 for note in source.header.notes)
 
     def test_a_form_is_refused_where_it_means_nothing(self, tmp_path):
         path = self.file(tmp_path, voxels((5, 4, 3), self.dtypes[0]))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ngcore.arrays.values import ValueMapping
 from ngcore.classic.folder import open_volume, record_chunks, write_chunks, writing_options
-from ngcore.conversion.memory import plan_for_source, warnings_of_memory
+from ngcore.conversion.memory import plan_for, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for
 from ngcore.conversion.run import Progress
@@ -192,15 +192,14 @@ def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> 
         raise InputError(
             f"{source.name}: x, y, z and channels are {_times(source.shape)}, but the info file "
             f"says {_times(expected)}; write an info file for this volume"
-            + "".join(f" ({note})" for note in source.notes)
+            + "".join(f" ({note})" for note in source.header.notes)
         )
-    warnings = source.notes
-    if source.resolution_nm is not None and not all(
-        math.isclose(a, b, rel_tol=1e-5)
-        for a, b in zip(source.resolution_nm, scale.resolution, strict=True)
+    warnings, resolution = source.header.notes, source.header.resolution_nm
+    if resolution is not None and not all(
+        math.isclose(a, b, rel_tol=1e-5) for a, b in zip(resolution, scale.resolution, strict=True)
     ):
         warnings += (
-            f"{source.name}: voxels are {_times(source.resolution_nm)} nm, but the info file says "
+            f"{source.name}: voxels are {_times(resolution)} nm, but the info file says "
             f"{_times(scale.resolution)} nm, which is taken",
         )
     # compressed_segmentation is for labels, whatever the type says: they must come out exact.
@@ -208,8 +207,8 @@ def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> 
     mapping = ValueMapping(
         source.dtype,
         info.dtype,
-        source.slope,
-        source.intercept,
+        source.header.slope,
+        source.header.intercept,
         options.input_min,
         options.input_max,
         is_label,
@@ -217,7 +216,9 @@ def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> 
     )
     make_encoding(info, scale)  # raises where the encoding can't hold such voxels
     part = replace(info, scales=(scale,))
-    plan = plan_for_source(part, ((1, 1, 1),), source, mapping, options)
+    plan = plan_for(
+        part, ((1, 1, 1),), source.stream_axis, options, source=source, mapping=mapping
+    )
     warnings += warnings_of_memory(plan, options)
     return Conversion(part, mapping, Downsampling("stride", None), plan, warnings=warnings)
 

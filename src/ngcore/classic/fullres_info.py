@@ -81,13 +81,13 @@ def generate_fullres_info(
         kind, mapping, resolution, notes = decide_content(opened, asked)
         for note in notes:
             logger.info(note)
-        for warning in opened.notes:
+        for warning in opened.header.notes:
             logger.warning(warning)
         scale: dict[str, Any] = {
             "encoding": "raw",
             "size": opened.shape[:3],
             "resolution": resolution,
-            "voxel_offset": opened.voxel_offset,
+            "voxel_offset": opened.header.voxel_offset,
         }
         if sharding is not None:
             scale["sharding"] = sharding.to_json()
@@ -98,7 +98,7 @@ def generate_fullres_info(
             "scales": [scale],
         }
         check_output_folder(dest)
-        transform = transform_json(opened, resolution, opened.voxel_offset)
+        transform = transform_json(opened, resolution, opened.header.voxel_offset)
         with Transaction(dest) as change:
             if change.get(PROVENANCE_NAME) is not None:  # a volume is made anew
                 change.record("generate-info", {"type": kind, "data_type": info["data_type"]})

@@ -103,7 +103,7 @@ def _sample(
 ) -> Iterator[Voxels]:
     """Yield chunks of a sample, in Fortran order."""
     with reopen() as source:
-        if not source.needs_spool:
+        if source.cost.access != "unpack":
             yield from _chunks(info, mapping, source)
             return
         with (
@@ -116,14 +116,14 @@ def _sample(
 def _chunks(info: VolumeInfo, mapping: ValueMapping, source: Source) -> Iterator[Voxels]:
     grid, axis = info.scales[0].grid, source.stream_axis
     places = [sorted({int(n * place) for place in _PLACES}) for n in grid.shape]
-    if source.is_sequential:
+    if source.cost.is_sequential:
         plane_bytes = source.header.byte_count // source.shape[axis]
         reach = _READ_BYTES // plane_bytes // grid.chunk_size[axis]
         places[axis] = [min(grid.shape[axis] // 2, reach)]
     boxes = [grid.bounds((x, y, z)) for z, y, x in itertools.product(*reversed(places))]
     chunk_bytes = max(math.prod(box.shape) for box in boxes) * source.shape[3]
     boxes = boxes[:: math.ceil(len(boxes) * chunk_bytes * source.dtype.itemsize / _SAMPLE_BYTES)]
-    read = _read_forward if source.is_sequential else _read_boxes
+    read = _read_forward if source.cost.is_sequential else _read_boxes
     for stored in read(source, boxes):
         values = np.empty(stored.shape, mapping.output, order="F")
         mapping.apply(stored, values)
@@ -139,7 +139,7 @@ def _read_boxes(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
 
 def _read_forward(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
     """Read plane by plane up to the end of the boxes, which all lie in one row of chunks."""
-    axis, origin = source.stream_axis, source.voxel_offset
+    axis, origin = source.stream_axis, source.header.voxel_offset
     x, y, z = (start + n for start, n in zip(origin, source.shape, strict=False))
     whole = Box(origin, (x, y, z))
     found = [_empty(source, box) for box in boxes]

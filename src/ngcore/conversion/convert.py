@@ -25,7 +25,7 @@ from ngcore.sources.registry import with_name
 from ngcore.storage import LocalStore, is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
-from ngcore.volume.read import Volume
+from ngcore.volume.read import CACHE_BYTES, Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.seal import Seal, file_digest, sealed_members
 from ngcore.work.progress import told
@@ -214,8 +214,8 @@ def convert(
     executor = one_executor(executor, dask)
     destination = destination_of(source, dest, asked)
     with _here(source, asked) as found, open_for(found, asked) as opened:
-        destination.guard(places_of(found, opened.files))
-        before = identity = source_identity(found, opened.files, opened)
+        destination.guard(places_of(found, opened.header.files))
+        before = identity = source_identity(found, opened.header.files, opened)
         if found is not source:  # a copy, which the next run makes anew
             opened = with_name(opened, str(source))
             identity = {**before, "path": str(source)}
@@ -237,7 +237,7 @@ def convert(
             executor=executor,
             before_info=partial(check_unchanged, found, opened, before),
         )
-    return open_volume(dest)
+    return Volume(destination.store, destination.written(), cache_bytes=CACHE_BYTES)
 
 
 def one_executor(executor: object | None, dask: str | None) -> object | None:
@@ -365,7 +365,7 @@ def finish(work: Work, destination: Destination, outcome: Outcome) -> None:
     """Write what lies beside the chunks, then `info`."""
     conversion, name = work.conversion, work.source.name
     warn_of(outcome.counts, name, conversion.info.data_type)
-    if outcome.likeness.is_of_labels:
+    if outcome.likeness is not None and outcome.likeness.is_of_labels:
         logger.warning(
             "%s: its whole numbers look like labels, and were taken for an image; if they are, "
             "pass --type segmentation, else --type image",

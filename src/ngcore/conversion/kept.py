@@ -172,7 +172,7 @@ class KeptSource(ReadableSource):
     ) -> None:
         """Fill `out` from every box that has a part of it; see `Source.read`."""
         ranges = self.check_read(start, stop, out, window)
-        origin = self.voxel_offset
+        origin = self.header.voxel_offset
         first = tuple(part.start + o for part, o in zip(ranges, origin, strict=True))
         last = tuple(part.stop + o for part, o in zip(ranges, origin, strict=True))
         wanted = Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
@@ -191,7 +191,7 @@ class KeptSource(ReadableSource):
             name=str(path),
             shape=(*box.shape, self.shape[3]),
             dtype=self.dtype,
-            suggested_type=self.suggested_type,
+            suggested_type=self.header.suggested_type,
         )
         ranges = part.slices(box.start)
         others = tuple(ranges[axis] for axis in range(3) if axis != self.stream_axis)

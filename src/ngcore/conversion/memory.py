@@ -1,7 +1,7 @@
 """How much memory a conversion takes, on threads or spread over processes, and what fits in it."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -32,34 +32,6 @@ COORDINATOR_BYTES = 192 * MEBIBYTE
 _SMALLEST_SHARD_MEMORY = 8 * MEBIBYTE
 
 
-def plan_for_source(
-    info: VolumeInfo,
-    factors: tuple[Vec3, ...],
-    source: Source,
-    mapping: ValueMapping,
-    options: ConvertOptions,
-) -> Plan:
-    """Return the plan of a conversion of a source, whose values are mapped to the volume's."""
-
-    def column_bytes(threads: int) -> int:
-        if source.needs_spool or not _can_be_cut(source):
-            return 0
-        mapped = 0
-        if not (mapping.is_identity or source.gives_boxes):
-            mapped = source.row_planes * source.shape[3] * source.dtype.itemsize
-        return source.column_bytes + mapped * (threads if source.is_random_access else 1)
-
-    return plan_for(
-        info,
-        factors,
-        source.stream_axis,
-        options,
-        source=source,
-        column_bytes=column_bytes,
-        mapped=lambda plan: mapped_bytes(source, mapping, plan),
-    )
-
-
 def plan_for(
     info: VolumeInfo,
     factors: tuple[Vec3, ...],
@@ -67,8 +39,7 @@ def plan_for(
     options: ConvertOptions,
     *,
     source: Source | None = None,
-    column_bytes: Callable[[int], int] = lambda _threads: 0,
-    mapped: Callable[[Plan], int] = lambda _plan: 0,
+    mapping: ValueMapping | None = None,
 ) -> Plan:
     """Return the plan of a conversion whose voxels arrive along `stream_axis`.
 
@@ -76,10 +47,9 @@ def plan_for(
     ----------
     source : Source, optional
         Counts towards the memory, and is told how many threads it may use.
-    column_bytes : callable
-        Returns what it takes for each column of a band, with a number of threads.
-    mapped : callable
-        Returns what a plan takes beside all that.
+    mapping : ValueMapping, optional
+        From its values to the volume's, which takes memory too; None where rows of the source are
+        those of the volume's chunks, and stay as they are.
 
     Raises
     ------
@@ -87,10 +57,16 @@ def plan_for(
         If `--memory` is too little.
     """
     for threads in _thread_counts(info, options):
+        scratch, column = _bytes_per_thread(info) * threads + shard_memory(options), 0
         if source is not None:
             source.use_threads(threads)
-        scratch = _bytes_per_thread(info) * threads + shard_memory(options)
-        scratch += 0 if source is None else source.scratch_bytes
+            scratch += source.scratch_bytes
+            if mapping is not None and source.cost.can_be_cut:
+                column = source.cost.column_bytes
+                if not (mapping.is_identity or source.cost.access == "boxes"):
+                    at_once = threads if source.cost.is_concurrent else 1
+                    values = source.cost.row_planes * source.shape[3]
+                    column += at_once * values * source.dtype.itemsize
         make = partial(
             make_plan,
             info,
@@ -98,13 +74,15 @@ def plan_for(
             stream_axis=stream_axis,
             memory_bytes=options.memory_bytes,
             scratch_share=_SHARD_SHARE if options.sharding else 0,
-            column_bytes=column_bytes(threads),
+            column_bytes=column,
             threads=threads,
         )
         try:
             plan = make(scratch_bytes=scratch)
-            beside = mapped(plan)
-            return make(scratch_bytes=scratch + beside) if beside else plan
+            if source is None or mapping is None:
+                return plan
+            mapped = mapped_bytes(source, mapping, plan)
+            return make(scratch_bytes=scratch + mapped) if mapped else plan
         except InputError as error:
             refused = error
     raise refused
@@ -122,7 +100,7 @@ def warnings_of_memory(plan: Plan, options: ConvertOptions) -> tuple[str, ...]:
 
 def check_spooling(source: Source, plan: Plan, options: ConvertOptions) -> None:
     """Refuse memory that does not hold a plane of a source that is unpacked plane by plane."""
-    if not plan.is_cut or _can_be_cut(source):
+    if not plan.is_cut or source.cost.can_be_cut:
         return
     needed = INTERPRETER_BYTES + source.spool_bytes
     if needed > options.memory_bytes:
@@ -144,14 +122,19 @@ def mapped_bytes(source: Source, mapping: ValueMapping, plan: Plan) -> int:
     Sources that give any box are read in blocks, and so is the file to which one is unpacked;
     others that can be cut take it for each column.
     """
-    if mapping.is_identity or source.needs_spool or plan.is_cut or _can_be_cut(source):
+    if (
+        mapping.is_identity
+        or source.cost.access == "unpack"
+        or plan.is_cut
+        or source.cost.can_be_cut
+    ):
         return 0
     sides = list(plan.passes[0].widths)
-    sides[source.stream_axis] = source.row_planes
+    sides[source.stream_axis] = source.cost.row_planes
     planes = math.prod(sides) * source.shape[3] * source.dtype.itemsize
     if planes <= BLOCK_BYTES:
         return 0  # counted for every thread
-    return planes * (plan.threads if source.is_random_access else 1)
+    return planes * (plan.threads if source.cost.is_concurrent else 1)
 
 
 def _thread_counts(info: VolumeInfo, options: ConvertOptions) -> Iterator[int]:
@@ -180,11 +163,6 @@ def _bytes_per_thread(info: VolumeInfo) -> int:
     # A chunk is copied in order, encoded and compressed; a block of the source is read and mapped.
     whole = math.prod(info.scales[0].size) * info.num_channels * _LARGEST_VALUE_BYTES
     return 4 * chunk * voxel_bytes + 2 * min(BLOCK_BYTES, whole)
-
-
-def _can_be_cut(source: Source) -> bool:
-    """Whether bands are read from a source itself, not from a file it is unpacked to."""
-    return not (source.is_sequential or source.reads_whole_planes)
 
 
 class ItemMemory(NamedTuple):
@@ -287,10 +265,10 @@ def _scratch_bytes(grids: Sequence[Regions], source: Source | None, threads: int
     per_thread = _bytes_per_thread(grids[0].info)
     row = 0
     if (
-        source is not None and source.row_planes > 1
+        source is not None and source.cost.row_planes > 1
     ):  # rows of the source's own chunks are decoded, and kept
         sides = [min(a, b) for a, b in zip(grids[0].block_widths, source.shape, strict=False)]
-        sides[source.stream_axis] = source.row_planes
+        sides[source.stream_axis] = source.cost.row_planes
         row = 2 * math.prod(sides) * source.shape[3] * source.dtype.itemsize
     return per_thread * threads + row
 

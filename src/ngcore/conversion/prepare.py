@@ -13,7 +13,7 @@ from ngcore._version import __version__
 from ngcore.arrays.affines import volume_to_world_nm
 from ngcore.arrays.output_type import choose_output_type
 from ngcore.arrays.values import ValueMapping
-from ngcore.conversion.memory import check_spooling, plan_for_source, warnings_of_memory
+from ngcore.conversion.memory import check_spooling, plan_for, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan
 from ngcore.conversion.walk import Downsampling
@@ -118,7 +118,7 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
     InputError
         If the source can't become such a volume, or does not say how large its voxels are.
     """
-    suggested = source.suggested_type
+    suggested = source.header.suggested_type
     kind: VolumeKind = suggested.type if options.type == "auto" else options.type
     notes: tuple[str, ...] = ()
     if options.type == "auto":
@@ -131,8 +131,8 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
         )
     mapping = choose_output_type(
         source.dtype,
-        source.slope,
-        source.intercept,
+        source.header.slope,
+        source.header.intercept,
         is_label=kind == "segmentation",
         data_type=options.data_type,
         input_min=options.input_min,
@@ -140,11 +140,11 @@ def decide_content(source: Source, options: ConvertOptions) -> Content:
         label_tolerance=options.label_tolerance,
         name=source.name,
     )
-    if source.resolution_nm is None:
+    if source.header.resolution_nm is None:
         raise NoVoxelSizeError(
             f"{source.name} has no voxel size; pass --resolution X,Y,Z in nanometres"
         )
-    return Content(kind, mapping, source.resolution_nm, notes)
+    return Content(kind, mapping, source.header.resolution_nm, notes)
 
 
 def prepare(
@@ -180,7 +180,7 @@ def prepare(
         size=source.shape[:3],
         num_channels=source.shape[3],
         resolution=resolution,
-        voxel_offset=source.voxel_offset,
+        voxel_offset=source.header.voxel_offset,
     )
     if options.encoding == "auto":
         if reopen is None:
@@ -204,10 +204,10 @@ def prepare(
     if options.outside_value is not None and method != "average":
         raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
     checked_outside_value(options.outside_value, method, mapping.output, name="--outside-value")
-    plan = plan_for_source(info, factors, source, mapping, options)
+    plan = plan_for(info, factors, source.stream_axis, options, source=source, mapping=mapping)
     check_spooling(source, plan, options)
     parameters = _parameters(info, options, method)
-    if kind == "segmentation" and (source.slope, source.intercept) == (1, 0):
+    if kind == "segmentation" and (source.header.slope, source.header.intercept) == (1, 0):
         # Labels become uint32 or uint64, and what they were would be forgotten: see export.
         parameters["source_data_type"] = source.dtype.name
     if source.header.facts:
@@ -238,7 +238,7 @@ def prepare(
         },
         notes,
         (
-            *source.notes,
+            *source.header.notes,
             *_warnings_of(info, options, method),
             *warnings_of_memory(plan, options),
         ),
@@ -361,7 +361,7 @@ def transform_json(
     voxel_offset : tuple of int, (x, y, z), in voxels
         Both as the volume's `info` has them.
     """
-    matrix = volume_to_world_nm(source.affine_voxel_to_mm, resolution, voxel_offset)
+    matrix = volume_to_world_nm(source.header.affine_voxel_to_mm, resolution, voxel_offset)
     rows = ",\n".join("  " + json.dumps([float(value) for value in row]) for row in matrix)
     return f"[\n{rows}\n]\n".encode()
 

@@ -117,8 +117,8 @@ def _walk(
     walk.run(
         read,
         part_planes=boxes.part_planes,
-        is_concurrent=source.is_random_access,
-        gives_boxes=source.gives_boxes,
+        is_concurrent=source.cost.is_concurrent,
+        gives_boxes=source.cost.access == "boxes",
     )
 
 
@@ -146,7 +146,7 @@ class _BoxReader:
         axis = source.stream_axis
         plane = math.prod(needed.shape) // needed.shape[axis] * source.shape[3]
         plane_bytes = plane * source.dtype.itemsize
-        self.part_planes = max(source.row_planes, BLOCK_BYTES // plane_bytes, 1)
+        self.part_planes = max(source.cost.row_planes, BLOCK_BYTES // plane_bytes, 1)
 
     def read(self, box: Box, out: Voxels) -> Counts:
         """Fill `out` with a box, global; return what happened to the values."""
@@ -176,7 +176,7 @@ class _BoxReader:
         source = self._source
         axis = slow_axis_of_planes(source.stream_axis, source.memory_order)
         row = math.prod(box.shape) // box.shape[axis] * source.shape[3] * source.dtype.itemsize
-        step = max(1, BLOCK_BYTES // row) if source.gives_boxes else box.shape[axis]
+        step = max(1, BLOCK_BYTES // row) if source.cost.access == "boxes" else box.shape[axis]
         for start in range(box.start[axis], box.stop[axis], step):
             yield box.cut(axis, start, min(box.stop[axis], start + step))
 
@@ -193,7 +193,7 @@ class _BoxReader:
 
 def read_stored(source: Source, box: Box, out: Voxels) -> None:
     """Fill `out` with the stored values of a box, global."""
-    ranges, axis = box.slices(source.voxel_offset), source.stream_axis
+    ranges, axis = box.slices(source.header.voxel_offset), source.stream_axis
     others = [other for other in range(3) if other != axis]
     is_whole = all(ranges[other] == slice(0, source.shape[other]) for other in others)
     window = None if is_whole else (ranges[others[0]], ranges[others[1]])

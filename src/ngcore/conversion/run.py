@@ -6,11 +6,10 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.arrays.values import Counts
 from ngcore.conversion.kept import Kept, KeptSource
-from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
@@ -22,6 +21,9 @@ from ngcore.transaction.journal import Journal
 from ngcore.transaction.output_file import make_folder
 from ngcore.transaction.temporary import temporary_folder
 from ngcore.work.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from ngcore.conversion.likeness import Likeness
 
 Progress = Callable[[int, int], None]
 
@@ -35,13 +37,13 @@ class Outcome(NamedTuple):
         What happened to the values on the way.
     digests : dict of str to str
         Of the voxels of every scale, by its key.
-    likeness : Likeness
-        Whether an image that nobody said is one looks like labels.
+    likeness : Likeness or None
+        Whether an image that nobody said is one looks like labels; None where somebody said it.
     """
 
     counts: Counts
     digests: dict[str, str]
-    likeness: Likeness = Likeness()
+    likeness: "Likeness | None" = None
 
 
 class Work(NamedTuple):
@@ -154,7 +156,7 @@ def _run_passes(
     kept_before: Kept | None = None
     scratch = tmp / "scratch"
     make_folder(scratch)
-    if source.needs_spool or (plan.is_cut and not source.cost.can_be_cut):
+    if source.cost.access == "unpack" or (plan.is_cut and not source.cost.can_be_cut):
         spool = tmp / "source"
         source = source.spooled(spool)
     for step in plan.passes:

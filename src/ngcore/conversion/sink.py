@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ngcore.arrays.chunk_copy import copy_chunk
-from ngcore.conversion.likeness import Likeness, LikenessSample
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.window import Voxels
 from ngcore.precomputed.chunks import Vec3
@@ -15,6 +15,9 @@ from ngcore.precomputed.encodings import ChunkEncoding, make_encoding
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.storage import ChunkWriter, Store, create_chunks
 from ngcore.volume.digest import ScaleDigest, digested
+
+if TYPE_CHECKING:
+    from ngcore.conversion.likeness import Likeness, LikenessSample
 
 
 class ChunkSink:
@@ -42,6 +45,8 @@ class ChunkSink:
         Those whose folders held files before this run; default look.
     """
 
+    _sample: "LikenessSample | None"
+
     def __init__(
         self,
         info: VolumeInfo,
@@ -61,8 +66,10 @@ class ChunkSink:
         self._encodings: dict[int, ChunkEncoding] = {}
         self._writers: dict[int, ChunkWriter] = {}
         self.digests: dict[int, ScaleDigest] = {}
-        self._sample: LikenessSample | None = None
+        self._sample = None
         if options.type == "auto" and info.type == "image" and info.num_channels == 1:
+            from ngcore.conversion.likeness import LikenessSample
+
             self._sample = LikenessSample(info.scales[0].grid)
         for index in scales:
             scale = info.scales[index]
@@ -83,9 +90,9 @@ class ChunkSink:
             )
 
     @property
-    def likeness(self) -> Likeness:
+    def likeness(self) -> "Likeness | None":
         """What was seen of the finest scale of an image that nobody said is one."""
-        return Likeness() if self._sample is None else self._sample.found
+        return None if self._sample is None else self._sample.found
 
     def write(self, scale: int, cell: Vec3, voxels: Voxels) -> None:
         """Take a chunk, shape (x, y, z, channel); it may be overwritten afterwards."""

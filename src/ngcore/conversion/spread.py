@@ -102,7 +102,7 @@ class SpreadRun:
         DestinationError, InputError
             If one does not; the message names it and the path.
         """
-        source = pickle.dumps(self._source) if self._source.can_be_shared else None
+        source = pickle.dumps(self._source) if self._source.cost.is_shareable else None
         self._executor.everywhere(check_worker, self._dest, self._tmp, source, self._source.name)
 
     def run(self, journal: Journal) -> Outcome:
@@ -125,7 +125,7 @@ class SpreadRun:
             if scale.sharding is None and store.has_any(scale.key)
         )
         source = self._source
-        if not source.can_be_shared:
+        if not source.cost.is_shareable:
             source = self._shared(source)
         info, axis = self._conversion.info, source.stream_axis
         conversion = self._conversion._replace(
@@ -167,7 +167,7 @@ class SpreadRun:
                         journal.add(name)
                     journal.checkpoint_if_due()
                     counts = counts.plus(result.counts)
-                    likeness = likeness.plus(result.likeness)
+                    likeness = likeness.plus(result.likeness or Likeness())
                     done += result.voxels
                     if self._progress is not None:
                         self._progress(done, total)

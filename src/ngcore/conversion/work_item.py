@@ -98,7 +98,7 @@ class ItemResult:
         By the index of the scale, the sum over its chunks.
     files : tuple of str
         The names of the files it wrote.
-    likeness : Likeness
+    likeness : Likeness or None
         What it saw of the finest scale.
     """
 
@@ -106,7 +106,7 @@ class ItemResult:
     counts: Counts
     digests: dict[int, int]
     files: tuple[str, ...]
-    likeness: Likeness
+    likeness: Likeness | None
 
 
 def check_worker(

@@ -188,6 +188,11 @@ class Cost(NamedTuple):
         """Whether windows are read from the source itself, not from a file it is unpacked to."""
         return self.access in ("boxes", "planes")
 
+    @property
+    def is_sequential(self) -> bool:
+        """Whether it can only be read front to back, each plane once."""
+        return self.access in ("forward", "unpack")
+
 
 class Source(ABC):
     """Voxels of one input, in stored values.
@@ -228,84 +233,9 @@ class Source(ABC):
         return self.header.dtype
 
     @property
-    def slope(self) -> float:
-        """Factor from stored to meant values."""
-        return self.header.slope
-
-    @property
-    def intercept(self) -> float:
-        """Summand from stored to meant values."""
-        return self.header.intercept
-
-    @property
-    def affine_voxel_to_mm(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """From indices of voxel centres to world millimetres, 4x4, or None."""
-        return self.header.affine_voxel_to_mm
-
-    @property
-    def resolution_nm(self) -> tuple[float, float, float] | None:
-        """Voxel size in nanometres, or None."""
-        return self.header.resolution_nm
-
-    @property
-    def voxel_offset(self) -> Vec3:
-        """Global index of the first voxel."""
-        return self.header.voxel_offset
-
-    @property
-    def suggested_type(self) -> SuggestedType:
-        """Image or segmentation, with the reason."""
-        return self.header.suggested_type
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Warnings found in the header."""
-        return self.header.notes
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files by which the input is known; see `SourceHeader`."""
-        return self.header.files
-
-    @property
     def bytes_read(self) -> int:
         """Bytes of the input consumed so far by a sequential source; else 0."""
         return 0
-
-    @property
-    def is_sequential(self) -> bool:
-        """Whether it can only be read front to back, each plane once; see `Cost.access`."""
-        return self.cost.access in ("forward", "unpack")
-
-    @property
-    def needs_spool(self) -> bool:
-        """Whether `read` can't be called before `spooled`; see `Cost.access`."""
-        return self.cost.access == "unpack"
-
-    @property
-    def reads_whole_planes(self) -> bool:
-        """Whether a window costs as much as its planes; see `Cost.access`."""
-        return self.cost.access == "whole planes"
-
-    @property
-    def gives_boxes(self) -> bool:
-        """Whether any box costs its share; see `Cost.access`."""
-        return self.cost.access == "boxes"
-
-    @property
-    def is_random_access(self) -> bool:
-        """Whether several threads may read at once; see `Cost.is_concurrent`."""
-        return self.cost.is_concurrent
-
-    @property
-    def can_be_shared(self) -> bool:
-        """Whether a pickled copy reads the same files; see `Cost.is_shareable`."""
-        return self.cost.is_shareable
-
-    @property
-    def row_planes(self) -> int:
-        """Depth of chunks; see `Cost.row_planes`."""
-        return self.cost.row_planes
 
     @property
     def scratch_bytes(self) -> int:
@@ -313,18 +243,13 @@ class Source(ABC):
         return self.cost.scratch_bytes + self.workers * self.cost.bytes_per_thread
 
     @property
-    def column_bytes(self) -> int:
-        """Bytes held for each column of a window; see `Cost.column_bytes`."""
-        return self.cost.column_bytes
-
-    @property
     def spool_bytes(self) -> int:
         """Bytes that `spooled` holds, where that is more than a few MiB."""
-        if self.is_sequential:
+        if self.cost.is_sequential:
             return 0
         columns = math.prod(self.shape[:3]) // self.shape[self.stream_axis]
         plane_bytes = columns * self.shape[3] * self.dtype.itemsize
-        return plane_bytes + self.scratch_bytes + columns * self.column_bytes
+        return plane_bytes + self.scratch_bytes + columns * self.cost.column_bytes
 
     def use_threads(self, count: int) -> None:
         """Decode no more than so many pieces at a time; call it before the first read."""

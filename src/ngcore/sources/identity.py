@@ -77,7 +77,7 @@ def source_identity(
         identity |= _url_identity(str(source))
     if files:
         identity |= _file_identity(Path(str(source)) if is_path else files[0], files)
-    if opened is not None and not opened.is_sequential and "info" not in identity:
+    if opened is not None and not opened.cost.is_sequential and "info" not in identity:
         known = int(identity.get("size", 0))
         if known * _FAR_SMALLER < opened.header.byte_count:
             identity["voxels"] = _voxel_hash(opened)
@@ -206,10 +206,10 @@ def check_unchanged(source: object, opened: Source, before: Mapping[str, str]) -
     InputError
         If its size or its content are others.
     """
-    if not opened.files and not is_url(source):
+    if not opened.header.files and not is_url(source):
         return
     try:
-        now = source_identity(source, opened.files)
+        now = source_identity(source, opened.header.files)
     except StorageError:
         return  # removed, after all of it was read
     compared = before.keys() - {"voxels", "touched"}

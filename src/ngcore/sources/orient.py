@@ -43,7 +43,7 @@ def orient_source(source: Source, code: str, asked: AskedGeometry) -> Source:
         If the code is none.
     """
     target = parse_orientation(code)
-    affine = source.affine_voxel_to_mm
+    affine = source.header.affine_voxel_to_mm
     own = "RAS" if affine is None else orientation_of(affine)
     axes, signs = axes_between(own, target)
     shape = source.shape
@@ -51,20 +51,22 @@ def orient_source(source: Source, code: str, asked: AskedGeometry) -> Source:
     resolution = asked.resolution
     if affine is not None:
         new_affine = reoriented(affine, shape, axes, signs)
-    elif source.resolution_nm is not None:
+    elif source.header.resolution_nm is not None:
         # Of a volume without transform.json: its own nanometres are the world.
-        own_affine = world_nm_to_affine(np.eye(4), source.resolution_nm, source.voxel_offset)
+        own_affine = world_nm_to_affine(
+            np.eye(4), source.header.resolution_nm, source.header.voxel_offset
+        )
         new_affine = reoriented(own_affine, shape, axes, signs)
     elif resolution is not None:
         by_own_axis = [resolution[axes.index(axis)] for axis in range(3)]
         own_affine = world_nm_to_affine(np.eye(4), by_own_axis, (0, 0, 0))
         new_affine = reoriented(own_affine, shape, axes, signs)
-    a, b, c = (source.voxel_offset[axis] for axis in axes)
+    a, b, c = (source.header.voxel_offset[axis] for axis in axes)
     placement = place(
         new_affine, AskedGeometry(resolution, asked.voxel_offset or (a, b, c)), source.name
     )
-    if resolution is None and source.resolution_nm is not None:
-        x, y, z = (source.resolution_nm[axis] for axis in axes)
+    if resolution is None and source.header.resolution_nm is not None:
+        x, y, z = (source.header.resolution_nm[axis] for axis in axes)
         resolution = (x, y, z)
     header = replace(
         source.header,

@@ -1,7 +1,6 @@
 """Where the bytes of a volume live: stores, and what finds and puts chunks in them."""
 
-from ngcore.storage.base import ChunkReader, ChunkWriter, ReadableStore, Store, StoreLock
-from ngcore.storage.chunk_files import Layout
+from ngcore.storage.base import ChunkReader, ChunkWriter, Layout, ReadableStore, Store, StoreLock
 from ngcore.storage.chunks import create_chunks, open_chunks
 from ngcore.storage.local import LocalStore
 from ngcore.storage.opening import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ngcore.errors import FormatError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.chunks import Vec3
 
+Layout = Literal["flat", "nested"]
+"""Where the file of a chunk lies: ``key/X_Y_Z`` or ``key/X/Y/Z``."""
 
 TEMPORARY_SUFFIX = ".ngcore-tmp"
 """Ends the name of every file that is being written, which starts with a dot. A killed process

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-    from ngcore.storage.base import ReadableStore, Store
+    from ngcore.storage.base import Layout, ReadableStore, Store
 
 logger = logging.getLogger(__name__)
 
-Layout = Literal["flat", "nested"]
 
 _KINDS: tuple[tuple[Layout, str], ...] = (
     ("flat", ""),

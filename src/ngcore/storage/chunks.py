@@ -1,4 +1,7 @@
-"""The reader and the writer that fit a scale: sharded, or a file for each chunk."""
+"""The reader and the writer that fit a scale: sharded, or a file for each chunk.
+
+They are imported when one is asked for, as few runs need all four.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.precomputed.encodings import make_encoding
-from ngcore.storage.chunk_files import ChunkFileReader, ChunkFileWriter, Layout
 from ngcore.storage.local import LocalStore
-from ngcore.storage.sharded_reader import ShardedReader
-from ngcore.storage.sharded_writer import ShardedWriter
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
     from ngcore.precomputed.info import VolumeInfo
-    from ngcore.storage.base import ChunkReader, ChunkWriter, ReadableStore, Store
+    from ngcore.storage.base import ChunkReader, ChunkWriter, Layout, ReadableStore, Store
 
 
 def open_chunks(store: ReadableStore, info: VolumeInfo, scale_index: int) -> ChunkReader:
@@ -38,7 +38,11 @@ def open_chunks(store: ReadableStore, info: VolumeInfo, scale_index: int) -> Chu
     x, y, z = (min(pair) for pair in zip(scale.chunk_size, scale.size, strict=True))
     max_size = make_encoding(info, scale).max_encoded_size((x, y, z, info.num_channels))
     if scale.sharding is not None:
+        from ngcore.storage.sharded_reader import ShardedReader
+
         return ShardedReader(store, scale, scale.sharding, max_size)
+    from ngcore.storage.chunk_files import ChunkFileReader
+
     return ChunkFileReader(store, scale, max_size)
 
 
@@ -88,6 +92,8 @@ def create_chunks(
     """
     scale = info.scales[scale_index]
     if scale.sharding is None:
+        from ngcore.storage.chunk_files import ChunkFileWriter
+
         return ChunkFileWriter(
             store,
             info,
@@ -101,6 +107,8 @@ def create_chunks(
     if spool_dir is None and isinstance(store, LocalStore) and store.path.is_dir():
         spool_dir = store.path
     folder = Path(spool_dir) if spool_dir is not None else None
+    from ngcore.storage.sharded_writer import ShardedWriter
+
     return ShardedWriter(
         store,
         scale,

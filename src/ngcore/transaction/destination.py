@@ -412,6 +412,11 @@ class Destination:
             store.put("info", text)
         self._is_finished = True
 
+    def written(self) -> VolumeInfo:
+        """Return what `info` says, when it is written."""
+        assert self._info is not None
+        return self._info if self._kept is None else VolumeInfo.from_json(self._kept)
+
     def _check_held(self) -> None:
         """Check that the folder is still the one that was locked.
 

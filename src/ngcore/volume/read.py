@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,22 +13,21 @@ from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.layer_kinds import refuse_other_kinds
 from ngcore.storage import LocalStore, ReadableStore, open_store
 from ngcore.storage.local import WORK_FOLDER
-from ngcore.volume.chunk_cache import ChunkCache
-from ngcore.volume.scale import ScaleArray
-from ngcore.volume.world import has_world, scale_affine, world_transform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ngcore.volume.scale import ScaleArray
+
 _MAX_INFO = 16 << 20
-_CACHE_BYTES = 128 << 20
+CACHE_BYTES = 128 << 20
 
 
 def open(  # noqa: A001 (ngcore.open is its public name)
     path: str | os.PathLike[str],
     *,
     workers: int | None = None,
-    cache_bytes: int = _CACHE_BYTES,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Volume:
     """Open a volume to read it.
 
@@ -106,8 +106,6 @@ class Volume:
     Attributes
     ----------
     info : VolumeInfo
-    scales : tuple of ScaleArray
-        Full resolution first.
     store : ReadableStore
     """
 
@@ -121,10 +119,19 @@ class Volume:
     ) -> None:
         self.store = store
         self.info = info
-        cache = ChunkCache(cache_bytes)
-        self.scales = tuple(
-            ScaleArray(store, info, index, workers=workers, cache=cache)
-            for index in range(len(info.scales))
+        self._workers = workers
+        self._cache_bytes = cache_bytes
+
+    @cached_property
+    def scales(self) -> tuple[ScaleArray, ...]:
+        """Every scale, full resolution first."""
+        from ngcore.volume.chunk_cache import ChunkCache
+        from ngcore.volume.scale import ScaleArray  # who only writes a volume needs none
+
+        cache = ChunkCache(self._cache_bytes)
+        return tuple(
+            ScaleArray(self.store, self.info, index, workers=self._workers, cache=cache)
+            for index in range(len(self.info.scales))
         )
 
     @property
@@ -138,6 +145,8 @@ class Volume:
         FormatError
             `transform.json` holds no 4x4 affine matrix that can be inverted.
         """
+        from ngcore.volume.world import has_world, scale_affine, world_transform
+
         transform = world_transform(self)
         return scale_affine(self.scales[0], transform) if has_world(transform) else None
 

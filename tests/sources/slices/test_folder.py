@@ -244,10 +244,10 @@ def test_open_source_takes_folders_patterns_single_pictures_and_stacks(tmp_path)
     for source in (folder, str(folder / "*.png"), tmp_path / "a.tif"):
         with open_source(source, input_orientation="PIR", resolution=(1, 2, 3)) as opened:
             assert np.array_equal(read_all(opened)[..., 0], volume)
-            assert opened.resolution_nm == (1, 2, 3)
+            assert opened.header.resolution_nm == (1, 2, 3)
         for code, has_world in ((None, False), ("RAS", True)):
             with open_source(source, input_orientation=code, resolution=(1, 2, 3)) as opened:
-                assert (opened.affine_voxel_to_mm is not None) is has_world
+                assert (opened.header.affine_voxel_to_mm is not None) is has_world
     with open_source(folder / "slice0.png") as opened:
         assert opened.shape[2] == 1
 
@@ -255,15 +255,15 @@ def test_open_source_takes_folders_patterns_single_pictures_and_stacks(tmp_path)
 def test_folder_named_like_labels_suggests_a_segmentation(tmp_path):
     folder = write_png_slices(tmp_path / "brain_seg", random_volume((2, 4, 4)))
     with SlicesSource([folder]) as source:
-        assert source.suggested_type.type == "segmentation"
+        assert source.header.suggested_type.type == "segmentation"
 
 
 def test_resolution_and_offset_are_those_asked_for(tmp_path):
     write_png_slices(tmp_path, random_volume((2, 4, 4)))
     with SlicesSource([tmp_path], asked=AskedGeometry((1, 2, 3.5), (4, 5, -6))) as source:
-        assert source.resolution_nm == (1.0, 2.0, 3.5)
-        assert source.voxel_offset == (4, 5, -6)
-        assert source.affine_voxel_to_mm is None
+        assert source.header.resolution_nm == (1.0, 2.0, 3.5)
+        assert source.header.voxel_offset == (4, 5, -6)
+        assert source.header.affine_voxel_to_mm is None
 
 
 def test_several_threads_may_read_at_once(tmp_path):
@@ -331,7 +331,7 @@ def test_channels_that_names_number_are_channels(tmp_path, pattern):
     array = write_grid(tmp_path, pattern)
     with SlicesSource([tmp_path]) as source:
         assert np.array_equal(read_all(source), array.transpose(3, 2, 0, 1))
-        assert source.notes == ()
+        assert source.header.notes == ()
 
 
 def test_a_slice_that_a_channel_lacks_is_named(tmp_path):
@@ -368,13 +368,13 @@ def test_missing_sections_are_left_blank_if_that_is_asked_for(tmp_path):
         Image.fromarray(volume[:, :, number].T).save(tmp_path / f"s{number + 10}.png")
     with SlicesSource([tmp_path]) as source:
         assert source.shape[2] == 5
-        assert "2 in all may be missing; the slices that are there" in source.notes[0]
-        assert "--gaps blank" in source.notes[0]
+        assert "2 in all may be missing; the slices that are there" in source.header.notes[0]
+        assert "--gaps blank" in source.header.notes[0]
     with SlicesSource([tmp_path], gaps="blank") as source:
         expected = volume.copy()
         expected[:, :, [3, 5]] = 0
         assert np.array_equal(read_all(source)[..., 0], expected)
-        assert "2 in all may be missing; they are left blank" in source.notes[0]
+        assert "2 in all may be missing; they are left blank" in source.header.notes[0]
     with SlicesSource([tmp_path], gaps="blank", input_orientation="RAI") as source:
         assert np.array_equal(read_all(source)[..., 0], expected[:, :, ::-1])
 

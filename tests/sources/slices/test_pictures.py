@@ -88,7 +88,7 @@ def test_palette_png_gives_its_colours_and_says_so(tmp_path):
     picture = Image.fromarray(random_volume((9, 7, 3))).quantize(16)
     picture.save(tmp_path / "0.png")
     with SlicesSource([tmp_path]) as source:
-        assert "RGB colours" in source.notes[0]
+        assert "RGB colours" in source.header.notes[0]
         assert np.array_equal(as_pixels(read_all(source)), np.asarray(picture.convert("RGB")))
 
 
@@ -236,7 +236,7 @@ def test_palette_pictures_of_labels_give_indices_and_others_colours(tmp_path, bi
         picture.save(folder / f"{number}.png", bits=bits)
     with SlicesSource([folder]) as source:
         assert np.array_equal(read_all(source)[..., 0], labels.T)
-        assert "palette's indices" in source.notes[0]
+        assert "palette's indices" in source.header.notes[0]
     with SlicesSource([folder], is_label=False) as source:
         assert np.array_equal(
             read_all(source), palette.reshape(-1, 3)[labels].transpose(2, 1, 0, 3)

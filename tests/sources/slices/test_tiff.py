@@ -251,10 +251,10 @@ def test_odd_axes_and_orientations_go_together(tmp_path, code):
     asked = AskedGeometry((1e6, 2e6, 3e6))
     with open_tiff_stack(path, "a.tif", input_orientation=code, asked=asked) as source:
         assert np.array_equal(read_all(source)[..., 0], volume)
-        assert source.resolution_nm == (1e6, 2e6, 3e6)
-        assert np.allclose(source.affine_voxel_to_mm, np.diag([1, 2, 3, 1]))
+        assert source.header.resolution_nm == (1e6, 2e6, 3e6)
+        assert np.allclose(source.header.affine_voxel_to_mm, np.diag([1, 2, 3, 1]))
     with open_tiff_stack(path, "a.tif", input_orientation=code) as source:
-        assert source.resolution_nm is None
+        assert source.header.resolution_nm is None
 
 
 def test_boxes_of_odd_axes_are_read(tmp_path):
@@ -342,11 +342,11 @@ def test_an_image_in_several_files_is_read_from_any_of_them(tmp_path):
     path = multi_file(tmp_path, planes)
     for one in (path, tmp_path / "im_002.ome.tif"):
         with open_tiff_stack(one, one.name) as source:
-            assert source.resolution_nm == (4, 4, 40)
+            assert source.header.resolution_nm == (4, 4, 40)
             assert len(source.header.files) >= 4
             assert np.array_equal(read_all(source)[..., 0], planes.T)
     with SlicesSource([tmp_path]) as source:
-        assert source.resolution_nm == (4, 4, 40)
+        assert source.header.resolution_nm == (4, 4, 40)
 
 
 def test_a_file_that_is_missing_of_several_is_named(tmp_path):
@@ -360,9 +360,9 @@ def test_orientation_of_slices_goes_into_the_affine(tmp_path):
     asked = AskedGeometry((1e6, 2e6, 3e6))
     with open_tiff_stack(path, "a.tif", input_orientation="RIA", asked=asked) as source:
         assert source.shape == (13, 5, 9, 1)
-        assert np.array_equal(source.affine_voxel_to_mm, np.diag([1.0, 2, 3, 1]))
+        assert np.array_equal(source.header.affine_voxel_to_mm, np.diag([1.0, 2, 3, 1]))
     with open_tiff_stack(path, "a.tif", asked=asked) as source:
-        assert source.affine_voxel_to_mm is None
+        assert source.header.affine_voxel_to_mm is None
 
 
 @pytest.mark.parametrize(
@@ -377,9 +377,9 @@ def test_ome_physical_sizes_give_the_resolution(tmp_path, unit, nanometres):
     )
     with TiffStackSource(path, input_orientation="ASR") as source:
         expected = (3.0 * nanometres, 0.5 * nanometres, 2.0 * nanometres)
-        assert source.resolution_nm == pytest.approx(expected)
+        assert source.header.resolution_nm == pytest.approx(expected)
     with TiffStackSource(path, asked=AskedGeometry((1.0, 2.0, 3.0))) as source:
-        assert source.resolution_nm == (1.0, 2.0, 3.0)
+        assert source.header.resolution_nm == (1.0, 2.0, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_incomplete_ome_sizes_give_no_resolution(tmp_path, sizes):
         tmp_path / "a.ome.tif", random_volume((5, 9, 13)), metadata={"axes": "ZYX", **sizes}
     )
     with TiffStackSource(path) as source:
-        assert source.resolution_nm is None
+        assert source.header.resolution_nm is None
 
 
 @pytest.mark.parametrize(
@@ -419,13 +419,13 @@ def test_imagej_spacing_gives_the_resolution(tmp_path, units, expected):
         metadata={**units, "spacing": 3.0},
     )
     with TiffStackSource(path) as source:
-        assert source.resolution_nm == pytest.approx(expected)
+        assert source.header.resolution_nm == pytest.approx(expected)
 
 
 def test_dots_per_inch_are_no_resolution(tmp_path):
     path = write_stack(tmp_path / "a.tif", random_volume((5, 9, 13)), resolution=(72, 72))
     with TiffStackSource(path) as source:
-        assert source.resolution_nm is None
+        assert source.header.resolution_nm is None
 
 
 def test_single_page_is_one_slice(tmp_path):
@@ -472,7 +472,7 @@ def test_palette_and_white_zero_are_taken_as_stored_with_a_note(tmp_path):
     ):
         path = write_stack(tmp_path / f"{number}.tif", plane, **options)
         with TiffStackSource(path) as source:
-            assert "values" in source.notes[0]
+            assert "values" in source.header.notes[0]
             assert np.array_equal(read_all(source)[:, :, 0, 0].T, plane)
 
 
@@ -550,8 +550,8 @@ def test_windows_of_compressed_pages_are_said_to_cost_whole_pages(tmp_path):
     for compression in (None, "zlib"):
         path = write_stack(tmp_path / f"{compression}.tif", planes, compression=compression)
         with TiffStackSource(path) as source:
-            assert source.is_random_access
-            assert source.reads_whole_planes == (compression is not None)
+            assert source.cost.is_concurrent
+            assert (source.cost.access == "whole planes") == (compression is not None)
 
 
 def test_window_of_tiles_is_read(tmp_path):

@@ -38,7 +38,7 @@ def test_an_array_is_walked_along_its_slowest_axis(axes):
     values = np.ascontiguousarray(voxels(SHAPE).transpose(axes)).transpose(np.argsort(axes))
     source = open_source(values, resolution=(1, 2, 3))
     assert source.stream_axis == next(axis for axis in axes if axis < 3)
-    assert source.is_random_access
+    assert source.cost.is_concurrent
     np.testing.assert_array_equal(read_all(source), values)
 
 
@@ -107,11 +107,11 @@ def test_what_is_no_volume_is_refused(values, complaint):
 
 def test_nan_in_a_header_needs_no_affine_and_resolution_comes_from_the_caller():
     with open_source(voxels(SHAPE), resolution=(1, 2, 3), voxel_offset=(-1, 0, 5)) as source:
-        assert source.affine_voxel_to_mm is None
-        assert source.resolution_nm == (1, 2, 3)
-        assert source.voxel_offset == (-1, 0, 5)
+        assert source.header.affine_voxel_to_mm is None
+        assert source.header.resolution_nm == (1, 2, 3)
+        assert source.header.voxel_offset == (-1, 0, 5)
     with open_source(voxels(SHAPE)) as source:
-        assert source.resolution_nm is None
+        assert source.header.resolution_nm is None
 
 
 def test_chunked_arrays_are_asked_for_whole_rows_of_chunks():
@@ -127,7 +127,7 @@ def test_dask_like_chunks_are_understood():
     values = voxels((20, 6, 7))
     array = Sliced(values, chunks=((8, 8, 4), (6,), (7,)))
     source = open_source(array)
-    assert source.column_bytes == 8 * 2
+    assert source.cost.column_bytes == 8 * 2
     np.testing.assert_array_equal(read_all(source, step=20)[..., 0], values)
 
 
@@ -221,8 +221,8 @@ def test_an_affine_may_be_passed():
     affine = np.array([[0, 2.0, 0, 5], [3, 0, 0, 6], [0, 0, -4, 7], [0, 0, 0, 1]])
     for passed in (affine, affine[:3], affine.ravel().tolist(), affine[:3].ravel()):
         with open_source(voxels(SHAPE), affine=passed) as source:
-            np.testing.assert_array_equal(source.affine_voxel_to_mm, affine)
-            assert source.resolution_nm == (3e6, 2e6, 4e6)
+            np.testing.assert_array_equal(source.header.affine_voxel_to_mm, affine)
+            assert source.header.resolution_nm == (3e6, 2e6, 4e6)
     for passed, message in [
         (np.eye(3), "4 x 4"),
         (np.zeros((4, 4)), "0, 0, 0, 1"),
@@ -267,7 +267,7 @@ def test_arrays_that_do_not_start_at_0_are_read_from_where_they_do(tmp_path, off
     volume = cloudvolume.CloudVolume(f"file://{tmp_path}/v", progress=False)
     for array in (tensorstore.open(spec).result(), volume):
         with open_source(array, resolution=(8, 8, 40)) as source:
-            assert source.voxel_offset == offset
+            assert source.header.voxel_offset == offset
             np.testing.assert_array_equal(read_all(source, step=20)[..., 0], values)
 
 
@@ -301,7 +301,7 @@ def test_images_of_nibabel_bring_their_affine(tmp_path, ending):
     nibabel.save(image, tmp_path / f"a.{ending}")
     for image_of in (image, nibabel.load(tmp_path / f"a.{ending}")):
         with open_source(image_of) as source:
-            np.testing.assert_array_equal(source.affine_voxel_to_mm, affine)
+            np.testing.assert_array_equal(source.header.affine_voxel_to_mm, affine)
             np.testing.assert_array_equal(read_all(source)[..., 0], values)
 
 
@@ -321,17 +321,17 @@ def test_names_in_zarr_and_h5py_count_and_their_lack_is_told_of(tmp_path):
     for array in (data, plain):
         with open_source(array) as source:
             assert source.shape == (5, 6, 7, 1)
-            assert "pass axes='zyx'" in source.notes[0]
+            assert "pass axes='zyx'" in source.header.notes[0]
         with open_source(array, axes="zyx") as source:
             assert source.shape == (7, 6, 5, 1)
-            assert source.notes == ()
+            assert source.header.notes == ()
     for dimension, label in zip(data.dims, "zyx", strict=True):
         dimension.label = label
     named = zarr.create_array(tmp_path / "b.zarr", data=values, dimension_names=["z", "y", "x"])
     for array in (data, named):
         with open_source(array) as source:
             assert source.shape == (7, 6, 5, 1)
-            assert source.notes == ()
+            assert source.header.notes == ()
     file.close()
 
 

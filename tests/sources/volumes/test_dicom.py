@@ -54,7 +54,7 @@ def test_missing_slices_are_left_empty_with_a_warning(tmp_path):
     values = voxels((5, 4, 8))
     folder = write_series(tmp_path / "series", values, AFFINE, skip=(2, 5))
     with open_source(folder) as source:
-        assert "2 slices are missing (number 3, 6 of 8); left empty" in source.notes[0]
+        assert "2 slices are missing (number 3, 6 of 8); left empty" in source.header.notes[0]
         expected = values.copy()
         expected[:, :, [2, 5]] = 0
         np.testing.assert_array_equal(read_all(source)[..., 0], expected)
@@ -112,15 +112,15 @@ def test_a_tilted_gantry_is_a_sheared_affine(tmp_path):
         image = dataset(values[:, :, number].T.copy(), **place(moved))
         image.save_as(folder / str(number), enforce_file_format=True)
     with open_source(folder) as source:
-        np.testing.assert_allclose(source.affine_voxel_to_mm, sheared, atol=1e-6)
-        assert any("sheared" in note for note in source.notes)
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, sheared, atol=1e-6)
+        assert any("sheared" in note for note in source.header.notes)
 
 
 def test_rescale_is_kept_or_applied_slice_by_slice(tmp_path):
     values = voxels((5, 4, 3))
     folder = write_series(tmp_path / "a", values, AFFINE, RescaleSlope=1, RescaleIntercept=-1024)
     with open_source(folder) as source:
-        assert (source.slope, source.intercept) == (1, -1024)
+        assert (source.header.slope, source.header.intercept) == (1, -1024)
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
     for path in sorted(folder.iterdir()):
         image = pydicom.dcmread(path)
@@ -174,7 +174,7 @@ def test_enhanced_multi_frame(tmp_path):
     image = dataset(values, SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1", **fields)
     image.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     with open_source(tmp_path / "a.dcm") as source:
-        np.testing.assert_allclose(source.affine_voxel_to_mm, AFFINE, atol=1e-6)
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, AFFINE, atol=1e-6)
         expected = values[np.argsort(order)].transpose(2, 1, 0)
         np.testing.assert_array_equal(read_all(source)[..., 0], expected)
     data = (tmp_path / "a.dcm").read_bytes()
@@ -219,7 +219,7 @@ def test_segmentations_bring_their_names(tmp_path):
     numbers, segments = [*range(5)] * 2, [1] * 5 + [2] * 5
     path = segmentation(tmp_path / "a.dcm", masks, numbers, segments)
     with open_source(path) as source:
-        assert source.suggested_type.type == "segmentation"
+        assert source.header.suggested_type.type == "segmentation"
         np.testing.assert_array_equal(read_all(source)[..., 0], labels.transpose(2, 1, 0))
         first, second = source.header.segments
         assert (first.id, first.name, second.name) == (1, "liver", "spleen")

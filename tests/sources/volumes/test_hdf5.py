@@ -121,8 +121,8 @@ def test_sizes_and_offset_of_cremi(tmp_path):
         file["raw"].attrs["resolution"] = (40.0, 8.0, 4.0)
         file["raw"].attrs["offset"] = (400.0, 80.0, 0.0)
     with open_source(path) as source:
-        assert source.resolution_nm == pytest.approx((4, 8, 40))
-        np.testing.assert_allclose(source.affine_voxel_to_mm[:3, 3], [0, 8e-5, 4e-4])
+        assert source.header.resolution_nm == pytest.approx((4, 8, 40))
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm[:3, 3], [0, 8e-5, 4e-4])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_series_of_nwb_is_time_x_y(tmp_path):
         series["imaging_plane"] = h5py.SoftLink("/general/plane")
     with open_source(tmp_path / "a.nwb") as source:
         assert source.shape == (6, 5, 1, 4)
-        assert source.resolution_nm == pytest.approx((2e3, 3e3, 2e3))
+        assert source.header.resolution_nm == pytest.approx((2e3, 3e3, 2e3))
         assert source.header.facts == {"time_step": 0.05}
         np.testing.assert_array_equal(read_all(source)[:, :, 0], values.transpose(1, 2, 0))
 
@@ -205,11 +205,11 @@ def test_an_order_of_axes_that_is_assumed_is_warned_of_with_advice(tmp_path):
     path = tmp_path / "em.h5"
     save(path, raw=np.zeros((5, 12, 17), np.uint8))
     with open_source(path, resolution=(8, 8, 40)) as source:
-        (note,) = source.notes
+        (note,) = source.header.notes
         assert "taken as z, y, x, slowest first; pass --axes zyx" in note
         assert source.shape == (17, 12, 5, 1)
     with open_source(path, resolution=(8, 8, 40), axes="zyx") as source:
-        assert source.notes == ()
+        assert source.header.notes == ()
 
 
 def test_sizes_are_those_of_the_axes_that_are_asked_for(tmp_path):
@@ -218,4 +218,4 @@ def test_sizes_are_those_of_the_axes_that_are_asked_for(tmp_path):
         data = file.create_dataset("raw", data=np.zeros((17, 12, 5), np.uint8))
         data.attrs["element_size_um"] = [1, 2, 3]
     with open_source(path, axes="xyz") as source:
-        assert source.resolution_nm == (1000, 2000, 3000)
+        assert source.header.resolution_nm == (1000, 2000, 3000)

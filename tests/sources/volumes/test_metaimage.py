@@ -79,7 +79,7 @@ def test_voxels_may_lie_in_another_file(tmp_path, packed, big):
     write_mha(tmp_path / "a.mhd", values, np.eye(4), packed=packed, big=big, file="a.raw", **size)
     with open_source(tmp_path / "a.mhd") as source:
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
-        assert len(source.files) == 2
+        assert len(source.header.files) == 2
     (tmp_path / "a.raw").unlink()
     with pytest.raises(InputNotFoundError, match=r"'a\.raw', which belongs to it, is not there"):
         open_source(tmp_path / "a.mhd")

@@ -52,9 +52,9 @@ def test_freesurfer_volumes_are_read_without_nibabel(tmp_path, dtype, ending):
     nibabel.save(nibabel.MGHImage(values, AFFINE), path)
     source = open_source(path)
     assert type(source) is (RawSource if ending == "mgh" else GzipSource)
-    assert source.notes == ()
-    np.testing.assert_allclose(source.affine_voxel_to_mm, AFFINE, atol=1e-5)
-    assert source.resolution_nm == (2e6, 3e6, 4e6)
+    assert source.header.notes == ()
+    np.testing.assert_allclose(source.header.affine_voxel_to_mm, AFFINE, atol=1e-5)
+    assert source.header.resolution_nm == (2e6, 3e6, 4e6)
     np.testing.assert_array_equal(read_all(source)[..., 0], values)
 
 
@@ -62,7 +62,7 @@ def test_frames_of_a_freesurfer_volume_are_channels(tmp_path):
     values = voxels((*SHAPE, 3))
     nibabel.save(nibabel.MGHImage(values, AFFINE), tmp_path / "frames.mgz")
     source = open_source(tmp_path / "frames.mgz")
-    assert source.needs_spool
+    assert source.cost.access == "unpack"
     np.testing.assert_array_equal(read_all(source.spooled(tmp_path / "spool")), values)
 
 
@@ -77,7 +77,7 @@ def test_an_oblique_affine_is_nibabels(tmp_path):
         nibabel.save(image, path)
         with open_source(path) as source:
             expected = image.header.get_affine()
-            np.testing.assert_allclose(source.affine_voxel_to_mm, expected, atol=1e-6)
+            np.testing.assert_allclose(source.header.affine_voxel_to_mm, expected, atol=1e-6)
 
 
 def test_a_file_that_does_not_say_is_coronal(tmp_path):
@@ -85,7 +85,7 @@ def test_a_file_that_does_not_say_is_coronal(tmp_path):
     change_header(tmp_path / "a.mgz", good_ras=0, delta=7)
     with open_source(tmp_path / "a.mgz") as source:
         expected = [[-1, 0, 0, 6.5], [0, 0, 1, -3.5], [0, -1, 0, 5.5], [0, 0, 0, 1]]
-        np.testing.assert_array_equal(source.affine_voxel_to_mm, expected)
+        np.testing.assert_array_equal(source.header.affine_voxel_to_mm, expected)
 
 
 def test_unsigned_short_is_read(tmp_path):

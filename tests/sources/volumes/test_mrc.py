@@ -60,7 +60,7 @@ def test_both_byte_orders_are_read(tmp_path, order):
         path.write_bytes(bytes(head) + values.transpose(2, 1, 0).astype(">i2").tobytes())
         np.testing.assert_array_equal(mrcfile.read(path), values.transpose(2, 1, 0))
     with open_source(path) as source:
-        assert source.resolution_nm == pytest.approx((1, 1, 2))
+        assert source.header.resolution_nm == pytest.approx((1, 1, 2))
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
 
 
@@ -76,7 +76,9 @@ def test_starts_of_ccp4_stand_in_for_an_origin_of_0(tmp_path):
     affine = np.diag([1e-6, 1e-6, 2e-6, 1])
     path = write_mrc(tmp_path / "a.ccp4", voxels((6, 5, 4)), affine, nxstart=-3, nzstart=5)
     with open_source(path) as source:
-        np.testing.assert_allclose(source.affine_voxel_to_mm[:3, 3], [-3e-6, 0, 1e-5], rtol=1e-5)
+        np.testing.assert_allclose(
+            source.header.affine_voxel_to_mm[:3, 3], [-3e-6, 0, 1e-5], rtol=1e-5
+        )
 
 
 def test_stacks_of_volumes_become_channels(tmp_path):

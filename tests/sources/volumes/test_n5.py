@@ -54,11 +54,11 @@ def test_attributes_of_bigstitcher_and_levels(tmp_path):
     add(setup, pixelResolution={"dimensions": [0.5, 0.5, 2], "unit": "um"}, multiScale=True)
     add(tmp_path / "a.n5", n5="2.5.0")
     with open_source(tmp_path / "a.n5") as source:
-        assert source.resolution_nm == pytest.approx((500, 500, 2000))
+        assert source.header.resolution_nm == pytest.approx((500, 500, 2000))
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
     for path, options in [("a.n5", {"level": 1}), ("a.n5:/setup0/timepoint0/s1", {})]:
         with open_source(f"{tmp_path}/{path}", **options) as source:
-            assert source.resolution_nm == pytest.approx((1000, 1000, 2000))
+            assert source.header.resolution_nm == pytest.approx((1000, 1000, 2000))
             np.testing.assert_array_equal(read_all(source)[..., 0], values[::2, ::2])
     with pytest.raises(InputError, match="no level 's2'; it has s0, s1"):
         open_source(tmp_path / "a.n5", level=2)
@@ -71,9 +71,9 @@ def test_attributes_of_paintera(tmp_path):
     add(group / "data", resolution=[4, 4, 40], offset=[0, 8, 400], multiScale=True)
     add(tmp_path / "a.n5", n5="2.5.0")
     with open_source(tmp_path / "a.n5") as source:
-        assert source.resolution_nm == pytest.approx((4, 4, 40))
-        np.testing.assert_allclose(source.affine_voxel_to_mm[:3, 3], [0, 8e-6, 4e-4])
-        assert "taken as nanometres" in source.notes[0]
+        assert source.header.resolution_nm == pytest.approx((4, 4, 40))
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm[:3, 3], [0, 8e-6, 4e-4])
+        assert "taken as nanometres" in source.header.notes[0]
 
 
 def test_axes_that_are_named_count(tmp_path):
@@ -82,7 +82,7 @@ def test_axes_that_are_named_count(tmp_path):
         tmp_path / "a.n5", values, axes=["z", "y", "x"], resolution=[40, 8, 4], units=["nm"] * 3
     )
     with open_source(tmp_path / "a.n5") as source:
-        assert source.resolution_nm == pytest.approx((4, 8, 40))
+        assert source.header.resolution_nm == pytest.approx((4, 8, 40))
         np.testing.assert_array_equal(read_all(source)[..., 0], values.transpose(2, 1, 0))
     source = open_source(tmp_path / "a.n5", axes="yxz")
     np.testing.assert_array_equal(read_all(source)[..., 0], values.transpose(1, 0, 2))

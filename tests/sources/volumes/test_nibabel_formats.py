@@ -40,7 +40,7 @@ def test_analyze_is_told_from_nifti(tmp_path, kind, ending):
     nibabel.save(kind(values, None), tmp_path / f"volume.{ending}")
     source = open_source(tmp_path / f"volume.{ending}")
     expected = nibabel.load(tmp_path / f"volume.{ending}").affine
-    np.testing.assert_array_equal(source.affine_voxel_to_mm, expected)
+    np.testing.assert_array_equal(source.header.affine_voxel_to_mm, expected)
     np.testing.assert_array_equal(read_all(source)[..., 0], values)
 
 
@@ -50,9 +50,9 @@ def test_the_scaling_of_spm_is_told(tmp_path):
     nibabel.save(image, tmp_path / "volume.img")
     with open_source(tmp_path / "volume.img") as source:
         assert source.dtype == np.int16
-        assert source.slope == pytest.approx(1 / 32767, rel=0.01)
+        assert source.header.slope == pytest.approx(1 / 32767, rel=0.01)
     with open_source(tmp_path / "volume.img", ignore_scaling=True) as source:
-        assert source.slope == 1
+        assert source.header.slope == 1
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_files_of_other_programs_are_read_as_nibabel_reads_them(tmp_path, name):
     if not path.exists() or (path.suffix == ".PAR" and not path.with_suffix(".REC").exists()):
         pytest.skip(f"this nibabel comes without {name}")
     source = open_source(path)
-    slope, intercept = source.slope, source.intercept
-    if source.needs_spool:
+    slope, intercept = source.header.slope, source.header.intercept
+    if source.cost.access == "unpack":
         source = source.spooled(tmp_path / "spool")
     image = nibabel.load(path)
-    np.testing.assert_array_equal(source.affine_voxel_to_mm, image.affine)
+    np.testing.assert_array_equal(source.header.affine_voxel_to_mm, image.affine)
     result = read_all(source) * slope + intercept
     expected = image.get_fdata().reshape(result.shape)
     np.testing.assert_allclose(result, expected, rtol=1e-6)
@@ -122,7 +122,7 @@ def test_what_nibabel_repairs_is_noted(tmp_path):
     np.frombuffer(data, template, 1)["pixdim"][0, 1] = -2
     header.write_bytes(data)
     with open_source(path) as source:
-        assert any("pixdim" in note for note in source.notes)
+        assert any("pixdim" in note for note in source.header.notes)
 
 
 @pytest.mark.parametrize("offset", [-1e30, -8.0, 1e30])

@@ -29,9 +29,9 @@ def test_every_container_and_byte_order_gives_the_same_voxels(tmp_path, ending, 
     source = open_source(path)
     assert source.shape == (*SHAPE, 1)
     assert source.dtype == np.int16
-    assert source.resolution_nm == (2e6, 3e6, 4e6)
-    assert source.is_sequential == ending.endswith("gz")
-    np.testing.assert_array_equal(source.affine_voxel_to_mm, AFFINE)
+    assert source.header.resolution_nm == (2e6, 3e6, 4e6)
+    assert source.cost.is_sequential == ending.endswith("gz")
+    np.testing.assert_array_equal(source.header.affine_voxel_to_mm, AFFINE)
     np.testing.assert_array_equal(read_all(source)[..., 0], values)
 
 
@@ -76,7 +76,7 @@ def test_a_buffer_of_any_layout_is_filled(tmp_path, order, ending):
 def test_windows_are_read_from_several_threads(tmp_path):
     values = voxels((67, 59, 31), "f4")
     source = open_source(save_nifti(tmp_path / "volume.nii", values))
-    assert source.is_random_access
+    assert source.cost.is_concurrent
     faults = []
 
     def check(seed):
@@ -107,16 +107,16 @@ def test_a_fourth_axis_becomes_channels(tmp_path):
     values = voxels((*SHAPE, 5))
     source = open_source(save_nifti(tmp_path / "volume.nii", values))
     assert source.shape == (*SHAPE, 5)
-    assert source.suggested_type == ("image", "it has 5 channels")
+    assert source.header.suggested_type == ("image", "it has 5 channels")
     np.testing.assert_array_equal(read_all(source), values)
 
 
 def test_gzipped_channels_are_spooled_once(tmp_path):
     values = voxels((*SHAPE, 5))
     source = open_source(save_nifti(tmp_path / "volume.nii.gz", values))
-    assert source.needs_spool
+    assert source.cost.access == "unpack"
     spooled = source.spooled(tmp_path / "spool")
-    assert spooled.is_random_access
+    assert spooled.cost.is_concurrent
     assert (tmp_path / "spool").stat().st_size == values.nbytes
     np.testing.assert_array_equal(read_all(spooled), values)
 
@@ -124,7 +124,7 @@ def test_gzipped_channels_are_spooled_once(tmp_path):
 def test_any_gzipped_volume_can_be_spooled(tmp_path):
     values = voxels(SHAPE)
     source = open_source(save_nifti(tmp_path / "volume.nii.gz", values))
-    assert not source.needs_spool
+    assert source.cost.access != "unpack"
     np.testing.assert_array_equal(read_all(source.spooled(tmp_path / "spool"))[..., 0], values)
 
 
@@ -148,8 +148,8 @@ def test_vectors_and_colours_of_one_time_point_become_channels(tmp_path, ending)
     values = voxels((4, 5, 6, 1, 3), "f4")
     path = save_nifti(tmp_path / f"warp.{ending}", values, intent_code=1007)
     with open_source(path) as source:
-        assert source.suggested_type.type == "image"
-        if source.needs_spool:
+        assert source.header.suggested_type.type == "image"
+        if source.cost.access == "unpack":
             source = source.spooled(tmp_path / "spool")
         np.testing.assert_array_equal(read_all(source), values[:, :, :, 0])
 
@@ -167,7 +167,7 @@ def test_a_plain_file_may_have_the_ending_of_gzip(tmp_path):
     values = voxels(SHAPE)
     save_nifti(tmp_path / "a.nii", values).rename(tmp_path / "a.nii.gz")
     with open_source(tmp_path / "a.nii.gz") as source:
-        assert "is not gzipped, though its name says so" in source.notes[0]
+        assert "is not gzipped, though its name says so" in source.header.notes[0]
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
 
 
@@ -250,7 +250,7 @@ def test_colours_become_channels(tmp_path, colors, ending):
     source = open_source(save_nifti(tmp_path / f"volume.{ending}", values))
     assert source.shape == (*SHAPE, len(colors))
     assert source.dtype == np.uint8
-    assert not source.needs_spool
+    assert source.cost.access != "unpack"
     np.testing.assert_array_equal(read_all(source), flat)
 
 
@@ -273,16 +273,16 @@ def test_colours_and_time_are_too_many_axes(tmp_path):
 def test_scaling_is_told_not_applied(tmp_path):
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), scl_slope=0.5, scl_inter=-3)
     with open_source(path) as source:
-        assert (source.slope, source.intercept) == (0.5, -3)
+        assert (source.header.slope, source.header.intercept) == (0.5, -3)
     with open_source(path, ignore_scaling=True) as source:
-        assert (source.slope, source.intercept) == (1, 0)
+        assert (source.header.slope, source.header.intercept) == (1, 0)
 
 
 @pytest.mark.parametrize("slope", [0, np.nan, np.inf])
 def test_a_slope_that_is_none_means_no_scaling(tmp_path, slope):
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE), scl_slope=slope, scl_inter=9)
     with open_source(path) as source:
-        assert (source.slope, source.intercept) == (1, 0)
+        assert (source.header.slope, source.header.intercept) == (1, 0)
 
 
 def test_an_intercept_that_is_not_finite_is_refused(tmp_path):
@@ -325,10 +325,10 @@ def test_a_gzipped_file_under_a_plain_name_is_still_read(tmp_path):
 def test_intent_chooses_the_type(tmp_path):
     path = save_nifti(tmp_path / "volume.nii", voxels(SHAPE, "u1"), intent_code=1002)
     with open_source(path) as source:
-        assert source.suggested_type == ("segmentation", "its intent is 'label'")
+        assert source.header.suggested_type == ("segmentation", "its intent is 'label'")
     path = save_nifti(tmp_path / "sub_mask.nii", voxels(SHAPE, "u1"), intent_code=5)
     with open_source(path) as source:
-        assert source.suggested_type.type == "image"
+        assert source.header.suggested_type.type == "image"
 
 
 def test_a_stream_is_read_forward_only(tmp_path):

@@ -28,8 +28,8 @@ def test_every_order_shape_and_type_is_read(tmp_path, order, shape, dtype):
     values = np.asarray(voxels(shape, "u1").astype(dtype), order=order)
     np.save(tmp_path / "a.npy", values)
     source = open_source(tmp_path / "a.npy", resolution=(1, 2, 3))
-    assert source.is_random_access
-    assert source.affine_voxel_to_mm is None
+    assert source.cost.is_concurrent
+    assert source.header.affine_voxel_to_mm is None
     if len(shape) > 2:
         assert (source.stream_axis, source.memory_order) == (
             (2, "F") if order == "F" else (0, "C")
@@ -49,7 +49,7 @@ def test_structured_colours_become_channels(tmp_path, order):
 def test_the_name_tells_labels(tmp_path):
     np.save(tmp_path / "sub-1_dseg.npy", voxels(SHAPE[:3]))
     with open_source(tmp_path / "sub-1_dseg.npy") as source:
-        assert source.suggested_type.type == "segmentation"
+        assert source.header.suggested_type.type == "segmentation"
 
 
 def test_objects_are_never_unpickled(tmp_path):

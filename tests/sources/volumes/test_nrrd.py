@@ -63,9 +63,9 @@ def test_data_may_lie_in_another_file(tmp_path, encoding):
     path = tmp_path / "a.nhdr"
     nrrd.write(str(path), values, {"encoding": encoding, "spacings": [1, 2, 3]}, index_order="F")
     with open_source(path) as source:
-        assert source.resolution_nm == (1e6, 2e6, 3e6)
-        assert source.affine_voxel_to_mm is None
-        assert len(source.files) == 2
+        assert source.header.resolution_nm == (1e6, 2e6, 3e6)
+        assert source.header.affine_voxel_to_mm is None
+        assert len(source.header.files) == 2
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
     next(file for file in tmp_path.iterdir() if file != path).unlink()
     with pytest.raises(InputNotFoundError, match=r"'a\.raw.*', which belongs to it, is not there"):
@@ -80,13 +80,13 @@ def test_units_and_space_count(tmp_path):
     header["space units"] = ["um", "um", "um"]
     nrrd.write(str(tmp_path / "a.nrrd"), voxels((3, 4, 5)), header, index_order="F")
     with open_source(tmp_path / "a.nrrd") as source:
-        np.testing.assert_allclose(source.affine_voxel_to_mm, affine)
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, affine)
     header = header_of(affine, "superior-left-anterior")
     nrrd.write(str(tmp_path / "b.nrrd"), voxels((3, 4, 5)), header, index_order="F")
     with open_source(tmp_path / "b.nrrd") as source:
         expected = affine.copy()
         expected[[2, 0, 1]] = affine[[0, 1, 2]] * np.array([[1], [-1], [1]])
-        np.testing.assert_allclose(source.affine_voxel_to_mm, expected)
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, expected)
 
 
 @pytest.mark.parametrize("channels_first", [True, False])
@@ -100,9 +100,9 @@ def test_lists_and_colours_become_channels(tmp_path, channels_first):
     header = {"space": "RAS", "space directions": np.array(directions), "kinds": kinds}
     nrrd.write(str(tmp_path / "a.nrrd"), stored, header, index_order="F")
     source = open_source(tmp_path / "a.nrrd")
-    if source.needs_spool:
+    if source.cost.access == "unpack":
         source = source.spooled(tmp_path / "spool")
-    assert source.resolution_nm == (1e6, 2e6, 3e6)
+    assert source.header.resolution_nm == (1e6, 2e6, 3e6)
     np.testing.assert_array_equal(read_all(source), values)
 
 
@@ -126,7 +126,7 @@ def segmentation(path, values, **fields):
 def test_segments_bring_names_and_colours(tmp_path):
     values = voxels((5, 4, 3), "u1") % 3
     with open_source(segmentation(tmp_path / "a.seg.nrrd", values)) as source:
-        assert source.suggested_type.type == "segmentation"
+        assert source.header.suggested_type.type == "segmentation"
         assert source.header.segments == (
             Segment(1, "fat", "#0000ff"),
             Segment(2, "left lung", "#ff8000"),

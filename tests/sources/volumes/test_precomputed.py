@@ -103,12 +103,12 @@ def test_resolution_offset_and_type_are_those_of_info(tmp_path):
         compressed_segmentation_block_size=(8, 8, 8),
     )
     source = open_source(folder)
-    assert source.suggested_type == ("segmentation", "the volume's info says so")
+    assert source.header.suggested_type == ("segmentation", "the volume's info says so")
     assert source.dtype == np.uint64
-    assert source.resolution_nm == (8, 8, 40)
-    assert source.voxel_offset == (-3, 100, 7)
-    assert source.affine_voxel_to_mm is None
-    assert (source.slope, source.intercept) == (1, 0)
+    assert source.header.resolution_nm == (8, 8, 40)
+    assert source.header.voxel_offset == (-3, 100, 7)
+    assert source.header.affine_voxel_to_mm is None
+    assert (source.header.slope, source.header.intercept) == (1, 0)
     np.testing.assert_array_equal(read_all(source), values)
 
 
@@ -116,7 +116,9 @@ def test_transform_json_comes_back(tmp_path):
     folder = write_volume(tmp_path / "volume", voxels(SHAPE, "u1"), TRANSFORM)
     with open_source(folder) as source:
         transform = volume_to_world_nm(
-            source.affine_voxel_to_mm, source.resolution_nm, source.voxel_offset
+            source.header.affine_voxel_to_mm,
+            source.header.resolution_nm,
+            source.header.voxel_offset,
         )
     np.testing.assert_allclose(transform, TRANSFORM, atol=1e-9, rtol=1e-9)
 
@@ -124,16 +126,16 @@ def test_transform_json_comes_back(tmp_path):
 def test_resolution_and_offset_can_be_overridden(tmp_path):
     folder = write_volume(tmp_path / "volume", voxels(SHAPE, "u1"), TRANSFORM)
     with open_source(folder, resolution=(4, 5, 6), voxel_offset=(0, 0, 1)) as source:
-        assert source.resolution_nm == (4, 5, 6)
-        assert source.voxel_offset == (0, 0, 1)
+        assert source.header.resolution_nm == (4, 5, 6)
+        assert source.header.voxel_offset == (0, 0, 1)
 
 
 def test_a_scale_of_an_open_volume_is_an_array_whose_chunks_are_decoded_once(tmp_path, decoded):
     values = voxels(SHAPE, "i2")
     scale = open_volume(write_volume(tmp_path / "volume", values)).scales[0]
     source = open_source(scale)
-    assert source.resolution_nm == (8, 8, 40)
-    assert source.voxel_offset == (-3, 100, 7)
+    assert source.header.resolution_nm == (8, 8, 40)
+    assert source.header.voxel_offset == (-3, 100, 7)
     np.testing.assert_array_equal(read_all(source), values)
     assert set(decoded.values()) == {1}
 
@@ -141,8 +143,8 @@ def test_a_scale_of_an_open_volume_is_an_array_whose_chunks_are_decoded_once(tmp
 def test_a_volume_can_be_reordered(tmp_path):
     values = voxels(SHAPE, "u1")
     source = open_source(write_volume(tmp_path / "volume", values), orient="SAL")
-    assert source.resolution_nm == (40, 8, 8)
-    assert source.voxel_offset == (7, 100, -3)
+    assert source.header.resolution_nm == (40, 8, 8)
+    assert source.header.voxel_offset == (7, 100, -3)
     np.testing.assert_array_equal(read_all(source), values.transpose(2, 1, 0, 3)[:, :, ::-1])
 
 
@@ -177,12 +179,12 @@ def test_a_folder_that_is_not_there_is_not_found(tmp_path):
 def test_what_is_no_voxels_is_told_of(tmp_path):
     write_volume(tmp_path, voxels((20, 20, 20, 1), "u4"), volume_type="segmentation")
     with open_source(tmp_path) as source:
-        assert not source.notes
+        assert not source.header.notes
     info = json.loads((tmp_path / "info").read_text())
     info |= {"mesh": "surfaces", "segment_properties": "names"}
     (tmp_path / "info").write_text(json.dumps(info))
     with open_source(tmp_path) as source:
-        (note,) = source.notes
+        (note,) = source.header.notes
     assert "its mesh ('surfaces'), segment_properties ('names') are not converted" in note
 
 
@@ -194,5 +196,5 @@ def test_a_zip_of_a_volume_is_a_source(tmp_path):
             if one.is_file():
                 file.write(one, one.relative_to(tmp_path / "volume"))
     with open_source(tmp_path / "v.zip") as source:
-        assert source.files == (tmp_path / "v.zip",)
+        assert source.header.files == (tmp_path / "v.zip",)
         np.testing.assert_array_equal(read_all(source).reshape(values.shape), values)

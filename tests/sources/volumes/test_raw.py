@@ -88,7 +88,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_truncated(tmp_path):
 def test_a_spool_holds_the_same_voxels(tmp_path, order):
     values = voxels((23, 29, 31, 2), ">i2")
     spooled = spool_planes(raw_source(tmp_path / "raw", values, order), tmp_path / "spool")
-    assert spooled.is_random_access
+    assert spooled.cost.is_concurrent
     assert spooled.stream_axis == (2 if order[0] == 0 else 0)
     assert (tmp_path / "spool").stat().st_size == values.nbytes
     np.testing.assert_array_equal(read_all(spooled), values)

@@ -81,7 +81,7 @@ def test_the_finest_level_is_taken_or_the_one_that_is_asked_for(tmp_path):
         ({}, "a.zarr:/s1", values[::2, ::2, ::2], 2e6),
     ]:
         source = open_source(f"{tmp_path}/{path}", **options)
-        assert source.resolution_nm[0] == size
+        assert source.header.resolution_nm[0] == size
         np.testing.assert_array_equal(read_all(source)[..., 0], expected.transpose(2, 1, 0))
     with pytest.raises(InputError, match="--level 2: it has levels 0 to 1"):
         open_source(tmp_path / "a.zarr", level=2)
@@ -105,7 +105,7 @@ def test_axes_have_any_order_and_time_its_step(tmp_path):
     }
     group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
     source = open_source(tmp_path / "a.zarr")
-    assert source.resolution_nm == pytest.approx((8, 9, 40))
+    assert source.header.resolution_nm == pytest.approx((8, 9, 40))
     assert source.header.facts == {"time_step": 0.5}
     np.testing.assert_array_equal(read_all(source), values[:, 0].transpose(1, 3, 2, 0))
 
@@ -122,9 +122,9 @@ def test_labels_are_segmentations_with_their_names_and_colours(tmp_path):
         "properties": [{"label-value": 1, "name": "soma"}, {"label-value": 7, "class": "axon"}],
     }
     source = open_source(f"{tmp_path}/a.zarr:/labels/cells")
-    assert source.suggested_type.type == "segmentation"
+    assert source.header.suggested_type.type == "segmentation"
     assert source.header.segments == (Segment(1, "soma", "#ff0010"), Segment(7, "axon"))
-    assert open_source(tmp_path / "a.zarr").suggested_type.type == "image"
+    assert open_source(tmp_path / "a.zarr").header.suggested_type.type == "image"
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -210,8 +210,8 @@ def test_a_level_that_is_not_there_and_units_that_are_none_are_refused(tmp_path)
         open_source(tmp_path / "a.zarr")
     group.attrs["multiscales"] = multiscale(np.eye(4), ["z", "y", "x"])
     with open_source(tmp_path / "a.zarr") as source:
-        assert source.resolution_nm == (1e3, 1e3, 1e3)
-        assert "taken as micrometres" in source.notes[0]
+        assert source.header.resolution_nm == (1e3, 1e3, 1e3)
+        assert "taken as micrometres" in source.header.notes[0]
 
 
 def test_zarr_is_read_from_a_web_server_and_from_a_zip(tmp_path):
@@ -223,7 +223,7 @@ def test_zarr_is_read_from_a_web_server_and_from_a_zip(tmp_path):
         with served(tmp_path) as origin:
             for url in (f"{origin}/{path.name}", f"{origin}/{path.name}:/0")[: 2 * (version == 3)]:
                 with open_source(url) as source:
-                    assert source.resolution_nm == (1e6, 1e6, 1e6)
+                    assert source.header.resolution_nm == (1e6, 1e6, 1e6)
                     np.testing.assert_array_equal(read_all(source)[..., 0], values)
             with pytest.raises(FormatError, match="can't be opened as Zarr"):
                 open_source(f"{origin}/nothing.zarr")
@@ -239,5 +239,5 @@ def test_zarr_is_read_from_a_web_server_and_from_a_zip(tmp_path):
 def test_an_order_of_axes_that_is_assumed_is_warned_of_with_advice(tmp_path):
     save(tmp_path / "em.zarr", np.zeros((5, 12, 17), np.uint8))
     with open_source(tmp_path / "em.zarr", resolution=(8, 8, 40)) as source:
-        (note,) = source.notes
+        (note,) = source.header.notes
         assert "taken as z, y, x, slowest first; pass --axes zyx" in note

@@ -312,7 +312,7 @@ def _oriented(
         affine[world_axis, axis] = sign * length / NM_PER_MM
     stored = _tiff_array(pages, name, asked=AskedGeometry(affine=affine), workers=workers)
     oriented = orient_source(stored, "RAS", asked)
-    world = oriented.affine_voxel_to_mm
+    world = oriented.header.affine_voxel_to_mm
     if pages.pixel_size_nm is None and asked.resolution is None:
         oriented.header = replace(oriented.header, resolution_nm=None, affine_voxel_to_mm=None)
     elif world is not None and asked.affine is None:

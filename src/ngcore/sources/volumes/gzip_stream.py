@@ -303,7 +303,7 @@ class GzipSource(Source):
             for axis, part in enumerate(box)
             if axis != self.stream_axis
         )
-        if not is_whole or self.needs_spool or start != self._next_plane:
+        if not is_whole or self.cost.access == "unpack" or start != self._next_plane:
             raise ValueError(
                 f"{self.name}: planes {start} to {stop}, box {box}: a stream at plane "
                 f"{self._next_plane} is read forward and whole; use spooled() for more"
