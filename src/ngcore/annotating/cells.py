@@ -51,15 +51,21 @@ class Grid:
 
     def places(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return points, shape (n, 3), in cells from the lower corner."""
-        places: NDArray[np.float64] = (points.astype(np.float64) - self.lower) / self.cell
-        return places
+        # Axis by axis: a row of three is too short for NumPy to be quick.
+        places = np.empty((3, len(points)), np.float64)
+        for axis, place in enumerate(places):
+            np.subtract(points[:, axis], self.lower[axis], out=place, dtype=np.float64)
+            place /= self.cell[axis]
+        return places.T
 
     def cells(self, places: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the cells, shape (n, 3), in which places lie; those outside go to the nearest."""
-        cells: NDArray[np.int64] = np.clip(np.floor(places), 0, np.subtract(self.shape, 1)).astype(
-            np.int64
-        )
-        return cells
+        cells = np.empty((3, len(places)), np.int64)
+        for axis, cell in enumerate(cells):
+            floor = np.floor(places[:, axis])
+            np.clip(floor, 0, self.shape[axis] - 1, out=floor)
+            cell[...] = floor
+        return cells.T
 
     def numbers(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return one number for each cell of an array of shape (..., 3)."""
@@ -89,14 +95,11 @@ def cells_met(kind: str, block: Block, grid: Grid) -> Iterator[Pairs]:
         numbers = grid.numbers(grid.cells(grid.places(geometry)))
         yield np.arange(len(numbers), dtype=np.int64), numbers
     elif kind == "line":
-        yield _lines(grid, geometry[:, :3], geometry[:, 3:], np.arange(len(geometry)))
+        offsets = np.arange(0, 2 * len(geometry) + 2, 2)
+        yield _lines(grid, geometry.reshape(-1, 3), offsets)
     elif kind == "polyline":
         assert block.vertex_offsets is not None
-        is_last = np.zeros(len(geometry), np.bool_)
-        is_last[block.vertex_offsets[1:] - 1] = True
-        rows = np.repeat(np.arange(len(block)), np.diff(block.vertex_offsets))
-        starts = np.flatnonzero(~is_last)
-        yield _lines(grid, geometry[starts], geometry[starts + 1], rows[starts])
+        yield _lines(grid, geometry, block.vertex_offsets)
     elif kind == "ellipsoid":
         yield from _ellipsoids(grid, geometry)
     else:
@@ -105,26 +108,24 @@ def cells_met(kind: str, block: Block, grid: Grid) -> Iterator[Pairs]:
         yield from _ranges(grid, grid.cells(grid.places(low)), grid.cells(grid.places(high)))
 
 
-def _lines(
-    grid: Grid,
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    rows: NDArray[np.int64],
-) -> Pairs:
-    """Return the cells that segments pass, joined by the rows that they belong to.
+def _lines(grid: Grid, points: NDArray[np.float32], offsets: NDArray[np.int64]) -> Pairs:
+    """Return the cells that lines pass; where each line's points begin is in `offsets`.
 
     From the cell of its first point a segment goes on by one cell with each side of cells that it
     crosses. Where it crosses several sides at once it touches no cell between them.
     """
-    start, stop = grid.places(first), grid.places(second)
-    cell, last = grid.cells(start), grid.cells(stop)
-    numbers = grid.numbers(cell)
-    steps = np.abs(last - cell)
-    moving = np.flatnonzero(steps.any(axis=1))
+    places = grid.places(points)
+    cells = grid.cells(places)
+    numbers = grid.numbers(cells)
+    is_moving = numbers[1:] != numbers[:-1]
+    is_moving[offsets[1:-1] - 1] = False  # from the end of a line to the next one
+    moving = np.flatnonzero(is_moving)
+    rows, firsts = np.arange(len(offsets) - 1), numbers[offsets[:-1]]
     if not moving.size:
-        return _unique(rows, numbers)
-    start, stop = start[moving], stop[moving]
-    cell, last, steps = cell[moving], last[moving], steps[moving]
+        return rows, firsts
+    start, stop = places[moving], places[moving + 1]
+    cell, last = cells[moving], cells[moving + 1]
+    steps = np.abs(last - cell)
     # Every side that is crossed: its segment, its axis, and how far along the segment it lies.
     counts = steps.reshape(-1)
     segment = np.repeat(np.arange(len(moving)), steps.sum(axis=1))
@@ -139,22 +140,17 @@ def _lines(
     segment, along, axis, upwards = segment[order], along[order], axis[order], upwards[order]
     step = np.array([1, grid.shape[0], grid.shape[0] * grid.shape[1]], np.int64)[axis]
     totals = np.cumsum(np.where(upwards, step, -step))
-    firsts = np.searchsorted(segment, np.arange(len(moving)))
-    before = np.concatenate([[0], totals])[firsts]
+    begins = np.searchsorted(segment, np.arange(len(moving)))
+    before = np.concatenate([[0], totals])[begins]
     reached = numbers[moving][segment] + totals - before[segment]
     is_between = (segment[1:] == segment[:-1]) & (along[1:] == along[:-1])
     keep = np.append(~is_between, True)
-    return _unique(
-        np.concatenate([rows, rows[moving][segment[keep]]]),
-        np.concatenate([numbers, reached[keep]]),
-    )
+    passed = np.searchsorted(offsets, moving[segment[keep]], side="right") - 1
+    return _unique(np.concatenate([rows, passed]), np.concatenate([firsts, reached[keep]]))
 
 
 def _unique(rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> Pairs:
     """Return pairs without those that are there again, by rows."""
-    is_new = np.ones(len(rows), np.bool_)
-    is_new[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
-    rows, numbers = rows[is_new], numbers[is_new]
     order = np.lexsort((numbers, rows))
     rows, numbers = rows[order], numbers[order]
     is_new = np.ones(len(rows), np.bool_)

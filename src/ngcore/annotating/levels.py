@@ -113,13 +113,16 @@ def choose_levels(
     grid = _grid(lower, upper, steps)
     levels: list[Level] = []
     start, largest, crowded = 0, blocks.count, np.zeros(1, np.int64)
+    is_finest = False
     while True:
         if levels:
             finer = _grid(lower, upper, steps + 1)
-            counts = None
-            if finer.shape != grid.shape and max(finer.shape) <= _FINEST:
+            is_finest |= finer.shape == grid.shape or max(finer.shape) > _FINEST
+            if not is_finest:
                 counts = _count(kind, blocks, finer, start, _inside(finer, grid, crowded))
-            if counts is not None and counts.pairs <= most_copies * _left(blocks.count, start):
+                # What is left is a sample of all: what has too many copies once always has.
+                is_finest = counts.pairs > most_copies * _left(blocks.count, start)
+            if not is_finest:
                 steps, grid = steps + 1, finer
             else:
                 limit *= growth

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _ROWS = 1 << 16
 
 
+_BUFFER = 1 << 20
+
+
 class ParquetTable:
     """A Parquet file; see `Table`.
 
@@ -42,7 +45,8 @@ class ParquetTable:
             ) from error
         self._errors = (pa.ArrowException, OSError, ValueError)
         try:
-            self._file = pq.ParquetFile(path)
+            # Otherwise pyarrow keeps all that it has read until the end.
+            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
         except self._errors as error:
             raise FormatError(f"{name}: not a valid Parquet file: {_first(error)}") from error
         self.columns = tuple(self._file.schema_arrow.names)
