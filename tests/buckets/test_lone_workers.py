@@ -12,7 +12,7 @@ from lone_workers import lone_workers, with_access, without_access
 
 import ngcore
 from ngcore.cli import run
-from ngcore.errors import NgcoreError
+from ngcore.errors import InputError, NgcoreError
 from ngcore.work import dask as work_dask
 from ngcore.work import dask_workers
 
@@ -45,6 +45,7 @@ def test_commands_write_the_bytes_of_a_local_run(place, workers, tmp_path):
     assert run(["mesh", here, "--workers", "1"]) == 0
     assert run(["mesh", there, *dask]) == 0
     assert place.objects("v") == content_of(tmp_path / "v")
+    assert ngcore.validate(there, dask=workers.address).is_sound
     assert place.uploads() == []
     assert not [name for name in place.objects() if "/." in name]
     assert not any(workers.folders().values())
@@ -88,6 +89,8 @@ def test_a_worker_without_credentials_is_one_line_and_the_run_goes_on_without_it
     with pytest.raises(NgcoreError, match="lacks access, such as credentials") as told:
         ngcore.mesh(f"{place.url}/v", dask=workers.client, block_side=16, progress=let_it_come)
     assert len(str(told.value).splitlines()) == 1
+    with pytest.raises(InputError, match=r"the worker on .* can't check s3://"):
+        ngcore.validate(f"{place.url}/v", dask=workers.client)
     with pytest.raises(NgcoreError, match=r"the worker on .* can't write to s3://"):
         ngcore.mesh(f"{place.url}/v", dask=workers.client, block_side=16, resume=True)
     workers.end("denied")

@@ -9,24 +9,16 @@ import nibabel
 import numpy as np
 import pytest
 from bucket_servers import content_of
+from elsewhere import ElsewhereExecutor
 
 import ngcore
 from ngcore.conversion.work_item import check_worker
 from ngcore.errors import DestinationError
 from ngcore.storage import writable_store
 from ngcore.storage.stored_path import StoredPath
-from ngcore.work.serial import SerialExecutor
 
 VOXELS = np.random.default_rng(0).integers(0, 99, (40, 12, 12)).astype(np.uint8)
 OPTIONS = {"resolution": (8, 8, 8), "chunk_size": 4}
-
-
-class ElsewhereExecutor(SerialExecutor):
-    """Sends everything through pickles, as to another machine."""
-
-    def results(self, function, items):
-        for item in items:
-            yield pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(item)))))
 
 
 def source_of(kind, folder):

@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Threads.  [default: all cores]"
 )
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Check chunks on the Dask scheduler at ADDRESS; `local` starts worker processes here. "
+    "DEST must lie where all workers can read it.  [default: threads here]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> None:
+def validate(
+    dest: str, *, quick: bool, workers: int | None, dask: str | None, as_json: bool
+) -> None:
     """Check that the volume DEST is valid, and is what ngcore wrote.
 
     DEST may also be a folder of annotations, skeletons or meshes. Prints what is wrong, each with
@@ -37,7 +45,7 @@ def validate(dest: str, *, quick: bool, workers: int | None, as_json: bool) -> N
     from ngcore.validating.validate import validate as validate_volume
 
     with progress_bar("validating") as progress:
-        report = validate_volume(dest, quick=quick, workers=workers, progress=progress)
+        report = validate_volume(dest, quick=quick, workers=workers, dask=dask, progress=progress)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ngcore.codecs.content import BY_ENDING, lacks_library
@@ -42,15 +41,17 @@ def check_chunk_files(context: Context, index: int) -> list[ScaleCheck]:
     if not isinstance(context.store, LocalStore):
         probe_chunks(context, checks)
         return checks
-    batch: list[tuple[ScaleCheck, Vec3, str]] = []
+    batches: dict[ScaleCheck, list[tuple[Vec3, str]]] = {check: [] for check in checks}
     unread: Counter[str] = Counter()
     skip = names_of_others(context.info, scale.key)
     for name in walk_files(context.store, scale.key, depth=NESTED_DEPTH, skip=skip):
-        batch += _chunks_of_file(context, checks, name, unread)
-        if len(batch) >= _BATCH:
-            context.work.submit(partial(_check_batch, batch))
-            batch = []
-    context.work.submit(partial(_check_batch, batch))
+        for check, cell, where in _chunks_of_file(context, checks, name, unread):
+            batches[check].append((cell, where))
+            if len(batches[check]) >= _BATCH * context.work.grain:
+                context.work.check(check, _check_batch, batches[check])
+                batches[check] = []
+    for check, batch in batches.items():
+        context.work.check(check, _check_batch, batch)
     context.work.drain()
     for foreign, count in sorted(unread.items()):
         _tell_of_unread(context, scale.key, foreign, count)
@@ -92,8 +93,8 @@ def _chunks_of_file(
     return []
 
 
-def _check_batch(batch: list[tuple[ScaleCheck, Vec3, str]]) -> None:
-    for check, cell, where in batch:
+def _check_batch(check: ScaleCheck, batch: list[tuple[Vec3, str]]) -> None:
+    for cell, where in batch:
         try:
             size = check.context.store.size(where)
             if size is None:

@@ -166,6 +166,26 @@ class Findings:
             totals = dict(sorted(self._totals.items()))
             return Report(path, tuple(kept), totals, chunks, digests, what)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def merge(self, other: Findings) -> None:
+        """Add what another one has collected, of other files."""
+        with self._lock:
+            for key, total in other._totals.items():
+                self._totals[key] = self._totals.get(key, 0) + total
+                self._kept[key] = sorted([*self._kept.get(key, ()), *other._kept[key]])[:LISTED]
+                causes = self._causes.setdefault(key, {})
+                for cause, found in other._causes[key].items():
+                    if cause in causes or len(causes) < _MOST_CAUSES:
+                        causes.setdefault(cause, _Cause()).merge(found)
+            room = _MOST_CAUSES - len(self._faulty)
+            self._faulty.update(sorted(other._faulty)[:room])
+
     def _listed(self, severity: Severity, kind: str) -> list[Finding]:
         """Return what is listed of one kind, those with one cause as one."""
         causes = self._causes[severity, kind]
@@ -201,6 +221,10 @@ class _Cause:
 
     count: int = 0
     first: list[str] = field(default_factory=list)
+
+    def merge(self, other: _Cause) -> None:
+        self.count += other.count
+        self.first = sorted([*self.first, *other.first])[:_ALIKE]
 
     def add(self, where: str) -> None:
         self.count += 1

@@ -6,7 +6,6 @@ Only what clients ask for is asked for: chunks by their flat names, whatever lie
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -47,17 +46,15 @@ def probe_chunks(context: Context, checks: list[ScaleCheck]) -> None:
 
 
 def _probe(context: Context, check: ScaleCheck, cells: Iterable[Vec3]) -> None:
-    cells = iter(cells)
-    while batch := list(islice(cells, _BATCH)):
-        context.work.submit(partial(_probe_batch, check, batch))
+    cells = (cell for cell in cells if not check.presence.has(cell))
+    while batch := list(islice(cells, _BATCH * context.work.grain)):
+        context.work.check(check, _probe_batch, batch)
     context.work.drain()
 
 
 def _probe_batch(check: ScaleCheck, cells: list[Vec3]) -> None:
     store, most = check.context.store, max_stored_size(check.max_encoded_size)
     for cell in cells:
-        if check.presence.has(cell):
-            continue
         where = f"{check.scale.key}/{check.grid.name(cell)}"
         try:
             if check.context.quick or not check.is_read:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.storage import ReadableStore
     from ngcore.validating.findings import Findings
-    from ngcore.validating.work import Work
+    from ngcore.validating.work import AtOnce, Work
 
 MAX_CHUNK_BYTES = 96 << 20
 """Larger chunks are not decoded: a damaged info may claim any size."""
@@ -39,7 +39,7 @@ class Basis:
 
     store: ReadableStore
     findings: Findings
-    work: Work
+    work: Work | AtOnce
     quick: bool = False
     provenance: Provenance = field(default_factory=Provenance)
 

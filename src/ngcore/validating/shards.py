@@ -83,7 +83,11 @@ def check_shards(context: Context, index: int) -> list[ScaleCheck]:
             context.findings.error("misnamed", shard.name, "no chunk of this scale belongs to it")
             continue
         found.add(shard.number)
-        _check_shard(check, shard)
+        if context.work.grain > 1:  # its index is read where its chunks are
+            part = (shard.name, shard.number, shard.size)
+            context.work.check(check, _check_shard_of_name, part)
+        else:
+            _check_shard(check, shard)
     context.work.drain()
     check.found_files = len(found)
     if is_countable:
@@ -129,6 +133,13 @@ def find_shards(
             findings.error("shard", where, "is not a file that can be read")
             continue
         yield ShardFile(store, where, number, spec, findings, size)
+
+
+def _check_shard_of_name(check: ScaleCheck, part: tuple[str, int, int]) -> None:
+    name, number, size = part
+    assert check.scale.sharding is not None
+    store, findings = check.context.store, check.context.findings
+    _check_shard(check, ShardFile(store, name, number, check.scale.sharding, findings, size))
 
 
 def _check_shard(check: ScaleCheck, shard: ShardFile) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,14 +46,14 @@ from ngcore.validating.sealed import (
 from ngcore.validating.shards import MOST_HASHED_CELLS, check_shards
 from ngcore.validating.side_files import check_strays, check_transform, read_provenance
 from ngcore.validating.skeletons import check_skeletons
-from ngcore.validating.work import Work
+from ngcore.validating.work import Work, WorkError
 from ngcore.volume.read import Volume
 from ngcore.volume.seal import Seal, sealed_members
 from ngcore.work.progress import told
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.storage import ReadableStore
@@ -65,6 +67,7 @@ def validate(
     *,
     quick: bool = False,
     workers: int | None = None,
+    dask: object | None = None,
     progress: bool | Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check a volume: its info, every chunk of every scale, meshes and properties.
@@ -78,6 +81,10 @@ def validate(
         Look at names, sizes and indexes only: no chunk is decoded, no digest compared.
     workers : int, optional
         Threads; default all cores.
+    dask : str or distributed.Client, optional
+        The address of a Dask scheduler whose workers check the chunks of the volume, or its
+        client; ``local`` starts processes here. They must reach `path`. What is not a chunk is
+        checked here.
     progress : bool or callable, optional
         True draws a bar on stderr; a callable is called now and then with
         (voxels done, voxels in all).
@@ -101,7 +108,7 @@ def validate(
     >>> [str(finding) for finding in report.findings]  # doctest: +SKIP
     ['8_8_8/0-64_0-64_0-64: a raw chunk of (64, 64, 64, 1) uint8 voxels has 262144 bytes, got 7']
     """
-    report, _ = inspect(path, quick=quick, workers=workers, progress=told(progress))
+    report, _ = inspect(path, quick=quick, workers=workers, dask=dask, progress=told(progress))
     return report
 
 
@@ -110,6 +117,7 @@ def inspect(
     *,
     quick: bool = False,
     workers: int | None = None,
+    dask: object | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Report, Seal]:
     """Check a volume, as `validate` does; return also the seal of what is there.
@@ -151,7 +159,8 @@ def inspect(
             done=Meter(info, progress).add,
             provenance=read_provenance(store, findings),
         )
-        checks, meshes = _check_volume(context)
+        with _spread(dask, context, pool, workers) as context:
+            checks, meshes = _check_volume(context)
     digests = tuple(check.scale.key for check in checks if check.is_verified)
     chunks = sum(check.presence.found for check in checks)
     whole = [check for check in checks if check.can_decode and not (check.is_damaged or quick)]
@@ -161,6 +170,24 @@ def inspect(
         info=sealed_members(info.members()),
     )
     return findings.report(text, chunks=chunks, digests=digests), seal
+
+
+@contextmanager
+def _spread(
+    dask: object | None, context: Context, pool: ThreadPool, workers: int | None
+) -> Iterator[Context]:
+    """Give a context whose parts of scales are checked where `dask` says."""
+    if dask is None:
+        yield context
+        return
+    from ngcore.validating.spread import Assignment, SpreadWork
+    from ngcore.work.opening import executor_of
+
+    document = context.store.get("info") or b""
+    count = workers or os.cpu_count() or 1
+    with executor_of(dask, lambda: (count, 1)) as executor:
+        assignment = Assignment(context.store, document, context.info, context.quick)
+        yield replace(context, work=SpreadWork(pool, executor, assignment))
 
 
 def _check_other_kind(basis: Basis, kind: str, name: str, text: str) -> Report:
@@ -209,6 +236,8 @@ def _check_scales(context: Context) -> list[ScaleCheck]:
         try:
             check_scale = check_chunk_files if scale.sharding is None else check_shards
             checks = check_scale(context, index)
+        except WorkError:
+            raise
         except NgcoreError as error:
             context.findings.error("scale", scale.key, error)
             return everything

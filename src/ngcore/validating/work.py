@@ -1,16 +1,26 @@
-"""Tasks for the threads, of which only so many wait at a time."""
+"""Tasks for the threads, of which only so many wait at a time.
+
+Parts of a scale may go to other processes instead (`ngcore.validating.spread`).
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from ngcore.errors import StorageError
 from ngcore.work.threads import TaskGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ngcore.validating.scale import ScaleCheck
     from ngcore.work.threads import ThreadPool
+
+
+class WorkError(StorageError):
+    """Who was to check a part could not: nothing is known of the volume by that."""
 
 
 class Work:
@@ -20,6 +30,9 @@ class Work:
     ----------
     pool : ThreadPool
     """
+
+    grain = 1
+    """How many times as much a part should be than what is worth a thread's while."""
 
     def __init__(self, pool: ThreadPool) -> None:
         self._pool = pool
@@ -34,7 +47,32 @@ class Work:
         self._pool.submit(task, group)
         self._groups.append(group)
 
+    def check(
+        self, check: ScaleCheck, function: Callable[[ScaleCheck, Any], None], part: Any
+    ) -> None:
+        """Queue the check of a part of a scale; the part can be pickled."""
+        self.submit(partial(function, check, part))
+
     def drain(self) -> None:
         """Return when every task has run."""
         while self._groups:
             self._pool.wait(self._groups.popleft())
+
+
+class AtOnce:
+    """Does every task when it comes, in a process that does a part of the work."""
+
+    grain = 1
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Do a task."""
+        task()
+
+    def check(
+        self, check: ScaleCheck, function: Callable[[ScaleCheck, Any], None], part: Any
+    ) -> None:
+        """Check a part of a scale."""
+        function(check, part)
+
+    def drain(self) -> None:
+        """Return at once: all is done."""
