@@ -111,14 +111,16 @@ class ChunkedSource(ReadableSource):
         window = (others[0], others[1])
         planes = np.moveaxis(out, axis, 0)
         first = start
+        whole = stop if stop == length else stop // depth * depth
         while first < stop:
             row_start = first // depth * depth
-            row_stop = min(row_start + depth, length)
-            last = min(stop, row_stop)
+            is_whole = row_start == first < whole  # several rows at once, for the threads
+            last = whole if is_whole else min(stop, row_start + depth)
             part = np.moveaxis(planes[first - start : last - start], 0, axis)
-            if (first, last) == (row_start, row_stop):
+            if is_whole:
                 self._fill(_with(box, axis, first, last), part)
             else:
+                row_stop = min(row_start + depth, length)
                 row = self._row(_with(box, axis, row_start, row_stop), window)
                 within = _with((slice(None),) * 3, axis, first - row_start, last - row_start)
                 part[...] = row[within]

@@ -32,6 +32,8 @@ _NATIVE: dict[str, Literal["<", ">"]] = {
     "1.2.840.10008.1.2.2": ">",
 }
 """Byte orders by the transfer syntaxes in which pixels are not compressed."""
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_BYTE = 8
 
 
 class Frame(NamedTuple):
@@ -105,9 +107,14 @@ class DicomFile:
         return int(self.header.Columns), int(self.header.Rows)
 
     @property
+    def has_palette(self) -> bool:
+        """Whether pixels are numbers of colours."""
+        return str(self.header.get("PhotometricInterpretation")) == "PALETTE COLOR"
+
+    @property
     def samples(self) -> int:
         """Colours of a pixel."""
-        return int(self.header.get("SamplesPerPixel", 1))
+        return 3 if self.has_palette else int(self.header.get("SamplesPerPixel", 1))
 
     @property
     def frame_count(self) -> int:
@@ -133,6 +140,9 @@ class DicomFile:
         """Type of a stored pixel, native."""
         if self.float_code:
             return np.dtype(self.float_code)
+        if self.has_palette:
+            descriptor = self.header.RedPaletteColorLookupTableDescriptor
+            return np.dtype(np.uint16 if int(descriptor[2]) > 8 else np.uint8)
         bits = int(self.header.BitsAllocated)
         if bits == 1:
             return np.dtype(np.uint8)
@@ -210,7 +220,7 @@ def _with_offsets(frames: list[Frame], header: Any) -> list[Frame]:
     """Put the frames of a dose grid along the normal, where one list says how far each is."""
     offsets = header.get("GridFrameOffsetVector")
     first = frames[0]
-    if not offsets or first.position is None or first.directions is None:
+    if len(frames) == 1 or not offsets or first.position is None or first.directions is None:
         return frames
     if len(offsets) != len(frames):
         raise ValueError("offsets")
@@ -288,12 +298,18 @@ def decode_frame(pydicom: Any, frame: Frame) -> NDArray[Any]:
         planar = int(file.header.get("PlanarConfiguration", 0) or 0)
         color = str(file.header.get("PhotometricInterpretation", ""))
         is_plain = file.samples == 1 or (color == "RGB" and planar == 0)
+        if byte_order == ">" and int(file.header.BitsAllocated) == _BYTE:
+            is_plain = False  # bytes may lie swapped in words
         if byte_order is not None and is_plain:
             return _native(file, frame.number, byte_order)
+        is_deflated = file.syntax == _DEFLATED
+        source = pydicom.dcmread(file.path) if is_deflated else file.path
         try:
-            pixels = pydicom.pixels.pixel_array(file.path, index=frame.number)
+            pixels = pydicom.pixels.pixel_array(source, index=frame.number)
         except (RuntimeError, NotImplementedError, AttributeError) as error:
             pixels = _with_imagecodecs(pydicom, file, frame.number, error)
+        if file.has_palette:
+            pixels = pydicom.pixels.apply_color_lut(pixels, file.header)
         return np.asarray(pixels)
 
 

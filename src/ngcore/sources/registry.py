@@ -159,10 +159,11 @@ class Found:
             if self.head.startswith(b"\x1f\x8b"):
                 return zlib.decompressobj(31).decompress(self.head, HEAD_BYTES)
             if self.head.startswith(b"BZh"):
-                return bz2.BZ2Decompressor().decompress(self.head, HEAD_BYTES)
+                with bz2.open(self.path) as file:  # a block gives nothing until it is whole
+                    return file.read(HEAD_BYTES)
             if self.head.startswith(b"\x28\xb5\x2f\xfd"):
                 return self._zstd_head()
-        except (OSError, zlib.error):
+        except (OSError, EOFError, zlib.error):
             return b""
         return self.head
 

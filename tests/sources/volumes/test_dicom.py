@@ -230,9 +230,20 @@ def test_segmentations_bring_their_names(tmp_path):
     path = segmentation(tmp_path / "b.dcm", masks | True, numbers, segments)
     with pytest.raises(InputError, match="segment 2 overlaps another one in slice 1"):
         read_all(open_source(path))
-    path = segmentation(tmp_path / "c.dcm", masks, numbers, segments, "FRACTIONAL")
-    with pytest.raises(InputError, match="fractional segmentation"):
-        open_source(path)
+
+
+def test_fractions_of_segments_become_channels(tmp_path):
+    fractions = np.random.default_rng(0).integers(0, 101, (6, 3, 7)).astype(np.uint8)
+    numbers, segments = [0, 1, 2, 0, 1, 2], [1] * 3 + [2] * 3
+    path = segmentation(tmp_path / "a.dcm", fractions, numbers, segments, "FRACTIONAL")
+    image = pydicom.dcmread(path)
+    image.BitsAllocated = image.BitsStored = 8
+    image.HighBit, image.MaximumFractionalValue = 7, 100
+    image.PixelData = fractions.tobytes()
+    image.save_as(path)
+    volume = ngcore.convert(path, tmp_path / "out", fsync=False)
+    expected = fractions.reshape(2, 3, 3, 7).transpose(3, 2, 1, 0) / np.float32(100)
+    np.testing.assert_allclose(volume.scales[0][...], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +263,11 @@ def test_segmentations_bring_their_names(tmp_path):
         "SC_rgb_rle_16bit_2frame.dcm",
         "examples_rgb_color.dcm",
         "rtdose.dcm",
+        "rtdose_1frame.dcm",
+        "image_dfl.dcm",
+        "examples_palette.dcm",
+        "SC_rgb_small_odd_big_endian.dcm",
+        "SC_rgb_jpeg_gdcm.dcm",
     ],
 )
 def test_real_files_give_the_pixels_that_pydicom_gives(name):
@@ -261,10 +277,13 @@ def test_real_files_give_the_pixels_that_pydicom_gives(name):
     image = pydicom.dcmread(path, force=True)
     same = {"MR_small_jp2klossless.dcm": "MR_small.dcm"}
     same["MR_small_jpeg_ls_lossless.dcm"] = "MR_small.dcm"
+    same["SC_rgb_jpeg_gdcm.dcm"] = "SC_rgb_gdcm_KY.dcm"  # lossless JPEG, which pydicom lacks
     pixels = pydicom.dcmread(get_testdata_file(same.get(name, name)), force=True)
     if "TransferSyntaxUID" not in pixels.file_meta:
         pixels.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
     expected = pixels.pixel_array
+    if pixels.PhotometricInterpretation == "PALETTE COLOR":
+        expected = pydicom.pixels.apply_color_lut(expected, pixels)
     frames = int(image.get("NumberOfFrames") or 1)
     expected = expected.reshape(frames, image.Rows, image.Columns, -1)
     np.testing.assert_array_equal(found, expected.transpose(2, 1, 0, 3))

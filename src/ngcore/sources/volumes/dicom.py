@@ -87,16 +87,20 @@ def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
     files = _one_series(files, found)
     first = files[0]
     is_segmentation = first.is_segmentation
-    if is_segmentation and str(first.header.get("SegmentationType", "")) == "FRACTIONAL":
-        raise InputError(
-            "is a fractional segmentation, which gives no labels; export it as binary"
-        )
+    is_fractional = str(first.header.get("SegmentationType", "")) == "FRACTIONAL"
     frames = [frame for file in files for frame in frames_of(file)]
     stack = stack_frames(frames, is_segmentation=is_segmentation)
-    if is_segmentation:
-        segments = _Segments(pydicom, stack)
-        reader: _Images | _Segments = segments
-        scaling, dtype, colors = (1.0, 0.0), segments.dtype, 1
+    scaling, colors = (1.0, 0.0), 1
+    reader: _Images | _Segments | _Fractions
+    if is_segmentation and is_fractional:
+        reader = _Fractions(pydicom, stack, first.dtype)
+        scaling = (1 / int(first.header.get("MaximumFractionalValue") or 255), 0.0)
+        dtype, colors = first.dtype, len(reader.numbers)
+        suggested = SuggestedType("image", "DICOM calls it fractions of segments")
+        notes += (f"is a fractional segmentation; its {colors} segments are channels, 0 to 1",)
+    elif is_segmentation:
+        reader = _Segments(pydicom, stack)
+        dtype = reader.dtype
         suggested = SuggestedType("segmentation", "DICOM calls it a segmentation")
     else:
         scaling, dtype = _scaling(frames)
@@ -120,7 +124,7 @@ def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
         suggested_type=suggested,
         notes=notes + stack.notes,
         files=tuple(file.path for file in files),
-        segments=_segments(first) if is_segmentation else (),
+        segments=_segments(first) if suggested.type == "segmentation" else (),
     )
     source = ChunkedSource(
         header, axes, reader, chunks=(1, rows, columns, axes.lengths[3]), workers=asked.workers
@@ -203,6 +207,8 @@ class _Images:
 
     def __call__(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         z, y, x, _ = index
+        if z.stop - z.start == self._channels == self._colors == 1 and self._planes[z.start]:
+            return self._frame(self._planes[z.start][0])[np.newaxis, y, x, np.newaxis]
         lengths = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
         out = np.zeros((*lengths, self._channels * self._colors), self._dtype)
         for number in range(z.start, z.stop):
@@ -262,6 +268,26 @@ class _Segments:
                         "a volume holds one label a voxel; export them apart"
                     )
                 part[is_here] = frame.segment
+        return out
+
+
+class _Fractions:
+    """Gives boxes of fractions, a channel for each segment."""
+
+    def __init__(self, pydicom: Any, stack: Stack, dtype: np.dtype[Any]) -> None:
+        self._pydicom = pydicom
+        self._planes = stack.planes
+        self._dtype = dtype
+        self.numbers = sorted({frame.segment for plane in stack.planes for frame in plane})
+
+    def __call__(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        z, y, x, _ = index
+        lengths = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
+        out = np.zeros((*lengths, len(self.numbers)), self._dtype)
+        for part, frames in zip(out, self._planes[z], strict=True):
+            for frame in frames:
+                channel = self.numbers.index(frame.segment)
+                part[..., channel] = decode_frame(self._pydicom, frame)[y, x]
         return out
 
 

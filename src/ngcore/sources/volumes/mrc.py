@@ -126,6 +126,8 @@ def _affine(fields: Any, letters: str) -> np.ndarray[Any, Any] | None:
     sizes = [side / count * MM_PER_ANGSTROM for side, count in zip(cell, intervals, strict=True)]
     if not any(cell):
         return None
+    if int(fields["nz"]) == 1 and not sizes[2]:  # one micrograph, which has no depth
+        sizes[2] = sizes[0]
     if not sizes_are_sound(sizes):
         raise FormatError(f"corrupt header: a cell of {cell} angstroms; pass --affine")
     origin = [float(fields["origin"][letter]) * MM_PER_ANGSTROM for letter in "xyz"]
