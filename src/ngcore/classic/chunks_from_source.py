@@ -12,9 +12,8 @@ from ngcore.arrays.values import ValueMapping
 from ngcore.classic.folder import open_volume, record_chunks, write_chunks, writing_options
 from ngcore.conversion.memory import plan_for, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
-from ngcore.conversion.prepare import Conversion, open_for
+from ngcore.conversion.prepare import Conversion, Downsampling, open_for
 from ngcore.conversion.run import Progress
-from ngcore.conversion.walk import Downsampling
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import make_encoding

@@ -14,8 +14,8 @@ from ngcore.classic.folder import (
 )
 from ngcore.conversion.coarser import coarser_conversion, pyramid_factors
 from ngcore.conversion.options import JPEG_QUALITY
+from ngcore.conversion.prepare import Downsampling
 from ngcore.conversion.run import Progress
-from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
 from ngcore.precomputed.encodings import make_encoding

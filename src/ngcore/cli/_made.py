@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,9 @@ def say_made(dest: str | os.PathLike[str], then: str = "view", *, as_json: bool 
         return
     parts = [name, *([] if size is None else [size_text(size)])]
     line = f"made {', '.join(parts)}"
-    if then:
+    if then and logger.isEnabledFor(logging.INFO):
+        import shlex
+
         line += f"; next: ngcore {then} {shlex.quote(name)}"
     logger.info(line)
 

@@ -16,7 +16,7 @@ from ngcore.sources.volumes.precomputed import open_scale
 
 if TYPE_CHECKING:
     from ngcore.conversion.options import ConvertOptions
-    from ngcore.conversion.walk import Downsampling
+    from ngcore.conversion.prepare import Downsampling
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.sources.base import Source

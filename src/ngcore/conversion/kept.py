@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -17,6 +16,8 @@ from ngcore.sources.base import Cost, MemoryOrder, SourceHeader, SuggestedType, 
 from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ngcore.storage.stored_path import StoredPath
 
 
@@ -49,6 +50,20 @@ class Kept(NamedTuple):
         """Return the file that the block at `place` leaves."""
         return self.folder / f"scale-{self.scale}-{'-'.join(map(str, place))}"
 
+    @contextmanager
+    def writer(self, place: Vec3, scratch: Path) -> "Iterator[KeptWriter]":
+        """Give what keeps the last scale of a block; its file appears at the end."""
+        writer = KeptWriter(self, place, scratch)
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
+
+    def source(self) -> "KeptSource":
+        """Return what reads it, when all of it is there."""
+        return KeptSource(self)
+
     def remove(self) -> None:
         """Remove every file; those that can't be go with their folder."""
         for place in self.grid:
@@ -62,22 +77,6 @@ class Kept(NamedTuple):
         if self.memory_order == "F":
             return low, high, 3, self.stream_axis
         return 3, high, low, self.stream_axis
-
-
-@contextmanager
-def kept_block(
-    kept: Kept | None, place: Vec3, scratch: Path
-) -> Iterator[Callable[[Box, Voxels], None] | None]:
-    """Give what keeps the last scale of a block; its file appears at the end."""
-    if kept is None:
-        yield None
-        return
-    writer = KeptWriter(kept, place, scratch)
-    try:
-        yield writer.keep
-        writer.finish()
-    finally:
-        writer.close()
 
 
 class KeptWriter:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 
 from ngcore.arrays.data_types import DATA_TYPES
-from ngcore.arrays.lengths import parse_lengths_nm
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
@@ -25,7 +24,7 @@ METHODS = ("average", "majority", "stride", "min", "max")
 
 VolumeKind = Literal["image", "segmentation"]
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
+_SIZE = r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SMALLEST_MEMORY = 128 << 20
 _LARGEST_MEMORY = 1 << 62
@@ -46,7 +45,7 @@ def parse_memory(size: str | int) -> int:
     >>> parse_memory("1.5G")
     1610612736
     """
-    match = _SIZE.fullmatch(str(size).strip())
+    match = re.fullmatch(_SIZE, str(size).strip(), re.IGNORECASE)
     if match is None:
         raise InputError(f"--memory must be a size such as 512M or 2G, got {size!r}")
     number = float(match[1]) * _UNITS[match[2].upper()]
@@ -144,7 +143,7 @@ class ConvertOptions:
         plain["resolution"] = _plain(
             "resolution",
             self.resolution,
-            lambda r: parse_lengths_nm(r) if isinstance(r, str) else _three(r, _number),
+            _lengths,
             "X,Y,Z in nanometres or with units, such as 8,8,40 or 1mm",
         )
         plain["voxel_offset"] = _plain(
@@ -260,6 +259,14 @@ def _number(value: Any) -> int | float:
 def _three(values: Any, convert: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
     x, y, z = values
     return convert(x), convert(y), convert(z)
+
+
+def _lengths(value: Any) -> tuple[float, float, float]:
+    if not isinstance(value, str):
+        return _three(value, _number)
+    from ngcore.arrays.lengths import parse_lengths_nm
+
+    return parse_lengths_nm(value)
 
 
 def _plain(name: str, value: Any, convert: Callable[[Any], Any], expected: str) -> Any:

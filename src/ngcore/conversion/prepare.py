@@ -16,7 +16,6 @@ from ngcore.arrays.values import ValueMapping
 from ngcore.conversion.memory import check_spooling, plan_for, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan
-from ngcore.conversion.walk import Downsampling
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError, NoVoxelSizeError
 from ngcore.precomputed.chunks import ChunkGrid, Vec3
@@ -34,6 +33,13 @@ _TINY_CHUNK, _MOST_TINY_CHUNKS, _ADVISED_CHUNK = 512, 1 << 20, 1 << 23
 
 
 _NOTHING: Mapping[str, Any] = {}
+
+
+class Downsampling(NamedTuple):
+    """How voxels of one scale become one voxel of the next."""
+
+    method: str
+    outside_value: float | None
 
 
 class Conversion(NamedTuple):

@@ -1,13 +1,13 @@
 """One region of a conversion: from a source's planes to chunks in a sink."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ngcore.arrays.values import Counts, ValueMapping
-from ngcore.conversion.kept import Kept, kept_block
+from ngcore.arrays.values import Counts
 from ngcore.conversion.memory import BLOCK_BYTES
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.regions import Level, Pass, Regions
@@ -18,155 +18,130 @@ from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
 from ngcore.sources.base import Source
 from ngcore.work.threads import ThreadPool
 
+if TYPE_CHECKING:
+    from ngcore.conversion.kept import Kept
+
+
+class Run(NamedTuple):
+    """What all regions of a run share.
+
+    Attributes
+    ----------
+    conversion : Conversion
+    sink : ChunkSink
+        Takes the chunks.
+    pool : ThreadPool
+        Does the work.
+    scratch : Path
+        A folder of this attempt alone, on the file system of what is kept.
+    planes_read : callable
+        Called after each reading, on any thread, with the voxels read and what happened to their
+        values.
+    row_done : callable or None
+        Called after each row of chunks of the first scale.
+    """
+
+    conversion: Conversion
+    sink: ChunkSink
+    pool: ThreadPool
+    scratch: Path
+    planes_read: Callable[[int, Counts], None]
+    row_done: Callable[[], None] | None = None
+
 
 def carry_out_region(
-    conversion: Conversion,
+    run: Run,
     regions: Regions,
     place: Vec3,
     source: Source,
-    sink: ChunkSink,
-    pool: ThreadPool,
+    kept: "Kept | None",
     *,
-    kept: Kept | None,
-    scratch: Path,
     first_is_written: bool,
-    planes_read: Callable[[int, Counts], None],
-    row_done: Callable[[], None],
 ) -> None:
     """Make every chunk that a region owns.
 
     Parameters
     ----------
-    conversion : Conversion
+    run : Run
     regions : Regions
         Those of the pass.
     place : tuple of int
         Of this one.
     source : Source
         For the first pass, where voxels come from; for a later one, the scale it starts from.
-    sink : ChunkSink
-        Takes the chunks.
-    pool : ThreadPool
-        Does the work.
     kept : Kept or None
         Where the pass's last scale is kept, if a pass follows.
-    scratch : Path
-        A folder of this attempt alone, on the file system of what is kept.
     first_is_written : bool
         Whether the chunks of the first scale exist already.
-    planes_read : callable
-        Called after each reading, on any thread, with the voxels read and what happened to their
-        values.
-    row_done : callable
-        Called after each row of the finest level, here.
     """
+    step = regions.step
     for block in regions.blocks_of(place):
         levels = regions.blocks.levels(block)
-        if levels:
-            with kept_block(kept, block, scratch) as keep:
-                _walk(
-                    conversion,
-                    regions.step,
-                    levels,
-                    source,
-                    sink,
-                    pool,
-                    keep if levels[-1].scale == regions.step.last_scale else None,
-                    first_is_written,
-                    planes_read,
-                    row_done,
-                )
-
-
-def _walk(
-    conversion: Conversion,
-    step: Pass,
-    levels: Sequence[Level],
-    source: Source,
-    sink: ChunkSink,
-    pool: ThreadPool,
-    keep_last: Callable[[Box, Voxels], None] | None,
-    first_is_written: bool,
-    planes_read: Callable[[int, Counts], None],
-    row_done: Callable[[], None],
-) -> None:
-    """Walk one block from end to end."""
-    info = conversion.info
-    walk = RegionWalk(
-        levels,
-        [info.scales[level.scale].grid for level in levels],
-        dtype=np.dtype(info.data_type),
-        num_channels=info.num_channels,
-        stream_axis=conversion.plan.stream_axis,
-        memory_order=source.memory_order,
-        row_buffers=step.row_buffers,
-        downsampling=conversion.downsampling,
-        write_chunk=sink.write,
-        keep_last=keep_last,
-        first_is_written=first_is_written,
-        pool=pool,
-        row_done=row_done,
-    )
-    mapping = conversion.mapping if step.first_scale == 0 else None
-    boxes = _BoxReader(source, levels[0], info.scales[step.first_scale].grid, mapping)
-
-    def read(box: Box, out: Voxels) -> None:
-        counts = boxes.read(box, out)
-        planes_read(math.prod(box.shape), counts)
-
-    walk.run(
-        read,
-        part_planes=boxes.part_planes,
-        is_concurrent=source.cost.is_concurrent,
-        gives_boxes=source.cost.access == "boxes",
-    )
+        if not levels:
+            continue
+        read = _BoxReader(run, source, levels[0], step)
+        walk = RegionWalk(
+            run.conversion,
+            step,
+            levels,
+            source,
+            run.pool,
+            run.sink.write,
+            first_is_written=first_is_written,
+        )
+        if kept is None:
+            walk.run(read, read.part_planes, run.row_done)
+            continue
+        with kept.writer(block, run.scratch) as writer:
+            is_kept = levels[-1].scale == step.last_scale
+            walk.run(read, read.part_planes, run.row_done, writer.keep if is_kept else None)
 
 
 class _BoxReader:
     """Reads boxes of one block from a source as values of the volume.
 
+    Called with a box of the first scale, global, and what it is to fill.
+
     Parameters
     ----------
+    run : Run
     source : Source
     level : Level
         The scale that is read, cut to the block.
-    grid : ChunkGrid
-        Of that scale.
-    mapping : ValueMapping or None
-        From stored values to the volume's; None where the source holds those.
+    step : Pass
+        The first one reads stored values, later ones those of the volume.
     """
 
-    def __init__(
-        self, source: Source, level: Level, grid: ChunkGrid, mapping: ValueMapping | None
-    ) -> None:
+    def __init__(self, run: Run, source: Source, level: Level, step: Pass) -> None:
         needed = level.needed
         self._source = source
-        self._owned = _owned_box(level, grid)
-        self._mapping = None if mapping is None or mapping.is_identity else mapping
+        self._planes_read = run.planes_read
+        self._owned = _owned_box(level, run.conversion.info.scales[step.first_scale].grid)
+        is_mapped = step.first_scale == 0 and not run.conversion.mapping.is_identity
+        self._mapping = run.conversion.mapping if is_mapped else None
         axis = source.stream_axis
         plane = math.prod(needed.shape) // needed.shape[axis] * source.shape[3]
         plane_bytes = plane * source.dtype.itemsize
         self.part_planes = max(source.cost.row_planes, BLOCK_BYTES // plane_bytes, 1)
 
-    def read(self, box: Box, out: Voxels) -> Counts:
-        """Fill `out` with a box, global; return what happened to the values."""
+    def __call__(self, box: Box, out: Voxels) -> None:
+        counts = Counts()
         if self._mapping is None:
             read_stored(self._source, box, out)
-            return Counts()
-        counts = Counts()
-        for part in self._parts(box):
-            values = out[part.slices(box.start)]
-            stored = empty_planes(
-                values.shape,
-                self._source.dtype,
-                self._source.stream_axis,
-                self._source.memory_order,
-            )
-            read_stored(self._source, part, stored)
-            changed = self._mapping.apply(stored, values)
-            if changed != Counts():
-                counts = counts.plus(self._own_counts(part, stored, changed))
-        return counts
+        else:
+            for part in self._parts(box):
+                values = out[part.slices(box.start)]
+                stored = empty_planes(
+                    values.shape,
+                    self._source.dtype,
+                    self._source.stream_axis,
+                    self._source.memory_order,
+                )
+                read_stored(self._source, part, stored)
+                changed = self._mapping.apply(stored, values)
+                if changed != Counts():
+                    counts = counts.plus(self._own_counts(part, stored, changed))
+        self._planes_read(math.prod(box.shape), counts)
 
     def _parts(self, box: Box) -> Iterator[Box]:
         """Cut what is read to be mapped into `BLOCK_BYTES`, where that costs nothing.

@@ -4,16 +4,14 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.kept import Kept, KeptSource
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.region import carry_out_region
+from ngcore.conversion.region import Run, carry_out_region
 from ngcore.conversion.sink import ChunkSink
 from ngcore.sources.base import Source
 from ngcore.storage import Store
@@ -127,15 +125,9 @@ def write_scales(
         )
         try:
             with ThreadPool(plan.threads) as pool:
-                carry_out = partial(
-                    carry_out_region,
-                    work.conversion,
-                    sink=sink,
-                    pool=pool,
-                    planes_read=tally.add,
-                    row_done=_nothing if journal is None else journal.checkpoint_if_due,
-                )
-                _run_passes(work, tmp, carry_out, first_is_written=first_is_written)
+                row_done = None if journal is None else journal.checkpoint_if_due
+                run = Run(work.conversion, sink, pool, tmp / "scratch", tally.add, row_done)
+                _run_passes(work, tmp, run, first_is_written=first_is_written)
             sink.finish(whole=not is_resumed)
         except BaseException:
             sink.abort()
@@ -144,35 +136,24 @@ def write_scales(
     return Outcome(tally.counts, digests, sink.likeness)
 
 
-def _nothing() -> None:
-    """Do nothing after a row."""
-
-
-def _run_passes(
-    work: Work, tmp: Path, carry_out: Callable[..., None], *, first_is_written: bool
-) -> None:
+def _run_passes(work: Work, tmp: Path, run: Run, *, first_is_written: bool) -> None:
     plan, source = work.conversion.plan, work.source
     spool: Path | None = None
-    kept_before: Kept | None = None
-    scratch = tmp / "scratch"
-    make_folder(scratch)
+    kept_before = None
     if source.cost.access == "unpack" or (plan.is_cut and not source.cost.can_be_cut):
         spool = tmp / "source"
         source = source.spooled(spool)
     for step in plan.passes:
         kept, regions = None, plan.regions(step)
         if step.last_scale < len(plan.info.scales) - 1:
+            from ngcore.conversion.kept import Kept  # most volumes take one pass
+
+            make_folder(run.scratch)
             kept = Kept(regions, tmp, plan.stream_axis, source.memory_order)
         with closing(source):
             for place in regions:
-                carry_out(
-                    regions=regions,
-                    place=place,
-                    source=source,
-                    kept=kept,
-                    scratch=scratch,
-                    first_is_written=step.first_scale > 0 or first_is_written,
-                )
+                is_written = step.first_scale > 0 or first_is_written
+                carry_out_region(run, regions, place, source, kept, first_is_written=is_written)
             source.finish()
         with suppress(OSError):  # its folder goes at the end
             if spool is not None:
@@ -181,4 +162,4 @@ def _run_passes(
             kept_before.remove()
         spool, kept_before = None, kept
         if kept is not None:
-            source = KeptSource(kept)
+            source = kept.source()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.kept import Kept, KeptSource
+from ngcore.conversion.kept import Kept
 from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.memory import (
     ItemMemory,
@@ -173,7 +173,7 @@ class SpreadRun:
                         self._progress(done, total)
             source.close()
             if kept is not None:
-                source = KeptSource(kept)
+                source = kept.source()
         by_key = {scale.key: str(sum_) for scale, sum_ in zip(info.scales, digests, strict=True)}
         return Outcome(counts, by_key, likeness)
 

@@ -17,28 +17,24 @@ memory that is used again and again and is small enough for the processor's cach
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ngcore.conversion.regions import Level, scaled_up
+from ngcore.conversion.regions import Level, Pass, scaled_up
 from ngcore.conversion.window import StickMemory, Voxels, Window, slow_axis_of_planes
 from ngcore.downsampling import downsample
-from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
+from ngcore.precomputed.chunks import Box, Vec3
+from ngcore.sources.base import Source
 from ngcore.work.threads import URGENT, TaskGroup, ThreadPool
+
+if TYPE_CHECKING:
+    from ngcore.conversion.prepare import Conversion
 
 ReadBox = Callable[[Box, Voxels], None]
 WriteChunk = Callable[[int, Vec3, Voxels], None]
+KeepBox = Callable[[Box, Voxels], None]
 
 STICK_BYTES = 4 << 20
 """How large sticks should be at least: shorter runs of a file cost more to read."""
-
-
-class Downsampling(NamedTuple):
-    """How voxels of one scale become one voxel of the next."""
-
-    method: str
-    outside_value: float | None
 
 
 class RegionWalk:
@@ -46,66 +42,62 @@ class RegionWalk:
 
     Parameters
     ----------
+    conversion : Conversion
+        Says which volume is made, and how coarser scales are.
+    step : Pass
+        Says how many windows a scale has: with 2, one fills while the other is encoded.
     levels : sequence of Level
         The region's scales, finest first.
-    grids : sequence of ChunkGrid
-        The chunk grid of each of those scales.
-    dtype, num_channels
-        Of the voxels.
-    stream_axis : int
-        The axis along which rows follow each other.
-    memory_order : str
-        "F" or "C": the order of the voxels within a plane, and of channels, as the source has
-        them.
-    row_buffers : int
-        Windows per scale: with 2, one fills while the other is encoded.
-    downsampling : Downsampling
-        How to make the coarser scales.
-    write_chunk : callable
-        Called on the pool's threads with (scale, cell, voxels) of each chunk of the region.
-    keep_last : callable or None
-        Called with (box, voxels) for each part of the last level, which a later pass starts from.
-    first_is_written : bool
-        Whether the chunks of the finest level have been written before.
+    source : Source
+        Says in which order the voxels of a plane come, and what reading costs.
     pool : ThreadPool
         Does the work.
-    row_done : callable
-        Called after each row of the finest level, here.
+    write_chunk : callable
+        Called on the pool's threads with (scale, cell, voxels) of each chunk of the region.
+    first_is_written : bool
+        Whether the chunks of the finest level have been written before.
     """
 
     def __init__(
         self,
+        conversion: "Conversion",
+        step: Pass,
         levels: Sequence[Level],
-        grids: Sequence[ChunkGrid],
-        *,
-        dtype: np.dtype[Any],
-        num_channels: int,
-        stream_axis: int,
-        memory_order: str,
-        row_buffers: int,
-        downsampling: Downsampling,
-        write_chunk: WriteChunk,
-        keep_last: Callable[[Box, Voxels], None] | None,
-        first_is_written: bool,
+        source: Source,
         pool: ThreadPool,
-        row_done: Callable[[], None],
+        write_chunk: WriteChunk,
+        *,
+        first_is_written: bool,
     ) -> None:
-        self._row_done = row_done
-        self._axis = stream_axis
-        self._downsampling = downsampling
+        info = conversion.info
+        self._axis = conversion.plan.stream_axis
+        self._downsampling = conversion.downsampling
+        self._cost = source.cost
+        self._memory_order = source.memory_order
         self._write_chunk = write_chunk
-        self._keep_last = keep_last
         self._first_is_written = first_is_written
         self._pool = pool
-        self._memory_order = memory_order
+        self._keep_last: KeepBox | None = None
         self._stick_memory = StickMemory()
         self._windows = [
-            Window(level, grid, dtype, num_channels, stream_axis, memory_order, row_buffers)
-            for level, grid in zip(levels, grids, strict=True)
+            Window(
+                level,
+                info.scales[level.scale].grid,
+                info.dtype,
+                info.num_channels,
+                self._axis,
+                source.memory_order,
+                step.row_buffers,
+            )
+            for level in levels
         ]
 
     def run(
-        self, read: ReadBox, *, part_planes: int, is_concurrent: bool, gives_boxes: bool
+        self,
+        read: ReadBox,
+        part_planes: int,
+        row_done: Callable[[], None] | None = None,
+        keep_last: KeepBox | None = None,
     ) -> None:
         """Walk the region from end to end.
 
@@ -115,14 +107,16 @@ class RegionWalk:
             Fills its second argument with a box of the finest level, in global coordinates.
         part_planes : int
             How many planes to read at a time.
-        is_concurrent : bool
-            Read on the pool's threads, in any order; else one part after the other, here.
-        gives_boxes : bool
-            Whether `read` may be asked for less than the region's width at no higher price, on the
-            pool's threads.
+        row_done : callable, optional
+            Called after each row of the finest level, here.
+        keep_last : callable, optional
+            Called with (box, voxels) for each part of the last level, which a later pass starts
+            from.
         """
+        self._keep_last = keep_last
+        is_concurrent = self._cost.is_concurrent
         finest = self._windows[0]
-        sticks = self._sticks() if gives_boxes else []
+        sticks = self._sticks() if self._cost.access == "boxes" else []
         while finest.filled < finest.end:
             reads = TaskGroup()
             if sticks:
@@ -143,7 +137,8 @@ class RegionWalk:
                 self._finish_sticks()
             else:
                 self._finish_row(0)
-            self._row_done()
+            if row_done is not None:
+                row_done()
         for window in self._windows:
             window.wait(self._pool)
 

@@ -18,7 +18,7 @@ from ngcore.conversion.kept import Kept
 from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.region import carry_out_region
+from ngcore.conversion.region import Run, carry_out_region
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
@@ -184,18 +184,9 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     try:
         with closing(_open_source(work.source, work.source_name)) as source:
             with ThreadPool(work.threads) as pool:
+                run = Run(work.conversion, sink, pool, scratch, planes_read, row_done)
                 carry_out_region(
-                    work.conversion,
-                    grid,
-                    place,
-                    source,
-                    sink,
-                    pool,
-                    kept=work.kept,
-                    scratch=scratch,
-                    first_is_written=first_is_written,
-                    planes_read=planes_read,
-                    row_done=row_done,
+                    run, grid, place, source, work.kept, first_is_written=first_is_written
                 )
             source.finish()
         sink.finish(whole=False)

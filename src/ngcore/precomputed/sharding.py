@@ -22,7 +22,6 @@ from ngcore.precomputed.json_members import (
     take,
 )
 from ngcore.precomputed.morton import morton_bits
-from ngcore.precomputed.murmurhash import murmurhash3_x86_128
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +145,8 @@ class ShardingSpec:
             raise InputError(f"an id is an unsigned 64-bit integer, got {chunk_id}")
         hashed = chunk_id >> self.preshift_bits
         if self.hash != "identity":
+            from ngcore.precomputed.murmurhash import murmurhash3_x86_128
+
             hashed = murmurhash3_x86_128(hashed)
         minishard = hashed & ((1 << self.minishard_bits) - 1)
         shard = hashed >> self.minishard_bits & ((1 << self.shard_bits) - 1)
@@ -166,6 +167,8 @@ class ShardingSpec:
         """
         hashed = _shifted_right(ids, self.preshift_bits)
         if self.hash != "identity":
+            from ngcore.precomputed.murmurhash import murmurhash3_x86_128
+
             hashed = murmurhash3_x86_128(hashed)
         minishards = hashed & np.uint64((1 << self.minishard_bits) - 1)
         shards = _shifted_right(hashed, self.minishard_bits)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ngcore.conversion.coarser import coarser_conversion
 from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.prepare import Downsampling
 from ngcore.conversion.run import Work, write_scales
-from ngcore.conversion.walk import Downsampling
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.transaction.changes import Transaction

@@ -46,11 +46,18 @@ FREESURFER_LABELS = frozenset(
 
 FREESURFER_LABEL_STARTS = ("hippoamyglabels", "hipposflabels", "brainstemss", "thalamicnuclei")
 
-_ATLAS_WORDS = re.compile(
-    r"aal(\d[a-z0-9]*)?|atlas|atlases|maxprob|(\d*)parcels|parcellations?|annotations?|labelmap|masks"
-    r"|(schaefer|yeo|hcpmmp|brainnetome|craddock|glasser|desikan|destrieux|brodmann)[a-z0-9]*"
-)
+_ATLAS_WORDS = frozenset(
+    (
+        "aal", "atlas", "atlases", "maxprob", "parcels", "parcellation", "parcellations",
+        "annotation", "annotations", "labelmap", "masks",
+    )
+)  # fmt: skip
 """Words in names of atlases and masks in use."""
+
+_ATLAS_STARTS = (
+    *("schaefer", "yeo", "hcpmmp", "brainnetome", "craddock", "glasser", "desikan"),
+    *("destrieux", "brodmann", *(f"aal{digit}" for digit in "0123456789")),
+)
 
 _IMAGE_WORDS = frozenset(
     (
@@ -61,10 +68,12 @@ _IMAGE_WORDS = frozenset(
 )  # fmt: skip
 """Words that say that an atlas, or what was masked, is an image."""
 
-_EXTENSIONS = re.compile(
-    r"(\.(nii|mgh|mgz|hdr|img|mnc|npy|par|rec|tiff?|ome|btf|nrrd|nhdr|mha|mhd|mrc|map|mif|h5|zarr|n5))?(\.(gz|bz2|zst))?$",
-    re.IGNORECASE,
-)
+_EXTENSIONS = frozenset(
+    (
+        "nii", "mgh", "mgz", "hdr", "img", "mnc", "npy", "par", "rec", "tif", "tiff", "ome", "btf",
+        "nrrd", "nhdr", "mha", "mhd", "mrc", "map", "mif", "h5", "zarr", "n5", "gz", "bz2", "zst",
+    )
+)  # fmt: skip
 
 
 def suggest_type(name: str, channel_count: int, intent_code: int = 0) -> SuggestedType:
@@ -102,8 +111,8 @@ def _by_intent_or_name(name: str, channel_count: int, intent_code: int) -> Sugge
 
 def _by_name(name: str, channel_count: int) -> SuggestedType:
     written = Path(name).name
-    while (shorter := _EXTENSIONS.sub("", written)) != written:
-        written = shorter
+    while written.rpartition(".")[2].lower() in _EXTENSIONS and "." in written:
+        written = written.rpartition(".")[0]
     stem = written.lower()
     suffix = stem.rpartition("_")[2]
     if suffix in LABEL_SUFFIXES:
@@ -127,4 +136,11 @@ def _label_word(stem: str) -> str | None:
         return None
     if words[-1] in LABEL_SUFFIXES:
         return words[-1]
-    return next((word for word in words if _ATLAS_WORDS.fullmatch(word)), None)
+    return next(
+        (
+            word
+            for word in words
+            if word.startswith(_ATLAS_STARTS) or word.lstrip("0123456789") in _ATLAS_WORDS
+        ),
+        None,
+    )

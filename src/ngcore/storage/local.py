@@ -45,7 +45,7 @@ WRONG_FOLDER = {
 """Errors for which another folder helps; others (a full disk) may go by themselves."""
 
 _COUNTER = itertools.count()
-_TEMPORARY = re.compile(r"\.([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]+" + re.escape(TEMPORARY_SUFFIX))
+_TEMPORARY = r"\.([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]+" + re.escape(TEMPORARY_SUFFIX)
 
 _BATCH_BYTES = 8 << 20
 _BATCH_PARTS = 512
@@ -77,7 +77,7 @@ def writer_of(name: str) -> int | None:
 
     None where it is another machine's, or no such file.
     """
-    match = _TEMPORARY.fullmatch(name)
+    match = re.fullmatch(_TEMPORARY, name)
     return int(match[2]) if match and match[1] == _machine() else None
 
 

@@ -8,7 +8,7 @@ import re
 
 from ngcore.errors import InputError
 
-_JSON = re.compile(r"(?:^|/)(?:info|provenance|manifest|\d+:\d+|[^/]*\.json)$")
+_JSON = r"(?:^|/)(?:info|provenance|manifest|\d+:\d+|[^/]*\.json)$"
 _MEDIA_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -48,6 +48,6 @@ def proper_name(name: str, location: str, *, writing: bool = False) -> str:
 
 def media_type(name: str) -> str:
     """Return the Content-Type of what lies under a name, chunks of pictures left out."""
-    if _JSON.search(name):
+    if re.search(_JSON, name):
         return "application/json"
     return _MEDIA_TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")  # noqa: PTH122

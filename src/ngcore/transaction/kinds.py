@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from ngcore.storage.base import Store
 
-_SHARD = re.compile(r"[0-9a-f]+\.shard")
-_MANIFEST = re.compile(r"[0-9]+:[0-9]+")
-_INDEX = re.compile(r"[0-9]+\.index")
-_NUMBER = re.compile(r"[0-9]+")
-_CELL = re.compile(r"[0-9]+_[0-9]+_[0-9]+")
+_SHARD = r"[0-9a-f]+\.shard"
+_MANIFEST = r"[0-9]+:[0-9]+"
+_INDEX = r"[0-9]+\.index"
+_NUMBER = r"[0-9]+"
+_CELL = r"[0-9]+_[0-9]+_[0-9]+"
 _INFO_TYPES = {
     "mesh": (LEGACY_MESH_TYPE, MULTILOD_MESH_TYPE),
     "skeletons": (SKELETONS_TYPE,),
@@ -70,29 +70,29 @@ def annotation_files(store: Store, folder: str) -> Iterator[str]:
     """Yield the names of files in a folder of an index of annotations."""
     for name in store.list(f"{folder}/"):
         plain = name[len(folder) + 1 :].removesuffix(".gz")
-        if any(known.fullmatch(plain) for known in (_NUMBER, _CELL, _SHARD)):
+        if any(re.fullmatch(known, plain) for known in (_NUMBER, _CELL, _SHARD)):
             yield name
 
 
 def _is_mesh(store: Store, name: str, plain: str) -> bool:
     if plain == "provenance":
         return _is_json(store, name)
-    if plain == EMPTY_MANIFEST_NAME or _INDEX.fullmatch(plain):
+    if plain == EMPTY_MANIFEST_NAME or re.fullmatch(_INDEX, plain):
         return (store.size(name) or 0) >= _INDEX_HEADER
-    if _SHARD.fullmatch(plain):
+    if re.fullmatch(_SHARD, plain):
         return _is_shard(store, name)
-    if _MANIFEST.fullmatch(plain):
+    if re.fullmatch(_MANIFEST, plain):
         return _is_json(store, name)
-    if _NUMBER.fullmatch(plain):
+    if re.fullmatch(_NUMBER, plain):
         start = store.get(name, 0, 5)
         return start in (b"", b"DRACO") or _is_json(store, name) or _is_fragment(store, name)
     return _is_fragment(store, name)
 
 
 def _is_skeleton(store: Store, name: str, plain: str) -> bool:
-    if _SHARD.fullmatch(plain):
+    if re.fullmatch(_SHARD, plain):
         return _is_shard(store, name)
-    return _NUMBER.fullmatch(plain) is not None and _matches(store, name, _is_skeleton_data)
+    return re.fullmatch(_NUMBER, plain) is not None and _matches(store, name, _is_skeleton_data)
 
 
 def _is_properties(store: Store, name: str, plain: str) -> bool:

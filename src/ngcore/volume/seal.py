@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _MODULUS = 1 << 128
-_ENTRY = re.compile(r"(.*/)?[0-9a-f_]+(\.shard)?")
+_ENTRY = r"(.*/)?[0-9a-f_]+(\.shard)?"
 _NAMED = ("type", "data_type", "num_channels", "mesh", "skeletons", "segment_properties")
 _OF_INFOS = (
     *("@type", "sharding", "segment_properties", "transform"),  # of several kinds of layers
@@ -188,7 +188,7 @@ def file_digest(content: Buffer, name: str = "") -> str:
 
 def is_entry(name: str) -> bool:
     """Whether a file in a folder of skeletons or annotations holds entries, by its name."""
-    return _ENTRY.fullmatch(name) is not None
+    return re.fullmatch(_ENTRY, name) is not None
 
 
 def canonical_json(value: object) -> bytes:
