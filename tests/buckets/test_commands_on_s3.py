@@ -299,3 +299,35 @@ def test_a_file_in_a_bucket_is_a_source(place, tmp_path, ending):
     expected.pop("provenance")
     assert found == expected
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(("ngcore", "."))]
+
+
+@pytest.mark.parametrize("gzip", [True, False])
+def test_a_nested_volume_is_told_and_repaired(place, capsys, gzip):
+    url = f"{place.url}/v"
+    with pytest.warns(ngcore.NgcoreWarning, match="a bucket can't answer with nested ones"):
+        ngcore.convert(
+            LABELS, url, resolution=(8, 8, 8), sharding=False, layout="nested", gzip=gzip
+        )
+    assert run(["validate", url]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "lies there, but clients ask for 0-30_0-30_0-30: run ngcore repair --flat" in lines[0]
+    assert lines[1:] == [f"{url}: damaged; 1 chunk, 1 error, 0 warnings; digests agree in 1 scale"]
+    assert run(["repair", url, f"{place.url}/r", "--flat", "--no-gzip"]) == 0
+    assert "8_8_8/0-30_0-30_0-30" in place.objects("r")
+
+
+def test_an_unfinished_volume_is_told_as_unfinished(place, tmp_path, capsys):
+    url = f"{place.url}/v"
+    ngcore.convert(LABELS, url, resolution=(8, 8, 8), chunk_size=16)
+    place.client.delete_object(Bucket=place.bucket, Key="v/info")
+    place.client.put_object(Bucket=place.bucket, Key="v/.ngcore/plan.json", Body=b"{}")
+    for command in (
+        ["validate", url],
+        ["info", url],
+        ["repair", url, str(tmp_path / "r")],
+        ["pack", url, str(tmp_path / "v.zip")],
+        ["preview", url, str(tmp_path / "v.png")],
+    ):
+        assert run(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{url} is unfinished; continue what writes it with --resume" in line

@@ -358,6 +358,13 @@ def begin(work: Work, destination: Destination) -> Journal:
         logger.info(note)
     for warning in conversion.warnings:
         logger.warning(warning)
+    is_nested = work.options.layout == "nested" and not work.options.sharding
+    if is_nested and destination.store.keeps_names:
+        logger.warning(
+            "%s: Neuroglancer asks for flat names, and a bucket can't answer with nested ones; "
+            "pass --layout flat",
+            destination.store.location,
+        )
     return journal
 
 

@@ -21,6 +21,7 @@ from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import LEGACY_MESH_TYPE, VOLUME_TYPE
 from ngcore.storage import Store, open_store
+from ngcore.storage.completeness import refuse_unfinished
 from ngcore.storage.zip_store import ZipStore
 from ngcore.transaction.output_file import check_output_file, write_output_parts
 
@@ -104,6 +105,7 @@ def pack(
 def _files(store: Listed) -> Iterator[_File]:
     document = store.get_whole("info", _MAX_INFO)
     if document is None:
+        refuse_unfinished(store)
         raise InputNotFoundError(
             f"{store.location} has no info file; pass the folder of a volume or another layer"
         )

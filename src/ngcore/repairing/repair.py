@@ -26,6 +26,7 @@ from ngcore.repairing.pieces import Pieces, state_of
 from ngcore.repairing.properties import mend_properties
 from ngcore.repairing.shards import mend_shards
 from ngcore.storage import LocalStore, Store, open_store, writable_store
+from ngcore.storage.completeness import refuse_unfinished
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.destination import Destination
@@ -276,11 +277,7 @@ def _read_info(store: Listed) -> bytes:
     except FormatError as error:
         raise FormatError(f"{store.location}/info: {error}; fix that by hand first") from error
     if document is None:
-        if store.size(PLAN) is not None:
-            raise InputError(
-                f"{store.location} is unfinished; continue what writes it with --resume, and then "
-                "see whether it needs repair"
-            )
+        refuse_unfinished(store)
         is_folder = not isinstance(store, LocalStore) or store.path.is_dir()
         what = "has no info file" if is_folder else "is not a folder"
         raise InputNotFoundError(

@@ -32,6 +32,7 @@ from ngcore.server.layers import ObjectLayer
 from ngcore.server.skeleton_look import look_at_skeletons
 from ngcore.server.survey import survey_volume
 from ngcore.storage import Store, open_store, parts_of_zip, place_in, split_place
+from ngcore.storage.completeness import refuse_unfinished
 from ngcore.storage.zip_store import names_in_zip
 from ngcore.volume.read import Volume
 from ngcore.volume.segment_colours import hex_of
@@ -137,6 +138,7 @@ def open_volume(store: ReadableStore) -> Volume:
     """
     document = store.get_whole("info", _MAX_INFO)
     if document is None:
+        refuse_unfinished(store)
         raise InputNotFoundError(f"no volume in {store.location}: there is no info file")
     try:
         return Volume(store, VolumeInfo.from_json(document))
@@ -147,6 +149,7 @@ def open_volume(store: ReadableStore) -> Volume:
 def _info_of(store: ReadableStore) -> dict[str, Any]:
     document = store.get_whole("info", _MAX_INFO)
     if document is None:
+        refuse_unfinished(store)
         raise InputNotFoundError(
             f"nothing to show at {store.location!r}: there is no info file; pass a folder that "
             "ngcore has written, or a file that it can convert"

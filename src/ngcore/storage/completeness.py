@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ngcore.errors import FormatError, StorageError
+from ngcore.errors import FormatError, InputNotFoundError, StorageError
 from ngcore.precomputed.json_members import parse_object
+from ngcore.storage.base import Store
+from ngcore.storage.local import WORK_FOLDER
 
 if TYPE_CHECKING:
     from ngcore.storage.base import ReadableStore
 
 _MAX_BYTES = 64 << 20
+
+
+def refuse_unfinished(store: ReadableStore) -> None:
+    """Refuse a place that has no `info` because what writes it has not ended.
+
+    Raises
+    ------
+    InputNotFoundError
+        It is a folder, or one in a bucket, in which a run has begun.
+    """
+    if isinstance(store, Store) and store.size(f"{WORK_FOLDER}/plan.json") is not None:
+        raise InputNotFoundError(
+            f"not a precomputed volume yet: {store.location} is unfinished; continue what writes "
+            "it with --resume, or start it again with --overwrite"
+        )
 
 
 def is_by_ngcore(store: ReadableStore, key: str) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.errors import FormatError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings
 from ngcore.precomputed.json_members import dump, parse_object
 from ngcore.precomputed.scale_info import scale_factors
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
 from ngcore.storage import LocalStore
-from ngcore.storage.local import WORK_FOLDER
+from ngcore.storage.completeness import refuse_unfinished
 from ngcore.validating.files import read_limited
 
 if TYPE_CHECKING:
@@ -106,14 +106,10 @@ def _read(store: ReadableStore, findings: Findings) -> bytes | None:
         findings.error("info", "info", error)
         return None
     if document is None:
+        refuse_unfinished(store)
         if not isinstance(store, LocalStore):
             raise InputNotFoundError(
                 f"not a precomputed volume: {store.location} has no info; check the URL"
-            )
-        if (store.path / WORK_FOLDER).is_dir():
-            raise InputError(
-                f"{store.location} holds an unfinished conversion; continue it with --resume, "
-                "or start it again with --overwrite"
             )
         what = "has no info file" if store.path.is_dir() else "is not a folder"
         raise InputNotFoundError(

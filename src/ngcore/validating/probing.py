@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
-from ngcore.storage.base import max_stored_size
+from ngcore.storage.base import Store, max_stored_size
 from ngcore.validating.shard_file import ShardFile
 
 if TYPE_CHECKING:
@@ -34,28 +34,49 @@ _MOST_IN_VAIN = 1 << 12
 _AT_ONCE = 16
 
 
+class _Form(NamedTuple):
+    """How chunks are named: as clients ask for them, or in folders or with an ending."""
+
+    is_nested: bool
+    ending: str
+
+    def name(self, grid: ChunkGrid, cell: Vec3) -> str:
+        return f"{grid.nested_name(cell) if self.is_nested else grid.name(cell)}{self.ending}"
+
+
+_ENDINGS = ("", ".gz")
+_FLAT = _Form(is_nested=False, ending="")
+
+
 def probe_chunks(context: Context, checks: list[ScaleCheck]) -> None:
     """Ask for every chunk of a scale, and check those that are there."""
+    _probe_all(context, checks, _FLAT)
+    if not any(check.presence.found for check in checks):
+        form = _other_form(context, checks[0])
+        if form is not None:  # what lies where clients don't look may be right all the same
+            _probe_all(context, checks, form)
+
+
+def _probe_all(context: Context, checks: list[ScaleCheck], form: _Form) -> None:
     for check in checks:
-        _probe(context, check, _spread(check.grid))
+        _probe(context, check, _spread(check.grid), form)
         if check.grid.count > _LARGE and check.presence.found < _LEAST_OF_FIRST:
             continue  # check_absent says how little is there
-        _probe(context, check, check.grid.cells())
-    if not any(check.presence.found for check in checks):
-        _hint(context, checks[0])
+        _probe(context, check, check.grid.cells(), form)
 
 
-def _probe(context: Context, check: ScaleCheck, cells: Iterable[Vec3]) -> None:
+def _probe(context: Context, check: ScaleCheck, cells: Iterable[Vec3], form: _Form) -> None:
     cells = (cell for cell in cells if not check.presence.has(cell))
     while batch := list(islice(cells, _BATCH * context.work.grain)):
-        context.work.check(check, _probe_batch, batch)
+        context.work.check(check, _probe_batch, (form, batch))
     context.work.drain()
 
 
-def _probe_batch(check: ScaleCheck, cells: list[Vec3]) -> None:
+def _probe_batch(check: ScaleCheck, part: tuple[_Form, list[Vec3]]) -> None:
+    form, cells = part
     store, most = check.context.store, max_stored_size(check.max_encoded_size)
     for cell in cells:
-        where = f"{check.scale.key}/{check.grid.name(cell)}"
+        where = f"{check.scale.key}/{form.name(check.grid, cell)}"
         try:
             if check.context.quick or not check.is_read:
                 if store.size(where) is not None:
@@ -68,7 +89,9 @@ def _probe_batch(check: ScaleCheck, cells: list[Vec3]) -> None:
                     check.context.done(check.voxels(cell))
                     continue
                 check.presence.add(cell)
-                if gzip.is_gzip(data) and check.decodes(cell, data) is False:
+                if form.ending:
+                    data = gzip.decompress(data, max_size=check.max_encoded_size)
+                elif gzip.is_gzip(data) and check.decodes(cell, data) is False:
                     raise FormatError("is gzip, but the server sends no Content-Encoding: gzip")
                 check.add(cell, where, data)
         except FormatError as error:
@@ -76,20 +99,22 @@ def _probe_batch(check: ScaleCheck, cells: list[Vec3]) -> None:
             check.fault(where, error)
 
 
-def _hint(context: Context, check: ScaleCheck) -> None:
-    """Say where chunks lie that clients do not find."""
+def _other_form(context: Context, check: ScaleCheck) -> _Form | None:
+    """Say where chunks lie that clients do not find; return in which form."""
     cell = (0, 0, 0)
-    for name in (check.grid.name(cell), check.grid.nested_name(cell)):
-        for suffix in ("", ".gz"):
-            where = f"{check.scale.key}/{name}{suffix}"
-            if context.store.size(where) is not None:
-                context.findings.error(
-                    "server",
-                    where,
-                    f"lies there, but clients ask for {check.grid.name(cell)}: set the server up "
-                    "as ngcore server-config says, or run ngcore repair --flat --no-gzip",
-                )
-                return
+    repair = "run ngcore repair --flat --no-gzip"
+    if not isinstance(context.store, Store):  # a bucket gives names out as they are
+        repair = f"set the server up as ngcore server-config says, or {repair}"
+    for form in (_Form(is_nested, ending) for is_nested in (False, True) for ending in _ENDINGS):
+        where = f"{check.scale.key}/{form.name(check.grid, cell)}"
+        if context.store.size(where) is not None:
+            context.findings.error(
+                "server",
+                where,
+                f"lies there, but clients ask for {check.grid.name(cell)}: {repair}",
+            )
+            return form
+    return None
 
 
 def probe_shards(

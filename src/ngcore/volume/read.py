@@ -12,7 +12,7 @@ from ngcore.errors import FormatError, InputError, InputNotFoundError, VolumeInd
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.layer_kinds import refuse_other_kinds
 from ngcore.storage import LocalStore, ReadableStore, open_store
-from ngcore.storage.local import WORK_FOLDER
+from ngcore.storage.completeness import refuse_unfinished
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,11 +72,7 @@ def open(  # noqa: A001 (ngcore.open is its public name)
     except FormatError as error:
         raise FormatError(f"{text}/info: {error}") from error
     if document is None:
-        if isinstance(store, LocalStore) and (store.path / WORK_FOLDER / "plan.json").is_file():
-            raise InputNotFoundError(
-                f"not a precomputed volume yet: {text} is unfinished; continue what writes it "
-                "with --resume, or start it again with --overwrite"
-            )
+        refuse_unfinished(store)
         is_folder = not isinstance(store, LocalStore) or store.path.is_dir()
         what = "has no info file" if is_folder else "is not a folder"
         raise InputNotFoundError(
