@@ -91,7 +91,8 @@ def test_folder_without_info_is_no_volume(tmp_path):
     with pytest.raises(ngcore.InputNotFoundError, match="is not a folder"):
         validate(tmp_path / "nowhere")
     (tmp_path / ".ngcore").mkdir()
-    with pytest.raises(ngcore.InputError, match="unfinished conversion"):
+    (tmp_path / ".ngcore" / "plan.json").write_text("{}")
+    with pytest.raises(ngcore.InputNotFoundError, match="is unfinished; continue"):
         validate(tmp_path)
 
 
