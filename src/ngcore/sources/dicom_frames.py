@@ -203,6 +203,11 @@ def frames_of(file: DicomFile) -> list[Frame]:
     """
     with dicom_errors(f"{file.path.name!r} has a broken header"):
         header = file.header
+        if file.frame_count > 8 * file.path.stat().st_size:  # a frame is a bit at least
+            raise FormatError(
+                f"{file.path.name!r} is truncated: its header says {file.frame_count} frames, the "
+                f"file has {file.path.stat().st_size} bytes; export it again"
+            )
         groups = header.get("PerFrameFunctionalGroupsSequence")
         if not groups:
             frames = [_frame(file, number, [header]) for number in range(file.frame_count)]

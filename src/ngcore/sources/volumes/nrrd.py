@@ -108,8 +108,11 @@ def open_nrrd(found: Found, asked: Asked) -> Source:
         if endian not in ("little", "big"):
             raise FormatError(f"corrupt header: endian is {endian!r}, expected little or big")
         dtype = dtype.newbyteorder("<" if endian == "little" else ">")
-    if len(lengths) < 2 or min(lengths) < 1:
-        raise FormatError(f"corrupt header: sizes {lengths}; expected two or more, positive")
+    rank = int(header.get("dimension", 0))
+    if len(lengths) != rank or rank < 2 or min(lengths) < 1:
+        raise FormatError(
+            f"corrupt header: dimension {rank} and sizes {lengths}; expected two or more, positive"
+        )
     geometry = _geometry(header, lengths)
     shape = shape_of(geometry.letters, list(lengths))
     path, offset = _place(header, found, place, shape, dtype)
