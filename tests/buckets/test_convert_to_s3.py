@@ -64,6 +64,21 @@ def test_tensorstore_reads_it_there(place, layout):
     assert np.array_equal(found[..., 0], VOXELS)
 
 
+@pytest.mark.parametrize("layout", ["sharded", "flat", "jpeg"])
+def test_cloudvolume_reads_it_there(place, monkeypatch, layout):
+    cloudvolume = pytest.importorskip("cloudvolume")
+    from cloudfiles import paths
+
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "")  # which it asks for
+    paths.add_alias("loopback", f"s3://{place.endpoint}/")
+    made = ngcore.convert(VOXELS, f"{place.url}/v", **OPTIONS, **LAYOUTS[layout])
+    url = f"precomputed://loopback://{place.bucket}/v"
+    for mip, scale in enumerate(made.scales):
+        # Shards leave chunks of zeros out.
+        opened = cloudvolume.CloudVolume(url, mip=mip, fill_missing=True, progress=False)
+        assert np.array_equal(np.asarray(opened[:, :, :]), scale[...])
+
+
 def test_overwrite_resume_and_refusals_are_those_of_folders(place, tmp_path, capsys):
     np.save(tmp_path / "a.npy", VOXELS)
     np.save(tmp_path / "b.npy", VOXELS[:40])
