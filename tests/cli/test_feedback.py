@@ -1,8 +1,9 @@
 """What commands say when they are done, of names mistyped, and to shells that complete."""
 
 import json
-import logging
+import re
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -22,20 +23,55 @@ def convert(source, dest, *options):
     return run(["convert", str(source), str(dest), *shared, *options])
 
 
-def test_a_command_that_writes_ends_with_what_it_made_and_what_is_next(labels, tmp_path, caplog):
-    package = logging.getLogger("ngcore")
-    assert convert(labels, tmp_path / "out") == 0
-    package.setLevel(logging.INFO)  # as on a terminal
-    package.addHandler(caplog.handler)
-    try:
-        (tmp_path / "t.csv").write_text("17,Hippocampus\n")
-        from ngcore.cli._made import say_made
+WRITING = [
+    "convert labels.npy out --resolution 1mm,1mm,1mm --type segmentation",
+    "labels out t.csv",
+    "export out out.nii.gz",
+    "pack out out.zip",
+    "repair out fixed",
+    "preview out out.png",
+    "link out --url https://example.org --state state.json",
+    "gallery .",
+    "annotations points.csv points",
+    "skeletons cell.swc cells",
+    "tracts lines.tck tracts",
+    "volume-to-raw-chunks out.nii.gz steps --generate-info",
+    "generate-scales-info steps/info_fullres.json steps",
+    "volume-to-raw-chunks out.nii.gz steps",
+    "compute-scales steps",
+    "convert-chunks steps copy --copy-info",
+    "mesh-to-precomputed s.off out",
+    "link-mesh-fragments fragments.csv out --overwrite",
+    "mesh-to-vtk s.off s.vtk",
+]
 
-        say_made(tmp_path / "out")
-    finally:
-        package.removeHandler(caplog.handler)
-    assert f"next: ngcore view {tmp_path / 'out'}" in caplog.text
-    assert " kB;" in caplog.text
+
+def test_commands_that_write_end_with_what_they_made_and_what_is_next(
+    labels, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(labels.parent)
+    (tmp_path / "t.csv").write_text("17,Hippocampus\n")
+    (tmp_path / "points.csv").write_text("x,y,z\n1,2,3\n")
+    (tmp_path / "cell.swc").write_text("1 1 0 0 0 5 -1\n2 3 20 0 0 2 1\n")
+    (tmp_path / "s.off").write_text("OFF 4 1 0\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n")
+    (tmp_path / "fragments.csv").write_text("17,s\n")
+    lines = nibabel.streamlines.Tractogram(
+        [np.eye(3, dtype=np.float32)], affine_to_rasmm=np.eye(4)
+    )
+    nibabel.streamlines.save(lines, tmp_path / "lines.tck")
+    last: dict[str, str] = {}
+    for command in WRITING:
+        with monkeypatch.context() as terminal:
+            terminal.setattr("sys.stderr.isatty", lambda: True)
+            assert run(command.split()) == 0, command
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        last[command] = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line)  # the bar, cleared
+    for command, text in last.items():
+        assert re.match(r"ngcore: made \S+, [0-9.]+ (bytes|kB|MB)(; next: ngcore \S+|$)", text), (
+            command
+        )
+    assert last[WRITING[0]].endswith("next: ngcore view out")
+    assert last["gallery ."].endswith("next: ngcore serve .")
 
 
 def test_json_says_what_was_made(labels, tmp_path, capsys):

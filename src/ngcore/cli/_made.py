@@ -15,7 +15,13 @@ logger = logging.getLogger(__name__)
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
-def say_made(dest: str | os.PathLike[str], then: str = "view", *, as_json: bool = False) -> None:
+def say_made(
+    dest: str | os.PathLike[str],
+    then: str = "view",
+    *,
+    at: str | os.PathLike[str] | None = None,
+    as_json: bool = False,
+) -> None:
     """Say what was made: as a line on a terminal, or as JSON.
 
     Parameters
@@ -24,9 +30,13 @@ def say_made(dest: str | os.PathLike[str], then: str = "view", *, as_json: bool 
         A folder or a file that is there.
     then : str
         The command that is a good next step; empty where there is none.
+    at : path or URL, optional
+        What that command takes; default `dest`.
     as_json : bool
         Print JSON on stdout instead, with what the `info` file says about a volume.
     """
+    if not as_json and not logger.isEnabledFor(logging.INFO):
+        return  # no need to look at all files
     name = os.fspath(dest)
     size = _size(name)
     if as_json:
@@ -34,10 +44,10 @@ def say_made(dest: str | os.PathLike[str], then: str = "view", *, as_json: bool 
         return
     parts = [name, *([] if size is None else [size_text(size)])]
     line = f"made {', '.join(parts)}"
-    if then and logger.isEnabledFor(logging.INFO):
+    if then:
         import shlex
 
-        line += f"; next: ngcore {then} {shlex.quote(name)}"
+        line += f"; next: ngcore {then} {shlex.quote(os.fspath(at or name))}"
     logger.info(line)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._steps import chunk_file_options, load_full_volume_option, mmap_option
 
@@ -77,6 +78,7 @@ def _convert(src: str, dest: str, *, no_gzip: bool, **options: Any) -> None:
 
     with progress_bar("converting chunks") as progress:
         write_chunks(src, dest, use_gzip=not no_gzip, progress=progress, **options)
+    say_made(dest)
 
 
 commands: list[click.Command] = [

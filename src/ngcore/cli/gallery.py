@@ -58,7 +58,7 @@ def gallery(
     else:
         for fault in faults:
             click.echo(fault)
-        say_made(written[0], "")
+        say_made(written[0], "serve", at=folder)
     if faults:
         ctx.exit(FAULTS_FOUND)
 

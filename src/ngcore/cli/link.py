@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._viewing import THING, layout_option, space_option
 from ngcore.server.client import PUBLIC_VIEWER
 
@@ -74,6 +75,8 @@ def link(
         state = link_state(things, url=base, layout=layout, space=space)
         url = json.dumps(state, indent=2)
     click.echo(url)
+    if state_file is not None:
+        say_made(state_file, "")
 
 
 commands = [link]

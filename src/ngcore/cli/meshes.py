@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import units_option
 from ngcore.cli._steps import compresslevel_option, idle_flat_option
 
@@ -121,6 +122,7 @@ def mesh_to_precomputed(
         use_gzip=not no_gzip,
         overwrite=overwrite,
     )
+    say_made(dest, "link-mesh-fragments CSV")
 
 
 @click.command("stl-to-precomputed")
@@ -169,6 +171,7 @@ def stl_to_precomputed(
         use_gzip=not no_gzip,
         overwrite=overwrite,
     )
+    say_made(dest, "link-mesh-fragments CSV")
 
 
 @click.command("mesh-to-vtk")
@@ -197,6 +200,7 @@ def mesh_to_vtk(
     fragments.mesh_to_vtk(
         mesh, out, coord_transform=coord_transform, units=units, overwrite=overwrite
     )
+    say_made(out, "")
 
 
 @click.command("link-mesh-fragments")
@@ -225,6 +229,7 @@ def link_mesh_fragments(csv: str, dest: str, no_colon_suffix: bool, overwrite: b
     from ngcore.meshing import fragments
 
     fragments.link_mesh_fragments(csv, dest, colon_suffix=not no_colon_suffix, overwrite=overwrite)
+    say_made(dest)
 
 
 commands: list[click.Command] = [

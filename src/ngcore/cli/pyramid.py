@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import ENCODING, downsampling_option, outside_value_option
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._steps import (
@@ -74,6 +75,7 @@ def volume_to_precomputed_pyramid(
             progress=progress,
             **options,
         )
+    say_made(dest)
 
 
 commands: list[click.Command] = [volume_to_precomputed_pyramid]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import fsync_option, resume_option
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._report import FAULTS_FOUND, OK, resumable_by_hand, say
@@ -58,6 +59,8 @@ def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any)
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
         _print(report)
+        if report.is_sound:
+            say_made(dest)
     click.get_current_context().exit(OK if report.is_sound else FAULTS_FOUND)
 
 

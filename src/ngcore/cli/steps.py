@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import click
 
+from ngcore.cli._made import say_made
 from ngcore.cli._options import (
     ENCODING,
     RESOLUTION,
@@ -84,6 +85,7 @@ def volume_to_raw_chunks(
     spec = sharding_spec(sharding, is_gzipped=not no_gzip)
     if generate_info:
         from ngcore.classic.fullres_info import generate_fullres_info
+        from ngcore.storage.opening import place_in
 
         reading = ("ignore_scaling", "input_min", "input_max")  # others are for writing chunks
         generate_fullres_info(
@@ -95,6 +97,7 @@ def volume_to_raw_chunks(
             resolution=resolution,
             **{name: options[name] for name in reading},
         )
+        say_made(place_in(dest, "info_fullres.json"), "generate-scales-info")
         return
     for name, value in (
         ("type", volume_type),
@@ -115,6 +118,7 @@ def volume_to_raw_chunks(
             progress=progress,
             **options,
         )
+    say_made(dest, "compute-scales")
 
 
 @click.command("slices-to-raw-chunks")
@@ -148,6 +152,7 @@ def slices_to_raw_chunks(
 
     with progress_bar("writing chunks") as progress:
         write_chunks(folders, dest, flat=flat, use_gzip=not no_gzip, progress=progress, **options)
+    say_made(dest, "compute-scales")
 
 
 @click.command("generate-scales-info")
@@ -183,8 +188,10 @@ def generate_scales_info(fullres: str, dest: str, **options: Any) -> None:
       ngcore generate-scales-info info_fullres.json out --encoding jpeg
     """
     from ngcore.classic.scales_info import generate_scales_info as write_info
+    from ngcore.storage.opening import place_in
 
     write_info(fullres, dest, **options)
+    say_made(place_in(dest, "info"), "volume-to-raw-chunks VOLUME", at=dest)
 
 
 @click.command("scale-stats")
@@ -232,6 +239,7 @@ def compute_scales(dest: str, *, flat: bool, no_gzip: bool, **options: Any) -> N
 
     with progress_bar("computing scales") as progress:
         compute(dest, flat=flat, use_gzip=not no_gzip, progress=progress, **options)
+    say_made(dest)
 
 
 commands: list[click.Command] = [
