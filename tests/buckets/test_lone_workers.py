@@ -45,6 +45,10 @@ def test_commands_write_the_bytes_of_a_local_run(place, workers, tmp_path):
     assert run(["mesh", here, "--workers", "1"]) == 0
     assert run(["mesh", there, *dask]) == 0
     assert place.objects("v") == content_of(tmp_path / "v")
+    points = np.random.default_rng(1).normal(size=(400, 3))
+    ngcore.annotations(points, tmp_path / "points", max_per_cell=50)
+    ngcore.annotations(points, f"{place.url}/points", max_per_cell=50, dask=workers.address)
+    assert place.objects("points") == content_of(tmp_path / "points")
     assert ngcore.validate(there, dask=workers.address).is_sound
     assert place.uploads() == []
     assert not [name for name in place.objects() if "/." in name]

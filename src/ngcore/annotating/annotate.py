@@ -17,6 +17,7 @@ from ngcore.annotating.roles import TYPES, Roles, find_roles
 from ngcore.annotating.write import Collection, SameIdError, write_collection
 from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
+from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.names import ANNOTATIONS_TYPE
 from ngcore.sources.identity import lasting_identity, source_identity
 from ngcore.sources.points.base import Table
@@ -24,7 +25,7 @@ from ngcore.sources.points.opening import open_table
 from ngcore.sources.remote_files import local_files
 from ngcore.storage import is_url
 from ngcore.storage.spool import Spool
-from ngcore.transaction.layer_folder import LayerFolder
+from ngcore.transaction.layer_folder import LayerFolder, LayerStore
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.world import world_bounds_mm
@@ -57,6 +58,7 @@ def annotations(
     sharding: bool = True,
     memory: str | int = "1G",
     tmp: PathLike | None = None,
+    dask: object | None = None,
     fsync: bool = True,
     resume: bool = False,
     overwrite: bool = False,
@@ -98,6 +100,9 @@ def annotations(
         Bound on resident memory, such as ``"512M"``.
     tmp : path, optional
         Where temporary files go; default hidden, in `dest`.
+    dask : str or distributed.Client, optional
+        The address of a Dask scheduler whose workers sort and write the indexes, or its client;
+        ``local`` starts processes here. They must reach `dest`. The table is read here.
     fsync, resume, overwrite : bool
         As for `ngcore.convert`.
 
@@ -189,14 +194,31 @@ def annotations(
                     levels,
                     sharding,
                 )
-                info = write_collection(
-                    collection, blocks, folder.store, spool, bytes_of_memory // 3
+                info = _written(
+                    dask, collection, blocks, folder.store, spool, bytes_of_memory // 3
                 )
             except SameIdError as error:
                 raise InputError(f"{opened.name}: {error}") from error
             finally:
                 spool.close()
             folder.finish(info.to_json())
+
+
+def _written(
+    dask: object | None,
+    collection: Collection,
+    blocks: Blocks,
+    store: LayerStore,
+    spool: Spool,
+    memory: int,
+) -> AnnotationInfo:
+    if dask is None:
+        return write_collection(collection, blocks, store, spool, memory)
+    from ngcore.annotating.spread import write_spread
+    from ngcore.work.opening import executor_of
+
+    with executor_of(dask, lambda: (os.cpu_count() or 1, 1)) as executor:
+        return write_spread(collection, blocks, store, executor, memory)
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ may be of any length.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
+    from typing_extensions import Buffer
 
     from ngcore.annotating.sorting import Entries
     from ngcore.precomputed.chunks import Vec3
-    from ngcore.storage.base import Store
     from ngcore.storage.spool import Place, Spool
 
 _SHARD_BYTES = 32 << 20
@@ -82,6 +82,16 @@ def file_order(spec: ShardingSpec, keys: NDArray[np.uint64]) -> NDArray[np.uint6
     """Return what sorts keys by shard and minishard."""
     shards, minishards = spec.locate_many(keys)
     return shards << np.uint64(spec.minishard_bits) | minishards
+
+
+class Files(Protocol):
+    """Where files go; a `Store` is one."""
+
+    def put(self, name: str, *parts: Buffer) -> None:
+        """Write a file of some parts."""
+
+    def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
+        """Write a file of parts that are taken as they are needed."""
 
 
 class Part(NamedTuple):
@@ -183,7 +193,12 @@ class _OpenList:
 
 
 def write_shards(
-    parts: Iterable[Part], store: Store, folder: str, spec: ShardingSpec, spool: Spool
+    parts: Iterable[Part],
+    store: Files,
+    folder: str,
+    spec: ShardingSpec,
+    spool: Spool,
+    shards: range | None = None,
 ) -> None:
     """Write the shards of an index.
 
@@ -191,20 +206,22 @@ def write_shards(
     ----------
     parts : iterable of Part
         In the order of shards, minishards and keys.
-    store : Store
+    store : Files
     folder : str
     spec : ShardingSpec
     spool : Spool
         Holds what does not fit in memory of a shard.
+    shards : range, optional
+        Those that are written; default all.
     """
     current: int | None = None
     waiting: list[Part] = []
     written = set()
     for part in parts:
-        shards, _ = spec.locate_many(part.keys)
-        firsts = np.flatnonzero(np.append(True, shards[1:] != shards[:-1]))
-        for start, stop in zip(firsts, [*firsts[1:], len(shards)], strict=True):
-            shard = int(shards[start])
+        numbers, _ = spec.locate_many(part.keys)
+        firsts = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1]))
+        for start, stop in zip(firsts, [*firsts[1:], len(numbers)], strict=True):
+            shard = int(numbers[start])
             if shard != current:
                 if current is not None:
                     _write_shard(waiting, store, folder, spec, current, spool)
@@ -215,7 +232,7 @@ def write_shards(
     if current is not None:
         _write_shard(waiting, store, folder, spec, current, spool)
     if spec.shard_bits <= _MOST_EMPTY_BITS:
-        for shard in set(range(1 << spec.shard_bits)) - written:
+        for shard in set(shards or range(1 << spec.shard_bits)) - written:
             store.put(f"{folder}/{spec.file_name(shard)}", bytes(spec.shard_index_size))
 
 
@@ -252,7 +269,7 @@ def _unspooled(pieces: Iterable[bytes | Place], spool: Spool) -> Iterator[bytes]
 
 def _write_shard(
     parts: list[Part],
-    store: Store,
+    store: Files,
     folder: str,
     spec: ShardingSpec,
     shard: int,
@@ -273,7 +290,7 @@ def _write_shard(
 
 def write_files(
     parts: Iterable[Part],
-    store: Store,
+    store: Files,
     folder: str,
     name: Callable[[NDArray[np.uint64]], list[str]],
     spool: Spool,

@@ -166,7 +166,7 @@ class Sorter:
 
     def _spill(self) -> None:
         entries = self._take_waiting()
-        pages = [self._spool.put(_packed(part)) for part in _parts(entries)]
+        pages = [self._spool.put(packed(part)) for part in _parts(entries)]
         self._runs.append(_Run(pages))
 
     def batches(self) -> Iterator[Entries]:
@@ -182,7 +182,7 @@ class Sorter:
             for run in runs:
                 if not run.loaded:
                     place = run.pages.pop(0)
-                    run.loaded.append(_unpacked(self._spool.get(place), len(self._bits) + 1))
+                    run.loaded.append(unpacked(self._spool.get(place), len(self._bits) + 1))
                     self._spool.free(place)
             # Nothing that is still in the file comes before the least of these.
             ends = [tuple(int(key[-1]) for key in run.loaded[0].keys) for run in runs if run.pages]
@@ -213,7 +213,8 @@ def _parts(entries: Entries, size: int = _PAGE_BYTES) -> Iterator[Entries]:
         first = stop
 
 
-def _packed(entries: Entries) -> bytes:
+def packed(entries: Entries) -> bytes:
+    """Return the bytes of some entries, one at least."""
     lengths = entries.records.lengths
     width = int(lengths[0])
     is_even = bool((lengths == width).all())
@@ -225,7 +226,8 @@ def _packed(entries: Entries) -> bytes:
     return b"".join(array.tobytes() for array in arrays)
 
 
-def _unpacked(data: bytes, key_count: int) -> Entries:
+def unpacked(data: bytes, key_count: int) -> Entries:
+    """Return the entries that `packed` made bytes of."""
     count, width = np.frombuffer(data, np.int64, 2).tolist()
     long = 8 * count
     keys = tuple(np.frombuffer(data, np.uint64, count, 16 + long * n) for n in range(key_count))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.annotating.blocks import Block, Blocks
+    from ngcore.annotating.index_files import Files
     from ngcore.annotating.levels import Level
     from ngcore.precomputed.annotations import AnnotationProperty
     from ngcore.precomputed.sharding import ShardingSpec
@@ -141,36 +142,107 @@ def write_collection(
     SameIdError
         Two annotations have one id.
     """
-    draft = collection.info(None, [None] * len(collection.relations))
-    by_id, related = _choose_shardings(collection, draft, blocks)
-    info = collection.info(by_id, related)
-    share = memory // (2 + len(related))
-    ids = Sorter(spool, share, _bits(by_id))
-    relations = [Sorter(spool, share, (*_bits(spec), 64)) for spec in related]
-    code_bits = max(len(morton_bits(level.grid.shape)) for level in collection.levels)
-    spatial = Sorter(spool, share, (6, code_bits))
+    info = described(collection, blocks)
+    share = memory // (2 + len(info.relationships))
+    first_level = 1 + len(info.relationships)
+    sorters = [Sorter(spool, share, key_bits(info, index)) for index in range(first_level + 1)]
     for block in blocks.full():
-        records = block.records(info)
-        keys = file_order(by_id, block.ids) if by_id else np.zeros(len(block), np.uint64)
-        singles = encode_annotations(records, block.relations)
-        ids.add(Entries((keys, block.ids), block.ids, singles))
-        drawn = chances(block.ids)
-        for sorter, spec, (offsets, segments) in zip(
-            relations, related, block.relations, strict=True
-        ):
-            rows = np.repeat(np.arange(len(block)), np.diff(offsets))
-            keys = file_order(spec, segments) if spec else np.zeros(len(rows), np.uint64)
-            sorter.add(Entries((keys, segments, drawn[rows]), block.ids[rows], records.take(rows)))
-        _add_to_levels(spatial, collection, block, drawn, info)
-    _write_by_id(ids, info, store, spool)
-    for sorter, relation in zip(relations, info.relationships, strict=True):
-        parts = list_parts(sorter.batches(), 2, spool)
-        if relation.sharding is not None:
-            write_shards(parts, store, relation.key, relation.sharding, spool)
-        else:
-            write_files(parts, store, relation.key, _decimal, spool)
-    _write_levels(spatial, info, store, spool)
+        for index, entries in entries_of(block, collection, info):
+            sorters[min(index, first_level)].add(entries)
+    for index, sorter in enumerate(sorters[:-1]):
+        write_index(index, sorter.batches(), info, store, spool)
+    groups = itertools.groupby(
+        _by_level(sorters[-1].batches()), key=lambda batch: int(batch.keys[0][0])
+    )
+    number, of_level = next(groups)
+    for place in range(len(info.spatial)):
+        # By chance a level may have got nothing.
+        batches = of_level if number == place else iter(())
+        write_index(first_level + place, batches, info, store, spool)
+        if number == place:
+            number, of_level = next(groups, (-1, iter(())))
     return info
+
+
+def described(collection: Collection, blocks: Blocks) -> AnnotationInfo:
+    """Return the `info` of a collection, with shards that suit it."""
+    draft = collection.info(None, [None] * len(collection.relations))
+    return collection.info(*_choose_shardings(collection, draft, blocks))
+
+
+def entries_of(
+    block: Block, collection: Collection, info: AnnotationInfo
+) -> Iterator[tuple[int, Entries]]:
+    """Yield what goes into each index: 0 is that by id, then come relations, then levels."""
+    records = block.records(info)
+    by_id = info.by_id.sharding
+    keys = file_order(by_id, block.ids) if by_id else np.zeros(len(block), np.uint64)
+    singles = encode_annotations(records, block.relations)
+    yield 0, Entries((keys, block.ids), block.ids, singles)
+    drawn = chances(block.ids)
+    for number, (offsets, segments) in enumerate(block.relations):
+        spec = info.relationships[number].sharding
+        rows = np.repeat(np.arange(len(block)), np.diff(offsets))
+        keys = file_order(spec, segments) if spec else np.zeros(len(rows), np.uint64)
+        entries = Entries((keys, segments, drawn[rows]), block.ids[rows], records.take(rows))
+        yield 1 + number, entries
+    for level, entries in _of_levels(collection, block, drawn, info):
+        yield 1 + len(info.relationships) + level, entries
+
+
+def key_bits(info: AnnotationInfo, index: int) -> tuple[int, ...]:
+    """Return how many bits of the keys of an index are in use; see `Entries.sorted`."""
+    if index == 0:
+        return _bits(info.by_id.sharding)
+    if index <= len(info.relationships):
+        return (*_bits(info.relationships[index - 1].sharding), 64)
+    return (6, max(len(morton_bits(level.grid_shape)) for level in info.spatial))
+
+
+def write_index(
+    index: int,
+    batches: Iterator[Entries],
+    info: AnnotationInfo,
+    store: Files,
+    spool: Spool,
+    shards: range | None = None,
+) -> None:
+    """Write an index, or some shards of it.
+
+    Parameters
+    ----------
+    index : int
+        As `entries_of` counts.
+    batches : iterator of Entries
+        Sorted.
+    info : AnnotationInfo
+    store : Files
+    spool : Spool
+    shards : range, optional
+        The shards that the entries are of; default all.
+
+    Raises
+    ------
+    SameIdError
+        Two annotations have one id.
+    """
+    place: AnnotationIndex | SpatialLevel
+    names: Callable[[NDArray[np.uint64]], list[str]] = _decimal
+    empty: list[str] = []
+    if index == 0:
+        place, parts = info.by_id, single_parts(_without_twins(batches), 1)
+    elif index <= len(info.relationships):
+        place, parts = info.relationships[index - 1], list_parts(batches, 2, spool)
+    else:
+        place = level = info.spatial[index - 1 - len(info.relationships)]
+        parts, names = list_parts(batches, 2, spool), _cell_names(level.grid_shape)
+        if math.prod(level.grid_shape) <= _MOST_EMPTY_CELLS:
+            cells = itertools.product(*map(range, level.grid_shape))
+            empty = ["_".join(map(str, cell)) for cell in cells]
+    if place.sharding is not None:
+        write_shards(parts, store, place.key, place.sharding, spool, shards)
+    else:
+        write_files(parts, store, place.key, names, spool, empty)
 
 
 def _bits(spec: ShardingSpec | None) -> tuple[int, ...]:
@@ -200,13 +272,9 @@ def _choose_shardings(
     return hashed_sharding(blocks.count, size), related
 
 
-def _add_to_levels(
-    sorter: Sorter,
-    collection: Collection,
-    block: Block,
-    drawn: NDArray[np.uint64],
-    info: AnnotationInfo,
-) -> None:
+def _of_levels(
+    collection: Collection, block: Block, drawn: NDArray[np.uint64], info: AnnotationInfo
+) -> Iterator[tuple[int, Entries]]:
     start = 0
     for number, level in enumerate(collection.levels):
         is_here = drawn >= np.uint64(start)
@@ -221,15 +289,7 @@ def _add_to_levels(
         for rows, cells in cells_met(collection.kind, part, grid):
             codes = compressed_morton_codes(grid.cells_of(cells).astype(np.uint64), grid.shape)
             keys = (np.full(len(rows), number, np.uint64), codes, part_drawn[rows])
-            sorter.add(Entries(keys, part.ids[rows], records.take(rows)))
-
-
-def _write_by_id(sorter: Sorter, info: AnnotationInfo, store: Store, spool: Spool) -> None:
-    parts = single_parts(_without_twins(sorter.batches()), 1)
-    if info.by_id.sharding is not None:
-        write_shards(parts, store, info.by_id.key, info.by_id.sharding, spool)
-    else:
-        write_files(parts, store, info.by_id.key, _decimal, spool)
+            yield number, Entries(keys, part.ids[rows], records.take(rows))
 
 
 def _without_twins(batches: Iterator[Entries]) -> Iterator[Entries]:
@@ -242,24 +302,6 @@ def _without_twins(batches: Iterator[Entries]) -> Iterator[Entries]:
             raise SameIdError(f"the id {twin} occurs twice; give each annotation one of its own")
         last = int(ids[-1])
         yield batch
-
-
-def _write_levels(sorter: Sorter, info: AnnotationInfo, store: Store, spool: Spool) -> None:
-    batches = _by_level(sorter.batches())
-    groups = itertools.groupby(batches, key=lambda batch: int(batch.keys[0][0]))
-    number, of_level = next(groups)
-    for place, level in enumerate(info.spatial):
-        # By chance a level may have got nothing.
-        parts = list_parts(of_level if number == place else (), 2, spool)
-        if level.sharding is not None:
-            write_shards(parts, store, level.key, level.sharding, spool)
-        else:
-            cells = itertools.product(*map(range, level.grid_shape))
-            is_small = math.prod(level.grid_shape) <= _MOST_EMPTY_CELLS
-            empty = ["_".join(map(str, cell)) for cell in cells] if is_small else []
-            write_files(parts, store, level.key, _cell_names(level.grid_shape), spool, empty)
-        if number == place:
-            number, of_level = next(groups, (-1, iter(())))
 
 
 def _by_level(batches: Iterator[Entries]) -> Iterator[Entries]:

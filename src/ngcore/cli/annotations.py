@@ -6,6 +6,7 @@ import click
 
 from ngcore.cli._made import say_made
 from ngcore.cli._options import (
+    dask_option,
     fsync_option,
     layer_memory_option,
     like_option,
@@ -105,6 +106,7 @@ def _relations(
 @sharded_layer_option
 @layer_memory_option
 @tmp_option
+@dask_option
 @fsync_option
 @resume_option
 @overwrite_layer_option

@@ -46,6 +46,23 @@ class LayerStore(Store):
         self.is_remote, self.is_durable = store.is_remote, store.is_durable
         self.keeps_names = store.keeps_names
 
+    @property
+    def place(self) -> Store:
+        """The store itself, of the layer."""
+        return self._store
+
+    @property
+    def journal(self) -> Journal:
+        """What tells which files an earlier run has written."""
+        return self._journal
+
+    def add_written(self, names: Iterable[str], digest: int) -> None:
+        """Take note of files that another process has written, and of the sum of their digest."""
+        self._digest.add_sum(digest)
+        for name in names:
+            self._journal.add(name)
+        self._journal.checkpoint_if_due()
+
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """Return the bytes under a name; see `Store.get`."""
         return self._store.get(name, start, stop)
