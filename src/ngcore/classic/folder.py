@@ -16,7 +16,7 @@ from ngcore.conversion.convert import warn_of
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.run import Progress, Work, write_scales
-from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.names import PROVENANCE_NAME, TRANSFORM_NAME
 from ngcore.sources.base import Source
@@ -154,6 +154,11 @@ def step_folder(store: Store, scales: Sequence[ScaleInfo]) -> Iterator[Path]:
     """
     for scale in scales:
         if isinstance(store, LocalStore):
+            if store.size(scale.key) is not None:
+                raise DestinationError(
+                    f"{store.path / scale.key} is a file, and info names it as the folder of a "
+                    "scale; write an info file with generate-scales-info"
+                )
             remove_stale(store.path / scale.key, below=True)
         else:
             store.delete_unfinished(scale.key)

@@ -181,8 +181,9 @@ def convert_chunks(
         for scale_array, index in pairs:
             recoding = _Recoding(opened, scale_array, info, index, asked, jpeg_plane, counter)
             digests[info.scales[index].key] = recoding.run(target)
-    except (InputError, FormatError):
-        remove_volume_files(target, info)
+    except BaseException as error:
+        if isinstance(error, InputError | FormatError):
+            remove_volume_files(target, info)
         if copy_info and info_before is None:
             with Transaction(dest) as change:
                 change.delete("info")  # or the folder would look like a volume of zeros

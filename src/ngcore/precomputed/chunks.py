@@ -8,7 +8,6 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/vo
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -94,6 +93,9 @@ class Box(NamedTuple):
         return Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
 
 
+_MOST_CELLS = 1 << 36
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkGrid:
     """The chunks of one scale.
@@ -139,10 +141,20 @@ class ChunkGrid:
         return x * y * z
 
     def cells(self) -> Iterator[Vec3]:
-        """Yield every cell, x fastest."""
+        """Yield every cell, x fastest.
+
+        Raises
+        ------
+        InputError
+            There are sixteen times as many as the largest volumes have, or more.
+        """
+        if self.count > _MOST_CELLS:
+            raise InputError(
+                f"{self.size} voxels in chunks of {self.chunk_size} are {self.count} chunks, more "
+                "than can be gone through; info claims more than there is"
+            )
         x, y, z = self.shape
-        for k, j, i in itertools.product(range(z), range(y), range(x)):
-            yield (i, j, k)
+        return ((i, j, k) for k in range(z) for j in range(y) for i in range(x))
 
     def __contains__(self, cell: Vec3) -> bool:
         return all(0 <= c < n for c, n in zip(cell, self.shape, strict=True))

@@ -24,6 +24,8 @@ SMALLEST_LENGTH, LARGEST_LENGTH = 1e-30, 1e30
 """Of voxels, in nanometres: squares and inverses are numbers, in NIfTI's float32 too, and the
 names of folders stay short."""
 
+_LONGEST_PATH, _LONGEST_NAME = 1024, 255
+"""In bytes: no bucket has longer keys, no file system longer names."""
 _MAX_DEPTH = 64
 
 
@@ -199,6 +201,9 @@ def check_relative_path(value: object, path: str) -> str:
         or not _is_clean(value)
     ):
         fail(path, "a path relative to the info file", value)
+    parts = value.encode(errors="surrogatepass").split(b"/")
+    if len(value) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_NAME:
+        fail(path, "a path that file systems take, which is shorter", value)
     return value
 
 

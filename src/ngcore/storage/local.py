@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
 from ngcore.storage.file_lock import LocalLock, is_locked, make_folders
-from ngcore.storage.names import proper_name
+from ngcore.storage.names import proper_name, refuse_links_outside
 from ngcore.storage.sync import SyncError, fsync_file, sync_files, sync_folder, sync_path
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class LocalStore(Store):
     """A folder, which need not be there before the first `put`.
 
     Names may not leave the folder, but for those that are only read: the `key` of a scale may
-    hold ``..`` by the format's rules. Symbolic links are followed. Absolute names are refused.
+    hold ``..`` by the format's rules. Symbolic links are followed, but nothing is written or
+    removed in folders to which they lead outside. Absolute names are refused.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ class LocalStore(Store):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.location = str(self.path)
+        self._own_folders: set[str] = set()
 
     def __repr__(self) -> str:
         return f"LocalStore({self.location!r})"
@@ -145,7 +147,7 @@ class LocalStore(Store):
         """Write at the end of a file; see `Store.append`."""
         path = self._path(name, writing=True)
         try:
-            with open(path, "ab", buffering=0) as file:  # noqa: PTH123 (as below)
+            with open(path, "ab", buffering=0, opener=_open_own) as file:
                 _write(file.fileno(), (data,))
         except OSError as error:
             raise _storage_error("write", path, error) from error
@@ -161,7 +163,7 @@ class LocalStore(Store):
         path = self._path(name, writing=True)
         try:
             is_new = not os.path.exists(path)  # noqa: PTH110 (as below)
-            with open(path, "ab", buffering=0) as file:  # noqa: PTH123 (as below)
+            with open(path, "ab", buffering=0, opener=_open_own) as file:
                 _write(file.fileno(), (data,))
                 fsync_file(file.fileno(), path)
             if is_new:
@@ -333,8 +335,9 @@ class LocalStore(Store):
 
     def lock(self, name: str) -> LocalLock | None:
         """Lock a file, which is made if it is absent; see `Store.lock`."""
+        path = Path(self._path(name, writing=True))
         try:
-            return LocalLock.take(Path(self._path(name, writing=True)), self.location)
+            return LocalLock.take(path, self.location)
         except SyncError:
             raise
         except OSError as error:
@@ -356,6 +359,8 @@ class LocalStore(Store):
         name = proper_name(name, self.location, writing=writing)
         if os.name == "nt" and ":" in name:
             raise InputError(f"Windows has no files with a colon in their name: {name!r}")
+        if writing:
+            refuse_links_outside(self._root, name.rpartition("/")[0], self._own_folders)
         return f"{self._root}/{name}"
 
 
@@ -370,6 +375,10 @@ def _link(temporary: str, path: str) -> None:
         os.replace(temporary, path)  # noqa: PTH105 (as above)
         return
     os.unlink(temporary)  # noqa: PTH108 (as above)
+
+
+def _open_own(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 
-from ngcore.errors import InputError
+from ngcore.errors import DestinationError, InputError
 
 _JSON = r"(?:^|/)(?:info|provenance|manifest|\d+:\d+|[^/]*\.json)$"
 _MEDIA_TYPES = {
@@ -44,6 +44,37 @@ def proper_name(name: str, location: str, *, writing: bool = False) -> str:
         if writing and (name == "." or name.split("/", 1)[0] == ".."):
             raise InputError(f"{name!r} is not a file in {location}, so can't be written")
     return name
+
+
+def refuse_links_outside(root: str, folder: str, own: set[str]) -> None:
+    """Refuse a folder that really lies elsewhere: it may be another volume's.
+
+    Parameters
+    ----------
+    root : str
+        Where nothing but what lies below may be changed.
+    folder : str
+        Below it, empty for itself. It need not be there.
+    own : set of str
+        Folders that were looked at before; is added to.
+
+    Raises
+    ------
+    DestinationError
+        It, or one above it, is a symbolic link that leads out.
+    """
+    if not folder or folder in own:
+        return
+    refuse_links_outside(root, folder.rpartition("/")[0], own)
+    path = f"{root}/{folder}"
+    if os.path.islink(path):  # noqa: PTH114 (a Path costs more than the call)
+        real = os.path.realpath(root)
+        if not os.path.realpath(path).startswith(f"{real}{os.sep}"):
+            raise DestinationError(
+                f"{path} is a symbolic link that leads out of {root}, and what lies there may "
+                "belong to something else; remove the link"
+            )
+    own.add(folder)
 
 
 def media_type(name: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 16 << 20
 """Of a region, and of a chunk that is decoded to read it. A thread holds a few of them."""
+_MOST_CHUNKS = 512
 
 
 def scaled_box(box: Box, factors: Vec3) -> Box:
@@ -31,13 +32,20 @@ def floor_box(box: Box, factors: Vec3) -> Box:
 
 
 def fits_memory(volume: Volume, index: int, region: Box | None = None) -> bool:
-    """Whether chunks of a scale, and a region of it, can be had by several threads at once."""
+    """Whether chunks of a scale, and a region of it, can be had by several threads at once.
+
+    And whether it lies in few files: a damaged info may say that chunks hold a voxel each.
+    """
     scale = volume.scales[index]
     voxel = volume.info.num_channels * volume.info.dtype.itemsize
     sides = zip(scale.chunk_size, scale.shape[:3], strict=True)
     chunk = math.prod(min(pair) for pair in sides)
-    size = max(chunk, math.prod(region.shape) if region is not None else 0)
-    return size * voxel <= _MOST_BYTES
+    if region is None:
+        return chunk * voxel <= _MOST_BYTES
+    count = math.prod(
+        -(-n // side) for n, side in zip(region.shape, scale.chunk_size, strict=True)
+    )
+    return max(chunk, math.prod(region.shape)) * voxel <= _MOST_BYTES and count <= _MOST_CHUNKS
 
 
 def downsampled(

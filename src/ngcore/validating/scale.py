@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.precomputed.encodings import ChunkEncoding, make_encoding
+from ngcore.precomputed.morton import morton_bits
 from ngcore.validating.presence import Presence
 from ngcore.volume.digest import ScaleDigest, digested
 from ngcore.volume.provenance import CONVERT, Provenance
@@ -106,6 +107,7 @@ class ScaleCheck:
         if self._encoding is not None:
             self.max_encoded_size = self._encoding.max_encoded_size(whole)
             self._check_chunk_size(whole)
+        self._check_grid()
         self._is_large = x * y * z * whole[3] * context.info.dtype.itemsize > _LARGE_CHUNK_BYTES
 
     @property
@@ -188,6 +190,15 @@ class ScaleCheck:
                     "unchecked", where, f"{error}; chunks are not decoded"
                 )
         return None
+
+    def _check_grid(self) -> None:
+        try:
+            morton_bits(self.grid.shape)
+        except InputError:
+            where = f"info: scales[{self.index}].size"
+            message = f"claims {self.grid.count} chunks, more than 64 bits can number"
+            self.context.findings.error("info", where, message)
+            self.is_read = False
 
     def _check_chunk_size(self, whole: Shape4) -> None:
         assert self._encoding is not None
