@@ -1,10 +1,10 @@
 """`python -m benchmarks.report_soak [--gib 32] [--beside 2] [--tmp FOLDER]`: one large volume.
 
 Labels of uint32, 1024 x 1024 x n voxels in a sparse `.npy`: one row of blocks of 128^3 in eight
-holds supervoxels with ids of their own, the others are holes. They are converted with `--memory 512M`,
-killed three times on the way and resumed; then validated, read in random cutouts, meshed at scale 2
-and packed. A smaller source of the same kind is converted without a kill, to compare the time that
-a voxel takes. Whatever does not end as it should ends the run.
+holds supervoxels with ids of their own, the others are holes. They are converted with
+`--memory 512M`, killed three times on the way and resumed; then validated, read in random cutouts,
+meshed at scale 2 and packed. A smaller source of the same kind is converted without a kill, to
+compare the time that a voxel takes. Whatever does not end as it should ends the run.
 """
 
 from __future__ import annotations

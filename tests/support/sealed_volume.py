@@ -72,9 +72,10 @@ def _names(folder: Path) -> object:
 
 
 def _meshes(folder: Path) -> object:
-    store = LocalStore(folder / str(ngcore.open(folder).info.mesh))
-    info = MultilodInfo.from_json(parse_object(store.get("info") or b""))
-    meshes = _in_files(store) if info.sharding is None else _in_shards(store, info.sharding)
+    store, name = LocalStore(folder), str(ngcore.open(folder).info.mesh)
+    info = MultilodInfo.from_json(parse_object(store.get(f"{name}/info") or b""))
+    spec = info.sharding
+    meshes = _in_files(store, name) if spec is None else _in_shards(store, name, spec)
     found = {}
     for label, manifest, data in meshes:
         parts, start = [], 0

@@ -62,6 +62,7 @@ def test_what_info_names_is_synced_before_info_is_written(tmp_path, monkeypatch)
         ("put_durably", "info"),
         ("put_durably", "names/colours"),
         ("sync", "names/"),
+        ("sync", "./"),
     ]
 
 

@@ -196,5 +196,7 @@ class Transaction:
                 self.sync()
                 if self._sealing is not None:
                     self._sealing.finish()
+                    self._unsynced.add("./")  # `provenance` may be a new file
+                    self.sync()
         finally:
             unlock_folder(self.store, WORK_FOLDER, self._lock, remove=False)
