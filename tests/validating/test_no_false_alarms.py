@@ -11,7 +11,7 @@ import ngcore
 
 _SHAPES = [(70, 65, 40), (33, 200, 5), (1, 90, 64), (130, 17, 31)]
 _KINDS = [
-    *(("image", dtype, "raw") for dtype in ("uint8", "int16", "uint16", "float32", "uint64")),
+    *(("image", dtype, "raw") for dtype in ("uint8", "int16", "uint16", "float32")),
     *(("image", "uint8", encoding) for encoding in ("png", "jpeg")),
     ("image", "uint16", "png"),
     *(("segmentation", dtype, "raw") for dtype in ("uint8", "uint32", "uint64")),
