@@ -113,3 +113,21 @@ def test_a_damaged_header_is_refused(tmp_path, ending, fields, complaint):
     change_header(path, **fields)
     with pytest.raises(FormatError, match=complaint):
         open_source(path)
+
+
+@pytest.mark.parametrize("name", ["a.mgh", "a.mgz"])
+def test_frames_with_a_repetition_time_are_times(tmp_path, name):
+    image = nibabel.MGHImage(voxels((*SHAPE, 3), "float32"), AFFINE)
+    image.header.set_zooms((*image.header.get_zooms()[:3], 2500.0))
+    nibabel.save(image, tmp_path / name)
+    with open_source(tmp_path / name) as source:
+        assert source.header.facts == {"time_step": 2.5}
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+def test_frames_without_a_repetition_time_are_channels(tmp_path, cut):
+    nibabel.save(nibabel.MGHImage(voxels((*SHAPE, 3), "float32"), AFFINE), tmp_path / "a.mgh")
+    data = (tmp_path / "a.mgh").read_bytes()
+    (tmp_path / "a.mgh").write_bytes(data[: len(data) - cut])
+    with open_source(tmp_path / "a.mgh") as source:
+        assert source.header.facts == {}

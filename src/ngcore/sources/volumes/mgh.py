@@ -5,6 +5,9 @@ https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat
 
 from __future__ import annotations
 
+import math
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +24,7 @@ from ngcore.sources.volumes.raw import FORTRAN_ORDER, RawSource
 if TYPE_CHECKING:
     from ngcore.arrays.affines import Affine
     from ngcore.sources.base import Source
+    from ngcore.sources.files import PositionalFile
 
 HEADER = np.dtype(
     [
@@ -52,11 +56,12 @@ def open_mgh(found: Found, choices: Asked) -> Source:
     path, name, asked = found.path, found.name, choices.geometry
     is_compressed = is_gzip(path, name)
     block = bytearray(HEADER.itemsize)
-    file = GzipStream(path, name) if is_compressed else open_binary(path, name)
-    try:
+
+    def reader() -> GzipStream | PositionalFile:
+        return GzipStream(path, name) if is_compressed else open_binary(path, name)
+
+    with closing(reader()) as file:
         file.read_into(0, memoryview(block))
-    finally:
-        file.close()
     fields = np.frombuffer(block, HEADER)[0]
     if int(fields["version"]) != 1:
         raise FormatError(
@@ -84,7 +89,34 @@ def open_mgh(found: Found, choices: Asked) -> Source:
         files=(path,),
     )
     kind = GzipSource if is_compressed else RawSource
-    return kind(header, path, VOXELS_OFFSET, FORTRAN_ORDER, stored)
+
+    def opened(header: SourceHeader) -> Source:
+        return kind(header, path, VOXELS_OFFSET, FORTRAN_ORDER, stored)
+
+    source = opened(header)  # refuses a file too short for what its header says
+    if shape[3] == 1:
+        return source
+    with closing(reader()) as file:
+        step = _time_step(file, VOXELS_OFFSET + header.byte_count)
+    if step is None:
+        return source
+    source.close()
+    return opened(replace(header, facts={"time_step": step}))
+
+
+def _time_step(file: GzipStream | PositionalFile, end: int) -> float | None:
+    """Return the seconds between frames, which lie behind the voxels; None where they are not.
+
+    What is compressed is read up to there.
+    """
+    tail = bytearray(4)
+    try:
+        file.read_into(end, memoryview(tail))
+    except FormatError:
+        return None  # it ends with its voxels, or before: then reading them says so
+    milliseconds = float(np.frombuffer(tail, ">f4")[0])
+    is_time = math.isfinite(milliseconds) and milliseconds > 0
+    return float(f"{milliseconds / 1000:.7g}") if is_time else None  # as float32 can tell
 
 
 def _affine(fields: np.void) -> Affine:
