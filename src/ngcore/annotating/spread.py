@@ -273,7 +273,9 @@ def write_part(item: tuple[Assignment, int, int, list[Section]]) -> Written:
 def _get(work: Assignment, name: str, start: int = 0, stop: int | None = None) -> bytes:
     data = work.store.get((work.shared / name).full, start, stop)
     if data is None:
-        raise StorageError(f"{work.shared / name} went while it was in use; the run may be over")
+        raise StorageError(
+            f"{work.shared / name} was removed while it was in use; the run may be over"
+        )
     return data
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ngcore.storage.stored_path import StoredPath
 
 _AT_ONCE = 16
-"""So many pieces are asked for at once of a bucket."""
+"""Pieces that are asked of a bucket at once."""
 
 
 @dataclass(frozen=True, slots=True)
