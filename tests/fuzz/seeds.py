@@ -24,11 +24,11 @@ from PIL import Image
 
 from ngcore import compressed_segmentation
 from ngcore.codecs.zip_file import Entry, zip_parts
+from ngcore.precomputed.annotation_property import AnnotationProperty
 from ngcore.precomputed.annotation_records import encode_annotations, encode_list, make_records
 from ngcore.precomputed.annotations import (
     AnnotationIndex,
     AnnotationInfo,
-    AnnotationProperty,
     SpatialLevel,
 )
 from ngcore.precomputed.encodings.jxl import JxlEncoding

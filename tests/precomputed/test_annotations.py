@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngcore.errors import FormatError
+from ngcore.precomputed.annotation_property import AnnotationProperty
 from ngcore.precomputed.annotation_records import (
     decode_annotation,
     decode_list,
@@ -24,7 +25,6 @@ from ngcore.precomputed.annotations import (
     KINDS,
     AnnotationIndex,
     AnnotationInfo,
-    AnnotationProperty,
 )
 
 MINIMAL: dict[str, Any] = {

@@ -15,8 +15,8 @@ import numpy as np
 
 from ngcore.annotating.blocks import Block, chances
 from ngcore.errors import InputError
+from ngcore.precomputed.annotation_property import AnnotationProperty
 from ngcore.precomputed.annotation_records import Records, offsets_of
-from ngcore.precomputed.annotations import AnnotationProperty
 from ngcore.sources.points.base import fail_at, fail_in
 from ngcore.sources.points.cells import BadCellError
 

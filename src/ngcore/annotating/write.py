@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ngcore.annotating.blocks import Block, Blocks
     from ngcore.annotating.index_files import Files
     from ngcore.annotating.levels import Level
-    from ngcore.precomputed.annotations import AnnotationProperty
+    from ngcore.precomputed.annotation_property import AnnotationProperty
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.storage.base import Store
     from ngcore.storage.spool import Spool

@@ -9,6 +9,7 @@ import numpy as np
 from ngcore.errors import DestinationError, InputError
 from ngcore.precomputed.chunks import Box
 from ngcore.volume.index import parse_index
+from ngcore.volume.scale_facts import ScaleFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from ngcore.volume.scale import ScaleArray
 
 
-class WritableScale:
+class WritableScale(ScaleFacts):
     """The finest scale of a volume that is being written: assign boxes of voxels to it.
 
-    Safe to use from several threads and processes at once, as long as no voxel is assigned by two.
+    Boxes of whole chunks are written fastest. Safe to use from several threads and processes at
+    once, as long as no voxel is assigned by two.
 
     Attributes
     ----------
@@ -35,30 +37,9 @@ class WritableScale:
     def __init__(
         self, file: VoxelFile, info: VolumeInfo, complete: ScaleArray | None = None
     ) -> None:
+        super().__init__(info, 0)
         self._file = file
         self._complete = complete
-        self.info = info.scales[0]
-        self.shape = (*self.info.size, info.num_channels)
-        self.dtype = info.dtype
-        self.ndim = 4
-
-    @property
-    def resolution(self) -> tuple[float, float, float]:
-        """Nanometres per voxel along x, y, z."""
-        return self.info.resolution
-
-    @property
-    def voxel_offset(self) -> Vec3:
-        """Global coordinate of the first voxel along x, y, z, in voxels."""
-        return self.info.voxel_offset
-
-    @property
-    def chunk_size(self) -> Vec3:
-        """Voxels of a chunk along x, y, z: boxes of whole chunks are written fastest."""
-        return self.info.chunk_size
-
-    def __repr__(self) -> str:
-        return f"<WritableScale {self.dtype} {' x '.join(map(str, self.shape))}>"
 
     def __setitem__(self, index: Any, block: ArrayLike) -> None:
         """Write the box that a NumPy index of integers, slices and an ellipsis selects.

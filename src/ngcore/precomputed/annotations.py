@@ -6,20 +6,20 @@ The client's parser reads `chunk_size` of a spatial level; the schema on that pa
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ngcore.errors import FormatError
+from ngcore.precomputed.annotation_property import AnnotationProperty
 from ngcore.precomputed.json_members import (
     MAX_SAFE_INTEGER,
+    check_array,
     check_enum,
     check_extra,
     check_integer,
+    check_number,
     check_object,
     check_relative_path,
     check_type_tag,
@@ -40,118 +40,14 @@ if TYPE_CHECKING:
 
 KINDS = ("point", "line", "axis_aligned_bounding_box", "ellipsoid", "polyline")
 """Values of `annotation_type`."""
-NUMBER_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
-COLOUR_TYPES = {"rgb": 3, "rgba": 4}
 MOST_RECORD_BYTES = 255
 """The client's shaders take one record of fixed size as one vertex attribute of that stride."""
-PROPERTY_ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
 
 _UNIT = re.compile(r"(?:[YZEPTGMkhdcmuµnpfazy]?(?:m|s|Hz|rad/s))?")
 _MEMBERS = (
     *("dimensions", "lower_bound", "upper_bound", "annotation_type", "properties"),
     *("relationships", "by_id", "spatial"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotationProperty:
-    """One value that each annotation has.
-
-    Attributes
-    ----------
-    id : str
-        Matches ``[a-z][a-zA-Z0-9_]*``: shaders call it ``prop_ID()``.
-    type : str
-        One of `NUMBER_TYPES`, or ``rgb`` or ``rgba``.
-    description : str or None
-    default : number or str or None
-        Of annotations drawn by hand; a colour is ``#rrggbb``. Kept as it is.
-    enum_values : tuple of number
-        Values that have a name; only of numbers.
-    enum_labels : tuple of str
-        Their names, as many.
-    """
-
-    id: str
-    type: str
-    description: str | None = None
-    default: float | str | None = None
-    enum_values: tuple[float, ...] = ()
-    enum_labels: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or not PROPERTY_ID.fullmatch(self.id):
-            fail("id", "a lower-case letter, then letters, digits and _", self.id)
-        set_field(self, "type", check_enum(self.type, "type", (*NUMBER_TYPES, *COLOUR_TYPES)))
-        if self.description is not None and not isinstance(self.description, str):
-            fail("description", "a string", self.description)
-        if isinstance(self.default, bool) or not isinstance(
-            self.default, int | float | str | None
-        ):
-            fail("default", "a number or a colour", self.default)
-        values, labels = (
-            _tuple(self.enum_values, "enum_values"),
-            _tuple(self.enum_labels, "enum_labels"),
-        )
-        if len(values) != len(labels):
-            raise FormatError(
-                f"enum_labels: {len(labels)} labels for {len(values)} values of enum_values"
-            )
-        if values and self.type in COLOUR_TYPES:
-            fail("enum_values", "none for a colour", list(values))
-        for number, label in enumerate(labels):
-            if not isinstance(label, str):
-                fail(f"enum_labels[{number}]", "a string", label)
-        checked = tuple(
-            self._checked_value(value, f"enum_values[{number}]")
-            for number, value in enumerate(values)
-        )
-        if len(set(checked)) != len(checked):
-            raise FormatError("enum_values: a value occurs twice")
-        set_field(self, "enum_values", checked)
-        set_field(self, "enum_labels", labels)
-
-    def _checked_value(self, value: Any, path: str) -> float:
-        if self.type == "float32":
-            return _number(value, path)
-        limits = np.iinfo(self.type)
-        return check_integer(value, path, int(limits.min), int(limits.max))
-
-    @property
-    def components(self) -> int:
-        """Numbers that a value is made of."""
-        return COLOUR_TYPES.get(self.type, 1)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of each of them, as it is stored."""
-        name = "uint8" if self.type in COLOUR_TYPES else self.type
-        return np.dtype(name).newbyteorder("<")
-
-    @classmethod
-    def from_json(cls, value: object) -> AnnotationProperty:
-        """Check a parsed JSON value; members that nobody knows are left out."""
-        members = dict(check_object(value, "property"))
-        return cls(
-            take(members, "id"),
-            take(members, "type"),
-            take_optional(members, "description"),
-            take_optional(members, "default"),
-            _listed(members, "enum_values"),
-            _listed(members, "enum_labels"),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what JSON holds."""
-        members: dict[str, Any] = {"id": self.id, "type": self.type}
-        if self.description is not None:
-            members["description"] = self.description
-        if self.default is not None:
-            members["default"] = self.default
-        if self.enum_values:
-            members["enum_values"] = list(self.enum_values)
-            members["enum_labels"] = list(self.enum_labels)
-        return members
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +111,7 @@ class SpatialLevel:
         check_relative_path(self.key, "key")
         cells = tuple(
             check_integer(item, f"grid_shape[{n}]", 1, MAX_SAFE_INTEGER)
-            for n, item in enumerate(_tuple(self.grid_shape, "grid_shape"))
+            for n, item in enumerate(check_array(self.grid_shape, "grid_shape"))
         )
         sides = _numbers(self.chunk_size, "chunk_size")
         for number, side in enumerate(sides):
@@ -399,10 +295,10 @@ def _dimensions(value: object) -> dict[str, tuple[float, str]]:
     checked: dict[str, tuple[float, str]] = {}
     for name, item in check_object(value, "dimensions").items():
         path = f"dimensions.{name}"
-        pair = _tuple(item, path)
+        pair = check_array(item, path)
         if len(pair) != 2 or not isinstance(pair[1], str) or not _UNIT.fullmatch(pair[1]):
             fail(path, "a number and a unit such as m or s", item)
-        scale = _number(pair[0], f"{path}[0]")
+        scale = check_number(pair[0], f"{path}[0]")
         if scale <= 0:
             fail(f"{path}[0]", "a positive number", scale)
         checked[name] = (scale, pair[1])
@@ -425,35 +321,17 @@ def _sharding_json(sharding: ShardingSpec | None) -> dict[str, Any]:
 
 def _parsed(value: object, path: str, parse: Any) -> tuple[Any, ...]:
     parsed = []
-    for number, item in enumerate(_tuple(value, path)):
+    for number, item in enumerate(check_array(value, path)):
         with inside(f"{path}[{number}]"):
             parsed.append(parse(item))
     return tuple(parsed)
 
 
-def _listed(members: dict[str, Any], name: str) -> Any:
-    value = take_optional(members, name)
-    return () if value is None else value
-
-
-def _tuple(value: object, path: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        fail(path, "an array", value)
-    return tuple(value)
-
-
-def _number(value: Any, path: str) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not -1e300 < value < 1e300 or not math.isfinite(value):
-        fail(path, "a finite number", value)
-    return float(value)
-
-
 def _numbers(value: object, path: str, count: int | None = None) -> tuple[float, ...]:
-    items = _tuple(value, path)
+    items = check_array(value, path)
     if count is not None and len(items) != count:
         fail(path, f"{count} numbers, one for each dimension", list(items))
-    return tuple(_number(item, f"{path}[{n}]") for n, item in enumerate(items))
+    return tuple(check_number(item, f"{path}[{n}]") for n, item in enumerate(items))
 
 
 def _check_unique(names: Iterable[str], path: str) -> None:

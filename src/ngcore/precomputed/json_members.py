@@ -103,6 +103,13 @@ def check_object(value: object, path: str) -> dict[str, Any]:
     return value
 
 
+def check_array(value: object, path: str) -> tuple[Any, ...]:
+    """Return the items of `value` if it is a JSON array."""
+    if not isinstance(value, list | tuple):
+        fail(path, "an array", value)
+    return tuple(value)
+
+
 def take(members: dict[str, Any], name: str) -> Any:
     """Remove a member that must be there from `members`, and return its value."""
     if name not in members:
@@ -160,6 +167,14 @@ def check_integer(value: Any, path: str, minimum: int | None, maximum: int) -> i
     if isinstance(value, bool) or not low <= number <= maximum:
         fail(path, expected, value)
     return number
+
+
+def check_number(value: Any, path: str) -> float:
+    """Return `value` if it is a number with room for sums and products of it."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not -1e300 < value < 1e300:
+        fail(path, "a finite number", value)
+    return float(value)
 
 
 def check_integers(

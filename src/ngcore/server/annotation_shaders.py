@@ -18,7 +18,7 @@ from ngcore.storage.shard_entries import read_entry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ngcore.precomputed.annotations import AnnotationProperty
+    from ngcore.precomputed.annotation_property import AnnotationProperty
     from ngcore.previewing.appearance import Asked
     from ngcore.storage.base import ReadableStore
 

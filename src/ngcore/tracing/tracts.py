@@ -16,7 +16,7 @@ from ngcore.annotating.write import Collection, write_collection
 from ngcore.conversion.convert import convert
 from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
-from ngcore.precomputed.annotations import AnnotationProperty
+from ngcore.precomputed.annotation_property import AnnotationProperty
 from ngcore.precomputed.names import ANNOTATIONS_TYPE, SKELETONS_TYPE
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.precomputed.skeletons import IDENTITY

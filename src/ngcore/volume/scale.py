@@ -20,6 +20,7 @@ from ngcore.precomputed.encodings import ChunkEncoding, Shape4, make_encoding
 from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks
 from ngcore.volume.chunk_cache import ChunkCache
 from ngcore.volume.index import Selection, parse_index
+from ngcore.volume.scale_facts import ScaleFacts
 from ngcore.work.threads import map_ahead, share
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.precomputed.chunks import Box, Vec3
-    from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+    from ngcore.precomputed.info import VolumeInfo
 
 _SMALL_READ = 256 << 10
 """Bytes of chunks that one thread reads from a disk as quickly as several would."""
@@ -40,7 +41,7 @@ _REMOTE_WORKERS = 16
 """Threads for chunks at URLs, which wait more than they work."""
 
 
-class ScaleArray:
+class ScaleArray(ScaleFacts):
     """One scale of a volume, indexed as a NumPy array of shape (x, y, z, channel) is.
 
     Integers drop their axis; slices may have steps, also negative ones. Indices start at 0
@@ -83,20 +84,11 @@ class ScaleArray:
         workers: int | None = None,
         cache: ChunkCache | None = None,
     ) -> None:
+        super().__init__(info, index)
         self._store = store
-        self._volume = info
-        self._index = index
         self._workers = workers
         self._cache = ChunkCache(0) if cache is None else cache
         self._last_spans: Spans | None = None
-        self.info: ScaleInfo = info.scales[index]
-        self.dtype: np.dtype[Any] = info.dtype
-        self.shape: Shape4 = (*self.info.size, info.num_channels)
-
-    @property
-    def index(self) -> int:
-        """Its place among the volume's scales."""
-        return self._index
 
     @property
     def path(self) -> Path | None:
@@ -107,51 +99,6 @@ class ScaleArray:
     def location(self) -> str:
         """What opens the volume, here and in other processes: its folder, zip file or URL."""
         return self._store.location if self.path is None else str(self.path)
-
-    @property
-    def key(self) -> str:
-        """Folder of the scale, such as ``8_8_40``."""
-        return self.info.key
-
-    @property
-    def resolution(self) -> tuple[float, float, float]:
-        """Nanometres per voxel along x, y, z."""
-        return self.info.resolution
-
-    @property
-    def voxel_offset(self) -> Vec3:
-        """Global coordinate of the first voxel along x, y, z, in voxels."""
-        return self.info.voxel_offset
-
-    @property
-    def chunk_size(self) -> Vec3:
-        """Voxels of a chunk along x, y, z; those at the upper edges may be smaller."""
-        return self.info.chunk_size
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes: 4."""
-        return len(self.shape)
-
-    @property
-    def summary(self) -> str:
-        """What the scale is, on one line."""
-        size, chunks, nm = (
-            " x ".join(f"{n:g}" if isinstance(n, float) else str(n) for n in numbers)
-            for numbers in (self.shape, self.chunk_size, self.resolution)
-        )
-        sharded = ", sharded" if self.info.sharding is not None else ""
-        offset = f", offset {self.voxel_offset}" if any(self.voxel_offset) else ""
-        return (
-            f"{self.key!r}: {size} at {nm} nm{offset}, {self.info.encoding} chunks of "
-            f"{chunks}{sharded}"
-        )
-
-    def __repr__(self) -> str:
-        return f"<ScaleArray {self.dtype} {self.summary}>"
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __array__(
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
