@@ -26,6 +26,11 @@ import numpy as np
 from benchmarks.workloads import tiled_supervoxels
 
 BIN = Path(sys.executable).parent
+HEADER = (
+    "| conversion | against | theirs, s | ours, s | ratio | asked | "
+    "processor time: theirs | ours | ratio |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
 SCALES = 4
 NGCORE_OPTIONS = ["--resolution", "8,8,8", "--chunk-size", "64", "--max-scales", str(SCALES)]
 
@@ -278,11 +283,7 @@ def main() -> None:
         print(
             f"Whole processes, {asked.side}^3 voxels, {SCALES} scales, {os.cpu_count()} cores.\n"
         )
-        print(
-            "| conversion | against | theirs, s | ours, s | ratio | asked | "
-            "processor time: theirs | ours | ratio |"
-        )
-        print("|---|---|---|---|---|---|---|---|---|")
+        print(HEADER)
         found = cases(sources)
         for case in found:
             if asked.only in case.name:
@@ -308,7 +309,7 @@ def row(case: Case, rounds: int, folder: Path) -> str:
     used = [statistics.median(one.processor for one in times) for times in (ours, theirs)]
     return (
         f"| {case.name} | {case.peer} | {wall[1]:.2f} | {wall[0]:.2f} | "
-        f"**{wall[1] / wall[0]:.1f}** | {case.bar:g} | "
+        f"**{wall[1] / wall[0]:.1f}** | {case.bar:.2g} | "
         f"{used[1]:.2f} | {used[0]:.2f} | {used[1] / used[0]:.1f} |"
     )
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import workloads
-from benchmarks.report_convert import BIN, Case, program, row
+from benchmarks.report_convert import BIN, HEADER, Case, program, row
 
 import ngcore
 
@@ -41,7 +41,7 @@ def case(volume: Path, side: int) -> Case:
             f"--min-shards {cores}".split(),
             execute,
         ],
-        1,
+        5,
     )
 
 
@@ -63,11 +63,7 @@ def main() -> None:
             sharding=False,
             max_scales=1,
         )
-        print(
-            "| meshes | against | theirs, s | ours, s | ratio | asked | "
-            "processor time: theirs | ours | ratio |"
-        )
-        print("|---|---|---|---|---|---|---|---|---|")
+        print(HEADER)
         print(row(case(volume, asked.side), asked.rounds, Path(name)))
 
 

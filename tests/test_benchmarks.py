@@ -63,3 +63,5 @@ def test_conversions_and_their_peers_run_on_small_volumes() -> None:
     printed = _run("-m", "benchmarks.report_convert", *small, "--only", only)
     assert printed.count("| **") >= 1
     assert "whole scale" in _run("-m", "benchmarks.report_read", *small)
+    if IS_THOROUGH:
+        assert _run("-m", "benchmarks.report_encodings", *small).count("| **") == 3
