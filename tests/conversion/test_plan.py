@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from thorough import amount
 
+from ngcore.conversion.estimate import estimate
 from ngcore.conversion.plan import INTERPRETER_BYTES, MEBIBYTE, make_plan
 from ngcore.conversion.regions import scaled_up
 from ngcore.errors import InputError
@@ -33,6 +34,27 @@ def info_and_factors(
     )
     info = VolumeInfo(type="image", data_type="uint8", num_channels=channels, scales=scales)
     return info, (*(level.factors_from_previous for level in levels[1:]), (1, 1, 1))
+
+
+def sharded_scales(shape):
+    """Return chunks and shards of each scale that a dry run plans."""
+    planned = estimate(None, shape=shape, resolution="8,8,8", data_type="uint8")
+    return planned, [(scale.chunks, scale.shards) for scale in planned.scales]
+
+
+def test_a_large_volume_takes_few_files_with_eight_chunks_or_more_in_each():
+    planned, scales = sharded_scales((100000, 100000, 20000))
+    assert planned.files == sum(shards for _, shards in scales) < 3_000_000
+    assert planned.memory_bytes <= 1 << 30
+    assert all(shards == 1 or chunks >= 8 * shards for chunks, shards in scales)
+
+
+def test_small_volumes_have_the_shards_they_had():
+    """A scan of a head, and the largest in which no scale has hundreds of shards of one chunk."""
+    assert sharded_scales((256, 256, 256))[1] == [(64, 1), (8, 1), (1, 1)]
+    chunks = [(32**3, 64), (16**3, 64), (8**3, 64), (4**3, 64), (2**3, 1), (1, 1)]
+    assert sharded_scales((2048, 2048, 2048))[1] == chunks
+    assert sharded_scales((4096, 4096, 4096))[1][3] == (512, 512)
 
 
 def plan_within(buffer_bytes, info, factors, stream_axis=2):

@@ -15,6 +15,7 @@ from store_contract import StoreContract
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
 
 from ngcore.errors import DestinationError, InputError, StorageError
+from ngcore.sources.identity import chunk_files, chunks_identity
 from ngcore.storage import open_store, writable_store
 from ngcore.storage.objects import lock as locks
 
@@ -49,6 +50,18 @@ class TestS3(StoreContract):
 
     def make(self, folder):  # noqa: ARG002
         return writable_store(f"s3://{self.bucket}/a folder/é+%20#?")
+
+
+def test_the_chunks_of_a_bucket_are_told_from_others_without_asking_for_each(monkeypatch):
+    store = writable_store(f"memory://bucket{next(_NUMBERS)}/v")
+    for number in range(3):
+        store.put(f"key/{number}", bytes(number))
+    one_by_one = chunks_identity(store, ((name, None) for name in store.walk("key")))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "size", lambda *_: pytest.fail("a request for each file"))
+        assert chunks_identity(store, chunk_files(store, "key")) == one_by_one
+    store.put("key/2", b"longer")
+    assert chunks_identity(store, chunk_files(store, "key")) != one_by_one
 
 
 def test_objects_say_what_they_are(bucket, endpoint):

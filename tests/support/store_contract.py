@@ -151,6 +151,14 @@ class StoreContract(ReadableContract):
         assert store.entries("key") == {"a", "b"}
         assert store.entries("nothing") == set()
 
+    def test_sizes_are_those_of_what_walk_names(self, store):
+        content = {"key/a": b"a", "key/b/c": b"", "key/.hidden": b"x", "key-2/a": b"aa"}
+        for name, data in content.items():
+            store.put(name, data)
+        assert sorted(store.sizes("key")) == [("key/a", 1), ("key/b/c", 0)]
+        assert sorted(store.walk("key")) == ["key/a", "key/b/c"]
+        assert list(store.sizes("nothing")) == []
+
     def test_deleted_folder_is_gone_with_all_in_it_and_its_neighbours_stay(self, store):
         for name in ("key/a", "key/b/c", "key/.hidden", "key-2/a"):
             store.put(name, b"")

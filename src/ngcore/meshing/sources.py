@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ngcore.errors import DestinationError
 from ngcore.precomputed.json_members import parse_object
 from ngcore.sources.identity import (
+    chunk_files,
     chunks_identity,
     has_changed_since,
     lasting_identity,
@@ -116,7 +117,7 @@ class MeshSources:
         found = {}
         if self._voxels is not None:
             found[f"the voxels of {self._voxels.key}"] = chunks_identity(
-                self._store, self._store.walk(self._voxels.key)
+                self._store, chunk_files(self._store, self._voxels.key)
             )
         for label, path in self._surfaces.items():
             found[f"the surface of {label}"] = source_identity(path, [path])

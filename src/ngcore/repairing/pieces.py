@@ -10,8 +10,8 @@ import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.repairing.changes import KINDS, Changes
-from ngcore.sources.identity import chunks_identity
-from ngcore.storage import LocalStore
+from ngcore.sources.identity import chunk_files, chunks_identity
+from ngcore.storage import LocalStore, Store
 from ngcore.validating.chunk_files import NESTED_DEPTH
 from ngcore.validating.files import walk_files
 
@@ -87,16 +87,19 @@ def state_of(source: Listed, info: VolumeInfo, document: bytes) -> dict[str, str
     Looked at are names, sizes and times of the files of its scales.
     """
 
-    def names() -> Iterator[str]:
+    def files() -> Iterator[tuple[str, int | None]]:
         for scale in info.scales:
+            if isinstance(source, Store) and not isinstance(source, LocalStore):
+                yield from chunk_files(source, scale.key)
+                continue
             for name in walk_files(source, scale.key, depth=NESTED_DEPTH):
                 if _exists(source, f"{scale.key}/{name}"):
-                    yield f"{scale.key}/{name}"
+                    yield f"{scale.key}/{name}", None
 
     return {
         "path": str(source.path.resolve()) if isinstance(source, LocalStore) else source.location,
         "info": hashlib.sha256(document).hexdigest(),
-        **chunks_identity(source, names()),
+        **chunks_identity(source, files()),
     }
 
 

@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from ngcore.errors import InputError, StorageError
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore, ReadableStore, is_url, open_store
+from ngcore.storage import LocalStore, ReadableStore, Store, is_url, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,17 @@ def _file_identity(path: Path, files: Sequence[Path]) -> dict[str, str]:
     return identity
 
 
-def chunks_identity(store: ReadableStore, names: Iterable[str]) -> dict[str, str]:
+def chunk_files(store: Store, folder: str) -> Iterator[tuple[str, int | None]]:
+    """Yield the files below a folder for `chunks_identity`; a bucket tells sizes with names."""
+    if isinstance(store, LocalStore):
+        yield from ((name, None) for name in store.walk(folder))
+    else:
+        yield from store.sizes(folder)
+
+
+def chunks_identity(
+    store: ReadableStore, files: Iterable[tuple[str, int | None]]
+) -> dict[str, str]:
     """Return what tells a volume's chunk files from others: their names, sizes and times.
 
     There may be millions, of which the first bytes of few would tell little.
@@ -131,8 +141,8 @@ def chunks_identity(store: ReadableStore, names: Iterable[str]) -> dict[str, str
     ----------
     store : Store
         In a bucket, times count for nothing.
-    names : iterable of str
-        Of files, in any order; those that have gone meanwhile are left out.
+    files : iterable of tuple, (name, size in bytes)
+        In any order; those that have gone meanwhile are left out. Sizes of None are looked up.
 
     Returns
     -------
@@ -141,9 +151,9 @@ def chunks_identity(store: ReadableStore, names: Iterable[str]) -> dict[str, str
         the ``times``.
     """
     sizes, times, size, newest = 0, 0, 0, 0
-    for name in names:
+    for name, known in files:
         if not isinstance(store, LocalStore):
-            length = store.size(name) or 0
+            length = known if known is not None else store.size(name) or 0
             size += length
             sizes += _number(b"%b\0%d" % (os.fsencode(name), length))
             continue

@@ -162,6 +162,13 @@ class Store(ReadableStore):
         """Yield every name below a folder, as `list` would, in any order; none is held."""
         return self.list(f"{folder}/")
 
+    def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield each name that `walk` would, with its size in bytes."""
+        for name in self.walk(folder):
+            size = self.size(name)
+            if size is not None:
+                yield name, size
+
     def prune(self, folder: str) -> None:
         """Remove a folder, those in it and those above it, where nothing is left in them."""
 

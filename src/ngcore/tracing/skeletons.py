@@ -16,7 +16,7 @@ from ngcore.errors import InputError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.names import PROVENANCE_NAME, SKELETONS_TYPE
 from ngcore.precomputed.skeletons import IDENTITY, Skeleton, VertexAttribute
-from ngcore.sources.identity import chunks_identity, lasting_identity, source_identity
+from ngcore.sources.identity import chunk_files, chunks_identity, lasting_identity, source_identity
 from ngcore.sources.remote_files import local_files
 from ngcore.sources.tracts.swc import Neuron, read_swc
 from ngcore.storage import Store, is_url, place_in, writable_store
@@ -233,7 +233,7 @@ def _labels_traced(
     for name in ("info", PROVENANCE_NAME):
         identity[name] = blake2b(store.get(name) or b"", digest_size=16).hexdigest()
     if isinstance(store, Store):
-        identity |= chunks_identity(store, store.walk(voxels.key))
+        identity |= chunks_identity(store, chunk_files(store, voxels.key))
     # Which labels are looked at in larger voxels depends on the memory.
     plan = {"memory": memory}
     name = where if is_url(labels) else Path(where).name

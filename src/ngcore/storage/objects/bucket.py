@@ -97,8 +97,12 @@ class Bucket(ABC):
         """Remove objects; those that are absent are passed over."""
 
     @abstractmethod
+    def listed(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield all keys below a folder, sorted, with their sizes in bytes; see `keys`."""
+
     def keys(self, folder: str) -> Iterator[str]:
         """Yield all keys below a folder, sorted; all of the bucket if it is empty."""
+        return (key for key, _ in self.listed(folder))
 
     @abstractmethod
     def entries(self, folder: str) -> Iterator[str]:

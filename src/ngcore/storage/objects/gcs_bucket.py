@@ -35,7 +35,7 @@ _WAITS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _BOUNDARY = "ngcore-part-of-an-upload"
-_FIELDS = "nextPageToken,prefixes,items(name)"
+_FIELDS = "nextPageToken,prefixes,items(name,size)"
 _OBJECT = "size,generation,contentEncoding"
 _MEMBERS = {
     "Content-Type": "contentType",
@@ -232,10 +232,10 @@ class GcsBucket(Bucket):
         for key in keys:
             self._ask("DELETE", self._url(key), "remove", key)
 
-    def keys(self, folder: str) -> Iterator[str]:
-        """Yield keys below a folder; see `Bucket.keys`."""
+    def listed(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield keys below a folder with their sizes; see `Bucket.listed`."""
         for page in self._pages(folder, {}):
-            yield from (item["name"] for item in page.get("items", []))
+            yield from ((item["name"], int(item["size"])) for item in page.get("items", []))
 
     def entries(self, folder: str) -> Iterator[str]:
         """Yield what lies directly in a folder; see `Bucket.entries`."""

@@ -195,11 +195,11 @@ class ObstoreBucket(Bucket):
             except _FAILURES as error:
                 raise self._failure("remove", batch[0], error) or error from error
 
-    def keys(self, folder: str) -> Iterator[str]:
-        """Yield keys below a folder; see `Bucket.keys`."""
+    def listed(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield keys below a folder with their sizes; see `Bucket.listed`."""
         try:
             for batch in obstore.list(self._store, folder or None, chunk_size=_BATCH):
-                yield from sorted(meta["path"] for meta in batch)
+                yield from sorted((meta["path"], meta["size"]) for meta in batch)
         except _FAILURES as error:
             raise self._failure("list", folder, error) or error from error
 

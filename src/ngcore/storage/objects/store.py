@@ -100,6 +100,13 @@ class ObjectStore(Store):
             if name.startswith(prefix) and not name.startswith(".") and "/." not in name:
                 yield name
 
+    def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield names with sizes, of which a listing tells a thousand; see `Store.sizes`."""
+        start = len(self._root) + 1 if self._root else 0
+        for key, size in self._bucket.listed(self._folder(folder)):
+            if "/." not in f"/{key[start:]}":
+                yield key[start:], size
+
     def entries(self, folder: str = "") -> set[str]:
         """Return what lies directly in a folder; see `Store.entries`."""
         return set(self._bucket.entries(self._folder(folder)))
