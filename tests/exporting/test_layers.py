@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import ngcore
+from ngcore.annotating.sorting import Sorter
 from ngcore.cli import run
 from ngcore.errors import DestinationError, InputError
 from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo
 from ngcore.sources.tracts.swc import read_swc
+
+_add = Sorter.add
 
 
 def rows_of(path, delimiter=","):
@@ -110,3 +113,26 @@ def test_rings_and_other_endings_are_refused(tmp_path):
     ngcore.annotations(np.zeros((1, 3)), tmp_path / "points", fsync=False)
     with pytest.raises(InputError, match=r"must end in \.csv or \.tsv"):
         ngcore.export(tmp_path / "points", tmp_path / "a.nii")
+
+
+def test_a_long_table_is_sorted_by_ids_outside_of_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("ngcore.exporting.layers._SORTED_BYTES", 1 << 14)
+    monkeypatch.setattr("ngcore.exporting.layers._ROWS", 100)
+    monkeypatch.setattr("ngcore.annotating.sorting._LEAST_RUN_BYTES", 1 << 14)
+    monkeypatch.setattr("ngcore.annotating.sorting._PAGE_BYTES", 1 << 10)
+    monkeypatch.setattr("ngcore.annotating.sorting._BATCH_BYTES", 1 << 12)
+    in_memory = []
+    monkeypatch.setattr(
+        "ngcore.exporting.layers.Sorter.add",
+        lambda sorter, entries: (in_memory.append(len(entries.ids)), _add(sorter, entries)),
+    )
+    points = np.random.default_rng(0).normal(size=(2500, 3)).astype(np.float32)
+    ngcore.annotations(points, tmp_path / "out", fsync=False)
+    in_memory.clear()
+    ngcore.export(tmp_path / "out", tmp_path / "out.csv")
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["id"] for row in rows] == [str(n) for n in range(1, 2501)]
+    found = np.array([[row[axis] for axis in "xyz"] for row in rows], np.float32)
+    np.testing.assert_array_equal(found, points)
+    assert in_memory == [100] * 25  # what sorting holds of these is bounded: test_sorting
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -312,3 +312,32 @@ def test_a_neuron_fills_its_panel_whatever_its_size(size, unit_m, tmp_path):
     state = state_of(tmp_path / "n.swc", folder=tmp_path / "w")
     assert state["dimensions"]["x"] == [unit_m, "m"]
     assert state["ngcore"]["extent"][0] == pytest.approx(size * 1e-6 / unit_m)
+
+
+TABLES = {
+    "points.csv": ("x,y,z,group\n1,2,3,grid\n4,5,6,grid\n7,8,9,strip\n", "POINT", 3),
+    "Lines.csv": ("X1,Y1,Z1,X2,Y2,Z2\n1,2,3,4,5,6\n0,0,0,1,1,1\n", "LINE", 2),
+    "cells.tsv": ("x\ty\tz\trx\try\trz\n1\t2\t3\t1\t1\t1\n", "ELLIPSOID", 1),
+    "paths.csv": ("polyline,x,y,z\na,0,0,0\na,1,0,0\nb,5,5,5\nb,6,6,6\nb,7,7,8\n", "POLYLINE", 2),
+    "both.csv": ("x,y,z,x1,y1,z1,x2,y2,z2\n1,2,3,1,2,3,4,5,6\n", "POINT", 1),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_columns_of_a_table_tell_its_kind(tmp_path, caplog, name):
+    text, kind, count = TABLES[name]
+    (tmp_path / name).write_text(text)
+    (shown,) = make_ready([tmp_path / name], tmp_path / "keep")
+    folder = tmp_path / "keep" / shown.root
+    info = json.loads((folder / "info").read_text())
+    assert info["annotation_type"].upper() == kind
+    ngcore.export(folder, tmp_path / "back.csv")
+    ids = [line.split(",")[0] for line in (tmp_path / "back.csv").read_text().splitlines()[1:]]
+    assert len(set(ids)) == count
+    assert ("--kind box" in caplog.text) == (kind == "LINE")
+
+
+def test_a_table_of_two_kinds_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("polyline,x,y,z,rx,ry,rz\n1,2,3,1,1,1,1\n")
+    with pytest.raises(InputError, match="radii rx, ry, rz as ellipsoids do and a column 'poly"):
+        make_ready([tmp_path / "t.csv"], tmp_path / "keep")

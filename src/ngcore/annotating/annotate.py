@@ -13,7 +13,7 @@ from ngcore.annotating.blocks import Blocks
 from ngcore.annotating.columns import RowBlocks, SpooledTable
 from ngcore.annotating.levels import choose_levels
 from ngcore.annotating.polylines import GroupedBlocks
-from ngcore.annotating.roles import TYPES, Roles, find_roles
+from ngcore.annotating.roles import TYPES, Kind, Roles, find_roles
 from ngcore.annotating.write import Collection, SameIdError, write_collection
 from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
@@ -32,7 +32,6 @@ from ngcore.volume.world import world_bounds_mm
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["point", "line", "box", "ellipsoid", "polyline"]
 Units = Literal["mm", "um", "nm"]
 PathLike = str | os.PathLike[str]
 

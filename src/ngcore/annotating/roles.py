@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ngcore.errors import InputError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ngcore.sources.points.base import Table
 
+Kind = Literal["point", "line", "box", "ellipsoid", "polyline"]
 TYPES = {
     "point": "point",
     "line": "line",
@@ -110,6 +111,35 @@ def find_roles(
         ),
         property_ids([column for column in table.columns if column not in taken]),
     )
+
+
+def kind_by_columns(table: Table) -> tuple[Kind, str | None]:
+    """Return the kind that the columns of a table tell, and the one of groups.
+
+    What stands in one row is told apart by the names of coordinates. Lines and boxes have the
+    same ones, and are lines. A column ``group`` may be any group of points, as BIDS has it of
+    electrodes; vertices of lines are told by a column ``polyline``.
+
+    Raises
+    ------
+    InputError
+        The columns tell two kinds.
+    """
+    names = {column.lower(): column for column in table.columns}
+    group = names.get("polyline")
+    is_ellipsoid = names.keys() >= {*_COORDINATES["ellipsoid"]}
+    if group is not None and is_ellipsoid:
+        raise InputError(
+            f"{table.name} has radii rx, ry, rz as ellipsoids do and a column {group!r} as "
+            "vertices of lines do; run ngcore annotations with the --kind that it is"
+        )
+    if is_ellipsoid:
+        return "ellipsoid", None
+    if group is not None:
+        return "polyline", group
+    if names.keys() >= {*_CORNERS} and not names.keys() >= {*"xyz"}:
+        return "line", None
+    return "point", None
 
 
 def property_ids(columns: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from array import array
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,13 +11,16 @@ import numpy as np
 from ngcore.precomputed.annotation_records import Records, offsets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from ngcore.storage.spool import Place, Spool
+    from ngcore.storage.spool import Spool
 
-_PAGE_BYTES = 1 << 20
+_PAGE_BYTES = 64 << 10
+"""Of a run in the temporary file: what is read of it at least."""
+_LEAST_RUN_BYTES = 1 << 20
+_BATCH_BYTES = 4 << 20
 Keys = tuple["NDArray[np.uint64]", ...]
 
 
@@ -120,23 +124,82 @@ def _count_up_to(keys: Keys, last: tuple[int, ...]) -> int:
     return stop
 
 
-@dataclass
 class _Run:
-    """A sorted run: pages in the temporary file, and what of them is in memory."""
+    """A sorted run: pages in the temporary file, and what of them is in memory.
 
-    pages: list[Place]
-    loaded: list[Entries] = field(default_factory=list)
+    Parameters
+    ----------
+    spool : Spool
+    batches : iterable of Entries
+        One after the other.
+    """
+
+    def __init__(self, spool: Spool, batches: Iterable[Entries]) -> None:
+        self._spool = spool
+        # Of each page how many numbers its place has, and these: tuples would take far more.
+        self._places = array("q")
+        for batch in batches:
+            for part in _parts(batch):
+                place = spool.put(packed(part))
+                self._places.append(len(place))
+                self._places.extend(place)
+        self._next = 0
+        self._loaded: deque[Entries] = deque()
+        self._bytes = 0
+
+    def fill(self, keys: int, size: int) -> None:
+        """Load pages until that many bytes are in memory, or all."""
+        while self._has_more and self._bytes < size:
+            start = self._next + 1
+            self._next = start + self._places[self._next]
+            place = tuple(self._places[start : self._next])
+            self._loaded.append(unpacked(self._spool.get(place), keys))
+            self._bytes += self._loaded[-1].nbytes
+            self._spool.free(place)
+
+    @property
+    def _has_more(self) -> bool:
+        return self._next < len(self._places)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._loaded and not self._has_more
+
+    @property
+    def end(self) -> tuple[int, ...] | None:
+        """The keys that nothing still in the file comes before; None if nothing is."""
+        return _keys_at(self._loaded[-1], -1) if self._has_more else None
+
+    def take_up_to(self, last: tuple[int, ...] | None) -> Iterator[Entries]:
+        """Yield the entries in memory whose keys are no more than `last`; None for all."""
+        while self._loaded and (last is None or _keys_at(self._loaded[0], 0) <= last):
+            entries = self._loaded.popleft()
+            self._bytes -= entries.nbytes
+            count = len(entries.ids)
+            if last is not None and last < _keys_at(entries, -1):
+                count = _count_up_to(entries.keys, last)
+                self._loaded.appendleft(entries.part(count, len(entries.ids)))
+                self._bytes += self._loaded[0].nbytes
+            yield entries.part(0, count)
+
+
+def _keys_at(entries: Entries, place: int) -> tuple[int, ...]:
+    return tuple(int(key[place]) for key in entries.keys)
 
 
 class Sorter:
     """Takes entries in any order and gives them back sorted.
+
+    Runs as large as memory allows are sorted and wait in a temporary file. Of all runs that are
+    merged together a page or more is in memory, so no more are merged at once than memory has
+    room for; of more runs some are merged to one first.
 
     Parameters
     ----------
     spool : Spool
         A temporary file.
     memory : int, in bytes
-        About what the entries in memory may take.
+        About what it may take, however many entries there are.
     bits : sequence of int
         See `Entries.sorted`.
     """
@@ -144,11 +207,13 @@ class Sorter:
     def __init__(self, spool: Spool, memory: int, bits: Sequence[int]) -> None:
         self._spool = spool
         # What waits, its sorted copy, and what numbers its order.
-        self._run_bytes = max(_PAGE_BYTES, memory // 4)
+        self._run_bytes = max(_LEAST_RUN_BYTES, memory // 4)
+        # What is loaded, what is taken of it, and its sorted copy.
+        self._loaded_bytes = max(_LEAST_RUN_BYTES, memory // 4)
         self._bits = tuple(bits)
         self._waiting: list[Entries] = []
         self._waiting_bytes = 0
-        self._runs: list[_Run] = []
+        self._runs: deque[_Run] = deque()
 
     def add(self, entries: Entries) -> None:
         """Take some more entries."""
@@ -165,39 +230,37 @@ class Sorter:
         return entries.sorted(self._bits)
 
     def _spill(self) -> None:
-        entries = self._take_waiting()
-        pages = [self._spool.put(packed(part)) for part in _parts(entries)]
-        self._runs.append(_Run(pages))
+        self._runs.append(_Run(self._spool, [self._take_waiting()]))
 
     def batches(self) -> Iterator[Entries]:
         """Yield all entries in order, some MiB at a time; call it once."""
         if not self._runs:
             if self._waiting:
-                yield from _parts(self._take_waiting(), 16 * _PAGE_BYTES)
+                yield from _parts(self._take_waiting(), _BATCH_BYTES)
             return
         if self._waiting:
             self._spill()
-        runs = self._runs
+        most = self._loaded_bytes // (2 * _PAGE_BYTES)
+        while len(self._runs) > most:
+            # So many that what is left fills the last merge, and no more.
+            count = min(most, len(self._runs) - most + 1)
+            some = [self._runs.popleft() for _ in range(count)]
+            self._runs.append(_Run(self._spool, self._merged(some)))
+        runs, self._runs = [*self._runs], deque()
+        yield from self._merged(runs)
+
+    def _merged(self, runs: list[_Run]) -> Iterator[Entries]:
         while runs:
+            share = self._loaded_bytes // (2 * len(runs))
             for run in runs:
-                if not run.loaded:
-                    place = run.pages.pop(0)
-                    run.loaded.append(unpacked(self._spool.get(place), len(self._bits) + 1))
-                    self._spool.free(place)
+                run.fill(len(self._bits) + 1, share)
             # Nothing that is still in the file comes before the least of these.
-            ends = [tuple(int(key[-1]) for key in run.loaded[0].keys) for run in runs if run.pages]
-            last = min(ends, default=None)
-            taken = []
-            for run in runs:
-                entries = run.loaded[0]
-                count = len(entries.ids) if last is None else _count_up_to(entries.keys, last)
-                taken.append(entries.part(0, count))
-                run.loaded = (
-                    [entries.part(count, len(entries.ids))] if count < len(entries.ids) else []
-                )
-            runs = [run for run in runs if run.pages or run.loaded]
-            yield joined(taken).sorted(self._bits)
-        self._runs = []
+            last = min((end for run in runs if (end := run.end) is not None), default=None)
+            taken = [part for run in runs for part in run.take_up_to(last)]
+            runs = [run for run in runs if not run.is_empty]
+            batch = joined(taken).sorted(self._bits)
+            del taken
+            yield from _parts(batch, _BATCH_BYTES)
 
 
 def _parts(entries: Entries, size: int = _PAGE_BYTES) -> Iterator[Entries]:

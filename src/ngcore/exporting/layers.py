@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ngcore.annotating.sorting import Entries, Sorter
 from ngcore.errors import FormatError, InputError
-from ngcore.precomputed.annotation_records import decode_annotation
+from ngcore.precomputed.annotation_records import (
+    WORD,
+    Annotations,
+    Records,
+    decode_annotation,
+    offsets_of,
+)
 from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import ANNOTATIONS_TYPE, SKELETONS_TYPE, TRANSFORM_NAME
@@ -18,8 +25,9 @@ from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo
 from ngcore.precomputed.transform import parse_transform
 from ngcore.storage import Store, is_url, open_store, place_in, split_place
 from ngcore.storage.shard_entries import all_entries
+from ngcore.storage.spool import Spool
 from ngcore.storage.zip_store import ZipStore
-from ngcore.transaction.output_file import check_output_file, write_output_parts
+from ngcore.transaction.output_file import check_output_file, folder_beside, write_output_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +40,9 @@ if TYPE_CHECKING:
 _MAX_ENTRY = 1 << 30
 _MAX_INFO = 16 << 20
 _ROWS = 10_000
+_WAITING_BYTES = 8 << 20
+_SORTED_BYTES = 64 << 20
+"""What sorting annotations by their ids takes at most, however many there are."""
 _NM_PER_UM = 1000.0
 _ENDINGS = {ANNOTATIONS_TYPE: (".csv", ".tsv"), SKELETONS_TYPE: (".swc",)}
 _CORNERS = ("x1", "y1", "z1", "x2", "y2", "z2")
@@ -77,12 +88,17 @@ def export_layer(place: PathLike, kind: str, out: PathLike, *, overwrite: bool) 
             )
         check_output_file(out, overwrite=overwrite)
         info = AnnotationInfo.from_json(store.get("info") or b"")
-        write_output_parts(out, _table(store, info, "\t" if name.endswith(".tsv") else ","))
+        spool = Spool(folder_beside(out))
+        try:
+            delimiter = "\t" if name.endswith(".tsv") else ","
+            write_output_parts(out, _table(store, info, delimiter, spool))
+        finally:
+            spool.close()
         return
     _export_skeletons(place, store, out, overwrite=overwrite)
 
 
-def _table(store: Listed, info: AnnotationInfo, delimiter: str) -> Iterator[bytes]:
+def _table(store: Listed, info: AnnotationInfo, delimiter: str, spool: Spool) -> Iterator[bytes]:
     """Yield the rows of a table, by ids; coordinates in millimetres where they are lengths."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
@@ -94,23 +110,61 @@ def _table(store: Listed, info: AnnotationInfo, delimiter: str) -> Iterator[byte
     names = [item.description or item.id for item in info.properties]
     head = ["id", *columns, *names, *(item.id for item in info.relationships)]
     writer.writerow(head)
-    entries = sorted(all_entries(store, info.by_id.key, info.by_id.sharding, max_size=_MAX_ENTRY))
-    for number, (key, data) in enumerate(entries, start=1):
-        try:
-            found, relations = decode_annotation(data, info, key)
-        except FormatError as error:
-            raise FormatError(f"{store.location}, annotation {key}: {error}") from error
+    count = 0
+    for key, found, relations in _by_id(store, info, spool):
         others = [
             *(_cell(found.properties[item.id][0], item) for item in info.properties),
             *(";".join(map(str, segments.tolist())) for segments in relations),
         ]
         for row in found.geometry if is_polyline else found.geometry[:1]:
             writer.writerow([key, *_lengths(row, factors), *others])
-        if number % _ROWS == 0:
-            yield text.getvalue().encode()
-            text.seek(0)
-            text.truncate()
+            count += 1
+            if count % _ROWS == 0:
+                yield text.getvalue().encode()
+                text.seek(0)
+                text.truncate()
     yield text.getvalue().encode()
+
+
+def _by_id(
+    store: Listed, info: AnnotationInfo, spool: Spool
+) -> Iterator[tuple[int, Annotations, tuple[NDArray[np.uint64], ...]]]:
+    """Yield ids, annotations and their segments, by ids, which files hold in another order."""
+    sorter = Sorter(spool, _SORTED_BYTES, ())
+    waiting: list[tuple[int, bytes]] = []
+    size = 0
+    for key, data in all_entries(store, info.by_id.key, info.by_id.sharding, max_size=_MAX_ENTRY):
+        if len(data) % WORD:
+            _decoded(store, info, key, data)  # which says what is wrong with it
+        waiting.append((key, data))
+        size += len(data)
+        if len(waiting) == _ROWS or size > _WAITING_BYTES:
+            sorter.add(_entries(waiting))
+            waiting, size = [], 0
+    if waiting:
+        sorter.add(_entries(waiting))
+    del waiting
+    for batch in sorter.batches():
+        words, offsets = batch.records
+        for row, key in enumerate(batch.ids.tolist()):
+            data = words[offsets[row] : offsets[row + 1]].tobytes()
+            yield key, *_decoded(store, info, key, data)
+
+
+def _entries(waiting: list[tuple[int, bytes]]) -> Entries:
+    ids = np.array([key for key, _ in waiting], np.uint64)
+    words = np.frombuffer(b"".join(data for _, data in waiting), np.uint32)
+    lengths = np.array([len(data) // WORD for _, data in waiting], np.int64)
+    return Entries((ids,), ids, Records(words, offsets_of(lengths)))
+
+
+def _decoded(
+    store: Listed, info: AnnotationInfo, key: int, data: bytes
+) -> tuple[Annotations, tuple[NDArray[np.uint64], ...]]:
+    try:
+        return decode_annotation(data, info, key)
+    except FormatError as error:
+        raise FormatError(f"{store.location}, annotation {key}: {error}") from error
 
 
 def _lengths(row: NDArray[np.float32], factors: NDArray[np.float64]) -> list[str]:
@@ -132,26 +186,28 @@ def _cell(value: Any, item: Any) -> str:
 def _export_skeletons(place: PathLike, store: Listed, out: PathLike, *, overwrite: bool) -> None:
     info = SkeletonInfo.from_json(store.get("info") or b"")
     to_world = _to_world_nm(place, info)
-    entries = sorted(all_entries(store, ".", info.sharding, max_size=_MAX_ENTRY))
-    if not entries:
+    # Twice over the files, so that of all skeletons one is in memory at a time.
+    ids = [key for key, _ in all_entries(store, ".", info.sharding, max_size=_MAX_ENTRY)]
+    if not ids:
         raise InputError(f"{store.location} holds no skeletons; there is nothing to export")
     is_file = os.fspath(out).lower().endswith(".swc")
-    if is_file and len(entries) > 1:
+    if is_file and len(ids) > 1:
         raise InputError(
-            f"{store.location} holds {len(entries)} skeletons, an SWC file one; name a folder"
+            f"{store.location} holds {len(ids)} skeletons, an SWC file one; name a folder"
         )
-    files: list[PathLike] = (
-        [out] if is_file else [place_in(out, f"{key}.swc") for key, _ in entries]
-    )
-    for file in files:
-        check_output_file(file, overwrite=overwrite)
-    for file, (key, data) in zip(files, entries, strict=True):
+
+    def file_of(key: int) -> PathLike:
+        return out if is_file else place_in(out, f"{key}.swc")
+
+    for key in sorted(ids):
+        check_output_file(file_of(key), overwrite=overwrite)
+    for key, data in all_entries(store, ".", info.sharding, max_size=_MAX_ENTRY):
         try:
             skeleton = Skeleton.from_bytes(data, info)
         except FormatError as error:
             raise FormatError(f"{store.location}, skeleton {key}: {error}") from error
         text = _swc(skeleton, to_world, f"{store.location}, skeleton {key}")
-        write_output_parts(file, [text.encode()])
+        write_output_parts(file_of(key), [text.encode()])
 
 
 def _to_world_nm(place: PathLike, info: SkeletonInfo) -> NDArray[np.float64]:

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _STAMP = ".{}.made-from.json"
 _BLOCK = 1 << 20
+_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _STAND_IN_NM = (1e6, 1e6, 1e6)
 """Size of the voxels of a source that does not give one, such as a `.npy` file."""
 
@@ -84,8 +85,17 @@ def _is_freesurfer_surface(path: Path) -> bool:
 
 def _make_points(thing: Thing, dest: Path, _: Progress | None) -> None:
     from ngcore.annotating.annotate import annotations
+    from ngcore.annotating.roles import kind_by_columns
+    from ngcore.sources.points.opening import open_table
 
-    annotations(thing.path, dest, fsync=False)
+    kind, group = kind_by_columns(open_table(thing.path))
+    if kind == "line":
+        logger.warning(
+            "%s: x1, y1, z1, x2, y2, z2 are shown as lines; if they are corners of boxes, run "
+            "ngcore annotations --kind box and view what it writes",
+            thing.place,
+        )
+    annotations(thing.path, dest, kind=kind, group=group, fsync=False)
 
 
 def _is_array_of_points(path: Path) -> bool:
@@ -113,7 +123,7 @@ def _make_tracts(thing: Thing, dest: Path, _: Progress | None) -> None:
 
 
 KINDS: list[Kind] = [
-    Kind("table of points", (".csv", ".tsv", ".parquet"), _make_points, _is_array_of_points),
+    Kind("table of points", _TABLES, _make_points, _is_array_of_points),
     Kind("skeleton", (".swc",), _make_skeletons),
     Kind("file of streamlines", (".trk", ".tck", ".trx"), _make_tracts),
     Kind(
