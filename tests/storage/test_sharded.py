@@ -17,6 +17,8 @@ from ngcore.codecs import gzip
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.storage import LocalStore, create_chunks, open_chunks
+from ngcore.volume.chunk_cache import ChunkCache
+from ngcore.volume.scale import ScaleArray
 
 SIZE = (23, 18, 11)
 CHUNK = (4, 3, 5)
@@ -147,6 +149,76 @@ class TestEverySharding:
             path.write_bytes(data[:length])
             with pytest.raises(FormatError, match=f"^1_1_1/{path.name} in "):
                 ngcore.open(tmp_path).scales[0][...]
+
+
+class FarStore(LocalStore):
+    """A folder that says it is far away, and notes what it is asked for."""
+
+    is_remote = True
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.asked = []
+
+    def get(self, name, start=0, stop=None):
+        self.asked.append((name, start, stop))
+        return super().get(name, start, stop)
+
+
+def far_scale(folder, info, workers):
+    store = FarStore(folder)
+    return store, ScaleArray(store, info, 0, workers=workers, cache=ChunkCache(1 << 20))
+
+
+@every_spec
+class TestFarShards:
+    def test_boxes_come_back_whatever_is_kept_of_them(self, tmp_path, spec):
+        write_volume(tmp_path, noise(), info_of(spec))
+        _, scale = far_scale(tmp_path, info_of(spec), 4)
+        draw = random.Random(0)
+        for _ in range(thorough.amount(40, 1000)):
+            ends = [sorted(draw.sample(range(size + 1), 2)) for size in SIZE]
+            box = tuple(slice(*pair) for pair in ends)
+            np.testing.assert_array_equal(scale[box], noise()[box])
+
+    def test_each_index_is_asked_for_once_however_many_threads_wait(self, tmp_path, spec):
+        write_volume(tmp_path, noise(), info_of(spec))
+        store, scale = far_scale(tmp_path, info_of(spec), 8)
+        grid = info_of(spec).scales[0].grid
+        list(scale.blocks(workers=8))
+        shards = {name for name, _, _ in store.asked}
+        indexes = [request for request in store.asked if request[2] <= spec.shard_index_size]
+        assert len(indexes) == len(set(indexes)) == len(shards)
+        assert len(store.asked) == len(set(store.asked))
+        minishards = {spec.locate(grid.chunk_id(cell)) for cell in grid.cells()}
+        chunks = sum(noise()[grid.bounds(c).slices((-3, 1, 0))].any() for c in grid.cells())
+        assert len(store.asked) <= len(shards) + len(minishards) + chunks
+
+    def test_chunks_side_by_side_take_one_request(self, tmp_path, spec):
+        write_volume(tmp_path, noise(), info_of(spec))
+        store, scale = far_scale(tmp_path, info_of(spec), 4)
+        np.testing.assert_array_equal(scale[...], noise())
+        # Chunks of these sizes fit in one request for each shard; one index for each minishard.
+        grid = info_of(spec).scales[0].grid
+        minishards = {spec.locate(grid.chunk_id(cell)) for cell in grid.cells()}
+        shards = {shard for shard, _ in minishards}
+        assert len(store.asked) <= 2 * len(shards) + len(minishards)
+
+
+@pytest.mark.parametrize("name", ["boxes", "one shard"])
+def test_a_damaged_chunk_among_others_is_named(tmp_path, name):
+    info = info_of(SPECS[name])
+    write_volume(tmp_path, noise(), info)
+    store = LocalStore(tmp_path)
+    stored = open_chunks(store, info, 0).read_stored((3, 4, 1))
+    paths = (tmp_path / "1_1_1").iterdir()
+    [path] = [path for path in paths if stored in path.read_bytes()]
+    # The last byte but four is of the checksum of its gzip.
+    path.write_bytes(path.read_bytes().replace(stored, stored[:-5] + b"?" + stored[-4:]))
+    chunk = info.scales[0].grid.name((3, 4, 1))
+    for box in (np.s_[...], np.s_[12:16, 12:15, 5:10], np.s_[9:17, 13:18]):
+        with pytest.raises(FormatError, match=rf"{path.name} in .*: chunk {chunk}: "):
+            far_scale(tmp_path, info, 4)[1][box]
 
 
 def test_shard_is_written_as_soon_as_it_is_complete(store):

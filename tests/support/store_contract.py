@@ -36,6 +36,13 @@ class ReadableContract(ABC):
         assert full.get("name", 8, 99) == b"89"
         assert full.get("name", 50, 99) == b""
 
+    def test_a_range_comes_with_the_size_of_all(self, full):
+        assert full.get_sized("name", 3, 5) == (b"34", 10)
+        assert full.get_sized("name", 8, 99) == (b"89", 10)
+        assert full.get_sized("name", 50, 99) == (b"", 10)
+        assert full.get_sized("key/chunk", 0, 5) == (b"", 0)
+        assert full.get_sized("key/nothing", 0, 5) is None
+
     def test_no_more_is_read_than_was_allowed(self, full):
         with pytest.raises(FormatError, match="larger than the 9 bytes"):
             full.get_whole("name", 9)

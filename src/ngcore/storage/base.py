@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ngcore.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from typing_extensions import Buffer
 
     from ngcore.precomputed.chunks import Vec3
+
+    AtOnce = Callable[[Iterable[Any], Callable[[Any], object], int], object]
 
 Layout = Literal["flat", "nested"]
 """Where the file of a chunk lies: ``key/X_Y_Z`` or ``key/X/Y/Z``."""
@@ -77,6 +80,15 @@ class ReadableStore(ABC):
     @abstractmethod
     def size(self, name: str) -> int | None:
         """Return how many bytes are under a name, None where there is nothing."""
+
+    def get_sized(self, name: str, start: int, stop: int) -> tuple[bytes, int] | None:
+        """Return a range as `get` does, and how many bytes are under the name in all.
+
+        Stores that are far away ask for both at once.
+        """
+        size = self.size(name)
+        data = None if size is None else self.get(name, start, stop)
+        return None if size is None or data is None else (data, size)
 
 
 class StoreLock(ABC):
@@ -262,6 +274,13 @@ def max_stored_size(size: int) -> int:
     return 2 * size + 1024
 
 
+class ChunkGroup(NamedTuple):
+    """Chunks that are read one after the other, and what reads them, encoded, in that order."""
+
+    cells: Sequence[Vec3]
+    read: Callable[[], Iterable[bytes | None]]
+
+
 class ChunkReader(ABC):
     """Finds the encoded chunks of one scale. Safe to use from several threads at once."""
 
@@ -276,6 +295,27 @@ class ChunkReader(ABC):
         StorageError
             What is there can't be read.
         """
+
+    def in_groups(
+        self, cells: Sequence[Vec3], workers: int, at_once: AtOnce
+    ) -> Iterable[ChunkGroup]:
+        """Return chunks in groups, each of which one thread is to read.
+
+        Chunks that lie side by side far away take one request instead of one each.
+
+        Parameters
+        ----------
+        cells : sequence of (x, y, z)
+        workers : int
+            How many threads read.
+        at_once : callable
+            Calls a function with every item of an iterable, on some threads.
+        """
+        _ = workers, at_once
+        return (ChunkGroup((cell,), partial(self._read_one, cell)) for cell in cells)
+
+    def _read_one(self, cell: Vec3) -> Iterator[bytes | None]:
+        yield self.read(cell)
 
 
 class ChunkWriter(ABC):

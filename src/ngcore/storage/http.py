@@ -188,6 +188,18 @@ class HttpStore(ReadableStore):
             f"{self.url_of(name)}: the server doesn't tell its size; ask who runs it"
         )
 
+    def get_sized(self, name: str, start: int, stop: int) -> tuple[bytes, int] | None:
+        """Return a range and the size of its file; see `ReadableStore.get_sized`."""
+        headers = {**_IDENTITY, "Range": f"bytes={start}-{stop - 1}"}
+        answer = self.ask(name, headers, limit=stop - start, skip=start)
+        total = answer.headers.get("content-range", "").rpartition("/")[2]
+        if answer.status == 206 and total.isdigit():
+            self._check_range(name, answer, start, stop)
+            return answer.body, int(total)
+        if answer.status != 416 and self._is_absent(name, answer):
+            return None
+        return super().get_sized(name, start, stop)
+
     def ask(
         self,
         name: str,

@@ -1,7 +1,8 @@
 """Finds chunks in shard files.
 
 A chunk takes three reads, of a shard index, of a minishard index and of itself; both indexes are
-remembered.
+remembered, and threads that need the same one wait for the first to read it. From far away, chunks
+that lie side by side are read at once.
 
 https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sharded.md
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
@@ -23,24 +25,30 @@ from ngcore.precomputed.shard_index import (
     parse_minishard_index,
     parse_shard_index,
 )
-from ngcore.storage.base import ChunkReader, max_stored_size
+from ngcore.storage.base import ChunkGroup, ChunkReader, max_stored_size
 from ngcore.storage.completeness import is_by_ngcore
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.precomputed.sharding import ShardingSpec
-    from ngcore.storage.base import ReadableStore
+    from ngcore.storage.base import AtOnce, ReadableStore
 
 _CACHE_BYTES = 32 << 20
 _INDEX_BLOCK = 4096
 """Entries of a shard index that are read at once; with many minishards it has millions."""
 
 _MAX_MINISHARD_INDEX = 1 << 30
+
+_SMALL_REQUEST = 256 << 10
+"""Bytes that take about as long as the way to a server and back."""
+
+_LARGEST_REQUEST = 4 << 20
+"""Bytes of several chunks that are read at once."""
 
 
 class ShardedReader(ChunkReader):
@@ -74,24 +82,77 @@ class ShardedReader(ChunkReader):
 
     def read(self, cell: Vec3) -> bytes | None:
         """Return an encoded chunk; see `ChunkReader.read`."""
-        data = self.read_stored(cell)
-        if data is None or self._spec.data_encoding == "raw":
-            return data
-        with self._located(self._shard_name(cell), f"chunk {self._grid.name(cell)}"):
-            return gzip.decompress(data, max_size=self._max_size)
+        place = self._place(cell)
+        if place is None:
+            return None
+        with self._located(place.name, f"chunk {self._grid.name(cell)}"):
+            return self._plain(self._range(*place, self._max_size))
 
     def read_stored(self, cell: Vec3) -> bytes | None:
         """Return a chunk as it lies in its shard: compressed, if the shards' data are."""
-        chunk_id = self._grid.chunk_id(cell)
-        shard, minishard = self._spec.locate(chunk_id)
-        index = self._minishard_index(shard, minishard)
-        place = index.find(chunk_id) if index is not None else None
+        place = self._place(cell)
+        if place is None:
+            return None
+        with self._located(place.name, f"chunk {self._grid.name(cell)}"):
+            return self._range(*place, self._max_size)
+
+    def in_groups(
+        self, cells: Sequence[Vec3], workers: int, at_once: AtOnce
+    ) -> Iterable[ChunkGroup]:
+        """Return chunks by the requests that get them; see `ChunkReader.in_groups`."""
+        if not self._store.is_remote or len(cells) < 2:
+            return super().in_groups(cells, workers, at_once)
+        by_index: dict[tuple[int, int], list[Vec3]] = {}
+        for cell in cells:
+            by_index.setdefault(self._spec.locate(self._grid.chunk_id(cell)), []).append(cell)
+        absent: list[Vec3] = []
+        there: list[tuple[_Place, Vec3]] = []
+
+        def find(key: tuple[int, int]) -> None:
+            index = self._minishard_index(*key)
+            for cell in by_index[key]:
+                place = self._place_in(index, cell, key[0])
+                if place is None:
+                    absent.append(cell)
+                else:
+                    there.append((place, cell))
+
+        at_once(by_index, find, min(workers, len(by_index)))
+        groups = [
+            ChunkGroup([cell for _, cell in run], partial(self._read_run, run))
+            for run in _runs(sorted(there), -(-len(there) // workers))
+        ]
+        groups.append(ChunkGroup(absent, lambda: [None] * len(absent)))
+        return groups
+
+    def _read_run(self, run: Sequence[tuple[_Place, Vec3]]) -> Iterator[bytes]:
+        """Yield the data of chunks that lie side by side in one shard."""
+        (name, start, _), cell = run[0]
+        stop = run[-1][0].stop
+        largest = self._max_size if len(run) == 1 else _LARGEST_REQUEST
+        with self._located(name, f"chunk {self._grid.name(cell)}"):
+            data = self._range(name, start, stop, largest)
+        for place, cell in run:
+            with self._located(name, f"chunk {self._grid.name(cell)}"):
+                _check_size(place.start, place.stop, self._max_size)
+                yield self._plain(data[place.start - start : place.stop - start])
+
+    def _plain(self, data: bytes) -> bytes:
+        if self._spec.data_encoding == "raw":
+            return data
+        return gzip.decompress(data, max_size=self._max_size)
+
+    def _place(self, cell: Vec3) -> _Place | None:
+        """Return where a chunk lies, None where it is absent."""
+        shard, minishard = self._spec.locate(self._grid.chunk_id(cell))
+        return self._place_in(self._minishard_index(shard, minishard), cell, shard)
+
+    def _place_in(self, index: MinishardIndex | None, cell: Vec3, shard: int) -> _Place | None:
+        place = index.find(self._grid.chunk_id(cell)) if index is not None else None
         # Some writers list chunks without data, where they have none.
         if place is None or place[0] == place[1]:
             return None
-        name = self._shard_name(cell)
-        with self._located(name, f"chunk {self._grid.name(cell)}"):
-            return self._range(name, *place, self._max_size)
+        return _Place(f"{self._key}/{self._spec.file_name(shard)}", *place)
 
     def _minishard_index(self, shard: int, minishard: int) -> MinishardIndex | None:
         key = (shard, minishard)
@@ -99,7 +160,10 @@ class ShardedReader(ChunkReader):
         if index is not None:
             return index
         name = f"{self._key}/{self._spec.file_name(shard)}"
-        with self._located(name, f"minishard {minishard}"):
+        with self._minishards.made_by_one(key), self._located(name, f"minishard {minishard}"):
+            index = self._minishards.get(key)
+            if index is not None:
+                return index
             found = self._shard_index(name, shard, minishard)
             if found is None:
                 return None
@@ -110,7 +174,7 @@ class ShardedReader(ChunkReader):
             if self._spec.minishard_index_encoding == "gzip":
                 data = gzip.decompress(data, max_size=self._max_index_size)
             index = parse_minishard_index(data, self._spec, file_size=file_size)
-        self._minishards.put(key, index, MINISHARD_INDEX_ENTRY * len(index))
+            self._minishards.put(key, index, MINISHARD_INDEX_ENTRY * len(index))
         return index
 
     def _shard_index(self, name: str, shard: int, minishard: int) -> tuple[int, int, int] | None:
@@ -118,25 +182,28 @@ class ShardedReader(ChunkReader):
         block, entry = divmod(minishard, _INDEX_BLOCK)
         found: tuple[int, NDArray[Any]] | None = self._indexes.get((shard, block))
         if found is None:
-            file_size = self._store.size(name)
-            if file_size is None:
-                self._refuse_lost()
-                return None
-            first = block * _INDEX_BLOCK
-            last = min(first + _INDEX_BLOCK, 1 << self._spec.minishard_bits)
-            data = self._range(
-                name,
-                first * SHARD_INDEX_ENTRY,
-                last * SHARD_INDEX_ENTRY,
-                _INDEX_BLOCK * SHARD_INDEX_ENTRY,
-            )
-            ranges = parse_shard_index(
-                data, self._spec, file_size=file_size, first_minishard=first
-            )
-            found = (file_size, ranges)
-            self._indexes.put((shard, block), found, ranges.nbytes)
+            with self._indexes.made_by_one((shard, block)):
+                found = self._indexes.get((shard, block)) or self._read_shard_index(name, block)
+                if found is None:
+                    return None
+                self._indexes.put((shard, block), found, found[1].nbytes)
         file_size, ranges = found
         return file_size, int(ranges[entry, 0]), int(ranges[entry, 1])
+
+    def _read_shard_index(self, name: str, block: int) -> tuple[int, NDArray[Any]] | None:
+        """Return the size of a shard file, and ranges of minishard indexes in it."""
+        first = block * _INDEX_BLOCK
+        last = min(first + _INDEX_BLOCK, 1 << self._spec.minishard_bits)
+        start, stop = first * SHARD_INDEX_ENTRY, last * SHARD_INDEX_ENTRY
+        found = self._store.get_sized(name, start, stop)
+        if found is None:
+            self._refuse_lost()
+            return None
+        data, file_size = found
+        _check_length(data, start, stop)
+        return file_size, parse_shard_index(
+            data, self._spec, file_size=file_size, first_minishard=first
+        )
 
     def _refuse_lost(self) -> None:
         if self._is_by_ngcore is None:
@@ -145,18 +212,9 @@ class ShardedReader(ChunkReader):
             raise FormatError("the file is missing, and ngcore writes every shard: it was lost")
 
     def _range(self, name: str, start: int, stop: int, max_size: int) -> bytes:
-        if stop - start > max_stored_size(max_size):
-            raise FormatError(f"{stop - start} bytes, where {max_size} are the most expected")
+        _check_size(start, stop, max_size)
         data = self._store.get(name, start, stop)
-        if data is None or len(data) != stop - start:
-            raise FormatError(
-                f"bytes {start} to {stop} are expected, but the file ends before: it is truncated"
-            )
-        return data
-
-    def _shard_name(self, cell: Vec3) -> str:
-        shard, _ = self._spec.locate(self._grid.chunk_id(cell))
-        return f"{self._key}/{self._spec.file_name(shard)}"
+        return _check_length(data, start, stop)
 
     @contextmanager
     def _located(self, name: str, what: str) -> Iterator[None]:
@@ -167,10 +225,52 @@ class ShardedReader(ChunkReader):
             raise FormatError(f"{name} in {self._store.location}: {what}: {error}") from error
 
 
+def _runs(there: Sequence[tuple[_Place, Vec3]], most: int) -> Iterator[list[tuple[_Place, Vec3]]]:
+    """Yield sorted chunks by the requests that get them: `most`, or more where they are small."""
+    run: list[tuple[_Place, Vec3]] = []
+    for place, cell in there:
+        if run:
+            (name, start, _), before = run[0][0], run[-1][0]
+            is_beside = place.name == name and place.start == before.stop
+            size = place.stop - start
+            is_small = size <= _SMALL_REQUEST or (len(run) < most and size <= _LARGEST_REQUEST)
+            if not is_beside or not is_small:
+                yield run
+                run = []
+        run.append((place, cell))
+    if run:
+        yield run
+
+
+def _check_size(start: int, stop: int, max_size: int) -> None:
+    """Refuse a range that no honest writer makes of so many bytes."""
+    if stop - start > max_stored_size(max_size):
+        raise FormatError(f"{stop - start} bytes, where {max_size} are the most expected")
+
+
+def _check_length(data: bytes | None, start: int, stop: int) -> bytes:
+    """Return a range that was read, once it is known to be all of it."""
+    if data is None or len(data) != stop - start:
+        raise FormatError(
+            f"bytes {start} to {stop} are expected, but the file ends before: it is truncated"
+        )
+    return data
+
+
+class _Place(NamedTuple):
+    """Where a chunk lies: in which file, from which byte to which."""
+
+    name: str
+    start: int
+    stop: int
+
+
 class _Cache:
     """The values used last, up to a number of bytes."""
 
     def __init__(self) -> None:
+        # Locks of keys, some of which share one.
+        self._makers = [threading.Lock() for _ in range(64)]
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
@@ -181,6 +281,10 @@ class _Cache:
                 return None
             self._values.move_to_end(key)
             return self._values[key][0]
+
+    def made_by_one(self, key: Hashable) -> threading.Lock:
+        """Return the lock under which the value of a key is made, so that others wait for it."""
+        return self._makers[hash(key) % len(self._makers)]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         with self._lock:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ngcore.precomputed.chunks import Box, Vec3
     from ngcore.precomputed.info import VolumeInfo
+    from ngcore.storage.base import ChunkGroup
 
 _SMALL_READ = 256 << 10
 """Bytes of chunks that one thread reads from a disk as quickly as several would."""
@@ -238,7 +239,7 @@ class ScaleArray(ScaleFacts):
     def _threads(self) -> int:
         if self._workers is not None:
             return self._workers
-        return (os.cpu_count() or 1) if isinstance(self._store, LocalStore) else _REMOTE_WORKERS
+        return _REMOTE_WORKERS if self._store.is_remote else os.cpu_count() or 1
 
     def _fill(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
         """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
@@ -253,17 +254,28 @@ class ScaleArray(ScaleFacts):
             box, target = self._overlap((x, y, z), cell)
             self._decode((*box, part), cell, voxels[target])
 
+        def fill_group(group: ChunkGroup) -> None:
+            for cell, data in zip(group.cells, group.read(), strict=True):
+                box, target = self._overlap((x, y, z), cell)
+                out = voxels[target]
+                self._write(self._kept(cell, data, out.shape), (*box, part), cell, out)
+
         cells = list(self._cells(x, y, z))
         threads = self._threads_for(voxels, len(cells))
         if threads == 1:
             for cell in cells:
                 fill(cell)
+        elif self._store.is_remote:
+            missing = [cell for cell in cells if self._cache.get(self._index, cell) is None]
+            here = set(cells).difference(missing)
+            share(here, fill, min(threads, max(1, len(here))))
+            share(self._chunks.in_groups(missing, threads, share), fill_group, threads)
         else:
             share(cells, fill, threads)
 
     def _threads_for(self, voxels: NDArray[Any], cells: int) -> int:
         """Return how many threads are to read some chunks for a result."""
-        if isinstance(self._store, LocalStore):
+        if not self._store.is_remote:
             # A box of a gzipped chunk takes as long as all of it.
             is_gzipped = self.info.sharding is not None
             chunk_bytes = math.prod(self.chunk_size) * self.shape[3] * self.dtype.itemsize
@@ -314,21 +326,37 @@ class ScaleArray(ScaleFacts):
     def _decode(self, box: tuple[slice, ...], cell: Vec3, out: NDArray[Any]) -> None:
         """Write a box of a chunk into `out`; the chunk is kept if that is not all of it."""
         cached = self._cache.get(self._index, cell)
-        shape = self._chunk_shape(cell)
         if cached is None:
-            data = self._chunks.read(cell)
-            stored: bytes | NDArray[Any] | None = data
-            if out.shape != shape:
-                if data is not None and not self._encoding.decodes_boxes:
-                    stored = self._decoded(data, cell)
-                self._cache.put(self._index, cell, stored)
+            stored = self._kept(cell, self._chunks.read(cell), out.shape)
         else:
             stored = cached[0]
+        self._write(stored, box, cell, out)
+
+    def _kept(
+        self, cell: Vec3, data: bytes | None, shape: tuple[int, ...]
+    ) -> bytes | NDArray[Any] | None:
+        """Return what the cache holds of a chunk, from now on if a part of it is wanted."""
+        if shape == self._chunk_shape(cell):
+            return data
+        stored: bytes | NDArray[Any] | None = data
+        if data is not None and not self._encoding.decodes_boxes:
+            stored = self._decoded(data, cell)
+        self._cache.put(self._index, cell, stored)
+        return stored
+
+    def _write(
+        self,
+        stored: bytes | NDArray[Any] | None,
+        box: tuple[slice, ...],
+        cell: Vec3,
+        out: NDArray[Any],
+    ) -> None:
+        """Write a box of a chunk, as it is stored or kept, into `out`."""
         if stored is None:
             out[...] = 0
         elif isinstance(stored, bytes):
             with self._located(cell):
-                self._encoding.decode_box(stored, shape, box, out)
+                self._encoding.decode_box(stored, self._chunk_shape(cell), box, out)
         else:
             out[...] = stored[box]
 

@@ -115,7 +115,11 @@ class GcsBucket(Bucket):
         if answer.status == 404 or answer.status == 403:
             return None
         data = answer.data if answer.status == 206 else answer.data[start:stop]
-        return StoredObject(data[: stop - start], 0, "")
+        if answer.status == 206:
+            size = int(answer.headers["Content-Range"].rpartition("/")[2])
+        else:
+            size = len(answer.data)
+        return StoredObject(data[: stop - start], size, "")
 
     def head(self, key: str) -> StoredObject | None:
         """Return what is known of an object; see `Bucket.head`."""

@@ -74,6 +74,11 @@ class ObjectStore(Store):
         found = self._bucket.head(self._key(name))
         return found.size if found is not None else None
 
+    def get_sized(self, name: str, start: int, stop: int) -> tuple[bytes, int] | None:
+        """Return a range and the size of its object; see `ReadableStore.get_sized`."""
+        found = self._bucket.read(self._key(name), start, stop)
+        return (found.data, found.size) if found is not None else None
+
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Write an object, in parts where it is large; see `Store.put_parts`."""
         self._bucket.write(self._key(name, writing=True), parts, _headers(name))
