@@ -6,6 +6,7 @@ granted: what it reads and does not write first. Such inputs are small, and made
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -237,6 +238,34 @@ def test_examples_run_as_they_are_written(
             # A free port, whatever the page says: another program may have that one.
             with running(command, *rest, "--port", 0) as (_, line):
                 assert "http://127.0.0.1:" in line, text
+
+
+def test_commands_in_manifests_are_commands_of_dask_and_ngcore() -> None:
+    yaml = pytest.importorskip("yaml")
+    pytest.importorskip("distributed.cli", reason="the extra dask is not installed")
+    text = (DOCS / "cluster.md").read_text("utf-8")
+    fences = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    documents = [found for text in fences for found in yaml.safe_load_all(text)]
+    services = {found["metadata"]["name"] for found in documents if found["kind"] == "Service"}
+    programs = {}
+    for pod in (found["spec"]["template"] for found in documents if found["kind"] != "Service"):
+        for container in pod["spec"]["containers"]:
+            program, command, *rest = container["args"]
+            programs[container["name"]] = (program, command)
+            hosts = re.findall(r"tcp://(\w+):8786", " ".join(rest))
+            assert set(hosts) <= services
+            if program == "dask":
+                module = importlib.import_module(f"distributed.cli.dask_{command}")
+                module.main.make_context(command, rest)
+            else:
+                options = [word for word in rest if not word.startswith("s3://")]
+                shape = ["--dry-run", "--shape", "99,99,99", "--resolution", "8,8,8"]
+                assert run([command, *shape, "--data-type", "uint8", *options]) == 0
+    assert programs == {
+        "scheduler": ("dask", "scheduler"),
+        "worker": ("dask", "worker"),
+        "convert": ("ngcore", "convert"),
+    }
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
