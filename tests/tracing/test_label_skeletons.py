@@ -169,21 +169,35 @@ def test_elsewhere_skeletons_lie_in_the_world_with_the_names_of_the_volume(volum
     ngcore.skeletons([], out, labels=volume, ids=[5], sharding=False, fsync=False, resume=True)
 
 
-def test_labels_that_memory_does_not_hold_are_named_and_looked_at_in_larger_voxels(
+def test_very_large_labels_are_named_and_looked_at_in_larger_voxels_whatever_the_memory(
     volume, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("ngcore.tracing.label_skeletons._LEAST_BYTES", 300_000)
-    args = ["skeletons", "--labels", str(volume), str(tmp_path / "out"), "--no-fsync"]
-    assert run([*args, "--memory", "128M", "--no-sharding"]) == 0
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.search(r"warning: label 5 \(\d+ x \d+ x \d+ voxels\): larger than --memory", line)
-    assert "pass --memory 1G" in line
-    info = json.loads((tmp_path / "out" / "info").read_text())
-    skeleton = reader.read_skeleton((tmp_path / "out" / "5").read_bytes(), info)
+    monkeypatch.setattr("ngcore.tracing.label_skeletons._MOST_BYTES", 300_000)
+    found = []
+    for number, options in enumerate([["--memory", "128M"], ["--memory", "4G", "--workers", "1"]]):
+        out = tmp_path / str(number)
+        args = ["skeletons", "--labels", str(volume), str(out), "--no-fsync", "--no-sharding"]
+        assert run([*args, *options]) == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        expected = r"warning: label 5 \(\d+ x \d+ x \d+ voxels\): so large that up to 2 x 2 x 2"
+        assert re.search(expected, line)
+        found.append([(out / str(label)).read_bytes() for label in (5, 9)])
+    assert found[0] == found[1]
+    info = json.loads((tmp_path / "0" / "info").read_text())
+    skeleton = reader.read_skeleton(found[0][0], info)
     world = np.array(skeleton["vertices"]) * 1e-6
     points = np.linalg.solve(AFFINE[:3, :3], (world - AFFINE[:3, 3]).T).T
     radii = np.divide(skeleton["attributes"]["radius"], 5e5)
     assert_is_the_fork(points, skeleton["edges"], radii, voxel=2)
+
+
+def test_too_little_memory_for_a_label_is_refused(volume, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ngcore.tracing.label_skeletons._LEAST_BYTES", 300_000)
+    args = ["skeletons", "--labels", str(volume), str(tmp_path / "out"), "--no-fsync"]
+    assert run([*args, "--memory", "128M"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"label 5 has a box of .* voxels, too many for --memory of 128 MiB", line)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ _READ_BYTES = 32 << 20
 _PROCESS_BYTES = 160 << 20
 """Of a process with NumPy and SciPy, before it works."""
 _LEAST_BYTES = 64 << 20
+_MOST_BYTES = 640 << 20
+"""For a label. Larger boxes are looked at in larger voxels, however much memory there is: what is
+found must not depend on that. The usual `--memory` lets so much in."""
 _CACHE_BYTES = 64 << 20
 _SHOWN = 3
 
@@ -78,9 +81,15 @@ def label_skeletons(
     boxes : mapping of int to (first voxel, the one after the last)
         As `find_boxes` returns them.
     memory : int, in bytes
-        Labels whose boxes take more are looked at in larger voxels, and a warning names them.
+        How many labels are looked at together; it changes no skeleton. Labels whose boxes are very
+        large are looked at in larger voxels, and a warning names them.
     workers : int, optional
         Processes; default all cores.
+
+    Raises
+    ------
+    InputError
+        A label alone takes more memory.
     """
     with WorkerProcesses(workers) as processes:
         count = min(processes.workers, len(boxes))
@@ -89,11 +98,17 @@ def label_skeletons(
         small: list[_Found] = []
         large: list[_Found] = []
         for label, (start, stop) in boxes.items():
-            factors = _factors(start, stop, scale.resolution, max(share, alone))
+            factors = _factors(start, stop, scale.resolution, _MOST_BYTES)
             found = _Found(label, start, stop, factors)
             needed = _needed(start, stop, factors, scale.resolution)
+            if needed > max(share, alone):
+                raise InputError(
+                    f"label {label} has a box of {_text_of(start, stop)} voxels, too many for "
+                    f"--memory of {memory >> 20} MiB; pass --memory "
+                    f"{-(-(needed + 2 * _PROCESS_BYTES) >> 20)}M or a coarser --scale"
+                )
             (small if needed <= share else large).append(found)
-        _warn_of_larger([*small, *large], scale, memory)
+        _warn_of_larger([*small, *large])
         # Neighbours share chunks, which stay in memory for a while.
         small.sort(key=lambda found: (found.start[::-1], found.label))
         trace = partial(_trace, processes, os.urandom(8), scale)
@@ -178,23 +193,21 @@ def _needed(start: Vec3, stop: Vec3, factors: Iterable[int], sizes: Iterable[flo
     return memory_needed(shape, np.multiply(tuple(sizes), tuple(factors)).tolist())
 
 
-def _warn_of_larger(found: list[_Found], scale: ScaleArray, memory: int) -> None:
+def _warn_of_larger(found: list[_Found]) -> None:
     coarse = [label for label in found if label.factors != (1, 1, 1)]
     if not coarse:
         return
-    needed = max(_needed(x.start, x.stop, (1, 1, 1), scale.resolution) for x in coarse)
-    names = ", ".join(
-        f"{x.label} ({' x '.join(map(str, np.subtract(x.stop, x.start)))} voxels)"
-        for x in coarse[:_SHOWN]
-    )
+    names = ", ".join(f"{x.label} ({_text_of(x.start, x.stop)} voxels)" for x in coarse[:_SHOWN])
     more = f" and {len(coarse) - _SHOWN} more" if len(coarse) > _SHOWN else ""
     logger.warning(
-        "label %s%s: larger than --memory of %.1f GiB lets in, so up to %s voxels count as one "
-        "where any of them is the label's; pass --memory %dG for all details",
-        *(names, more, memory / 2**30),
-        " x ".join(map(str, np.max([x.factors for x in coarse], axis=0))),
-        -(-(needed + 2 * _PROCESS_BYTES) // 2**30),
+        "label %s%s: so large that up to %s voxels count as one where any of them is the label's, "
+        "whatever --memory is; lines of thin parts that lie close together may join",
+        *(names, more, " x ".join(map(str, np.max([x.factors for x in coarse], axis=0)))),
     )
+
+
+def _text_of(start: Vec3, stop: Vec3) -> str:
+    return " x ".join(map(str, np.subtract(stop, start).tolist()))
 
 
 def _trace(

@@ -50,8 +50,8 @@ class _Traced(NamedTuple):
     ----------
     identity : mapping of str to str
         By which a run that goes on knows it.
-    options, plan : mapping
-        That shape what is made; those of `plan` are not for the provenance.
+    options : mapping
+        That shape what is made.
     names : list of str
         For the provenance.
     files : list of Path
@@ -62,7 +62,6 @@ class _Traced(NamedTuple):
 
     identity: dict[str, str]
     options: dict[str, Any]
-    plan: dict[str, Any]
     names: list[str]
     files: list[Path]
     skeletons: Callable[[], tuple[Iterator[tuple[int, Skeleton]], dict[int, str]]]
@@ -109,8 +108,9 @@ def skeletons(
     sharding : bool
         Pack skeletons into shards, or write a file for each.
     memory : str or int
-        Bound on resident memory for `labels`, such as ``"512M"``. A label whose box takes more
-        is looked at in larger voxels; a warning names it.
+        Bound on resident memory for `labels`, such as ``"512M"``. A label that takes more is
+        refused; one whose box is very large is looked at in larger voxels, whatever the memory,
+        and a warning names it.
     workers : int, optional
         Processes for `labels`; default all cores.
     tmp : path, optional
@@ -121,8 +121,8 @@ def skeletons(
     Raises
     ------
     InputError, FormatError
-        A file can't be read or is damaged, two have one id, or there are no such labels. Nothing
-        is left in `dest`.
+        A file can't be read or is damaged, two have one id, there are no such labels, or one takes
+        more than `memory`. Nothing is left in `dest`.
     DestinationError
         `dest` holds something already, can't be written or is in use.
     MissingExtraError
@@ -164,7 +164,7 @@ def skeletons(
             dest if volume is None else place_in(dest, FOLDER),
             layer_type=SKELETONS_TYPE,
             files=FILES,
-            plan={"source": traced.identity, "options": {**options, **traced.plan}},
+            plan={"source": traced.identity, "options": options},
             provenance=provenance.to_json(),
             overwrite=overwrite,
             resume=resume,
@@ -234,10 +234,8 @@ def _labels_traced(
         identity[name] = blake2b(store.get(name) or b"", digest_size=16).hexdigest()
     if isinstance(store, Store):
         identity |= chunks_identity(store, chunk_files(store, voxels.key))
-    # Which labels are looked at in larger voxels depends on the memory.
-    plan = {"memory": memory}
     name = where if is_url(labels) else Path(where).name
-    return _Traced(identity, options, plan, [name], [], trace)
+    return _Traced(identity, options, [name], [], trace)
 
 
 def _moved(skeleton: Skeleton, matrix: NDArray[np.float64] | None) -> Skeleton:
@@ -255,7 +253,6 @@ def _files_traced(paths: Sequence[Path], sources: list[str], units: Units, bound
     return _Traced(
         identity,
         options,
-        {},
         sources,
         list(paths),
         lambda: (_skeletons(paths, ids, unit_nm, bounds), names),
