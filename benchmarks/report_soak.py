@@ -3,8 +3,9 @@
 Labels of uint32, 1024 x 1024 x n voxels in a sparse `.npy`: one row of blocks of 128^3 in eight
 holds supervoxels with ids of their own, the others are holes. They are converted with
 `--memory 512M`, killed three times on the way and resumed; then validated, read in random cutouts,
-meshed at scale 2 and packed. A smaller source of the same kind is converted without a kill, to
-compare the time that a voxel takes. Whatever does not end as it should ends the run.
+meshed at scale 2 and packed. A smaller source of the same kind, and the large one once more, are
+converted without a kill, to compare the time that a voxel takes with and without the work that
+kills cost. Whatever does not end as it should ends the run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -147,6 +149,10 @@ def soak(folder: Path, gib: float, beside: float) -> None:
     small.unlink()
     source, out = folder / "large.npy", folder / "large"
     planes = write_source(source, ids, gib)
+    at_once = convert(source, folder / "at once")
+    print(_row(f"convert {gib:g} GiB", at_once), flush=True)
+    _print_ratios(at_once, planes, per_voxel)
+    shutil.rmtree(folder / "at once")
     pause = per_voxel[0] * planes / (KILLS + 1)
     runs = [convert(source, out, "--resume", kill_after=pause) for _ in range(KILLS)]
     runs.append(convert(source, out, "--resume"))
@@ -156,8 +162,7 @@ def soak(folder: Path, gib: float, beside: float) -> None:
         max(part.peak for part in runs),
     )
     print(_row(f"convert {gib:g} GiB, killed {KILLS} times", whole), flush=True)
-    ratios = whole.wall / planes / per_voxel[0], whole.processor / planes / per_voxel[1]
-    print(f"  per voxel {ratios[0]:.2f}x wall, {ratios[1]:.2f}x processor time", flush=True)
+    _print_ratios(whole, planes, per_voxel)
     print(_row("validate", run("validate", str(out))), flush=True)
     taken = check_cutouts(out, ids, (SIDE, SIDE, planes))
     print(f"{CUTOUTS} cutouts of 64^3: {taken:.1f} s, all as in the source", flush=True)
@@ -167,6 +172,15 @@ def soak(folder: Path, gib: float, beside: float) -> None:
     if left:
         raise SystemExit(f"left over: {', '.join(left)}")
     print("no leftovers")
+
+
+def _print_ratios(measured: Measured, planes: int, per_voxel: tuple[float, float]) -> None:
+    wall, processor = measured.wall / planes, measured.processor / planes
+    print(
+        f"  per voxel {wall / per_voxel[0]:.2f}x wall, {processor / per_voxel[1]:.2f}x processor "
+        "time of the small one",
+        flush=True,
+    )
 
 
 def _row(name: str, measured: Measured) -> str:

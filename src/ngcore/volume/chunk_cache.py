@@ -60,5 +60,12 @@ class ChunkCache:
                 _, (_, old_size) = self._chunks.popitem(last=False)
                 self._bytes -= old_size
 
+    def drop(self, scale: int, key: Hashable) -> None:
+        """Let go of what is kept of a chunk, if anything is."""
+        with self._lock:
+            found = self._chunks.pop((scale, key), None)
+            if found is not None:
+                self._bytes -= found[1]
+
     def __reduce__(self) -> tuple[type[ChunkCache], tuple[int]]:
         return ChunkCache, (self.max_bytes,)

@@ -11,7 +11,7 @@ import math
 import os
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks
 from ngcore.volume.chunk_cache import ChunkCache
 from ngcore.volume.index import Selection, parse_index
 from ngcore.volume.scale_facts import ScaleFacts
+from ngcore.volume.slabs import Slabs
 from ngcore.work.threads import map_ahead, share
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 _SMALL_READ = 256 << 10
 """Bytes of chunks that one thread reads from a disk as quickly as several would."""
-Spans = tuple[tuple[int, int], ...]
-"""First and last position of chunks along x, y, z."""
-
 _REMOTE_WORKERS = 16
 """Threads for chunks at URLs, which wait more than they work."""
 
@@ -89,7 +87,6 @@ class ScaleArray(ScaleFacts):
         self._store = store
         self._workers = workers
         self._cache = ChunkCache(0) if cache is None else cache
-        self._last_spans: Spans | None = None
 
     @property
     def path(self) -> Path | None:
@@ -126,6 +123,9 @@ class ScaleArray(ScaleFacts):
         FormatError
             A chunk is damaged; the message names it.
         """
+        plane = self._slabs.plane(index)
+        if plane is not None:
+            return plane
         ranges, drops = parse_index(index, self.shape)
         shape = [len(indices) for indices in ranges]
         voxels = np.empty(shape, self.dtype, order="F")
@@ -243,11 +243,15 @@ class ScaleArray(ScaleFacts):
 
     def _fill(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
         """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
-        x, y, z, channels = selections
-        slab = self._slab(selections[:3])
+        slab = self._slabs.holding(selections, self._read)
         if slab is not None:
             voxels[...] = slab.voxels[slab.place_of(selections)]
-            return
+        else:
+            self._read(voxels, selections)
+
+    def _read(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
+        """Do as `_fill`, from chunks."""
+        x, y, z, channels = selections
         part = channels.as_slice()
 
         def fill(cell: Vec3) -> None:
@@ -282,46 +286,6 @@ class ScaleArray(ScaleFacts):
             if (cells * chunk_bytes if is_gzipped else voxels.nbytes) <= _SMALL_READ:
                 return 1
         return min(self._threads, cells)
-
-    def _slab(self, selections: Sequence[Selection]) -> _Slab | None:
-        """Return all voxels of the chunks that hold a selection, where that is worth it.
-
-        Who reads plane after plane asks for the same chunks again and again: from the second time
-        on, they are kept together, decoded.
-        """
-        sides = self.chunk_size
-        if not self._cache.max_bytes or any(part.step != 1 for part in selections):
-            return None
-        spans = tuple(part.span(side) for part, side in zip(selections, sides, strict=True))
-        kept = self._cache.get(self._index, spans)
-        if kept is not None:
-            slab: _Slab = kept[0]
-            return slab
-        is_asked_again, self._last_spans = spans == self._last_spans, spans
-        start = tuple(first * side for (first, _), side in zip(spans, sides, strict=True))
-        stop = tuple(
-            min((last + 1) * side, size)
-            for (_, last), side, size in zip(spans, sides, self.shape, strict=False)
-        )
-        shape = tuple(b - a for a, b in zip(start, stop, strict=True))
-        size = math.prod(shape) * self.shape[3] * self.dtype.itemsize
-        wanted = math.prod(part.count for part in selections)
-        if not is_asked_again or size > self._cache.max_bytes // 2 or wanted == math.prod(shape):
-            return None
-        voxels = self._empty_slab(shape, [part.count for part in selections])
-        parts = [Selection(a, 1, n) for a, n in zip(start, shape, strict=True)]
-        self._fill(voxels, [*parts, Selection(0, 1, self.shape[3])])
-        slab = _Slab(voxels, start)
-        self._cache.put(self._index, spans, slab)
-        return slab
-
-    def _empty_slab(self, shape: tuple[int, ...], counts: Sequence[int]) -> NDArray[Any]:
-        """Return memory in which the planes that are asked for lie together."""
-        if counts[0] * 8 <= shape[0] and counts[0] < min(counts[1:]):  # planes of y and z
-            y, z, x = shape[1], shape[2], shape[0]
-            turned = np.empty((y, z, x, self.shape[3]), self.dtype, order="F")
-            return turned.transpose(2, 0, 1, 3)
-        return np.empty((*shape, self.shape[3]), self.dtype, order="F")
 
     def _decode(self, box: tuple[slice, ...], cell: Vec3, out: NDArray[Any]) -> None:
         """Write a box of a chunk into `out`; the chunk is kept if that is not all of it."""
@@ -393,6 +357,10 @@ class ScaleArray(ScaleFacts):
             raise FormatError(f"chunk {name} in {self._store.location}: {error}") from error
 
     @cached_property
+    def _slabs(self) -> Slabs:
+        return Slabs(self, self._cache)
+
+    @cached_property
     def _chunks(self) -> ChunkReader:
         return open_chunks(self._store, self._volume, self._index)
 
@@ -405,23 +373,4 @@ class ScaleArray(ScaleFacts):
         return {name: value for name, value in vars(self).items() if name not in _NOT_PICKLED}
 
 
-_NOT_PICKLED = ("_chunks", "_encoding")
-
-
-class _Slab(NamedTuple):
-    """The voxels of neighbouring chunks, shape (x, y, z, channel), from `start` on."""
-
-    voxels: NDArray[Any]
-    start: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return self.voxels.nbytes
-
-    def place_of(self, selections: Sequence[Selection]) -> tuple[slice, ...]:
-        """Return where selected voxels of x, y, z and channel are in it."""
-        origin = (*self.start, 0)
-        return tuple(
-            slice(part.start - first, part.start - first + part.count * part.step, part.step)
-            for part, first in zip(selections, origin, strict=True)
-        )
+_NOT_PICKLED = ("_chunks", "_encoding", "_slabs")
