@@ -28,8 +28,8 @@ _MAX_BLOCK_VOXELS = 1 << 24
 
 _SMALLER_CHUNKS = "use smaller chunks"
 _LIMITS = {
-    2: f"the tables of one channel pass 2^24 words, the format's limit; {_SMALLER_CHUNKS}",
-    3: f"the encoded chunk passes 2^24 words, the format's limit; {_SMALLER_CHUNKS}",
+    2: f"the tables of one channel exceed 2^24 words, the format's limit; {_SMALLER_CHUNKS}",
+    3: f"the encoded chunk exceeds 2^24 words, the format's limit; {_SMALLER_CHUNKS}",
     4: "a block holds more than 65536 labels, the format's limit; use a smaller block_size",
 }
 _FAULTS = {
@@ -153,8 +153,8 @@ def decode(
     view = _bytes_of(data)
     if len(view) % 4:
         raise FormatError(
-            f"compressed_segmentation chunk of {len(view)} bytes is not a whole number of 32-bit "
-            "words; it is truncated or no such chunk"
+            f"compressed_segmentation chunk of {len(view)} bytes is not a whole number of "
+            "32-bit words; it is truncated, or another kind of file"
         )
     if len(view) == 0:
         raise FormatError("compressed_segmentation chunk is empty; it is truncated")

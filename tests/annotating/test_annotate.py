@@ -458,6 +458,6 @@ def test_folders_that_hold_something_else_are_left_alone(tmp_path):
         with pytest.raises(DestinationError, match="is not empty"):
             annotations(points, tmp_path / "out", **options)
     (tmp_path / "out" / "info").write_text('{"@type": "neuroglancer_multiscale_volume"}')
-    with pytest.raises(DestinationError, match="holds something else"):
+    with pytest.raises(DestinationError, match="holds something other"):
         annotations(points, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "mine").read_text() == "kept"

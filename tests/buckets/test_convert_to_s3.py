@@ -108,7 +108,7 @@ def test_a_source_under_its_web_address_is_not_replaced(place, capsys):
         place.client.put_object_acl(Bucket=place.bucket, Key=name, ACL="public-read")
     web = f"{place.endpoint}/{place.bucket}/v"
     assert run(["convert", web, f"{place.url}/v", "--overwrite"]) == 2
-    assert "would touch the source" in capsys.readouterr().err
+    assert "overlaps the source" in capsys.readouterr().err
     assert {name for name in place.objects() if "/.ngcore" not in name} == set(before)
 
 

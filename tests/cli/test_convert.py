@@ -250,7 +250,7 @@ def test_a_pattern_that_the_shell_expanded_is_told_to_be_quoted(tmp_path, capsys
 def test_a_quality_that_changes_nothing_is_told_of(brain, tmp_path, capsys):
     command = ["convert", str(brain), "--jpeg-quality", "50"]
     assert run([*command, str(tmp_path / "raw")]) == 0
-    assert "--jpeg-quality changes nothing" in capsys.readouterr().err
+    assert "--jpeg-quality has no effect" in capsys.readouterr().err
     jpeg = ["--encoding", "jpeg", "--data-type", "uint8", "--input-max", "1000"]
     assert run([*command, *jpeg, str(tmp_path / "jpeg")]) == 0
     assert "--jpeg-quality" not in capsys.readouterr().err
@@ -269,7 +269,7 @@ def test_an_unfinished_destination_that_is_in_use_is_said_to_be(command, brain, 
         assert "in use" in one_error_line(capsys)
         assert run(["convert", str(source), str(out), "--dry-run"]) == 2
         assert "in use" in one_error_line(capsys)
-        with pytest.raises(StorageError, match=r"files of 1000000_.* have gone"):
+        with pytest.raises(StorageError, match=r"files of 1000000_.* have disappeared"):
             destination.finish({}, fsync=False)
 
 

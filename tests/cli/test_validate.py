@@ -37,7 +37,7 @@ def test_fault_ends_with_status_1_and_is_named(volume, capfd):
 def test_warnings_alone_end_with_status_0(volume, capfd):
     (volume / "notes.txt").write_text("")
     assert run(["validate", str(volume)]) == 0
-    assert capfd.readouterr().out.startswith("warning: notes.txt: belongs to nothing")
+    assert capfd.readouterr().out.startswith("warning: notes.txt: is not part of")
 
 
 def test_json_holds_every_finding(volume, capfd):

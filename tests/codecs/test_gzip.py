@@ -79,7 +79,7 @@ def test_every_kind_of_buffer_is_taken():
 
 def test_zlib_stream_is_named_as_such():
     for level in (0, 1, 6, 9):
-        with pytest.raises(FormatError, match="zlib stream, gzip is expected"):
+        with pytest.raises(FormatError, match="zlib stream where gzip is expected"):
             gzip.decompress(zlib.compress(PLAIN, level), max_size=7000)
 
 

@@ -234,7 +234,7 @@ def test_what_does_not_fit_raises(tmp_path):
         ({"data_type": "int64"}, "data_type"),
         ({"resolution": (0, 1, 1)}, "resolution"),
         ({"type": "segmentation", "data_type": "float32"}, "labels must be integers"),
-        ({"dest": "nowhere://host/x"}, "there are http, https, s3, gs and az URLs"),
+        ({"dest": "nowhere://host/x"}, "URLs begin with http, https, s3, gs or az"),
         ({"encoding": "auto"}, "encoding=.auto"),
         ({"encoding": "jpeg", "data_type": "uint16"}, "jpeg chunks hold uint8"),
     ],

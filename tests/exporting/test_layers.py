@@ -95,7 +95,7 @@ def test_skeletons_come_back_as_swc_in_the_world(tmp_path):
         np.testing.assert_allclose(found.points[order], expected.points[other], atol=1e-4)
         np.testing.assert_allclose(found.radii[order], expected.radii[other])
         assert len(found.edges) == 3
-    with pytest.raises(InputError, match="holds 2 skeletons, an SWC file one"):
+    with pytest.raises(InputError, match="holds 2 skeletons, but an SWC file holds one"):
         ngcore.export(tmp_path / "volume" / "skeletons", tmp_path / "two.swc")
     with pytest.raises(DestinationError, match="exists already"):
         ngcore.export(tmp_path / "one", tmp_path / "one.swc")

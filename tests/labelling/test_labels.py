@@ -289,7 +289,7 @@ def test_properties_of_another_kind_and_folders_of_another_purpose_are_left_alon
     members = json.loads((atlas / "info").read_text())
     key = members["scales"][0]["key"]
     (atlas / "info").write_text(json.dumps(members | {"segment_properties": key}))
-    with pytest.raises(InputError, match=r"would touch .* which is scales\[0\].key"):
+    with pytest.raises(InputError, match=r"overlaps .* which is scales\[0\].key"):
         write_labels(atlas, table)
 
 

@@ -496,7 +496,7 @@ def test_failure_leaves_the_old_meshes_and_nothing_else(tmp_path):
         ({"labels": []}, InputError, "holds none of these labels"),
         ({"scale": 9}, InputError, "has no scale 9"),
         ({"surfaces": {3: "absent.stl"}}, InputNotFoundError, "no mesh file 'absent.stl'"),
-        ({"surfaces": {3: "a.stl"}, "labels": [3]}, InputError, "label 3 is given a surface"),
+        ({"surfaces": {3: "a.stl"}, "labels": [3]}, InputError, "label 3 is in both"),
         ({"surfaces": {3: "a.stl"}, "space": "world"}, InputNotFoundError, "no transform.json"),
     ],
 )

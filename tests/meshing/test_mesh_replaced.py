@@ -52,7 +52,7 @@ def test_meshes_in_a_folder_of_another_purpose_are_not_replaced(dest, folder):
     members |= {"mesh": folder, "segment_properties": "names"}
     (dest / "info").write_text(json.dumps(members))
     before = visible(dest)
-    with pytest.raises(InputError, match="would touch"):
+    with pytest.raises(InputError, match="overlaps"):
         write_meshes(dest, workers=1, overwrite=True)
     assert visible(dest) == before
 

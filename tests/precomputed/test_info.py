@@ -299,7 +299,7 @@ BROKEN = [
     ((*SHARDED, "sharding", "shard_bits", 2.5), "scales[0].sharding.shard_bits: expected"),
     (
         (*SHARDED, "sharding", "shard_bits", 56),
-        "scales[0].sharding.preshift_bits + minishard_bits + shard_bits: expected 64 at most",
+        "scales[0].sharding.preshift_bits + minishard_bits + shard_bits: expected at most 64",
     ),
     (
         (*SHARDED, "sharding", "data_encoding", "zlib"),

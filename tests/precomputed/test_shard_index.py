@@ -161,7 +161,7 @@ def test_chunk_without_bytes_is_refused():
 
 
 def test_shard_index_that_no_disk_holds_is_refused():
-    with pytest.raises(InputError, match="use 24 minishard_bits at most"):
+    with pytest.raises(InputError, match="use at most 24 minishard_bits"):
         layout_shard(ShardingSpec(0, "identity", 40, 0), {})
 
 
@@ -201,11 +201,11 @@ TOP = 2**64 - 1
     ("data", "first", "message"),
     [
         (bytes(15), 0, "15 bytes are not a whole number of 16-byte entries"),
-        (words(0, 0, 5, 4), 0, "byte 16: the index of minishard 1 is said to be bytes 5 to 4"),
+        (words(0, 0, 5, 4), 0, "byte 16: the index of minishard 1 is listed at bytes 5 to 4"),
         (
             words(0, 11),
             2,
-            "byte 32: the index of minishard 2 is said to be bytes 0 to 11 of the 10",
+            "byte 32: the index of minishard 2 is listed at bytes 0 to 11 of the 10",
         ),
         (words(11, 12), 0, "byte 0"),
         (words(TOP - 63, TOP - 50), 0, "byte 0"),

@@ -102,7 +102,7 @@ def test_json_round_trips(spec):
         ((-1, "identity", 0, 0), "preshift_bits: expected an integer from 0 to 64, got -1"),
         ((0, "identity", 65, 0), "minishard_bits: expected"),
         ((0, "identity", 0, 1.5), "shard_bits: expected"),
-        ((20, "identity", 20, 25), "expected 64 at most together, got 65"),
+        ((20, "identity", 20, 25), "expected at most 64 together, got 65"),
         ((0, "sha1", 0, 0), "hash: expected one of identity, murmurhash3_x86_128"),
         ((0, "identity", 0, 0, "zlib"), "minishard_index_encoding: expected one of raw, gzip"),
         ((0, "identity", 0, 0, "raw", "zstd"), "data_encoding: expected one of raw, gzip"),

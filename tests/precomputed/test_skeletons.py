@@ -93,7 +93,7 @@ def test_edges_to_no_vertex_and_coordinates_that_are_not_numbers_are_refused():
     info = SkeletonInfo()
     places = np.zeros((2, 3), np.float32)
     data = Skeleton(places, np.array([[0, 1], [1, 2]], np.uint32), {}).to_bytes(info)
-    with pytest.raises(FormatError, match=r"byte 40: edge 1 joins vertices \[1, 2\], and there"):
+    with pytest.raises(FormatError, match=r"byte 40: edge 1 joins vertices \[1, 2\], but there"):
         Skeleton.from_bytes(data, info)
     places[1, 1] = np.inf
     data = Skeleton(places, np.array([[0, 1]], np.uint32), {}).to_bytes(info)

@@ -90,7 +90,7 @@ def test_damaged_chunk_costs_the_look_only(tmp_path, caplog):
     chunk.write_bytes(b"short")
     layer = survey(dest, "x", "precomputed://http://x")
     assert layer.brightness is None
-    assert "shown without a look at its voxels" in caplog.text
+    assert "shown, but its voxels could not be read" in caplog.text
 
 
 def test_broken_transform_is_refused(tmp_path):

@@ -291,7 +291,7 @@ def test_folders_that_servers_misread_are_refused(tmp_path):
         web_server_config("nginx", tmp_path / "50%")
     with pytest.raises(InputNotFoundError, match="no folder"):
         web_server_config("nginx", tmp_path / "nope")
-    with pytest.raises(InputError, match="--root must be a whole path"):
+    with pytest.raises(InputError, match="--root must be an absolute path"):
         web_server_config("nginx", root="volumes", dest=".")
     for location in ("data", "/data/", "/a b", "/..", "/a/.b", "/x;"):
         with pytest.raises(InputError, match="--location must be"):

@@ -71,7 +71,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, ending, text):
 def test_an_unknown_format_is_refused_with_a_list_of_those_known(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"anything" * 100)
-    with pytest.raises(InputError, match=r"readable are DICOM, .*NIfTI") as error:
+    with pytest.raises(InputError, match=r"ngcore reads DICOM, .*NIfTI") as error:
         open_source(path)
     assert name in one_line(error)
 

@@ -187,7 +187,7 @@ def test_a_singular_affine_is_refused_unless_a_resolution_stands_in(tmp_path):
         open_source(path)
     with open_source(path, resolution=(1e6, 2e6, 3e6)) as source:
         np.testing.assert_array_equal(source.header.affine_voxel_to_mm, np.diag([1, 2, 3, 1]))
-        assert "axes are taken as right, anterior, superior" in source.header.notes[0]
+        assert "axes are assumed to be right, anterior, superior" in source.header.notes[0]
 
 
 @pytest.mark.parametrize("part", [np.inf, -np.inf, np.nan])

@@ -40,4 +40,4 @@ def test_chunk_files_that_are_gone_are_told_of_once(tmp_path, capsys):
         chunk.unlink()
     assert run(["export", str(tmp_path / "v"), str(tmp_path / "back.nii")]) == 0
     err = capsys.readouterr().err
-    assert err.count("is missing, and ngcore writes every chunk") == 1
+    assert err.count("is missing, but ngcore writes every chunk") == 1

@@ -248,7 +248,7 @@ def test_other_bytes_than_those_asked_for_are_refused(origin, kind):
 
 
 def test_encodings_that_are_not_known_are_named(origin):
-    with pytest.raises(FormatError, match="Content-Encoding 'lzma', which is not known"):
+    with pytest.raises(FormatError, match="Content-Encoding 'lzma', which ngcore does not know"):
         HttpStore(f"{origin}/strange").get_whole("x", 1 << 20)
 
 

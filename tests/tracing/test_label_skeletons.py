@@ -204,7 +204,7 @@ def test_too_little_memory_for_a_label_is_refused(volume, tmp_path, monkeypatch,
     ("args", "message"),
     [
         ([], "no files; pass SWC files, or the labels of a segmentation"),
-        (["a.swc", "--labels", "{volume}"], "labels give skeletons of their own"),
+        (["a.swc", "--labels", "{volume}"], "makes its own skeletons"),
         (["a.swc", "--ids", "5"], "pass --labels"),
         (["--labels", "{volume}", "--ids", "6"], "holds no voxel of label 6"),
         (["--labels", "{volume}", "--scale", "9"], "has no scale 9"),

@@ -76,7 +76,7 @@ def test_a_source_under_another_path_is_not_replaced(
         ["unshare", "--mount", "sh", "-c", script], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 2, done.stderr
-    assert "would touch the source" in done.stderr
+    assert "overlaps the source" in done.stderr
     assert all_bytes(tmp_path / "a") == before
 
 
@@ -90,7 +90,7 @@ def test_a_folder_that_the_system_takes_for_two_is_known_by_a_mark(voxels, tmp_p
     plan = {"source": {}, "options": {}}
     for name in ("a", "a/8_8_8/x.npy"):
         with (
-            pytest.raises(DestinationError, match="would touch the source"),
+            pytest.raises(DestinationError, match="overlaps the source"),
             Destination(tmp_path / "b", overwrite=True, sources=[tmp_path / name]) as destination,
         ):
             destination.begin(ngcore.open(tmp_path / "a").info, plan, fsync=False)
@@ -105,7 +105,7 @@ def test_arrays_of_the_volume_that_would_be_replaced_are_refused(voxels, tmp_pat
         ngcore.open(tmp_path / "a").scales[0],
         np.load(tmp_path / "a" / "8_8_8" / "voxels.npy", mmap_mode="r"),
     ):
-        with pytest.raises(DestinationError, match="would touch the source"):
+        with pytest.raises(DestinationError, match="overlaps the source"):
             ngcore.convert(source, tmp_path / "a", **OPTIONS, overwrite=True)
     assert all_bytes(tmp_path / "a") == before
 
@@ -283,7 +283,7 @@ def test_a_folder_that_goes_while_it_is_written_gets_no_info(
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put_parts", lose)
-        with pytest.raises(StorageError, match=r"moved or removed|have gone|went"):
+        with pytest.raises(StorageError, match=r"moved or removed|have disappeared|went"):
             ngcore.convert(source, out, **OPTIONS | {"workers": 1}, sharding=False)
     assert done
     assert not (out / "info").exists()

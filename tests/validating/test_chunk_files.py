@@ -91,7 +91,7 @@ def test_volume_without_a_single_chunk_is_a_fault(files):
     for path in (files / "8_8_8", files / "16_16_16", files / "32_32_32"):
         for file in path.iterdir():
             file.unlink()
-    assert any("not one chunk of any scale is there" in line for line in found(files))
+    assert any("no chunk of any scale is there" in line for line in found(files))
 
 
 def test_misnamed_and_stray_files_are_told_apart(files):
@@ -101,7 +101,7 @@ def test_misnamed_and_stray_files_are_told_apart(files):
     assert only(found(files)) == "8_8_8/0-16_0-16_0-15: names no chunk of this scale"
     assert found(files, "warning") == [
         "8_8_8/notes.txt: is not a chunk",
-        "README: belongs to nothing that info names",
+        "README: is not part of what info describes",
     ]
 
 
@@ -116,7 +116,7 @@ def test_chunk_that_is_not_the_gzip_of_its_name_is_named(made, tmp_path):
     path = folder / "8_8_8/0-16/0-16/0-16.gz"
     path.write_bytes(zlib.compress(gzip.decompress(path.read_bytes())))
     line = only(found(folder))
-    assert line.startswith("8_8_8/0-16/0-16/0-16.gz: a zlib stream, gzip is expected")
+    assert line.startswith("8_8_8/0-16/0-16/0-16.gz: a zlib stream where gzip is expected")
 
 
 def test_coarser_scale_that_shows_something_else_is_named(labels):

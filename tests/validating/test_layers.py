@@ -89,7 +89,7 @@ def test_skeletons_are_checked_to_the_last_byte(neurons):
     path.write_bytes(path.read_bytes() + b"\0")
     assert "take exactly" in only(found(neurons))
     path.write_bytes(b"abc")
-    assert "a skeleton has 8 bytes at least, got 3" in only(found(neurons))
+    assert "a skeleton has at least 8 bytes, got 3" in only(found(neurons))
 
 
 def test_annotations_that_one_index_lacks_are_found(points):

@@ -42,7 +42,7 @@ def test_legacy_meshes_are_sound(meshes):
 
 def test_fragment_that_is_missing_is_named_with_its_manifest(meshes):
     (meshes / "mesh" / "left").unlink()
-    assert only(found(meshes)) == "mesh/1:0: names a fragment 'left', not there"
+    assert only(found(meshes)) == "mesh/1:0: names a fragment 'left' that is not there"
 
 
 def test_damaged_fragment_is_named(meshes):
@@ -118,7 +118,7 @@ def test_multilod_meshes_are_sound(multilod):
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        (b"", "28 bytes at least"),
+        (b"", "at least 28 bytes"),
         (multilod_manifest([[0, 0, 0]], [3 * SIZE])[:-1], "take exactly 64"),
         (multilod_manifest([[0, 0, 0]], [21]), f"take 21 bytes together, but 7 has {3 * SIZE}"),
         (multilod_manifest([[0, 1, 0], [1, 0, 0]], [SIZE, 2 * SIZE]), "Z-order is expected"),
@@ -153,7 +153,7 @@ def test_positions_beyond_the_quantization_are_a_fault(multilod):
     far = DracoPy.encode(np.eye(3, dtype=np.uint32) * 1024, np.array([[0, 1, 2]], np.uint32))
     (multilod / "mesh/7").write_bytes(far)
     (multilod / "mesh/7.index").write_bytes(multilod_manifest([[0, 0, 0]], [len(far)]))
-    assert "a position is 1024, and the largest is 1023" in only(found(multilod))
+    assert "a position is 1024, but the largest possible is 1023" in only(found(multilod))
 
 
 def test_multilod_meshes_in_shards_are_checked(multilod):

@@ -15,7 +15,7 @@ from ngcore.validating.validate import validate
 
 def test_missing_shard_is_an_error(sharded):
     (sharded / "16_16_16" / "0.shard").unlink()
-    assert "16_16_16/0.shard: is missing, and ngcore writes every shard" in found(sharded)
+    assert "16_16_16/0.shard: is missing, but ngcore writes every shard" in found(sharded)
 
 
 def test_zlib_streams_in_shards_are_named_as_such(made, tmp_path):
@@ -23,10 +23,10 @@ def test_zlib_streams_in_shards_are_named_as_such(made, tmp_path):
     damage.forget_provenance(folder)
     _store_as(folder, zlib.compress)
     lines = found(folder)
-    assert all("a zlib stream, gzip is expected" in line for line in lines)
+    assert all("a zlib stream where gzip is expected" in line for line in lines)
     assert "0.shard: byte " in lines[0]
     assert "chunk 0-" in lines[0]
-    assert any("a zlib stream, gzip is expected" in line for line in found(folder, quick=True))
+    assert any("zlib stream where gzip is expected" in line for line in found(folder, quick=True))
 
 
 def test_shard_with_gzip_written_by_hand_is_sound(made, tmp_path):

@@ -78,7 +78,7 @@ class _Column:
         if len(self.words) > MOST_WORDS:
             raise InputError(
                 f"{where}: column {self.name!r} holds more than {MOST_WORDS:,} different texts, "
-                f"the most that an enumeration names; leave it out with --skip {self.name}"
+                f"the limit of an enumeration; leave it out with --skip {self.name}"
             )
         self.is_missing |= bool((codes < 0).any())
         return codes
@@ -106,7 +106,9 @@ class _Column:
         if self.kind == "colour":
             if self.is_missing:
                 logger.warning(
-                    "%s: column %r lacks some colours; they are black", where, self.name
+                    "%s: some cells of column %r have no colour; they become black",
+                    where,
+                    self.name,
                 )
             return AnnotationProperty(name, "rgb", description)
         if self.kind == "word":
@@ -131,8 +133,8 @@ class _Column:
 
     def _warn_of_rounding(self, where: str) -> None:
         logger.warning(
-            "%s: column %r holds whole numbers that no type of a property holds exactly; they "
-            "are rounded to float32",
+            "%s: column %r holds whole numbers too large for any property type; they are "
+            "rounded to float32",
             *(where, self.name),
         )
 
@@ -356,8 +358,8 @@ class SpooledTable:
     def warn_of_others(self, count: int) -> None:
         """Say that rows of polylines have other values than the first of each."""
         logger.warning(
-            "%s: %d polylines have rows whose properties or relations differ from those of their "
-            "first row, which are written; leave such columns out with --skip",
+            "%s: %d polylines have rows whose properties or relations differ from their first "
+            "row; only those of the first row are written; leave such columns out with --skip",
             *(self._table.name, count),
         )
 

@@ -130,8 +130,8 @@ def choose_levels(
             largest, crowded = counts.largest, counts.over(limit)
         if largest > limit and len(levels) == _MOST_LEVELS - 1:
             logger.warning(
-                "%d annotations lie in one place, more than %d levels of %d hold; the last level "
-                "has all that are left",
+                "%d annotations lie in one place, more than %d levels of %d can hold; the last "
+                "level takes the rest",
                 *(largest, _MOST_LEVELS, limit),
             )
             largest = limit

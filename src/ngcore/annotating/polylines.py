@@ -60,7 +60,7 @@ class GroupedBlocks:
         if single.size:
             self._rows.refuse_row(
                 int(firsts[starts[single[0]]]),
-                "the polyline of this row has one vertex; it needs two, or leave the row out",
+                "the polyline of this row has one vertex; add a second one, or leave the row out",
             )
         table = vertices.records.words.reshape(-1, _WORDS)
         marks = np.ascontiguousarray(table[:, 3:]).view(np.uint64)[:, 0]

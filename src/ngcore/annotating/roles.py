@@ -83,14 +83,14 @@ def find_roles(
     needed = _COORDINATES[kind]
     for name in columns:
         if name not in needed:
-            raise InputError(f"--columns: a {kind} has {', '.join(needed)}, and no {name!r}")
+            raise InputError(f"--columns: a {kind} has {', '.join(needed)}, not {name!r}")
     coordinates = tuple(_coordinate(table, name, columns.get(name), needed) for name in needed)
     if kind == "polyline" and group is None:
         raise InputError(
-            "--kind polyline needs --group COLUMN, the line that each vertex belongs to"
+            "--kind polyline needs --group COLUMN, which names the line of each vertex"
         )
     if kind != "polyline" and group is not None:
-        raise InputError(f"--group is for --kind polyline; a {kind} is one row")
+        raise InputError(f"--group is for --kind polyline; each {kind} is one row")
     for option, column in (
         ("--id", id),
         ("--group", group),
@@ -188,7 +188,7 @@ def _coordinate(table: Table, name: str, asked: str | None, needed: Sequence[str
     if len(alike) == 1:
         return alike[0]
     raise InputError(
-        f"{table.name} has no column {name!r}, of {', '.join(needed)}; it has "
+        f"{table.name} has no column {name!r} ({', '.join(needed)} are needed); it has "
         f"{_listed(table.columns)}; name the column with --columns {name}=COLUMN"
     )
 

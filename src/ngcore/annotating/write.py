@@ -299,7 +299,7 @@ def _without_twins(batches: Iterator[Entries]) -> Iterator[Entries]:
         twice = ids[1:][ids[1:] == ids[:-1]]
         if twice.size or ids[0] == last:
             twin = int(twice[0]) if twice.size else last
-            raise SameIdError(f"the id {twin} occurs twice; give each annotation one of its own")
+            raise SameIdError(f"the id {twin} occurs twice; give each annotation its own id")
         last = int(ids[-1])
         yield batch
 

@@ -114,8 +114,8 @@ class ValueMapping:
             self._check_label()
         elif self.label_tolerance is not None:
             raise InputError(
-                f"{self.name}: --label-tolerance is for labels, and this is taken as an image; "
-                f"pass --type segmentation, or leave it out"
+                f"{self.name}: --label-tolerance is for labels, but this is taken as an image; "
+                "pass --type segmentation, or leave it out"
             )
 
     def _check_label(self) -> None:
@@ -347,8 +347,8 @@ class ValueMapping:
     def _refuse_labels(self, count: int, what: str, advice: str) -> None:
         if count:
             raise InputError(
-                f"{self.name}: {count} of the labels read are {what}; "
-                f"labels must be whole numbers from 0 on that {self.output} holds; {advice}"
+                f"{self.name}: {count} of the labels read are {what}; labels must be whole "
+                f"numbers, 0 or more, that fit in {self.output}; {advice}"
             )
 
 

@@ -199,7 +199,7 @@ def _finest_scale(source: Source, info: VolumeInfo, options: ConvertOptions) -> 
     ):
         warnings += (
             f"{source.name}: voxels are {_times(resolution)} nm, but the info file says "
-            f"{_times(scale.resolution)} nm, which is taken",
+            f"{_times(scale.resolution)} nm, which is used",
         )
     # compressed_segmentation is for labels, whatever the type says: they must come out exact.
     is_label = info.type == "segmentation" or scale.encoding == "compressed_segmentation"
@@ -226,8 +226,8 @@ def _check_sharding(info: VolumeInfo, wanted: ShardingSpec, dest: str | os.PathL
     found = info.scales[0].sharding
     if found is None or _bits(found) != _bits(wanted):
         raise InputError(
-            f"--sharding: {os.fspath(dest)}/info says otherwise; write it again with --sharding "
-            "and --generate-info and then generate-scales-info"
+            f"--sharding: {os.fspath(dest)}/info is not sharded that way; write it again: "
+            "--generate-info --sharding, then generate-scales-info"
         )
 
 

@@ -83,7 +83,7 @@ def compute_scales(
     )
     method = asked.method_for("segmentation" if info.type == "segmentation" else "image")
     if outside_value is not None and method != "average":
-        raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
+        raise InputError(f"--outside-value is for --downsampling average, got {method}")
     checked_outside_value(outside_value, method, info.dtype, name="--outside-value")
     pyramid_factors(info)  # or it raises
     if not has_chunks(opened.store, info.scales[0]):

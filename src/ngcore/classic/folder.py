@@ -74,7 +74,7 @@ def writing_options(
         )
     if flat or not use_gzip:
         raise InputError(
-            "--flat and --no-gzip are for chunks that are files, but the info file says sharding; "
+            "--flat and --no-gzip are for unsharded chunks, but the info file has sharding; "
             "leave them out"
         )
     return ConvertOptions(sharding=True, **options)
@@ -156,7 +156,7 @@ def step_folder(store: Store, scales: Sequence[ScaleInfo]) -> Iterator[Path]:
         if isinstance(store, LocalStore):
             if store.size(scale.key) is not None:
                 raise DestinationError(
-                    f"{store.path / scale.key} is a file, and info names it as the folder of a "
+                    f"{store.path / scale.key} is a file, but info names it as the folder of a "
                     "scale; write an info file with generate-scales-info"
                 )
             remove_stale(store.path / scale.key, below=True)

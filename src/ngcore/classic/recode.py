@@ -210,7 +210,7 @@ def _warn_of_folders(info: VolumeInfo, dest: Store) -> None:
     for member, folder in named.items():
         if folder is not None and not _is_there(dest, folder):
             logger.warning(
-                "%s/info names %s %r, and chunks alone are converted; copy that folder too, or "
+                "%s/info names %s %r, but only chunks are converted; copy that folder too, or "
                 "remove the member from info",
                 dest.location,
                 member,
@@ -358,8 +358,8 @@ def _source_scale(source: Volume, wanted: ScaleInfo) -> ScaleArray:
             break
     else:
         raise InputError(
-            f"{place}/info has no scale {wanted.key}, that the other volume's info names; write "
-            "an info file with the same scales"
+            f"{place}/info has no scale {wanted.key}, which the other volume's info names; "
+            "write an info file with the same scales"
         )
     if scale.info.bounds != wanted.bounds:
         raise InputError(

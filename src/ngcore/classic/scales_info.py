@@ -147,7 +147,9 @@ def _with_scales(
     if not isinstance(given, list) or not given:
         fail("scales", "an array with one scale", given)
     if len(given) > 1:
-        logger.warning("only the first of the %d scales is used, the others are made", len(given))
+        logger.warning(
+            "only the first of the %d scales is used; the others are computed", len(given)
+        )
     with inside("scales[0]"):
         full = dict(check_object(given[0], "scale"))
         size = check_integers(take(full, "size"), "size", 1)

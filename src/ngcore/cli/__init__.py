@@ -161,7 +161,8 @@ def _print_version(*, verbose: bool) -> None:
 @click.option(
     "--verbose",
     is_flag=True,
-    help="With --version: print those of Python and of every package that ngcore uses, too.",
+    help="With --version: also print the versions of Python and of every package that ngcore "
+    "uses.",
 )
 @click.pass_context
 def cli(ctx: click.Context, version: bool, verbose: bool) -> None:

@@ -142,7 +142,7 @@ like_option = click.option(
     "--like",
     type=click.Path(),
     metavar="VOLUME",
-    help="A volume in whose world this lies.  [default: none]",
+    help="A volume whose world these data share.  [default: none]",
 )
 layer_memory_option = click.option(
     "--memory",
@@ -155,7 +155,7 @@ tmp_option = click.option(
     "--tmp",
     type=click.Path(exists=True, file_okay=False),
     metavar="DIR",
-    help="Where to put temporary files.  [default: hidden, in DEST]",
+    help="Where to put temporary files.  [default: a hidden folder in DEST]",
 )
 sharded_layer_option = click.option(
     "--sharding/--no-sharding",

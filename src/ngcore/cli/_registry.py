@@ -21,7 +21,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Look": {
         "view": Entry("view", "Show volumes and other files in Neuroglancer."),
-        "serve": Entry("serve", "Serve volumes over HTTP, as Neuroglancer wants them."),
+        "serve": Entry("serve", "Serve volumes over HTTP, as Neuroglancer needs them."),
         "link": Entry("link", "Print the Neuroglancer URL of published volumes."),
         "gallery": Entry("gallery", "Write a web page of volumes, to pick and open together."),
         "server-config": Entry("server_config", "Print configuration for nginx, Apache or Caddy."),
@@ -29,7 +29,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Check": {
         "info": Entry("info", "Show what volumes and layers hold."),
-        "validate": Entry("validate", "Check a volume, or a layer, and what has changed."),
+        "validate": Entry("validate", "Check that a volume or layer is valid and unchanged."),
         "repair": Entry("repair", "Fix a volume that Neuroglancer can't load."),
     },
     "Labels and meshes": {

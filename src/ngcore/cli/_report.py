@@ -96,7 +96,7 @@ def report_error(error: Exception | str) -> int:
             status = IO_FAILURE
     elif isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
         # Files are written through `LocalStore`, whose errors say where.
-        message = f"can't write to the standard output: {error.strerror}; make room there"
+        message = f"can't write to the standard output: {error.strerror}; free some space there"
         status = IO_FAILURE
         sys.stdout = open_nowhere()  # what is left to be written would fail again at exit
     elif isinstance(error, PermissionError) and error.filename is not None:
@@ -117,7 +117,7 @@ def report_error(error: Exception | str) -> int:
 
 def _advice(error: NgcoreError) -> str:
     if isinstance(error, FormatError):
-        return "; fix the file, or get it again"
+        return "; fix the file, or download it again"
     if isinstance(error, StorageError):
         denied = isinstance(error.__cause__, PermissionError)
         return "; check its access rights" if denied else "; check the disk or mount"

@@ -63,14 +63,14 @@ compresslevel_option = click.option(
     type=click.IntRange(0, 9),
     hidden=True,
     expose_value=False,
-    callback=_warn_of("--compresslevel changes nothing: ngcore has one level"),
+    callback=_warn_of("--compresslevel has no effect: ngcore has one compression level"),
 )
 idle_flat_option = click.option(
     "--flat",
     is_flag=True,
     hidden=True,
     expose_value=False,
-    callback=_warn_of("--flat changes nothing: it is for chunks, of which this command has none"),
+    callback=_warn_of("--flat has no effect: this command writes no chunks"),
 )
 _IDLE_CHUNK_FILE_OPTIONS = [
     idle_flat_option,
@@ -80,7 +80,7 @@ _IDLE_CHUNK_FILE_OPTIONS = [
         is_flag=True,
         hidden=True,
         expose_value=False,
-        callback=_warn_of("--no-gzip changes nothing: this command compresses no file"),
+        callback=_warn_of("--no-gzip has no effect: this command compresses no file"),
     ),
     compresslevel_option,
 ]
@@ -98,7 +98,7 @@ _JPEG_OPTIONS = [
         type=click.Choice(["xy", "xz"]),
         hidden=True,
         expose_value=False,
-        callback=_warn_of("--jpeg-plane changes nothing: planes are xy but in convert-chunks"),
+        callback=_warn_of("--jpeg-plane has no effect: planes are xy except in convert-chunks"),
     ),
 ]
 _CHUNK_FILE_OPTIONS = [
@@ -122,7 +122,7 @@ _CHUNK_FILE_OPTIONS = [
     ),
 ]
 
-_loading = "changes nothing: memory is bounded in any case, see --memory"
+_loading = "has no effect: memory is always bounded, see --memory"
 mmap_option = click.option(
     "--mmap",
     is_flag=True,
@@ -140,7 +140,7 @@ load_full_volume_option = click.option(
 sharding_option = click.option("--sharding", type=Numbers(int, (3,), "M,S,P"), hidden=True)
 value_options = [
     click.option(
-        "--ignore-scaling", is_flag=True, help="Use stored values, not slope, intercept."
+        "--ignore-scaling", is_flag=True, help="Use stored values; ignore slope and intercept."
     ),
     click.option("--input-min", type=float, metavar="V", help="See --input-max.  [default: 0]"),
     click.option(

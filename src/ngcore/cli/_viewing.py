@@ -31,7 +31,7 @@ space_option = click.option(
     type=click.Choice(["native", "world"]),
     default="world",
     show_default=True,
-    help="world: volumes lie where their transform.json says. native: it is left out.",
+    help="world: volumes lie where their transform.json says. native: transform.json is ignored.",
 )
 
 layout_option = click.option(

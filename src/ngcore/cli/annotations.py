@@ -58,13 +58,13 @@ def _relations(
     type=click.Choice(["point", "line", "box", "ellipsoid", "polyline"]),
     default="point",
     show_default=True,
-    help="What a row is; of a polyline a row is a vertex, in order.",
+    help="What a row is. For polylines a row is a vertex, in order.",
 )
 @click.option(
     "--columns",
     callback=_columns,
     metavar="x=COL,y=COL,z=COL",
-    help="Columns of coordinates: x,y,z; of lines and boxes x1,y1,z1,x2,y2,z2; of ellipsoids "
+    help="Columns of coordinates: x,y,z; for lines and boxes x1,y1,z1,x2,y2,z2; for ellipsoids "
     "x,y,z,rx,ry,rz.  [default: those names]",
 )
 @click.option(
@@ -76,7 +76,7 @@ def _relations(
 @click.option(
     "--group",
     metavar="COLUMN",
-    help="Polylines: column with the line that each vertex belongs to.  [default: none]",
+    help="Polylines: column that names the line of each vertex.  [default: none]",
 )
 @click.option(
     "--relation",
@@ -84,8 +84,8 @@ def _relations(
     multiple=True,
     callback=_relations,
     metavar="NAME=COLUMN",
-    help="A relation to segments: COLUMN holds an id, several as 1;2, or nothing. May be given "
-    "several times.  [default: none]",
+    help="A relation to segments: COLUMN holds an id, several ids such as 1;2, or nothing. May "
+    "be given several times.  [default: none]",
 )
 @click.option(
     "--skip",
@@ -101,7 +101,7 @@ def _relations(
     default=10_000,
     show_default=True,
     metavar="N",
-    help="About how many annotations a cell of the spatial index holds at most.",
+    help="Rough limit on the annotations in a cell of the spatial index.",
 )
 @sharded_layer_option
 @layer_memory_option

@@ -18,7 +18,7 @@ _jpeg_plane = click.option(
     type=click.Choice(["xy", "xz"]),
     default="xy",
     show_default=True,
-    help="Which planes of a chunk are put below each other in a JPEG.",
+    help="Which planes of a chunk are stacked in a JPEG.",
 )
 
 
@@ -57,7 +57,9 @@ def compress_segmentation_chunks(src: str, dest: str, **options: Any) -> None:
 @click.command("convert-chunks", hidden=True)
 @click.argument("src")
 @click.argument("dest")
-@click.option("--copy-info", is_flag=True, help="Take SRC/info first, and so its encoding.")
+@click.option(
+    "--copy-info", is_flag=True, help="Copy SRC/info to DEST first, and so keep its encoding."
+)
 @_jpeg_quality
 @_jpeg_plane
 @chunk_file_options

@@ -97,8 +97,8 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
 @click.option(
     "--input-orientation",
     metavar="CODE",
-    help="Slices and TIFF stacks: direction of increasing column, row and slice; the volume then "
-    "has a place in the world.  [default: RAS, without one]",
+    help="Slices and TIFF stacks: direction of increasing column, row and slice; the volume "
+    "then has a place in the world.  [default: RAS, with no place in the world]",
 )
 @click.option(
     "--gaps",
@@ -139,13 +139,15 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     metavar="CODE",
     help="Reorder the axes on the way in, affine included, such as RAS.  [default: as stored]",
 )
-@click.option("--ignore-scaling", is_flag=True, help="Use stored values, not slope and intercept.")
+@click.option(
+    "--ignore-scaling", is_flag=True, help="Use stored values; ignore slope and intercept."
+)
 @click.option(
     "--label-tolerance",
     type=float,
     metavar="E",
-    help="Round labels that are up to E off whole numbers, and count them.  [default: 0.001 where "
-    "the file stores them with a slope, else 0]",
+    help="Round labels that are within E of a whole number, and count them.  [default: 0.001 "
+    "where the file stores them with a slope, else 0]",
 )
 @outside_value_option
 @click.option(
@@ -159,14 +161,14 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     "--workers",
     type=click.IntRange(1),
     metavar="N",
-    help="Threads; with --dask local, over all processes, with another scheduler for each work "
-    "item.  [default: all cores; 1 for each work item]",
+    help="Threads; with --dask local, those of all processes together; with another scheduler, "
+    "those of each work item.  [default: all cores; 1 for each work item]",
 )
 @click.option(
     "--tmp",
     type=click.Path(exists=True, file_okay=False),
     metavar="DIR",
-    help="Where to put temporary files.  [default: hidden, in DEST]",
+    help="Where to put temporary files.  [default: a hidden folder in DEST]",
 )
 @fsync_option
 @click.option(
@@ -201,7 +203,7 @@ def convert(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Convert SOURCE to a precomputed volume DEST, every scale, in one reading.
+    """Convert SOURCE to a precomputed volume DEST with every scale, in one pass.
 
     SOURCE is a volume that nibabel reads (NIfTI, MGH, MINC, Analyze, ...), NRRD, MetaImage, MRC, a
     folder of DICOM, OME-Zarr, Zarr, N5, HDF5, Imaris, NWB, a .npy file, a TIFF stack, a folder or

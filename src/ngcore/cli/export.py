@@ -16,9 +16,9 @@ def export(dest: str, out: str, *, scale: int, overwrite: bool) -> None:
     """Write the volume DEST for other programs, with its affine, data type and values.
 
     The ending of OUT chooses NIfTI (.nii, .nii.gz), MGH (.mgh, .mgz), .npy, TIFF (.tif, .tiff) or
-    OME-Zarr with every scale (.ome.zarr, .zarr). Channels become the fourth axis, those of RGB
-    too, and times keep their step. An axis of more than 32767 voxels makes NIfTI-2. Annotations
-    are written as CSV or TSV, skeletons as SWC: one as OUT.swc, several into a folder.
+    OME-Zarr with every scale (.ome.zarr, .zarr). Channels, RGB included, become the fourth axis,
+    and times keep their step. An axis of more than 32767 voxels needs NIfTI-2. Annotations are
+    written as CSV or TSV, skeletons as SWC: one as OUT.swc, several into a folder.
 
     \b
     Example:

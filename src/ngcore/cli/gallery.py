@@ -25,8 +25,8 @@ from ngcore.server.client import PUBLIC_VIEWER
 @click.option(
     "--check",
     is_flag=True,
-    help="Then fetch info and a range of each volume from BASE, and exit with status 1 where its "
-    "server gives other data, no ranges, or no CORS headers.",
+    help="Then fetch info and a range of each volume from BASE, and exit with status 1 if its "
+    "server sends other data, no ranges, or no CORS headers.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was written and faults as JSON.")
 @click.pass_context

@@ -42,11 +42,11 @@ def labels(
 ) -> None:
     """Give the labels of the segmentation DEST the names and colours of TABLE.
 
-    TABLE is text of FreeSurfer, ITK-SNAP, FSLeyes, MRtrix or Workbench, lines of an id and a
-    name, a BIDS _dseg.tsv or any CSV with ids and names, XML of FSL, SPM, CAT or GIfTI, JSON of
-    an atlas or a network, an .annot, or an .mgz with a colour table; its content tells which. The
-    names that DEST has are replaced. Says how many labels of DEST have no name, and how many
-    names no voxel.
+    TABLE is text of FreeSurfer, ITK-SNAP, FSLeyes, MRtrix or Workbench, lines of an id and a name,
+    a BIDS _dseg.tsv or any CSV with ids and names, XML of FSL, SPM, CAT or GIfTI, JSON of an atlas
+    or a network, an .annot, or an .mgz with a colour table; its content tells which. The names
+    that DEST has are replaced. Reports how many labels of DEST have no name, and how many names
+    have no voxel.
 
     \b
     Example:

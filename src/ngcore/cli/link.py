@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "base",
     metavar="BASE",
     required=True,
-    help="Where THING is published. Several lie there under their names.",
+    help="Where THING is published; several THINGs lie there under their own names.",
 )
 @click.option(
     "--viewer", metavar="URL", default=PUBLIC_VIEWER, show_default=True, help="Neuroglancer page."

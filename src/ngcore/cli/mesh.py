@@ -61,8 +61,8 @@ def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     type=click.Choice(["native", "world"]),
     default="native",
     show_default=True,
-    help="Where surfaces lie. native: in the volume's own coordinates. world: in those that "
-    "DEST/transform.json leads to.",
+    help="Where surfaces lie. native: in the volume's own coordinates. world: in the "
+    "coordinates that DEST/transform.json maps to.",
 )
 @units_option
 @scale_option
@@ -97,8 +97,8 @@ def mesh(
 ) -> None:
     """Give the labels of the segmentation DEST meshes, in levels of detail that stream.
 
-    Without --labels and --surface every label but 0 is meshed, in one reading of the voxels.
-    Writes Draco meshes and sets "mesh" in DEST/info when all of them are there. Needs the extra
+    Without --labels and --surface every label but 0 is meshed, in one pass over the voxels.
+    Writes Draco meshes, and sets "mesh" in DEST/info once all of them are there. Needs the extra
     mesh.
 
     \b

@@ -63,8 +63,8 @@ def _fragment_options(command: Command) -> Command:
             type=click.Choice(["native", "world"]),
             default="native",
             show_default=True,
-            help="native: write the coordinates x 1e6. world: then apply the inverse of "
-            "DEST/transform.json, so that the mesh lies on its volume where both are shown "
+            help="native: write the coordinates x 1e6. world: also apply the inverse of "
+            "DEST/transform.json, so that the mesh lies on its volume when both are shown "
             "through that transform.",
         ),
         click.option(
@@ -100,9 +100,9 @@ def mesh_to_precomputed(
     """Write MESH into the volume DEST, as one fragment.
 
     MESH is a GIfTI, FreeSurfer, STL, PLY, OBJ (Wavefront's or MNI's), OFF or VTK surface in
-    millimetres, or what --units or its header says. GIfTI coordinates go through the file's own
-    transform, FreeSurfer's to scanner RAS, LPS of 3D Slicer's headers to RAS. Sets "mesh" in
-    DEST/info. Warns of a surface that lies wholly outside of the volume.
+    millimetres, or in the unit that --units or its header names. GIfTI coordinates go through the
+    file's own transform, FreeSurfer's become scanner RAS, and LPS in headers of 3D Slicer becomes
+    RAS. Sets "mesh" in DEST/info. Warns about a surface that lies entirely outside the volume.
     Link fragments to labels with link-mesh-fragments.
 
     \b
@@ -134,7 +134,7 @@ def mesh_to_precomputed(
     metavar="MM",
     default=1.0,
     show_default=True,
-    help="What one unit of the STL coordinates is worth, in mm; applied before --coord-transform.",
+    help="Millimetres per unit of the STL coordinates; applied before --coord-transform.",
 )
 @_fragment_options
 def stl_to_precomputed(

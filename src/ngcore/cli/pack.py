@@ -10,11 +10,11 @@ from ngcore.cli._made import say_made
 @click.argument("out", metavar="OUT.zip")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.  [default: refuse]")
 def pack(volume: str, out: str, *, overwrite: bool) -> None:
-    """Write VOLUME as one zip file, which Neuroglancer opens as it lies.
+    """Write VOLUME as one zip file, which Neuroglancer opens without unpacking it.
 
-    Its link ends in OUT.zip|zip: there. Entries are stored, not compressed, info and coarse scales
-    first; gzipped chunks are unpacked. Annotations and skeletons are packed too. Every command
-    that reads a volume reads OUT.zip.
+    In Neuroglancer its URL ends in OUT.zip|zip: (with the colon). Entries are stored, not
+    compressed, info and coarse scales first; gzipped chunks are unpacked. Annotations and
+    skeletons are packed too. Every command that reads a volume reads OUT.zip.
 
     \b
     Example:

@@ -37,9 +37,9 @@ def preview(
 ) -> None:
     """Write a picture of three slices of THING..., one over the other, with a scale bar.
 
-    A THING is what `ngcore view` takes, with the same settings. Where it says how it lies in the
-    world, the slices are the sagittal, coronal and axial one, with left, right, posterior and
-    anterior marked. Labels have the colours that `ngcore labels` gave them.
+    A THING is what `ngcore view` takes, with the same settings. If it has a place in the world,
+    the slices are sagittal, coronal and axial, with left, right, posterior and anterior marked.
+    Labels have the colours that `ngcore labels` gave them.
 
     \b
     Example:

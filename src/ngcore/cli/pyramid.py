@@ -50,7 +50,7 @@ def volume_to_precomputed_pyramid(
     no_gzip: bool,
     **options: Any,
 ) -> None:
-    """Do `ngcore convert --no-sharding --layout nested --gzip` on VOLUME.
+    """Run `ngcore convert --no-sharding --layout nested --gzip` on VOLUME.
 
     \b
     Example:

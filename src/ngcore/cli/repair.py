@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--accept-changes",
     is_flag=True,
-    help="Take what others changed since ngcore wrote SRC as intended.",
+    help="Accept what others changed since ngcore wrote SRC.",
 )
 @resume_option
 @click.option("--overwrite", is_flag=True, help="Replace the volume in DEST.")
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 def repair(src: str, dest: str, *, no_gzip: bool, as_json: bool, **options: Any) -> None:
     """Write the volume SRC to DEST, fixed where Neuroglancer can't load it.
 
-    What is valid is copied as it is, a coarser scale that is lost is made again from the one
-    before, and SRC is left as it is. Prints what was changed, what could not be fixed and what to
-    do then, and whether DEST is valid. Exit status: 0 valid, 1 faults are left.
+    Copies what is valid as it is, makes a lost coarser scale again from the one before it, and
+    leaves SRC alone. Prints what was changed, what could not be fixed and what to do about it, and
+    whether DEST is valid. Exit status: 0 valid, 1 faults remain.
 
     \b
     Example:
@@ -73,11 +73,11 @@ def _print(report: "RepairReport") -> None:
     if not report.changes:
         say("nothing was changed: every file is copied as it is")
     if report.left_out:
-        say(f"left out: {report.left_out} files that belong to nothing that info names")
+        say(f"left out: {report.left_out} files that are not part of what info describes")
     for finding in report.failures:
         say(f"not fixed: {finding}")
     if rest := report.failure_count - len(report.failures):
-        say(f"not fixed: and {rest} more")
+        say(f"not fixed: {rest} more")
     print_report(report.validation)
     for step in report.next_steps:
         say(f"next: {step}")

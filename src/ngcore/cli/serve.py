@@ -24,8 +24,8 @@ from ngcore.server.serve import DEFAULT_PORT
 def serve(dest: str, port: int, host: str, origins: tuple[str, ...]) -> None:
     """Serve the volume, zip file or folder of volumes DEST to Neuroglancer.
 
-    The first line printed is the source to paste into Neuroglancer; of a folder of volumes each
-    lies under its own name. The page at the same address lists the volumes. Any web page may read
+    The first line printed is the source to paste into Neuroglancer; in a folder of volumes, add
+    the name of one to it. The page at the same address lists the volumes. Any web page may read
     what is served, unless --allow-origin is given. Serves until stopped with Ctrl-C.
 
     Example: ngcore serve out/brain --port 9000

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--location",
     metavar="PATH",
-    help="Print a block for a site that is there, in which the volumes appear under PATH, such as "
+    help="Print a block for an existing site, in which the volumes appear under PATH, such as "
     "/data.  [default: a site of its own]",
 )
 @click.option(
@@ -43,7 +43,7 @@ def server_config(
     """Print configuration with which nginx, Apache or Caddy serves the volume DEST.
 
     DEST may be a folder of volumes too; it is the current folder if left out. Chunks may be flat,
-    nested, gzipped or in shards. Where to save it stands in the configuration.
+    nested, gzipped or in shards. Its first lines say where to save it.
 
     \b
     Example:

@@ -33,7 +33,7 @@ from ngcore.cli._report import resumable_by_hand
     "--ids",
     callback=label_numbers,
     metavar="1,2,...",
-    help="Which of the labels.  [default: all but 0]",
+    help="Labels to trace.  [default: all but 0]",
 )
 @scale_option
 @click.option(
@@ -56,8 +56,8 @@ from ngcore.cli._report import resumable_by_hand
 def skeletons(files: tuple[str, ...], dest: str, **options: Any) -> None:
     """Convert SWC files, or labels, to Neuroglancer skeletons DEST, one segment each.
 
-    The id is the name of the file where that is a number; other files are numbered from 1. With
-    --labels a segment is a label. Where DEST is a volume, its segments get the skeletons.
+    A file whose name is a number has that id; other files are numbered from 1. With --labels each
+    label gets a skeleton. If DEST is a volume, its segments get the skeletons.
 
     \b
     Example:

@@ -72,7 +72,7 @@ def volume_to_raw_chunks(
 ) -> None:
     """Write the full-resolution chunks of VOLUME for DEST/info; DEST is the current folder.
 
-    Without an info file yet: --generate-info writes DEST/info_fullres.json, from which
+    If there is no info file yet, --generate-info writes DEST/info_fullres.json, from which
     generate-scales-info makes DEST/info.
 
     \b
@@ -105,7 +105,7 @@ def volume_to_raw_chunks(
         ("resolution", resolution),
     ):
         if value is not None:
-            raise click.UsageError(f"--{name} is for --generate-info; without, DEST/info says it")
+            raise click.UsageError(f"--{name} is for --generate-info; otherwise DEST/info says it")
     from ngcore.classic.chunks_from_source import volume_to_raw_chunks as write_chunks
 
     with progress_bar("writing chunks") as progress:
@@ -162,8 +162,8 @@ def slices_to_raw_chunks(
     "--target-chunk-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Side of a chunk of cubic voxels, a power of two; others hold about as many voxels.  "
-    "[default: 64, less where a chunk would have more than 4 MiB]",
+    help="Side of a chunk, a power of two, if voxels are cubes; other chunks hold about as many "
+    "voxels.  [default: 64, less where a chunk would have more than 4 MiB]",
 )
 @max_scales_option
 @click.option(
@@ -199,10 +199,10 @@ def generate_scales_info(fullres: str, dest: str, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options_about_chunk_files
 def scale_stats(dest: str, *, as_json: bool) -> None:
-    """Print how many chunks, folders, files and bytes DEST/info comes to.
+    """Print how many chunks, folders, files and bytes DEST/info describes.
 
     Folders are those of the nested layout, files are chunks or shards, and bytes are those of the
-    voxels before they are compressed. DEST is the current folder.
+    voxels before compression. DEST is the current folder.
 
     \b
     Example:

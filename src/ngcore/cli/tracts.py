@@ -61,7 +61,7 @@ def _millimetres(_ctx: click.Context, _param: click.Parameter, value: str | None
     default="2M",
     show_default=True,
     metavar="N",
-    help="Vertices of all skeletons together.",
+    help="Limit on the vertices of all skeletons together.",
 )
 @click.option(
     "--density",

@@ -34,9 +34,8 @@ def validate(
 ) -> None:
     """Check that the volume DEST is valid, and is what ngcore wrote.
 
-    DEST may also be a folder of annotations, skeletons or meshes. Prints what is wrong, each with
-    its file and place. Exit status: 0 valid (warnings are allowed), 1 faults found, 2 not a
-    volume.
+    DEST may also be a folder of annotations, skeletons or meshes. Prints each fault with its file
+    and place. Exit status: 0 valid (warnings are allowed), 1 faults found, 2 not a volume.
 
     \b
     Example:

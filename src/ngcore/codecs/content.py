@@ -55,7 +55,7 @@ def _decoder(name: str) -> Callable[..., bytes]:
         return decompress_brotli
     if name == "zstd":
         return decompress_zstd
-    raise FormatError(f"sent with Content-Encoding {name!r}, which is not known")
+    raise FormatError(f"sent with Content-Encoding {name!r}, which ngcore does not know")
 
 
 def _gunzip(data: bytes, *, max_size: int) -> bytes:

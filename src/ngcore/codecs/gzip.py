@@ -251,7 +251,7 @@ def _why_not_gzip(start: bytes) -> str:
         return f"gzip data end too early, after {len(start)} bytes"
     if is_zlib(start):
         return (
-            f"a zlib stream, gzip is expected (it starts with {start[:2].hex(' ')}, gzip with "
-            "1f 8b); current Neuroglancer can't read it"
+            f"a zlib stream where gzip is expected (it starts with {start[:2].hex(' ')}, gzip "
+            "with 1f 8b); current Neuroglancer can't read it"
         )
-    return f"not gzip: it starts with {start.hex(' ')}, gzip with 1f 8b 08"
+    return f"not gzip: it starts with {start.hex(' ')}, but gzip starts with 1f 8b 08"

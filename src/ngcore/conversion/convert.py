@@ -249,7 +249,7 @@ def one_executor(executor: object | None, dask: str | None) -> object | None:
         If both are given.
     """
     if executor is not None and dask is not None:
-        raise InputError("executor and dask are one option; pass one of them")
+        raise InputError("executor and dask mean the same; pass one of them")
     return dask if executor is None else executor
 
 
@@ -374,8 +374,8 @@ def finish(work: Work, destination: Destination, outcome: Outcome) -> None:
     warn_of(outcome.counts, name, conversion.info.data_type)
     if outcome.likeness is not None and outcome.likeness.is_of_labels:
         logger.warning(
-            "%s: its whole numbers look like labels, and were taken for an image; if they are, "
-            "pass --type segmentation, else --type image",
+            "%s: its whole numbers look like labels, but were taken for an image; if they are "
+            "labels, pass --type segmentation, else --type image",
             name,
         )
     side_files = dict(conversion.side_files)

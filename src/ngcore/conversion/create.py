@@ -189,7 +189,7 @@ def _header(
         name=_NAME,
         shape=(x, y, z, channels[0] if channels else 1),
         dtype=np.dtype(options.data_type),
-        suggested_type=SuggestedType("image", "nobody said that it holds labels"),
+        suggested_type=SuggestedType("image", "nothing says that it holds labels"),
         affine_voxel_to_mm=affine,
         resolution_nm=resolution,
         voxel_offset=(offset[0], offset[1], offset[2]),
@@ -297,8 +297,9 @@ class WritableVolume:
             journal = begin(self._work(conversion), destination)
             if journal.is_resumed and not was_there:
                 raise DestinationError(
-                    f"{self.path}: what was assigned to it is not in {self._file.path} any more; "
-                    "resume where it was begun, or pass overwrite=True to start again"
+                    f"{self.path}: the voxels assigned so far are no longer in "
+                    f"{self._file.path}; resume where it was begun, or pass overwrite=True to "
+                    "start again"
                 )
         except BaseException:
             if not was_there:

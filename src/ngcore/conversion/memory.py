@@ -93,8 +93,8 @@ def warnings_of_memory(plan: Plan, options: ConvertOptions) -> tuple[str, ...]:
     if options.workers is None or plan.threads >= options.workers:
         return ()
     return (
-        f"--memory {options.memory_bytes // MEBIBYTE}M does not hold what {options.workers} "
-        f"threads need at once, so {plan.threads} work; pass more --memory to have all of them",
+        f"--memory {options.memory_bytes // MEBIBYTE}M is too little for {options.workers} "
+        f"threads at once, so {plan.threads} are used; pass a larger --memory to use all of them",
     )
 
 

@@ -208,7 +208,7 @@ def prepare(
         make_encoding(info, scale, jpeg_quality=options.jpeg_quality)
     method = options.method_for(kind)
     if options.outside_value is not None and method != "average":
-        raise InputError(f"--outside-value is for --downsampling average, which is not {method}")
+        raise InputError(f"--outside-value is for --downsampling average, got {method}")
     checked_outside_value(options.outside_value, method, mapping.output, name="--outside-value")
     plan = plan_for(info, factors, source.stream_axis, options, source=source, mapping=mapping)
     check_spooling(source, plan, options)
@@ -257,7 +257,7 @@ def _warnings_of(info: VolumeInfo, options: ConvertOptions, method: str) -> list
     warnings = []
     if options.jpeg_quality != JPEG_QUALITY and encoding != "jpeg":
         warnings.append(
-            f"--jpeg-quality changes nothing, as chunks are {encoding}; pass --encoding jpeg too"
+            f"--jpeg-quality has no effect, as chunks are {encoding}; pass --encoding jpeg too"
         )
     if info.type == "segmentation" and method == "average":
         warnings.append(

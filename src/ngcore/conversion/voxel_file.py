@@ -86,7 +86,7 @@ class VoxelFile:
                 os.truncate(file.fileno(), self.grid.count * self._slot_bytes)
                 os.fsync(file.fileno())
         except OSError as error:
-            raise StorageError(f"{self.path} can't be made: {error.strerror}") from error
+            raise StorageError(f"{self.path} can't be created: {error.strerror}") from error
 
     def write(self, box: Box, voxels: Voxels) -> None:
         """Write a box, shape (x, y, z, channel); safe when it returns.

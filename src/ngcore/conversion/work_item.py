@@ -144,7 +144,7 @@ def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
         here = work.tmp if isinstance(work.tmp, Path) else None
         scratch = Path(tempfile.mkdtemp(prefix="item-", dir=here))
     except OSError as error:
-        raise StorageError(f"can't make a folder in {work.tmp}: {error.strerror}") from error
+        raise StorageError(f"can't create a folder in {work.tmp}: {error.strerror}") from error
     try:
         return _carry_out(work, place, scratch)
     finally:

@@ -122,8 +122,8 @@ def export(
     kind = next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), None)
     if kind is None:
         raise InputError(
-            f"{os.fspath(out)!r} must end in one of {', '.join(_KINDS)}, by which its format is "
-            "known"
+            f"{os.fspath(out)!r} must end in one of {', '.join(_KINDS)}; the ending chooses the "
+            "format"
         )
     if not 0 <= scale < len(opened.scales):
         raise InputError(f"{where} has no scale {scale}; choose 0 to {len(opened.scales) - 1}")
@@ -181,8 +181,8 @@ def _check_size(size: int, out: str | os.PathLike[str], *, is_gzipped: bool) -> 
         room = min(room, shutil.disk_usage(folder).free)
     if size > room:
         raise InputError(
-            f"{os.fspath(out)!r} would take {size} bytes, and {room} are the most that fit; "
-            "pass --scale N for a coarser scale"
+            f"{os.fspath(out)!r} would take {size} bytes, but at most {room} fit; pass --scale "
+            "N for a coarser scale"
         )
 
 
@@ -345,8 +345,8 @@ def _of_type(
         converted = voxels.astype(dtype, copy=False)
         if converted is not voxels and not np.array_equal(converted, voxels):
             raise FormatError(
-                f"{key} holds values that {dtype.name} has no room for: the type of its source, "
-                "or the widest that the format knows; export it as .nii.gz"
+                f"{key} holds values that do not fit in {dtype.name}: the type of its source, "
+                "or the widest that the format has; export it as .nii.gz"
             )
         yield box, converted
 

@@ -104,7 +104,9 @@ def _table(store: Listed, info: AnnotationInfo, delimiter: str, spool: Spool) ->
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     columns = _COLUMNS[info.annotation_type]
     if info.rank != 3 or list(info.dimensions) != ["x", "y", "z"]:
-        raise InputError(f"{store.location}: dimensions are not x, y, z; there is no such table")
+        raise InputError(
+            f"{store.location}: its dimensions are not x, y, z, so it can't become a table"
+        )
     factors = np.array([scale / 1e-3 for scale, _ in info.dimensions.values()])
     is_polyline = info.annotation_type == "polyline"
     names = [item.description or item.id for item in info.properties]
@@ -193,7 +195,8 @@ def _export_skeletons(place: PathLike, store: Listed, out: PathLike, *, overwrit
     is_file = os.fspath(out).lower().endswith(".swc")
     if is_file and len(ids) > 1:
         raise InputError(
-            f"{store.location} holds {len(ids)} skeletons, an SWC file one; name a folder"
+            f"{store.location} holds {len(ids)} skeletons, but an SWC file holds one; name "
+            "a folder"
         )
 
     def file_of(key: int) -> PathLike:

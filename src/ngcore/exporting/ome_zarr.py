@@ -223,8 +223,8 @@ def _affines(opened: Volume, scales: tuple[ScaleArray, ...]) -> list[Affine]:
     ):
         return affines
     logger.warning(
-        "OME-Zarr %s holds no directions: %s lies along its own axes there, not in its world; "
-        "see .nii.gz",
+        "OME-Zarr %s keeps no directions: %s lies along its own axes there, not in its world; "
+        "export it as .nii.gz to keep them",
         VERSION,
         opened.store.location,
     )

@@ -52,7 +52,10 @@ def tiff_parts(
     import tifffile
 
     if has_world:
-        logger.warning("TIFF keeps the size of voxels, but not where they lie; see .nii.gz")
+        logger.warning(
+            "TIFF keeps the size of voxels, but not where they lie; export it as .nii.gz to "
+            "keep that"
+        )
     x, y, z, channels = scale.shape
     step = facts.get("time_step")
     lead = "T" if step else "C"

@@ -54,7 +54,7 @@ def check_free(
         ) from error
     if not overwrite:
         raise DestinationError(
-            f"{where} exists already, with another content; pass --overwrite to replace it, or "
+            f"{where} exists already, with other content; pass --overwrite to replace it, or "
             "choose another name"
         )
 
@@ -113,8 +113,8 @@ def check_folder(info: dict[str, Any], folder: str, store: Store) -> None:
         kind = mesh_info_type(data, name)
         if kind != LEGACY_MESH_TYPE:
             raise InputError(
-                f"{name} says {kind}, beside which single fragments can't lie; "
-                "write them to another copy of the volume"
+                f"{name} says {kind}, which can't be mixed with single fragments; write these "
+                "to another copy of the volume"
             )
 
 

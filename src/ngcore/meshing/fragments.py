@@ -232,7 +232,8 @@ def link_mesh_fragments(
     check_output_folder(dest)
     if "mesh" not in info:
         raise InputError(
-            f"{store.location} has no meshes: its info says no mesh; run mesh-to-precomputed first"
+            f'{store.location} has no meshes: its info has no "mesh"; run mesh-to-precomputed '
+            "first"
         )
     folder = fragment_folder(info, None, store)
     if colon_suffix and os.name == "nt":

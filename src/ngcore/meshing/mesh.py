@@ -145,7 +145,7 @@ def write_meshes(
     voxels = _scale(opened, scale) if labels is not None or not surfaces else None
     both = surfaces.keys() & {*(labels or ())}
     if both:
-        raise InputError(f"label {min(both)} is given a surface and to be meshed; choose one")
+        raise InputError(f"label {min(both)} is in both --surface and --labels; choose one")
     check_output_folder(store.location)
     check_libraries()
     if names:

@@ -82,7 +82,9 @@ def pack(
             f"{volume}: a web server doesn't list its files; pass a folder, a zip file or a bucket"
         )
     if not os.fspath(out).lower().endswith(".zip"):
-        raise InputError(f"{os.fspath(out)!r} must end in .zip: Neuroglancer knows it by that")
+        raise InputError(
+            f"{os.fspath(out)!r} must end in .zip, by which Neuroglancer recognises it"
+        )
     check_output_file(out, overwrite=overwrite, sources=[volume])
     files = list(_files(store))
     sizes = [_size(store, file) for file in files]
@@ -137,8 +139,8 @@ def _files(store: Listed) -> Iterator[_File]:
 def _inside(store: Listed, folder: str) -> str:
     if folder.startswith("/") or ".." in folder.split("/"):
         raise InputError(
-            f"{store.location}/info: {folder!r} lies outside of the volume, so it can't be packed "
-            "with it; move it into its folder"
+            f"{store.location}/info: {folder!r} lies outside of the volume, so it can't be "
+            "packed; move it into the volume's folder, and change info to match"
         )
     return folder.strip("/")
 

@@ -157,7 +157,7 @@ def decode_list(data: bytes, info: AnnotationInfo) -> Annotations:
         The bytes are not exactly what their counts ask for; the message names the byte offset.
     """
     if len(data) < _LONG:
-        raise FormatError(f"a list of annotations has {_LONG} bytes at least, got {len(data)}")
+        raise FormatError(f"a list of annotations has at least {_LONG} bytes, got {len(data)}")
     count = int.from_bytes(data[:_LONG], "little")
     smallest = info.record_bytes + (
         0 if info.annotation_type != "polyline" else WORD * (1 + 2 * info.rank)
@@ -165,8 +165,7 @@ def decode_list(data: bytes, info: AnnotationInfo) -> Annotations:
     room = (len(data) - _LONG) // (smallest + _LONG)
     if count > room:
         raise FormatError(
-            f"byte 0: {count} annotations are said to follow, and {len(data)} bytes hold "
-            f"{room} at most"
+            f"byte 0: {count} annotations are announced, but {len(data)} bytes hold at most {room}"
         )
     geometry, tails, vertex_offsets, stop = _split(data, info, _LONG, count)
     expected = stop + _LONG * count
@@ -239,7 +238,7 @@ def decode_annotation(
         position += WORD
         if len(data) < position + _LONG * count:
             raise FormatError(
-                f"byte {position}: {count} segments of {relationship.id!r} expected, and "
+                f"byte {position}: {count} segments of {relationship.id!r} expected, but "
                 f"{len(data) - position} bytes are left"
             )
         relations.append(np.frombuffer(data, "<u8", count, position).astype(np.uint64))
@@ -274,7 +273,7 @@ def _split(
         vertices = int.from_bytes(data[position : position + WORD], "little")
         if vertices < 2:
             raise FormatError(
-                f"byte {position}: a polyline of {vertices} vertices; it has 2 at least"
+                f"byte {position}: a polyline of {vertices} vertices; it needs at least 2"
             )
         starts[number] = position + WORD
         position += WORD + WORD * info.rank * vertices + info.property_bytes
@@ -297,8 +296,8 @@ def _check_finite(geometry: NDArray[np.float32], start: int) -> None:
     wrong = np.flatnonzero(~np.isfinite(geometry).all(axis=1))
     if wrong.size:
         raise FormatError(
-            f"byte {start}: a coordinate is {geometry[int(wrong[0])].max()}, in row {wrong[0]} of "
-            f"{len(geometry)}; coordinates are finite numbers"
+            f"byte {start}: a coordinate is {geometry[int(wrong[0])].max()}, in row {wrong[0]} "
+            f"of {len(geometry)}; coordinates must be finite numbers"
         )
 
 

@@ -202,8 +202,8 @@ class AnnotationInfo:
         check_extra(self.extra, _MEMBERS)
         if self.record_bytes > MOST_RECORD_BYTES:
             raise FormatError(
-                f"properties: an annotation takes {self.record_bytes} bytes, and the client takes "
-                f"{MOST_RECORD_BYTES} at most; leave properties out"
+                f"properties: an annotation takes {self.record_bytes} bytes, but the client "
+                f"takes at most {MOST_RECORD_BYTES}; leave properties out"
             )
 
     @property

@@ -150,8 +150,8 @@ class ChunkGrid:
         """
         if self.count > _MOST_CELLS:
             raise InputError(
-                f"{self.size} voxels in chunks of {self.chunk_size} are {self.count} chunks, more "
-                "than can be gone through; info claims more than there is"
+                f"{self.size} voxels in chunks of {self.chunk_size} make {self.count} chunks, "
+                "too many to go through; info claims more than there is"
             )
         x, y, z = self.shape
         return ((i, j, k) for k in range(z) for j in range(y) for i in range(x))

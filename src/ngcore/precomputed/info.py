@@ -193,8 +193,8 @@ def info_warnings(info: VolumeInfo) -> list[str]:
         axis = _axis_that_falls_short(info.scales[0], scale)
         if axis is not None:
             warnings.append(
-                f"{path}.size[{axis}]: this scale does not cover scales[0]; its offset should be "
-                "rounded down, its end up"
+                f"{path}.size[{axis}]: this scale does not cover scales[0]; round its offset "
+                "down and its end up"
             )
     return warnings
 

@@ -218,7 +218,7 @@ def check_relative_path(value: object, path: str) -> str:
         fail(path, "a path relative to the info file", value)
     parts = value.encode(errors="surrogatepass").split(b"/")
     if len(value) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_NAME:
-        fail(path, "a path that file systems take, which is shorter", value)
+        fail(path, "a shorter path, one that file systems accept", value)
     return value
 
 

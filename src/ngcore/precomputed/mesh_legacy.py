@@ -76,7 +76,7 @@ def decode_fragment(data: bytes, name: str = "fragment") -> Mesh:
     if (len(data) - start) % 12:
         raise FormatError(
             f"mesh fragment {name!r} ends inside a triangle: {len(data) - start} bytes follow "
-            f"its vertices at byte {start}, no multiple of 12"
+            f"its vertices at byte {start}, not a multiple of 12"
         )
     vertices = np.frombuffer(data, "<f4", 3 * count, offset=4).reshape(-1, 3)
     triangles = np.frombuffer(data, "<u4", offset=start).reshape(-1, 3)

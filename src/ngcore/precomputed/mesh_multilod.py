@@ -142,7 +142,7 @@ class MultilodManifest:
             fragments are not in Z-order. The message names the byte offset.
         """
         if len(data) < _HEADER:
-            raise FormatError(f"a manifest has {_HEADER} bytes at least, got {len(data)}")
+            raise FormatError(f"a manifest has at least {_HEADER} bytes, got {len(data)}")
         header = np.frombuffer(data, "<f4", 6)
         lods = int.from_bytes(data[24:28], "little")
         if not 1 <= lods <= _MOST_LODS:

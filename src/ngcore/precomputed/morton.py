@@ -45,8 +45,8 @@ def morton_bits(grid_shape: _Cell) -> tuple[tuple[int, int], ...]:
     widths = [(cells - 1).bit_length() for cells in grid_shape]
     if sum(widths) > _MAX_BITS:
         raise InputError(
-            f"a grid of {grid_shape} chunks needs {sum(widths)} bits for a chunk id, and 64 is "
-            "the most that a sharded scale may have; use larger chunks, or no sharding"
+            f"a grid of {grid_shape} chunks needs {sum(widths)} bits for a chunk id, but a "
+            "sharded scale may have at most 64; use larger chunks, or no sharding"
         )
     return tuple(
         (axis, bit) for bit in range(max(widths)) for axis in range(3) if bit < widths[axis]

@@ -103,7 +103,9 @@ class TagsProperty:
         _check_text(self.id, "id")
         set_field(self, "tags", tuple(_texts(self.tags, "tags")))
         if len(self.tags) > _MAX_TAGS:
-            raise FormatError(f"tags: {len(self.tags)} tags, Neuroglancer takes {_MAX_TAGS}")
+            raise FormatError(
+                f"tags: {len(self.tags)} tags, but Neuroglancer takes at most {_MAX_TAGS}"
+            )
         seen: dict[str, int] = {}
         for number, tag in enumerate(self.tags):
             if (problem := problem_of_tag(tag)) is not None:

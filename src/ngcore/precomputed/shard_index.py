@@ -105,7 +105,7 @@ def parse_shard_index(
         minishard = first_minishard + entry
         raise FormatError(
             f"shard index: byte {minishard * SHARD_INDEX_ENTRY}: the index of minishard "
-            f"{minishard} is said to be bytes {starts[entry]} to {stops[entry]} of the {room} "
+            f"{minishard} is listed at bytes {starts[entry]} to {stops[entry]} of the {room} "
             "after the shard index"
         )
     return np.where(is_used[:, np.newaxis], relative + np.uint64(spec.shard_index_size), 0)
@@ -254,7 +254,7 @@ def layout_shard_of(
     if spec.minishard_bits > _MOST_MINISHARD_BITS:
         raise InputError(
             f"sharding: every shard would open with an index of {spec.shard_index_size} bytes; "
-            f"use {_MOST_MINISHARD_BITS} minishard_bits at most"
+            f"use at most {_MOST_MINISHARD_BITS} minishard_bits"
         )
     shards, minishards = spec.locate_many(ids)
     if (shards != shards[:1]).any():

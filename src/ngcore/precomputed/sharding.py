@@ -59,7 +59,7 @@ class ShardingSpec:
     Attributes
     ----------
     preshift_bits, minishard_bits, shard_bits : int
-        0 or more, and 64 at most together.
+        0 or more, and at most 64 together.
     hash : {'identity', 'murmurhash3_x86_128'}
     minishard_index_encoding, data_encoding : {'raw', 'gzip'}
     extra : dict
@@ -94,7 +94,7 @@ class ShardingSpec:
             set_field(self, name, bits)
             total += bits
         if total > _ID_BITS:
-            fail("preshift_bits + minishard_bits + shard_bits", "64 at most together", total)
+            fail("preshift_bits + minishard_bits + shard_bits", "at most 64 together", total)
         for name, allowed in (
             ("hash", _HASHES),
             ("minishard_index_encoding", _ENCODINGS),

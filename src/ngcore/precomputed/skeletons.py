@@ -212,7 +212,7 @@ class Skeleton:
             edge names a vertex that is not there. The message names the byte offset.
         """
         if len(data) < _HEADER:
-            raise FormatError(f"a skeleton has {_HEADER} bytes at least, got {len(data)}")
+            raise FormatError(f"a skeleton has at least {_HEADER} bytes, got {len(data)}")
         vertex_count, edge_count = np.frombuffer(data, "<u4", 2).tolist()
         per_vertex = _VERTEX + sum(
             item.dtype.itemsize * item.num_components for item in info.vertex_attributes
@@ -227,8 +227,8 @@ class Skeleton:
         wrong = np.flatnonzero(~np.isfinite(vertices).all(axis=1))
         if wrong.size:
             raise FormatError(
-                f"byte {_HEADER + _VERTEX * int(wrong[0])}: the coordinates of vertex {wrong[0]} "
-                f"are {vertices[wrong[0]].tolist()}; they are finite numbers"
+                f"byte {_HEADER + _VERTEX * int(wrong[0])}: the coordinates of vertex "
+                f"{wrong[0]} are {vertices[wrong[0]].tolist()}; they must be finite numbers"
             )
         position = _HEADER + _VERTEX * vertex_count
         edges = np.frombuffer(data, "<u4", 2 * edge_count, position).reshape(-1, 2)
@@ -236,7 +236,7 @@ class Skeleton:
         if wrong.size:
             raise FormatError(
                 f"byte {position + _EDGE * int(wrong[0])}: edge {wrong[0]} joins vertices "
-                f"{edges[wrong[0]].tolist()}, and there are {vertex_count}"
+                f"{edges[wrong[0]].tolist()}, but there are {vertex_count}"
             )
         position += _EDGE * edge_count
         attributes: dict[str, NDArray[Any]] = {}

@@ -191,7 +191,7 @@ def _magnitudes(shown: ValueRange | None, asked: Asked, name: str) -> ValueRange
     _check_order(threshold, top, asked, name)
     if threshold < 0:
         raise InputError(
-            f"{name}: min is the threshold of a magnitude, 0 or more; got {threshold:g}"
+            f"{name}: min is a threshold of magnitude, which is 0 or more; got {threshold:g}"
         )
     largest = max(abs(known.window_low), abs(known.window_high), top)
     return ValueRange(threshold, top, 0.0, largest)

@@ -208,5 +208,5 @@ def _compare(file: _File, data: bytes, *, is_gzipped: bool, changes: Changes) ->
             stored = mend_stored(check, file.cell, other, is_gzip_due=bool(suffix))
             theirs = gzip_free(check, stored.data) if suffix else stored.data
             if theirs != mine:
-                raise FormatError(f"is another chunk than {form}{suffix}: which one is right?")
+                raise FormatError(f"holds another chunk than {form}{suffix}: which one is right?")
     changes.add("duplicate")

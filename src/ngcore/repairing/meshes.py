@@ -35,7 +35,7 @@ def mend_mesh_info(dest: Store, folder: str, names: Collection[str], changes: Ch
     if "info" in names or "info.gz" in names:
         return
     if any(_INDEX.fullmatch(name) for name in names):
-        changes.fail(f"{folder}/info", "is missing, and these meshes can't be read without")
+        changes.fail(f"{folder}/info", "is missing, and these meshes can't be read without it")
     elif any(_MANIFEST.fullmatch(name) for name in names):
         dest.put(f"{folder}/info", encode_mesh_info())
         changes.add("mesh info")

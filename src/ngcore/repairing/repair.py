@@ -295,8 +295,8 @@ def _check_places(info: VolumeInfo) -> None:
         parts = PurePosixPath(place).parts
         if ".." in parts or place in (".", "") or "\\" in place:
             raise InputError(
-                f"info: {path}: {place!r} lies outside of the volume's folder; move it there, and "
-                "name it so"
+                f"info: {path}: {place!r} lies outside of the volume's folder; move it into "
+                "that folder, and change info to match"
             )
         first = seen.setdefault("/".join(parts), path)
         if first != path:

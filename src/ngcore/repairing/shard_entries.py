@@ -48,7 +48,7 @@ def read_entries(
     size = store.size(name) or 0
     if spec.minishard_bits > _MOST_MINISHARD_BITS or size < spec.shard_index_size:
         raise FormatError(
-            f"{size} bytes, and {spec.shard_index_size} are expected for the shard index alone"
+            f"{size} bytes, but {spec.shard_index_size} are expected for the shard index alone"
         )
     entries: dict[int, Entry] = {}
     room = _MOST_REPEATS * size
@@ -124,5 +124,7 @@ def _is_news(entries: dict[int, Entry], entry: Entry, where: str, changes: Chang
     if earlier == entry:
         changes.add("twice")
     else:
-        changes.fail(where, f"id {entry.chunk_id} is listed twice, with other bytes: first kept")
+        changes.fail(
+            where, f"id {entry.chunk_id} is listed twice, with different bytes: the first is kept"
+        )
     return False

@@ -59,11 +59,11 @@ class Access:
             return None
         host = request.get("host", "")
         if not self._knows(host):
-            return "this server answers its own page alone, under its own address"
+            return "this server only answers its own page, under its own address"
         origin = request.get("origin")
         is_own = origin is None or urlsplit(origin).netloc == host
         if not is_own and origin not in (self.origins or ()):
-            return "this server answers its own page alone"
+            return "this server only answers its own page"
         return None
 
     def _knows(self, host: str) -> bool:

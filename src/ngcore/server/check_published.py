@@ -83,7 +83,7 @@ def _faults(path: str, place: str, origin: str) -> Iterator[str]:
         yield f"info can't be fetched: HTTP status {status}; check the URL, and access rights"
         return
     if _members(body) != _members(store.get("info") or b""):
-        yield "info is another one than that here; publish the volume again"
+        yield "info differs from the one here; publish the volume again"
     yield from _cors_faults(headers, origin)
     name = _file_for_ranges(store)
     yield from _range_faults(store, name, f"{place}/{quote(name)}", origin, checks_cors=False)
@@ -113,7 +113,7 @@ def _range_faults(
         return
     whole = f"bytes 1-2/{store.size(name)}"
     if headers.get("Content-Range") != whole or body != store.get(name, 1, 3):
-        yield f"Range: {name} gives other bytes than those asked for; publish the volume again"
+        yield f"Range: {name} sends other bytes than were asked for; publish the volume again"
 
 
 def _file_for_ranges(store: ReadableStore) -> str:

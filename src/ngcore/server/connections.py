@@ -66,8 +66,8 @@ def bounded_protocol(most: int) -> type[asyncio.Protocol]:
             if not has_warned:
                 has_warned = True
                 logger.warning(
-                    "%d connections are open, which is as many as this process may have; idle "
-                    "ones are closed for new ones (ulimit -n raises the limit)",
+                    "%d connections are open, the most that this process may have; idle ones "
+                    "are closed to make room for new ones (ulimit -n raises the limit)",
                     most,
                 )
             others = [x for x in self.connections if x is not self and _is_idle(x)]

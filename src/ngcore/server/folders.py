@@ -204,7 +204,9 @@ def _legacy_segments(store: ReadableStore) -> tuple[list[int], tuple[Corner, Cor
                 low = np.minimum(low, mesh.vertices_nm.min(axis=0))
                 high = np.maximum(high, mesh.vertices_nm.max(axis=0))
         except NgcoreError as error:
-            logger.warning("%s is shown without a look at its meshes: %s", store.location, error)
+            logger.warning(
+                "%s is shown, but its meshes could not be read: %s", store.location, error
+            )
     if not np.isfinite(low).all():
         return segments, None
     return segments, (tuple(low.tolist()), tuple(high.tolist()))

@@ -78,7 +78,7 @@ def workshop(keep: str | os.PathLike[str] | None) -> Iterator[Path]:
             make_folders(folder)
         except OSError as error:
             raise InputError(
-                f"--keep {str(folder)!r} can't be made: {error.strerror}; pass another folder"
+                f"--keep {str(folder)!r} can't be created: {error.strerror}; pass another folder"
             ) from error
         yield folder
         return

@@ -67,5 +67,5 @@ def preview(
                 volume = open_volume(open_store(item.place))
                 drawn.append(PictureLayer(volume, layer.asked, item.colours, item.name))
         if not drawn:
-            raise InputError("nothing of it has voxels, or is visible: pass a volume too")
+            raise InputError("nothing here has voxels and is visible; pass a volume too")
         write_picture(drawn, out, size=size, at=at, overwrite=overwrite)

@@ -76,14 +76,16 @@ def check_published(thing: Thing) -> None:
     """
     if thing.table is not None:
         raise InputError(
-            f"{thing.place!r}: labels= goes with no link; run `ngcore labels` on the volume first"
+            f"{thing.place!r}: labels= can't be part of a link; run `ngcore labels` on the "
+            "volume first"
         )
     is_zip = thing.path.suffix.lower() == ".zip"
     if thing.is_remote or is_zip or (thing.path.is_dir() and find_volumes(thing.path)):
         return
     if not thing.path.exists():
         raise InputNotFoundError(
-            f"no volume in {thing.place!r}: nothing is there; pass what ngcore has written"
+            f"no volume in {thing.place!r}: nothing is there; pass a folder that ngcore has "
+            "written"
         )
     raise InputError(
         f"no volume in {thing.place!r}: there is no info file; pass a folder that ngcore convert "

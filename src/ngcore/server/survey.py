@@ -79,7 +79,7 @@ def survey_volume(
             values = summarize(samples, asked.channel, is_series=layer.time_step is not None)
         content = samples.content()
     except NgcoreError as error:
-        logger.warning("%s is shown without a look at its voxels: %s", where, error)
+        logger.warning("%s is shown, but its voxels could not be read: %s", where, error)
     colours: dict[int, Colour] = {}
     try:
         colours = segment_colours(volume.store, volume.info)

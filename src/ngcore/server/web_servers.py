@@ -81,8 +81,9 @@ def web_server_config(
     found = sorted(_UNQUOTABLE.intersection(path))
     if found:
         raise InputError(
-            f"the path {path!r} has {' '.join(map(repr, found))} in it, which no configuration of "
-            "web servers can hold safely; serve the folder under another name or a symbolic link"
+            f"the path {path!r} has {' '.join(map(repr, found))} in it, which the configuration "
+            "of a web server can't hold safely; serve the folder under another name or a "
+            "symbolic link"
         )
     in_url = f"[{host}]" if ":" in host else host
     address = f"{in_url}:{port}"
@@ -114,7 +115,7 @@ def _folder(dest: str | os.PathLike[str], root: str | os.PathLike[str] | None) -
     if root is not None:
         path = Path(root).as_posix()
         if not path.startswith("/") and not Path(root).is_absolute():
-            raise InputError(f"--root must be a whole path, got {path!r}")
+            raise InputError(f"--root must be an absolute path, got {path!r}")
         return path
     folder = Path(dest).absolute()
     if not folder.is_dir():
@@ -129,7 +130,7 @@ def _block(server: WebServer, common: dict[str, str], location: str) -> str:
     """Return a block for a site that is there, with the folder under a path of URLs."""
     if not _LOCATION.fullmatch(location):
         raise InputError(
-            f"--location must be a path of URLs such as /data, without a slash at its end, got "
+            "--location must be a URL path such as /data, without a slash at its end, got "
             f"{location!r}"
         )
     values = {**common, "location": location}

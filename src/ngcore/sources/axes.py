@@ -75,9 +75,9 @@ class ArrayAxes:
         if not self.is_assumed:
             return ()
         return (
-            f"doesn't name its axes; shape {self.lengths} is taken as {', '.join(self.code)}, "
-            f"slowest first; pass --axes {self.code} if that is right, else another order, such "
-            f"as --axes {self.code[::-1]}",
+            f"doesn't name its axes; shape {self.lengths} is assumed to be "
+            f"{', '.join(self.code)}, slowest first; pass --axes {self.code} if that is right, "
+            f"else another order, such as --axes {self.code[::-1]}",
         )
 
     @property

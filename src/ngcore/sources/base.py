@@ -121,8 +121,8 @@ class SourceHeader:
             )
         if not (math.isfinite(self.slope) and math.isfinite(self.intercept)) or self.slope == 0:
             raise FormatError(
-                f"slope {self.slope} and intercept {self.intercept} make no values; "
-                f"pass --ignore-scaling to use the stored ones"
+                f"slope {self.slope} and intercept {self.intercept} give no usable values; pass "
+                "--ignore-scaling to use the stored ones"
             )
         if self.resolution_nm is not None and not all(
             math.isfinite(size) and size > 0 for size in self.resolution_nm

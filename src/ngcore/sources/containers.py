@@ -130,7 +130,7 @@ def choose_one(name: str, candidates: Sequence[str], what: str = "array") -> str
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        raise InputError(f"holds no {what} of numbers with 2 to 5 dimensions; check what it is")
+        raise InputError(f"holds no {what} of numbers with 2 to 5 dimensions; check its content")
     shown = ", ".join(repr(one) for one in candidates[:8])
     more = f" and {len(candidates) - 8} more" if len(candidates) > 8 else ""
     raise InputError(

@@ -68,7 +68,7 @@ def stack_frames(frames: Sequence[Frame], *, is_segmentation: bool) -> Stack:
     across, down = directions[0]
     normal = np.cross(across, down)
     if not 0.9 < np.linalg.norm(normal) < 1.1:
-        raise InputError("its ImageOrientationPatient are not directions; export it again")
+        raise InputError("its ImageOrientationPatient does not hold directions; export it again")
     normal /= np.linalg.norm(normal)
     spacings = np.array([frame.spacing or (np.nan, np.nan) for frame in frames])
     if not np.isfinite(spacings).all() or spacings.min() <= 0:
@@ -134,8 +134,8 @@ def _step(
     is_odd = aside > 2 * _ASIDE * max(distance, 0.5)
     if is_odd or counts.min() < 1 or (not is_sparse and numbers[-1] > _MOST_MISSING * len(tops)):
         raise InputError(
-            f"its slices lie {gaps.min():.4g} to {gaps.max():.4g} mm apart, which is not a stack; "
-            "resample it to one distance first"
+            f"its slices lie {gaps.min():.4g} to {gaps.max():.4g} mm apart, so they are not an "
+            "even stack; resample them to one distance first"
         )
     return step, [int(number) for number in numbers]
 
@@ -173,5 +173,8 @@ def _without_places(frames: Sequence[Frame]) -> Stack:
     if spacing is not None and min(spacing) > 0:
         z = thickness if thickness and thickness > 0 else spacing[0]
         resolution = (spacing[0] * 1e6, spacing[1] * 1e6, z * 1e6)
-    note = "doesn't say where its slices lie; sorted by their numbers, without a world"
+    note = (
+        "doesn't say where its slices lie; they are sorted by number, and the volume has no "
+        "place in the world"
+    )
     return Stack(planes, 1, None, resolution, (note,))

@@ -64,7 +64,7 @@ def refuse_pointer(file: PositionalFile, name: str) -> None:
     file.read_into(0, memoryview(head))
     way = None
     if head.startswith(b"version https://git-lfs"):
-        way = "is a pointer of Git LFS, not the file itself; get that with `git lfs pull`"
+        way = "is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`"
     elif head.lstrip().startswith(b"/annex/objects/"):
         way = f"is a pointer of git-annex, not the file itself; {_annex_get(name)}"
     if way is not None:
@@ -73,7 +73,7 @@ def refuse_pointer(file: PositionalFile, name: str) -> None:
 
 
 def _annex_get(name: str) -> str:
-    return f"get that with `git annex get {name}` or `datalad get {name}`"
+    return f"fetch it with `git annex get {name}` or `datalad get {name}`"
 
 
 def refuse_pipe(path: Path, name: str) -> None:
@@ -92,8 +92,8 @@ def refuse_pipe(path: Path, name: str) -> None:
         return  # whoever opens it says why it can't be
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode)):
         raise InputError(
-            f"{name}: is a pipe or a device, which can't be read at any place; save what it gives "
-            "as a file, and pass that"
+            f"{name}: is a pipe or a device, but ngcore reads at any place in a file; save its "
+            "output as a file, and pass that"
         )
 
 

@@ -87,7 +87,7 @@ def asked_affine(values: Any) -> Affine | None:
     if numbers.size == 16 and not np.array_equal(numbers.reshape(4, 4)[3], affine[3]):
         raise InputError("affine must end with the row 0, 0, 0, 1; pass it row-major")
     try:
-        return checked_affine(affine, "--affine", advice="pass one that can be turned back")
+        return checked_affine(affine, "--affine", advice="pass one that can be inverted")
     except FormatError as error:
         raise InputError(str(error)) from error
 
@@ -121,7 +121,7 @@ def place(affine: Affine | None, asked: AskedGeometry, name: str) -> Placement:
         if asked.resolution is None:
             raise FormatError(message) from error
         reason = message.partition(";")[0]
-        notes = (f"{reason}; axes are taken as right, anterior, superior, with --resolution",)
+        notes = (f"{reason}; axes are assumed to be right, anterior, superior, with --resolution",)
         affine = np.diag([*(size / NM_PER_MM for size in asked.resolution), 1.0])
     if is_sheared(affine):
         notes += (

@@ -180,8 +180,8 @@ def _affine(
     if _mat_beside(path).is_file():
         return affine, {}, ()  # SciPy has read it
     note = (
-        "doesn't say where left is (it is Analyze); x is taken to run to the left, as nibabel and "
-        "SPM do; pass --affine if that is wrong"
+        "doesn't say where left is (it is Analyze); x is assumed to run to the left, as "
+        "nibabel and SPM do; pass --affine if that is wrong"
     )
     return affine, {"left_is_unknown": True}, (note,)
 
@@ -254,7 +254,7 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
         if (way := way_from(path)) is not None:
             raise InputError(f"{name}: {way}") from error
         raise InputError(
-            f"no format that can be read; readable are {known_formats()} and what nibabel reads"
+            f"its format can't be read; ngcore reads {known_formats()} and what nibabel reads"
         ) from error
     except FileNotFoundError as error:
         raise missing_file(str(error.filename), name) from error

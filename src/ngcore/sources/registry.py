@@ -272,7 +272,7 @@ def find_format(found: Found) -> SourceFormat:
     for one in known:
         if one.is_last_resort and one.is_it(found):
             return one
-    raise InputError(f"no format that can be read; readable are {known_formats()}")
+    raise InputError(f"its format can't be read; ngcore reads {known_formats()}")
 
 
 def _in_turn() -> Iterator[SourceFormat]:

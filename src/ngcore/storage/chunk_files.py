@@ -102,8 +102,8 @@ class ChunkFileReader(ChunkReader):
             self._is_absence_known = True
             if is_by_ngcore(self._store, self._scale.key):
                 logger.warning(
-                    "%s in %s is missing, and ngcore writes every chunk: it was lost, and reads "
-                    "as zeros, as do others that are missing; run ngcore validate",
+                    "%s in %s is missing, but ngcore writes every chunk, so it was lost; this "
+                    "and other missing chunks read as zeros; run ngcore validate",
                     _name(self._scale, cell, "flat", ""),
                     self._store.location,
                 )

@@ -185,7 +185,7 @@ class HttpStore(ReadableStore):
         if self._is_absent(name, answer):
             return None
         raise StorageError(
-            f"{self.url_of(name)}: the server doesn't tell its size; ask who runs it"
+            f"{self.url_of(name)}: the server doesn't send its size; ask whoever runs the server"
         )
 
     def get_sized(self, name: str, start: int, stop: int) -> tuple[bytes, int] | None:
@@ -288,7 +288,7 @@ class HttpStore(ReadableStore):
             return True
         if answer.status not in (200, 206):
             is_refused = answer.status in (401, 403)
-            hint = "it may be private, or not there" if is_refused else "try again later"
+            hint = "it may be private or missing" if is_refused else "try again later"
             raise StorageError(f"can't read {self.url_of(name)}: HTTP {answer.status}; {hint}")
         return False
 
@@ -312,7 +312,8 @@ class HttpStore(ReadableStore):
                 return
         raise StorageError(
             f"can't read {self.url_of(name)}: the server was asked for {wanted} and sent "
-            f"{len(answer.body)} bytes with Content-Range {header!r}; tell who runs it"
+            f"{len(answer.body)} bytes with Content-Range {header!r}; tell whoever runs the "
+            "server"
         )
 
     def _reason(self, error: BaseException) -> str:

@@ -120,7 +120,7 @@ def parts_of_zip(text: str) -> tuple[str, str] | None:
         is_zip = is_url(outer) and outer.partition("?")[0].lower().endswith(".zip")
         return (outer, "") if is_zip else None
     if len(layers) > 1 or not layers[0].startswith(_ZIP):
-        raise InputError(f"{text}: of what follows |, only zip: can be read; check it")
+        raise InputError(f"{text}: after a | only zip: can be read; check the URL")
     return outer, unquote(layers[0].removeprefix(_ZIP))
 
 
@@ -151,7 +151,7 @@ def _bucket_store(url: str) -> Store:
     scheme, _, rest = url.partition("://")
     if scheme not in _BUCKETS:
         raise InputError(
-            f"{url} can't be opened: there are http, https, s3, gs and az URLs; check it"
+            f"{url} can't be opened: URLs begin with http, https, s3, gs or az; check it"
         )
     if not rest.strip("/"):
         raise InputError(f"{url} names no bucket; pass one such as {scheme}://bucket/brain")

@@ -209,7 +209,7 @@ class ShardedReader(ChunkReader):
         if self._is_by_ngcore is None:
             self._is_by_ngcore = is_by_ngcore(self._store, self._key)
         if self._is_by_ngcore:
-            raise FormatError("the file is missing, and ngcore writes every shard: it was lost")
+            raise FormatError("the file is missing, but ngcore writes every shard: it was lost")
 
     def _range(self, name: str, start: int, stop: int, max_size: int) -> bytes:
         _check_size(start, stop, max_size)
@@ -245,7 +245,7 @@ def _runs(there: Sequence[tuple[_Place, Vec3]], most: int) -> Iterator[list[tupl
 def _check_size(start: int, stop: int, max_size: int) -> None:
     """Refuse a range that no honest writer makes of so many bytes."""
     if stop - start > max_stored_size(max_size):
-        raise FormatError(f"{stop - start} bytes, where {max_size} are the most expected")
+        raise FormatError(f"{stop - start} bytes, where at most {max_size} are expected")
 
 
 def _check_length(data: bytes | None, start: int, stop: int) -> bytes:

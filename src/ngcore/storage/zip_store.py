@@ -137,7 +137,7 @@ class ZipStore(ReadableStore):
             offset = self._start_of(entry)
             plain = self._base.get(self._name, offset, offset + entry.file_size) or b""
         if len(plain) != entry.file_size or zlib.crc32(plain) != entry.CRC:
-            raise FormatError(f"{entry.filename} is damaged: its checksum is another")
+            raise FormatError(f"{entry.filename} is damaged: its checksum is wrong")
         return plain
 
     def _start_of(self, entry: zipfile.ZipInfo) -> int:

@@ -200,7 +200,7 @@ def _warn_of_larger(found: list[_Found]) -> None:
     names = ", ".join(f"{x.label} ({_text_of(x.start, x.stop)} voxels)" for x in coarse[:_SHOWN])
     more = f" and {len(coarse) - _SHOWN} more" if len(coarse) > _SHOWN else ""
     logger.warning(
-        "label %s%s: so large that up to %s voxels count as one where any of them is the label's, "
+        "label %s%s: so large that up to %s voxels count as one if any of them has the label, "
         "whatever --memory is; lines of thin parts that lie close together may join",
         *(names, more, " x ".join(map(str, np.max([x.factors for x in coarse], axis=0)))),
     )

@@ -137,7 +137,7 @@ def skeletons(
         raise InputError("no files; pass SWC files, or the labels of a segmentation")
     if labels is not None and (sources or like is not None):
         what = sources[0] if sources else f"--like {like}"
-        raise InputError(f"{what}: labels give skeletons of their own; leave it out, or --labels")
+        raise InputError(f"{what}: --labels makes its own skeletons; leave out one of the two")
     if labels is None and ids is not None:
         raise InputError("ids choose labels of a segmentation; pass --labels, or leave them out")
     if not os.fspath(dest):

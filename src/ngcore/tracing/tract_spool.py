@@ -111,7 +111,7 @@ class SpooledTracts:
             line = int(np.searchsorted(lines.offsets, row, side="right")) + first
             raise FormatError(
                 f"{path}: streamline {line} has a coordinate {lines.points[row].tolist()}; "
-                "coordinates are finite numbers"
+                "coordinates must be finite numbers"
             )
         rows = np.flatnonzero(np.diff(lines.offsets) >= 2)
         if not rows.size:

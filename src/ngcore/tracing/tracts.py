@@ -102,7 +102,7 @@ def tracts(
     """
     sources = [files] if isinstance(files, str | os.PathLike) else [*files]
     if not sources:
-        raise InputError("no files; pass one of .trk, .tck or .trx, or more")
+        raise InputError("no files; pass one or more .trk, .tck or .trx files")
     if not os.fspath(dest):
         raise InputError("the path of the destination is empty; pass that of a new folder")
     if isinstance(max_vertices, bool) or not isinstance(max_vertices, int) or max_vertices < 2:

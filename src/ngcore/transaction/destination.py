@@ -149,7 +149,7 @@ class Destination:
             names.remove(WORK_FOLDER)  # of a run that ended before it wrote anything
         if self._overwrite and "info" in names and not self.is_of_its_type():
             raise DestinationError(
-                f"{self._where} holds something else than {self._type}; choose another folder"
+                f"{self._where} holds something other than {self._type}; choose another folder"
             )
         if not names or ((self._overwrite or self._resume) and names & {"info", WORK_FOLDER}):
             return
@@ -396,8 +396,8 @@ class Destination:
             missing = lacking(store, self._info)
             if missing is not None:
                 raise StorageError(
-                    f"{self._where}: {missing} have gone since they were written; see who moved "
-                    "or removed them, and continue with --resume"
+                    f"{self._where}: {missing} have disappeared since they were written; see "
+                    "who moved or removed them, and continue with --resume"
                 )
         if fsync:
             self._journal.sync()

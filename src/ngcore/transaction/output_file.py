@@ -124,10 +124,10 @@ def make_folder(folder: Path) -> None:
     try:
         make_folders(folder)
     except OSError as error:
-        what = f"{folder} can't be made: {error.strerror}"
+        what = f"{folder} can't be created: {error.strerror}"
         if error.errno in WRONG_FOLDER:
             raise DestinationError(f"{what}; choose another place") from error
-        raise StorageError(f"{what}; make room, or choose another place") from error
+        raise StorageError(f"{what}; free some space, or choose another place") from error
 
 
 def write_output(out: str | os.PathLike[str], *parts: Buffer) -> None:

@@ -154,7 +154,7 @@ def _shows(source: ReadableStore, dest: Store, mark: str, token: bytes) -> bool:
 
 def _overlap(dest: Store, source: str | os.PathLike[str], what: str) -> DestinationError:
     return DestinationError(
-        f"{what} {dest.location} would touch the source {os.fspath(source)}; choose another folder"
+        f"{what} {dest.location} overlaps the source {os.fspath(source)}; choose another folder"
     )
 
 
@@ -203,8 +203,8 @@ def check_own_folder(members: Mapping[str, Any], kind: str, folder: str, store: 
         is_inside = parts[:shared] == its_parts[:shared]
         if is_inside or _is_same_folder(store, folder, place):
             raise InputError(
-                f"{store.location}: the folder {folder!r} would touch {place!r}, which is "
-                f"{other} in info; choose another folder"
+                f"{store.location}: the folder {folder!r} overlaps {place!r}, which is {other} "
+                "in info; choose another folder"
             )
 
 

@@ -135,7 +135,7 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except (StorageError, OSError) as error:
         cause = error.__cause__ if isinstance(error, StorageError) else error
-        what = f"what is replaced can't be removed: {error}"
+        what = f"the old files can't be removed: {error}"
         if getattr(cause, "errno", None) in WRONG_FOLDER:
             raise DestinationError(
                 f"{what}; make it writable, or choose another folder"

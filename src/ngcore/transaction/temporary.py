@@ -128,10 +128,10 @@ def make_lasting_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         is_ours = not folder.is_symlink() and (os.name == "nt" or folder.stat().st_uid == _user())
     except OSError as error:
-        what = f"{folder} can't be made: {error.strerror}"
+        what = f"{folder} can't be created: {error.strerror}"
         if error.errno in WRONG_FOLDER:
             raise DestinationError(f"{what}; pass another folder for temporary files") from error
-        raise StorageError(f"{what}; make room there") from error
+        raise StorageError(f"{what}; free some space there") from error
     if not is_ours:
         raise DestinationError(f"{folder} is another user's; pass another for temporary files")
 
@@ -194,7 +194,7 @@ def make_temporary_folder(folder: Path, work_folder: Path) -> None:
     except OSError as error:
         what = f"{folder.parent} can't hold temporary files: {error.strerror}"
         if error.errno not in WRONG_FOLDER:
-            raise StorageError(f"{what}; make room there, or pass --tmp DIR") from error
+            raise StorageError(f"{what}; free some space there, or pass --tmp DIR") from error
         raise InputError(f"{what}; pass --tmp DIR that can") from error
 
 

@@ -30,7 +30,7 @@ def check_absent(context: Context, volume: Volume, checks: Sequence[ScaleCheck])
     """Report absent chunks; `checks` are those of all scales, with their chunks counted."""
     # Shards without a chunk are what a volume of zeros has.
     if not any(check.presence.found or check.found_files or check.is_damaged for check in checks):
-        context.findings.error("absent", "info: scales", "not one chunk of any scale is there")
+        context.findings.error("absent", "info: scales", "no chunk of any scale is there")
         return
     for check in checks:
         _check_scale(context, volume, check)
@@ -42,21 +42,21 @@ def _check_scale(context: Context, volume: Volume, check: ScaleCheck) -> None:
     is_certain = context.is_ours and not check.is_verified
     for name in check.missing_names if context.is_ours else ():
         report = context.findings.error if is_certain else context.findings.warning
-        report("absent", name, "is missing, and ngcore writes every shard")
+        report("absent", name, "is missing, but ngcore writes every shard")
     if not missing:
         return
     is_digest_enough = check.is_verified or (context.quick and check.has_digest)
     if check.scale.sharding is not None and is_digest_enough:
         return
     where = check.scale.key
-    lost = " or lost with what is damaged" if check.is_damaged else ""
+    lost = " or lost with damaged files" if check.is_damaged else ""
     share = f"{missing} of {total} chunks are absent{lost}"
     if total > _HUGE_GRID and check.presence.found * _SPARSEST < total:
         context.findings.error("absent", where, f"{share}: info claims more than there is")
     elif is_certain and check.scale.sharding is None:
         for cell in check.presence.absent_cells(LISTED):
             name = f"{where}/{check.grid.name(cell)}"
-            context.findings.error("absent", name, "is missing, and ngcore writes every chunk")
+            context.findings.error("absent", name, "is missing, but ngcore writes every chunk")
         context.findings.error("absent", where, share)
     else:
         context.findings.warning("absent", where, f"{share}, and read as zeros")

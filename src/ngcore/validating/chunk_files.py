@@ -117,9 +117,7 @@ def _check_size(check: ScaleCheck, cell: Vec3, where: str, size: int) -> None:
     if expected is not None and not _ending(where) and size != expected:
         raise FormatError(f"a raw chunk of {expected} bytes is expected, the file has {size}")
     if size > max_stored_size(check.max_encoded_size):
-        raise FormatError(
-            f"has {size} bytes, where {check.max_encoded_size} are the most expected"
-        )
+        raise FormatError(f"has {size} bytes, where at most {check.max_encoded_size} are expected")
 
 
 def _read(check: ScaleCheck, where: str) -> bytes:

@@ -66,8 +66,10 @@ class DracoCheck:
         if points.size and points.min() < 0:
             return "a position is negative"
         if points.size and points.max() >= self._limit:
-            return f"a position is {points.max():.0f}, and the largest is {self._limit - 1}"
+            return (
+                f"a position is {points.max():.0f}, but the largest possible is {self._limit - 1}"
+            )
         faces = np.asarray(faces)
         if faces.size and not (faces.min() >= 0 and faces.max() < len(points)):
-            return f"a triangle names vertex {faces.max()}, and there are {len(points)}"
+            return f"a triangle names vertex {faces.max()}, but there are {len(points)}"
         return None

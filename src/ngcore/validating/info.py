@@ -94,7 +94,7 @@ def check_geometry(info: VolumeInfo, findings: Findings) -> None:
                 findings.error(
                     "info",
                     f"info: scales[{index}].size[{axis}]",
-                    f"covers voxels {found[0]} to {found[1]}, but those of the scale before make "
+                    f"covers voxels {found[0]} to {found[1]}, but the scale before gives "
                     f"{start} to {stop}",
                 )
 

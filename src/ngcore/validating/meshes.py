@@ -56,7 +56,7 @@ def check_meshes(context: Basis, folder: str, *, properties: str | None = None) 
         kind = mesh_info_type(document) if document is not None else LEGACY_MESH_TYPE
         if document is None:
             context.findings.warning(
-                "mesh", name, "is missing; readers take the meshes for legacy ones"
+                "mesh", name, "is missing, so readers take the meshes for legacy ones"
             )
         if kind == LEGACY_MESH_TYPE:
             _check_legacy_folder(context, folder, properties)
@@ -136,7 +136,9 @@ def _check_manifest(context: Basis, folder: str, name: str) -> None:
         try:
             data = read_limited(context.store, fragment_name, _MAX_FRAGMENT)
             if data is None:
-                context.findings.error("mesh", where, f"names a fragment {fragment!r}, not there")
+                context.findings.error(
+                    "mesh", where, f"names a fragment {fragment!r} that is not there"
+                )
             else:
                 decode_fragment(data, fragment)
         except InputError:
@@ -203,7 +205,7 @@ class _Multilod:
             manifest = MultilodManifest.from_bytes(data)
             size = store.size(data_name)
             if size is None:
-                raise FormatError(f"the fragments, {segment}, are missing")
+                raise FormatError(f"its fragments, the file {segment}, are missing")
             if size != manifest.data_size:
                 raise FormatError(
                     f"the fragments take {manifest.data_size} bytes together, but {segment} has "

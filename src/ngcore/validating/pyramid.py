@@ -151,22 +151,22 @@ class _Comparison:
             self._context.findings.error(
                 "pyramid",
                 coarse,
-                f"shows something else than {fine}: of {total} voxels {wrong} lie outside of the "
-                "range of those that they stand for",
+                f"shows something other than {fine}: {wrong} of {total} voxels lie outside of "
+                "the range of the voxels that they stand for",
             )
         elif 3 * len(places) <= len(self._places):
             for place in places:
                 self._error(
                     place,
-                    f"lie outside of the range of those of {fine} that they stand for: one of "
-                    "the two is damaged",
+                    f"lie outside of the range of the voxels of {fine} that they stand for: one "
+                    "of the two is damaged",
                 )
         elif places:
             self._context.findings.warning(
                 "pyramid",
                 coarse,
-                f"of {total} voxels {wrong} lie outside of the range of those of {fine} that they "
-                "stand for; it was made in a way that is not known",
+                f"{wrong} of {total} voxels lie outside of the range of the voxels of {fine} "
+                "that they stand for; ngcore does not know how this scale was made",
             )
 
     def _error(self, place: _Place, what: str) -> None:

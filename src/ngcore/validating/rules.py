@@ -24,7 +24,7 @@ _PUT_BACK = (
 
 RULES: dict[str, Rule] = {
     "absent": Rule(
-        "A chunk, or a shard file, is not there.",
+        "A chunk or a shard file is missing.",
         "Readers take absent chunks for zeros and do not warn.",
         _CONVERT_AGAIN,
     ),
@@ -40,12 +40,12 @@ RULES: dict[str, Rule] = {
     ),
     "chunk": Rule(
         "A chunk can't be decoded, or has the wrong size.",
-        "Readers end in an error there, and Neuroglancer shows a hole.",
-        "`ngcore repair` fixes what is only packed wrongly. " + _CONVERT_AGAIN,
+        "Readers fail there, and Neuroglancer shows a hole.",
+        "`ngcore repair` fixes chunks that are only compressed in a wrong way. " + _CONVERT_AGAIN,
     ),
     "chunk-size": Rule(
         "A side of the chunks is longer than 2048 voxels.",
-        "Neuroglancer draws such chunks black, without a message: textures are no larger.",
+        "Neuroglancer draws such chunks black, without a message: its textures are no larger.",
         "Convert the source again with a smaller --chunk-size.",
     ),
     "digest": Rule(
@@ -61,10 +61,11 @@ RULES: dict[str, Rule] = {
     "duplicate": Rule(
         "Two files hold the same chunk.",
         "Which one a reader takes depends on the reader.",
-        "`ngcore repair` leaves the second one out if both hold the same; else remove one.",
+        "`ngcore repair` leaves out the second one if both hold the same; otherwise remove one "
+        "yourself.",
     ),
     "entries-changed": Rule(
-        "The skeletons, or annotations, of a folder differ from what ngcore wrote.",
+        "The skeletons or annotations of a folder differ from what ngcore wrote.",
         "Some are gone, swapped, damaged, or somebody else's.",
         "Make them again, with --overwrite.",
     ),
@@ -76,7 +77,8 @@ RULES: dict[str, Rule] = {
     "info": Rule(
         "`info` breaks a rule of the format, or Neuroglancer can't show what it says.",
         "Readers refuse the volume, or show it wrongly.",
-        "`ngcore repair` fixes what has one right fix; else edit the member that is named.",
+        "`ngcore repair` fixes what has only one right fix; otherwise edit the member that is "
+        "named.",
     ),
     "info-changed": Rule(
         "`info` is not what ngcore wrote.",
@@ -85,11 +87,11 @@ RULES: dict[str, Rule] = {
     ),
     "interrupted": Rule(
         "A command of ngcore was interrupted while it changed the volume.",
-        "What it writes may be there in part.",
+        "Some of what it writes may be missing.",
         "Run the same command again.",
     ),
     "mesh": Rule(
-        "A mesh, or the folder of meshes, breaks the format.",
+        "A mesh or the folder of meshes breaks the format.",
         "Neuroglancer does not show the mesh, or shows it wrongly.",
         "Make the meshes again, with `ngcore mesh --overwrite` for instance.",
     ),
@@ -101,7 +103,7 @@ RULES: dict[str, Rule] = {
     "misnamed": Rule(
         "A file is named like a chunk or a shard, but no such chunk or shard belongs here.",
         "Nobody reads it; the data may be missing where they should be.",
-        "`ngcore repair` renames what is only written in another way.",
+        "`ngcore repair` renames files whose name only spells the right one differently.",
     ),
     "not-fixed": Rule(
         "`repair` could not fix something.",
@@ -111,7 +113,7 @@ RULES: dict[str, Rule] = {
     "properties": Rule(
         "The names and numbers of segments, or their colours, break the format.",
         "Neuroglancer shows none of them, or ids without names.",
-        "`ngcore repair` puts ids in order; else write them again with `ngcore labels`.",
+        "`ngcore repair` puts ids in order; otherwise write them again with `ngcore labels`.",
     ),
     "provenance": Rule(
         "`provenance` can't be understood.",
@@ -120,12 +122,12 @@ RULES: dict[str, Rule] = {
     ),
     "provenance-changed": Rule(
         "What ngcore recorded in `provenance` was changed by somebody else.",
-        "Its digests may be of something else than what ngcore wrote.",
+        "Its digests may belong to something other than what ngcore wrote.",
         "Put the old file back, or convert again.",
     ),
     "pyramid": Rule(
         "A coarser scale does not show what the finer one does.",
-        "What one sees changes as one zooms; one of the two scales is damaged.",
+        "The picture changes as you zoom; one of the two scales is damaged.",
         "`ngcore repair` makes a coarser scale again from the finest.",
     ),
     "scale": Rule(
@@ -141,16 +143,16 @@ RULES: dict[str, Rule] = {
     "shard": Rule(
         "A shard file's index breaks the format.",
         "The chunks or meshes in it can't be found.",
-        "`ngcore repair` lays down shards anew, with all chunks that can still be read.",
+        "`ngcore repair` writes new shards with all chunks that can still be read.",
     ),
     "skeletons": Rule(
-        "A skeleton, or the folder of skeletons, breaks the format.",
+        "A skeleton or the folder of skeletons breaks the format.",
         "Neuroglancer does not show it, or lines go astray.",
         "Write the folder again, with `ngcore skeletons` for instance.",
     ),
     "stray": Rule(
-        "A file belongs to nothing that `info` names.",
-        "Nobody reads it. It may be left over, or misplaced.",
+        "A file is not part of what `info` describes.",
+        "Nobody reads it. It may be a leftover, or in the wrong place.",
         "Remove it, or put it where it belongs.",
     ),
     "transform": Rule(

@@ -93,8 +93,8 @@ class ShardFile:
         count = 1 << self.spec.minishard_bits
         if self.spec.minishard_bits > _MOST_MINISHARD_BITS:
             raise FormatError(
-                f"every shard opens with an index of {self.spec.shard_index_size} bytes; "
-                f"{_MOST_MINISHARD_BITS} minishard_bits are the most that make sense"
+                f"every shard opens with an index of {self.spec.shard_index_size} bytes; use at "
+                f"most {_MOST_MINISHARD_BITS} minishard_bits"
             )
         if self.size < self.spec.shard_index_size:
             raise FormatError(
@@ -142,7 +142,7 @@ class ShardFile:
             (start, stop), (next_start, next_stop) = ranges[entry : entry + 2].tolist()
             self._fault(
                 f"{self.name}: byte {next_start}",
-                f"two things are said to lie here: bytes {start}-{stop} and bytes "
+                f"two entries claim the same bytes: {start}-{stop} and "
                 f"{next_start}-{next_stop}; {len(overlaps)} such places",
             )
         return not overlaps.size

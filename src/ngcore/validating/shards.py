@@ -191,7 +191,7 @@ def _check_batch(check: ScaleCheck, shard: ShardFile, batch: list[_Entry]) -> No
     if len(batch) == 1 and stop - start > most:
         check.fault(
             _place(check, shard, batch[0]),
-            f"{stop - start} bytes, where {check.max_encoded_size} are the most expected",
+            f"{stop - start} bytes, where at most {check.max_encoded_size} are expected",
         )
         return
     try:

@@ -75,4 +75,4 @@ def check_strays(store: LocalStore, info: VolumeInfo, findings: Findings) -> Non
                 "stray", name, f"left by {_RUNS[name]} that did not end, or is still running"
             )
         elif name not in known and not is_scale_here:
-            findings.warning("stray", name, "belongs to nothing that info names")
+            findings.warning("stray", name, "is not part of what info describes")

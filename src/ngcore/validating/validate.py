@@ -263,7 +263,7 @@ def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance)
     if expected is None:
         if provenance.seal.scales:
             context.findings.warning(
-                "digest", check.scale.key, "provenance has digests, but none of this scale"
+                "digest", check.scale.key, "provenance has digests, but none for this scale"
             )
         return
     if not check.can_decode or check.is_damaged:
@@ -271,14 +271,14 @@ def _compare_digest(context: Context, check: ScaleCheck, provenance: Provenance)
     if str(check.digest) == expected:
         check.is_verified = True
     elif provenance.changing:
-        message = f"voxels are new in part: {interrupted(provenance.changing)}"
+        message = f"some voxels are old, some new: {interrupted(provenance.changing)}"
         context.findings.error("interrupted", check.scale.key, message)
     else:
         context.findings.error(
             "digest",
             check.scale.key,
-            "voxels differ from what was written: the digest of all chunks is "
-            f"{check.digest}, provenance says {expected}; {by_whom(provenance)}",
+            f"voxels differ from what was written: the digest of all chunks is {check.digest}, "
+            f"but provenance says {expected}; {by_whom(provenance)}",
         )
 
 

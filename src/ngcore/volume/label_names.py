@@ -41,8 +41,8 @@ def properties_folder(known: str | None, where: str) -> str:
     folder = known or DEFAULT_FOLDER
     if "\\" in folder or any(part in ("", ".", "..") for part in folder.split("/")):
         raise InputError(
-            f"{where}/info keeps its segment properties in {folder!r}, outside of "
-            "the volume; take the member segment_properties out of it first"
+            f"{where}/info keeps its segment properties in {folder!r}, outside of the volume; "
+            "remove the member segment_properties from info first"
         )
     return folder
 
@@ -130,8 +130,8 @@ def _named(old: SegmentProperties, names: Mapping[int, str], where: str) -> Segm
             unknown = [n for n in ids if n not in places]
             if unknown:
                 raise InputError(
-                    f"label {unknown[0]} has no {item.id!r} in {where}, which every label has; "
-                    "name it in the table, and run `ngcore labels` again"
+                    f"label {unknown[0]} has no {item.id!r} in {where}, which every label "
+                    "needs; add it to the table, and run `ngcore labels` again"
                 )
             properties.append(item)
     texts = tuple(labels.get(segment, "") for segment in ids)

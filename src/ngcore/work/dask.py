@@ -354,10 +354,10 @@ def _told_of_failure(error: BaseException | None) -> str:
         count = error.allowed_failures + 1
         last = getattr(error.last_worker, "address", error.last_worker)
         return (
-            f"{count} Dask workers died one after the other at the same work item, the last of "
+            f"{count} Dask workers died one after the other on the same work item, the last of "
             f"them at {last}; they may be short of memory: lower --memory, and see their logs"
         )
-    return f"Dask gave up a work item: {_told(error)}"
+    return f"Dask gave up on a work item: {_told(error)}"
 
 
 @contextmanager

@@ -231,9 +231,9 @@ def test_a_coordinate_system_that_is_not_known_is_warned_of(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         read(tmp_path, "a.stl", binary_stl(header=b"SPACE=XYZ UNITS=furlong"))
     assert [message.split(": ", 1)[1] for message in caplog.messages] == [
-        "its header says units of 'furlong', which ngcore does not know; taken as mm, pass "
-        "--units",
-        "its header says SPACE=XYZ, which ngcore does not know; taken as RAS",
+        "its header says units of 'furlong', which ngcore does not know; mm is assumed; pass "
+        "--units if that is wrong",
+        "its header says SPACE=XYZ, which ngcore does not know; RAS is assumed",
     ]
 
 

@@ -255,7 +255,7 @@ def test_fsl_label_may_say_its_value(tmp_path):
         ("ISO-8859-1", "ISO-885-1", "line 1: unknown encoding: ISO-885-1; save it as UTF-8"),
         ("ISO-8859-1", "big5", "line 1: .*; save it as UTF-8"),
         ("</data>", "", "line 16: not valid XML: mismatched tag"),
-        ("<atlas", "<!DOCTYPE a [<!ENTITY a 'b'>]><atlas", "line 2: XML entities are not taken"),
+        ("<atlas", "<!DOCTYPE a [<!ENTITY a 'b'>]><atlas", "line 2: XML entities are not allowed"),
     ],
 )
 def test_bad_fsl_lines_are_refused_by_number(tmp_path, old, new, message):

@@ -41,7 +41,7 @@ def test_parent_0_is_a_root_only_where_no_node_has_the_id_0(tmp_path):
         ("1 1 0 0 0 1\n", "line 1: '1 1 0 0 0 1' is not a node"),
         ("\n1 1 0 0 x 1 -1\n", "line 2: '1 1 0 0 x 1 -1' is not a node"),
         ("1 1 0 0 nan 1 -1\n", "line 1: z is nan"),
-        ("1.5 1 0 0 0 1 -1\n", "line 1: the id is 1.5; it is a whole number"),
+        ("1.5 1 0 0 0 1 -1\n", "line 1: the id is 1.5; it must be a whole number"),
         ("1 1 0 0 0 1 -1\n1 1 0 0 0 1 -1\n", "line 2: the id 1 occurs twice, first in line 1"),
         ("1 1 0 0 0 1 -1\n2 1 0 0 0 1 9\n", "line 2: the parent 9 is not in the file"),
         ("1 1 0 0 0 1 1\n", "line 1: the parents of this node form a ring"),

@@ -95,7 +95,7 @@ def test_slices_of_two_sizes_or_directions_or_odd_places_are_refused(tmp_path):
     moved[:3, 3] = (AFFINE @ [0, 0, 2.5, 1])[:3]
     image = dataset(voxels((4, 5)), **place(moved))
     image.save_as(folder / "other", enforce_file_format=True)
-    with pytest.raises(InputError, match="mm apart, which is not a stack"):
+    with pytest.raises(InputError, match="mm apart, so they are not an even stack"):
         open_source(folder)
 
 

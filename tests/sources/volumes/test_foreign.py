@@ -14,7 +14,7 @@ from ngcore.sources import open_source
         ("a.lif", b"p\0\0\0" + bytes(50), "is LIF"),
         ("a.dm4", b"\0\0\0\4" + bytes(50), "is DM4"),
         ("other/notes.txt", b"notes", "no slices"),
-        ("a.what", b"notes", "no format that can be read"),
+        ("a.what", b"notes", "its format can't be read"),
     ],
 )
 def test_other_formats_are_known_by_their_content(tmp_path, name, content, expected):

@@ -206,7 +206,7 @@ def test_an_order_of_axes_that_is_assumed_is_warned_of_with_advice(tmp_path):
     save(path, raw=np.zeros((5, 12, 17), np.uint8))
     with open_source(path, resolution=(8, 8, 40)) as source:
         (note,) = source.header.notes
-        assert "taken as z, y, x, slowest first; pass --axes zyx" in note
+        assert "assumed to be z, y, x, slowest first; pass --axes zyx" in note
         assert source.shape == (17, 12, 5, 1)
     with open_source(path, resolution=(8, 8, 40), axes="zyx") as source:
         assert source.header.notes == ()

@@ -73,7 +73,7 @@ def test_attributes_of_paintera(tmp_path):
     with open_source(tmp_path / "a.n5") as source:
         assert source.header.resolution_nm == pytest.approx((4, 4, 40))
         np.testing.assert_allclose(source.header.affine_voxel_to_mm[:3, 3], [0, 8e-6, 4e-4])
-        assert "taken as nanometres" in source.header.notes[0]
+        assert "nanometres are assumed" in source.header.notes[0]
 
 
 def test_axes_that_are_named_count(tmp_path):

@@ -106,7 +106,7 @@ def test_a_spool_has_the_stream_axis_of_its_source_even_of_length_1_and_even_pic
 def test_a_spool_that_cannot_be_made_is_named(tmp_path):
     with raw_source(tmp_path / "raw", voxels((5, 6, 7, 1)), (0, 1, 2, 3)) as source:
         (tmp_path / "spool").mkdir()
-        with pytest.raises(StorageError, match=r"spool: can't be made.*--tmp"):
+        with pytest.raises(StorageError, match=r"spool: can't be created.*--tmp"):
             source.spooled(tmp_path / "spool")
 
 

@@ -211,7 +211,7 @@ def test_a_level_that_is_not_there_and_units_that_are_none_are_refused(tmp_path)
     group.attrs["multiscales"] = multiscale(np.eye(4), ["z", "y", "x"])
     with open_source(tmp_path / "a.zarr") as source:
         assert source.header.resolution_nm == (1e3, 1e3, 1e3)
-        assert "taken as micrometres" in source.header.notes[0]
+        assert "micrometres are assumed" in source.header.notes[0]
 
 
 def test_zarr_is_read_from_a_web_server_and_from_a_zip(tmp_path):
@@ -240,4 +240,4 @@ def test_an_order_of_axes_that_is_assumed_is_warned_of_with_advice(tmp_path):
     save(tmp_path / "em.zarr", np.zeros((5, 12, 17), np.uint8))
     with open_source(tmp_path / "em.zarr", resolution=(8, 8, 40)) as source:
         (note,) = source.header.notes
-        assert "taken as z, y, x, slowest first; pass --axes zyx" in note
+        assert "assumed to be z, y, x, slowest first; pass --axes zyx" in note

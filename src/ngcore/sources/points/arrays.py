@@ -35,7 +35,9 @@ class ArrayTable:
         self._columns = {str(key): np.asarray(columns[key]) for key in columns}
         lengths = {len(values) for values in self._columns.values()}
         if len(lengths) > 1:
-            raise InputError(f"{name}: columns of {sorted(lengths)} rows; pass as many in each")
+            raise InputError(
+                f"{name}: columns of {sorted(lengths)} rows; pass columns of one length"
+            )
         self._count = lengths.pop() if lengths else 0
 
     def place(self, row: int) -> str:
@@ -92,8 +94,8 @@ class NpyTable:
         expected = int(np.prod(self._shape, dtype=object)) * self._dtype.itemsize
         if size < expected:
             raise FormatError(
-                f"{name}: {size} bytes of data, and its shape {self._shape} takes {expected}; "
-                "the file is truncated; get it again"
+                f"{name}: {size} bytes of data, but its shape {self._shape} takes {expected}; "
+                "the file is truncated; download or copy it again"
             )
 
     def place(self, row: int) -> str:

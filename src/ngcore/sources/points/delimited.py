@@ -144,7 +144,7 @@ class DelimitedTable:
                         continue
                     raise FormatError(
                         f"{self.name}, line {line + reader.line_num - 1}: {_counted(len(row))}, "
-                        f"and the header has {width} columns"
+                        f"but the header has {width} columns"
                     )
                 rows.append(row)
                 if len(rows) == _ROWS:
@@ -270,7 +270,9 @@ def _counted(count: int) -> str:
 def _read_error(name: str, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno is not None:
         return StorageError(f"{name}: reading failed: {error.strerror}; check the disk")
-    return FormatError(f"{name}: its gzip stream is damaged: {error}; get the file again")
+    return FormatError(
+        f"{name}: its gzip stream is damaged: {error}; download or copy the file again"
+    )
 
 
 def _not_text(where: str, error: UnicodeDecodeError) -> NoReturn:

@@ -125,7 +125,7 @@ def list_slices(source: str | Path, gaps: Gaps = "keep") -> list[SliceList]:
     slices.sort(key=natural_key)
     notes = []
     if others:
-        notes.append(f"{name}: not slices, so passed over{_listing(':', others)}")
+        notes.append(f"{name}: not slices, so skipped{_listing(':', others)}")
     grid = part_by_channel(slices)
     if grid.note is not None:
         notes.append(f"{name}: {grid.note}")

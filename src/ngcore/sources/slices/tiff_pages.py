@@ -250,7 +250,7 @@ class TiffPlane:
 
     def _describe_photometric(self) -> tuple[str, ...]:
         if self._page.photometric == _MIN_IS_WHITE:
-            return ("TIFF pixels say that 0 is white; values are taken as stored, not inverted",)
+            return ("TIFF pixels say that 0 is white; values are kept as stored, not inverted",)
         if self._page.photometric == _PALETTE:
             return ("TIFF pixels have a palette; values are its indices, not its colours",)
         return ()

@@ -53,8 +53,8 @@ def follow_header(parsed: Parsed, name: str, units: str | None) -> Parsed:
         units = _SPELLINGS.get(word, word)
         if units not in UNITS_MM:
             logger.warning(
-                "%s: its header says units of %r, which ngcore does not know; taken as mm, "
-                "pass --units",
+                "%s: its header says units of %r, which ngcore does not know; mm is assumed, "
+                "else pass --units",
                 name,
                 word,
             )
@@ -73,7 +73,7 @@ def _affine(parsed: Parsed, name: str) -> np.ndarray[tuple[int, int], np.dtype[n
     signs = _TO_RAS.get(_LONG.get(space, space))
     if signs is None:
         logger.warning(
-            "%s: its header says SPACE=%s, which ngcore does not know; taken as RAS", name, space
+            "%s: its header says SPACE=%s, which ngcore does not know; RAS is assumed", name, space
         )
         return None
     logger.info("%s: its header says SPACE=%s", name, space)

@@ -78,7 +78,7 @@ def read_mesh(path: str | Path, *, kind: str | None = None, units: str | None = 
         raise InputError(f"units must be nm, um or mm, got {units!r}")
     kind = kind or _kind(name, data)
     if kind not in _PARSERS:
-        raise InputError(f"{name!r} is of no known kind of mesh; expected {KINDS}{_way(data)}")
+        raise InputError(f"{name!r} is not a mesh of a known kind; expected {KINDS}{_way(data)}")
     try:
         return _parse(data, name, kind, units)
     except FormatError as error:

@@ -162,7 +162,9 @@ def _elements(data: bytes, name: str) -> tuple[str, list[_Element]]:
     def refuse(*_: object) -> NoReturn:
         # Nested entities could make a short file endless; no tool writes them into tables.
         line = parser.CurrentLineNumber
-        raise FormatError(f"{name}, line {line}: XML entities are not taken; write them out")
+        raise FormatError(
+            f"{name}, line {line}: XML entities are not allowed; write out their text"
+        )
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end

@@ -39,7 +39,9 @@ class MrtrixFile:
         header = read_header(path)
         kind = str(header.get("datatype", "Float32LE"))
         if not kind.startswith("Float32"):
-            raise FormatError(f"{path}: numbers of {kind}; ngcore reads Float32LE and Float32BE")
+            raise FormatError(
+                f"{path}: its numbers are {kind}; ngcore reads Float32LE and Float32BE"
+            )
         self._dtype = np.dtype(">f4" if kind.endswith("BE") else "<f4")
         try:
             self._start = int(header["_offset_data"])
@@ -65,7 +67,8 @@ class MrtrixFile:
                     points = points[: ends[0]]
                 elif not data:
                     raise FormatError(
-                        f"{self.path}: damaged: it ends without the mark of its end; get it again"
+                        f"{self.path}: damaged: it ends without its end mark; download or copy "
+                        "it again"
                     )
                 gaps = np.flatnonzero(np.isnan(points).all(axis=1))
                 stop = int(gaps[-1]) + 1 if gaps.size else 0

@@ -72,7 +72,7 @@ def read_swc(path: Path) -> Neuron:
     if wrong.size:
         row, column = wrong[0].tolist()
         what = f"{_NAMES[column + 2]} is {table[row, column + 2]}"
-        raise FormatError(f"{name}, line {lines[row]}: {what}; nodes have finite numbers")
+        raise FormatError(f"{name}, line {lines[row]}: {what}; nodes must have finite numbers")
     return Neuron(table[:, 2:5], table[:, 5], types, _edges(ids, parents, lines, name))
 
 
@@ -95,7 +95,7 @@ def _table(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int6
             ) from None
         lines.append(number)
     if not rows:
-        raise FormatError(f"{name} holds no nodes; an SWC file has one a line")
+        raise FormatError(f"{name} holds no nodes; an SWC file has one node per line")
     return np.array(rows, np.float64), np.array(lines, np.int64)
 
 
@@ -108,8 +108,8 @@ def _whole(
     if is_wrong.any():
         row = int(np.argmax(is_wrong))
         raise FormatError(
-            f"{name}, line {lines[row]}: the {_NAMES[column]} is {values[row]:g}; it is a whole "
-            "number"
+            f"{name}, line {lines[row]}: the {_NAMES[column]} is {values[row]:g}; it must be a "
+            "whole number"
         )
     whole: NDArray[np.int64] = values.astype(np.int64)
     return whole
@@ -125,7 +125,7 @@ def _edges(
         first, second = order[int(twice[0])], order[int(twice[0]) + 1]
         raise FormatError(
             f"{name}, line {lines[second]}: the id {ids[second]} occurs twice, first in line "
-            f"{lines[first]}; give each node one of its own"
+            f"{lines[first]}; give each node its own id"
         )
     is_root = parents < 0
     if not (ids == 0).any():
@@ -163,6 +163,6 @@ def _refuse_rings(
     if stuck.size:
         row = int(stuck[0])
         raise FormatError(
-            f"{name}, line {lines[row]}: the parents of this node form a ring; one of them is a "
-            "root, whose parent is -1"
+            f"{name}, line {lines[row]}: the parents of this node form a ring; make one of them "
+            "a root, whose parent is -1"
         )

@@ -105,4 +105,4 @@ class TrackVisFile:
         return Lines(points.astype(np.float32), offsets)
 
     def _refuse(self, what: str) -> None:
-        raise FormatError(f"{self.path}: damaged: {what}; get the file again")
+        raise FormatError(f"{self.path}: damaged: {what}; download or copy the file again")

@@ -60,7 +60,9 @@ class TrxTracts:
         size = len(self._points)
         is_sound = (np.diff(self._offsets) >= 0).all() and self._offsets[-1] <= size
         if not is_sound or (self._offsets < 0).any():
-            raise FormatError(f"{path}: its offsets do not fit its {size} points; get it again")
+            raise FormatError(
+                f"{path}: its offsets do not fit its {size} points; download or copy it again"
+            )
         for name, rows in groups.items():
             if rows.size and (rows.min() < 0 or rows.max() >= count):
                 raise FormatError(

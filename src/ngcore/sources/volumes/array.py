@@ -220,8 +220,8 @@ def _order_note(array: Any, axes: ArrayAxes, asked: str | None) -> tuple[str, ..
     if library not in ("h5py", "zarr") or is_named or len(axes.code) < 3:
         return ()
     return (
-        "its dimensions are taken as x, y, z; pass axes='zyx' where z is the slowest, as it is "
-        "taken where the path of the file is passed",
+        "its dimensions are assumed to be x, y, z; pass axes='zyx' if z is the slowest, which "
+        "ngcore assumes when you pass the path of the file",
     )
 
 

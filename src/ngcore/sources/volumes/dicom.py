@@ -147,7 +147,7 @@ def _files(pydicom: Any, found: Found) -> tuple[list[DicomFile], tuple[str, ...]
     if not files:
         raise InputError("holds no DICOM images; pass the folder with the slices")
     word = "file holds" if others == 1 else "files hold"
-    return files, (f"{others} {word} no image; passed over",) if others else ()
+    return files, (f"{others} {word} no image; skipped",) if others else ()
 
 
 def _one_series(files: list[DicomFile], found: Found) -> list[DicomFile]:
@@ -264,8 +264,8 @@ class _Segments:
                 is_here = pixels != 0
                 if part[is_here].any():
                     raise InputError(
-                        f"segment {frame.segment} overlaps another one in slice {number + 1}, and "
-                        "a volume holds one label a voxel; export them apart"
+                        f"segment {frame.segment} overlaps another one in slice {number + 1}, "
+                        "but a volume holds one label per voxel; export them apart"
                     )
                 part[is_here] = frame.segment
         return out

@@ -287,8 +287,8 @@ class GzipSource(Source):
             self._stream.close()
             raise FormatError(
                 f"truncated: its header says {header.shape} voxels of {header.dtype}, "
-                f"{header.byte_count} bytes, but {self._stream.compressed_size} compressed bytes "
-                f"hold {most} at most; download it again"
+                f"{header.byte_count} bytes, but {self._stream.compressed_size} compressed "
+                f"bytes hold at most {most}; download it again"
             )
 
     @property

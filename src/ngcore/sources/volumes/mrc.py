@@ -95,7 +95,7 @@ def open_mrc(found: Found, asked: Asked) -> Source:
 def _fields(head: bytes) -> Any:
     """Return the header's fields, in the byte order that makes sense of the mode."""
     if len(head) < HEADER_BYTES:
-        raise FormatError(f"truncated: {len(head)} bytes, an MRC header has {HEADER_BYTES}")
+        raise FormatError(f"truncated: {len(head)} bytes, but an MRC header has {HEADER_BYTES}")
     with warnings.catch_warnings(), foreign_errors("corrupt MRC header"):
         warnings.simplefilter("ignore")
         from mrcfile.dtypes import HEADER_DTYPE

@@ -208,7 +208,7 @@ def _sizes(
         # Paintera and COSEM write nanometres, n5-viewer's lists micrometres.
         units = "um" if isinstance(pixel, list) else "nm"
         name = "micrometres" if units == "um" else "nanometres"
-        notes = (f"doesn't say the unit of its voxel sizes; taken as {name}",)
+        notes = (f"doesn't say the unit of its voxel sizes; {name} are assumed",)
     named = units if isinstance(units, list) else [units] * len(sizes)
     factors = [mm_per_unit(unit) or 0.0 for unit in named]
     try:

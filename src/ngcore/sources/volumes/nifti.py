@@ -232,8 +232,8 @@ def _header_bytes(path: Path, name: str) -> bytes:
         if file.size < min(HEADER_TYPES):
             what = "empty" if file.size == 0 else "truncated"
             raise FormatError(
-                f"{name}: {what} ({file.size} bytes), a NIfTI header has {min(HEADER_TYPES)} "
-                f"or more; download or copy it again"
+                f"{name}: {what} ({file.size} bytes), but a NIfTI header has "
+                f"{min(HEADER_TYPES)} or more; download or copy it again"
             )
         block = np.empty(min(size, file.size), np.uint8)
         file.read_into(0, bytes_of(block))
@@ -263,8 +263,9 @@ def _parse(block: bytes, name: str) -> tuple[Fields, bool]:
     magic = _magic(block)
     if size is None or magic is None or len(block) < size:
         raise FormatError(
-            f"{name}: not NIfTI: it starts with {block[:4].hex(' ')}, a NIfTI header with its "
-            f"size, 348 or 540, and has a magic number; rename it if it is another format"
+            f"{name}: not NIfTI: it starts with {block[:4].hex(' ')}, but a NIfTI header starts "
+            "with its size, 348 or 540, and has a magic number; rename it if it is another "
+            "format"
         )
     dtype = HEADER_TYPES[size]
     fields = np.frombuffer(block[:size], dtype)[0]

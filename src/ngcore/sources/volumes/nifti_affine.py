@@ -121,8 +121,8 @@ def _qform(
         lengths = np.array([*shape[:3], 1, 1][:3])
         affine[:3, 3] = -(affine[:3, :3] @ ((lengths - 1) / 2))
         left = (
-            "doesn't say where left is (sform and qform codes are 0); x is taken to run to the "
-            "left, as nibabel does; pass --affine if that is wrong"
+            "doesn't say where left is (sform and qform codes are 0); x is assumed to run to "
+            "the left, as nibabel does; pass --affine if that is wrong"
         )
         return affine, (*notes, left)
     parts = [float(fields[part]) for part in ("quatern_b", "quatern_c", "quatern_d")]

@@ -252,7 +252,7 @@ def _affine(header: Any, columns: list[np.ndarray[Any, Any]]) -> tuple[Affine, t
             raise FormatError(f"corrupt header: space {space!r} names a direction twice")
     else:
         named = f"is {space!r}" if space else "is not named"
-        notes = (f"its space {named}; taken as right, anterior, superior",)
+        notes = (f"its space {named}; right, anterior, superior is assumed",)
     if dimension > 3 or any(column.shape != (3,) for column in columns):
         raise InputError(
             f"its space has {max(dimension, *(len(c) for c in columns))} dimensions, expected 3; "
@@ -306,8 +306,8 @@ def _segments(header: Any, channels: int) -> tuple[Segment, ...]:
         found.append(Segment(value, name, color))
     if len(layers) > 1 or (found and channels > 1):
         raise InputError(
-            f"has segments that overlap, in {max(len(layers), channels)} layers, and a volume "
-            "holds one label a voxel; export them from 3D Slicer as a labelmap"
+            f"has segments that overlap, in {max(len(layers), channels)} layers, but a volume "
+            "holds one label per voxel; export them from 3D Slicer as a labelmap"
         )
     return tuple(sorted(found))
 

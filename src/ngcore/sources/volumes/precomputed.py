@@ -87,8 +87,8 @@ def _left_behind(info: VolumeInfo, name: str) -> list[str]:
     if not found:
         return []
     return [
-        f"{name}: its {', '.join(found)} are not converted; copy what still holds, and name it in "
-        "info, or make it anew with `ngcore mesh` and `ngcore labels`"
+        f"{name}: its {', '.join(found)} are not converted; copy what is still valid and name "
+        "it in info, or make it again with `ngcore mesh` and `ngcore labels`"
     ]
 
 

@@ -308,7 +308,9 @@ def write_spool(path: Path, blocks: Iterator[memoryview]) -> None:
     try:
         file = path.open("xb", buffering=0)
     except OSError as error:
-        raise StorageError(f"{path}: can't be made: {error.strerror}; pass --tmp DIR") from error
+        raise StorageError(
+            f"{path}: can't be created: {error.strerror}; pass --tmp DIR"
+        ) from error
     try:
         with file:
             for block in blocks:
@@ -318,8 +320,8 @@ def write_spool(path: Path, blocks: Iterator[memoryview]) -> None:
                         done += file.write(block[done : done + (1 << 30)])
                     except OSError as error:
                         raise StorageError(
-                            f"{path}: writing failed: {error.strerror}; pass --tmp DIR where "
-                            f"there is room"
+                            f"{path}: writing failed: {error.strerror}; pass --tmp DIR with "
+                            "more space"
                         ) from error
     except BaseException:
         path.unlink(missing_ok=True)

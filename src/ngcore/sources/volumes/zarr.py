@@ -259,7 +259,7 @@ def _transforms(
                 continue
             if kind not in ("scale", "translation") or kind not in step:
                 raise InputError(
-                    f"a transformation of type {kind!r} can't be followed; pass --affine"
+                    f"a transformation of type {kind!r} is not supported; pass --affine"
                 )
             values = np.asarray(step[kind], np.float64)
             if values.shape != (rank,) or not np.isfinite(values).all():
@@ -283,7 +283,7 @@ def _affine(
         unit = axis.get("unit")
         factor = 1e-3 if unit is None else mm_per_unit(unit)
         if unit is None and not notes:
-            notes = ("doesn't say the unit of its voxel sizes; taken as micrometres",)
+            notes = ("doesn't say the unit of its voxel sizes; micrometres are assumed",)
         if factor is None:
             raise InputError(f"unit {unit!r} of axis {name} is not a length; pass --resolution")
         sizes["xyz".index(name)] = size * factor
