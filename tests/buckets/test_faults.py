@@ -37,7 +37,7 @@ def test_a_server_that_fails_every_tenth_request_loses_nothing(
         url = f"{place.url}/v"
         made = ngcore.convert(VOXELS, url, sharding=sharding, **OPTIONS)
         assert np.array_equal(made.scales[0][..., 0], VOXELS)
-        assert sum(proxy.failed.values()) > 3
+        assert sum(proxy.failed.values()) > 0.04 * proxy.requests
     ngcore.convert(VOXELS, tmp_path / "v", sharding=sharding, **OPTIONS)
     assert place.objects("v") == content_of(tmp_path / "v")
     assert place.uploads() == []

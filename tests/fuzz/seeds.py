@@ -23,7 +23,7 @@ import trimesh
 from PIL import Image
 
 from ngcore import compressed_segmentation
-from ngcore.codecs.zip_file import Entry, zip_parts
+from ngcore.codecs.zip_file import Entry, ZipParts
 from ngcore.precomputed.annotation_property import AnnotationProperty
 from ngcore.precomputed.annotation_records import encode_annotations, encode_list, make_records
 from ngcore.precomputed.annotations import (
@@ -479,7 +479,7 @@ def packed() -> Iterator[bytes]:
 
         yield b"z" + zstandard.compress(data)
     entries = [Entry(name, len(data), lambda: [data]) for name in ("info", "8_8_8/0.shard")]
-    yield b"p" + b"".join(zip_parts(entries))
+    yield b"p" + b"".join(ZipParts(entries).in_order())
 
 
 def _kind(name: str) -> bytes:

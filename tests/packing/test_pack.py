@@ -11,6 +11,7 @@ import pytest
 
 import ngcore
 from ngcore.cli import run
+from ngcore.storage import LocalStore
 
 VOXELS = np.random.default_rng(0).integers(0, 9, (40, 30, 20)).astype(np.uint32)
 OPTIONS = {"resolution": (8, 8, 8), "chunk_size": 16, "fsync": False, "type": "segmentation"}
@@ -60,6 +61,26 @@ def test_the_bytes_depend_on_the_volume_alone(volumes, tmp_path):
     first = (tmp_path / "a.zip").read_bytes()
     assert (tmp_path / "b.zip").read_bytes() == first
     assert (tmp_path / "c.zip").read_bytes() == first
+
+
+def test_a_volume_that_grows_meanwhile_is_not_packed(volumes, tmp_path, monkeypatch, capsys):
+    shutil.copytree(volumes / "sharded", tmp_path / "v")
+    shard = next((tmp_path / "v" / "8_8_8").iterdir())
+    sizes = LocalStore.size
+
+    def size_before_somebody_wrote(self, name):
+        size = sizes(self, name)
+        if name.endswith(shard.name) and name.startswith("8_8_8"):
+            with shard.open("ab") as file:
+                file.write(b"more")
+        return size
+
+    monkeypatch.setattr(LocalStore, "size", size_before_somebody_wrote)
+    assert run(["pack", str(tmp_path / "v"), str(tmp_path / "v.zip")]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"8_8_8/{shard.name} was changed while" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v"]
 
 
 def test_every_command_that_reads_takes_it(volumes, tmp_path, capsys):

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.codecs import gzip
 from ngcore.codecs.content import BY_ENDING
-from ngcore.codecs.zip_file import Entry, needs_zip64, zip_parts
+from ngcore.codecs.zip_file import Entry, ZipParts, needs_zip64
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import LEGACY_MESH_TYPE, VOLUME_TYPE
-from ngcore.storage import Store, open_store
+from ngcore.storage import LocalStore, Store, open_store
 from ngcore.storage.completeness import refuse_unfinished
 from ngcore.storage.zip_store import ZipStore
-from ngcore.transaction.output_file import check_output_file, write_output_parts
+from ngcore.transaction.output_file import check_output_file, write_zip_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from typing_extensions import Buffer
 
     from ngcore.precomputed.scale_info import ScaleInfo
 
@@ -87,21 +89,18 @@ def pack(
         )
     check_output_file(out, overwrite=overwrite, sources=[volume])
     files = list(_files(store))
-    sizes = [_size(store, file) for file in files]
-    entries = [
-        Entry(file.name, size, partial(_pieces, store, file))
-        for file, size in zip(files, sizes, strict=True)
-    ]
-    names = sum(2 * len(file.name) + 76 for file in files)
-    if needs_zip64(len(files), sum(sizes) + names):
+    parts = ZipParts(
+        Entry(file.name, _size(store, file), partial(_pieces, store, file)) for file in files
+    )
+    write_zip_file(out, parts)
+    if needs_zip64(parts.count, parts.size):
         logger.warning(
             "%s has %d files and %.1f GB: over 65,534 files or 4 GB only newer Neuroglancers open "
             "it (zip64); larger chunks or sharding make fewer files",
             out,
-            len(files),
-            sum(sizes) / 1e9,
+            parts.count,
+            parts.size / 1e9,
         )
-    write_output_parts(out, zip_parts(entries))
 
 
 def _files(store: Listed) -> Iterator[_File]:
@@ -199,15 +198,14 @@ def _ending(name: str) -> str:
     return next((ending for ending in _ENDINGS[1:] if name.endswith(ending)), "")
 
 
-def _size(store: Listed, file: _File) -> int:
-    if not file.ending and not _may_be_encoded(store):
-        size = store.size(file.stored)
-        if size is None:
-            raise StorageError(
-                f"{file.stored} in {store.location} was removed while it was packed"
-            )
-        return size
-    return sum(map(len, _pieces(store, file)))
+def _size(store: Listed, file: _File) -> int | None:
+    """Return the size of a file that goes in as it lies; None of what is unpacked first."""
+    if file.ending or (_may_be_encoded(store) and not file.stored.endswith(".shard")):
+        return None
+    size = store.size(file.stored)
+    if size is None:
+        raise StorageError(f"{file.stored} in {store.location} was removed while it was packed")
+    return size
 
 
 def _may_be_encoded(store: Listed) -> bool:
@@ -215,7 +213,7 @@ def _may_be_encoded(store: Listed) -> bool:
     return isinstance(store, Store) and store.keeps_names
 
 
-def _pieces(store: Listed, file: _File) -> Iterator[bytes]:
+def _pieces(store: Listed, file: _File) -> Iterator[Buffer]:
     """Yield the bytes of a file as the client is to get them."""
     data: bytes | None
     if file.ending:
@@ -227,6 +225,9 @@ def _pieces(store: Listed, file: _File) -> Iterator[bytes]:
                 raise FormatError(f"{file.stored} in {store.location}: {error}") from error
     elif _may_be_encoded(store) and not file.stored.endswith(".shard"):
         data = store.get_whole(file.stored, _MAX_UNPACKED)
+    elif isinstance(store, LocalStore):
+        yield from store.pieces(file.stored)
+        return
     else:
         start = 0
         while piece := store.get(file.stored, start, start + _PIECE):

@@ -11,13 +11,14 @@ import shutil
 import stat
 import threading
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
+from ngcore.storage.descriptors import read_all, read_pieces, write_all, write_patched
 from ngcore.storage.file_lock import LocalLock, is_locked, make_folders
 from ngcore.storage.names import proper_name, refuse_links_outside
 from ngcore.storage.sync import SyncError, fsync_file, sync_files, sync_folder, sync_path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from typing_extensions import Buffer
+
+    from ngcore.codecs.zip_file import Patch
 
 WORK_FOLDER = ".ngcore"
 """Where a run keeps its notes, in the folder of the volume that it writes, until that is whole."""
@@ -46,13 +49,6 @@ WRONG_FOLDER = {
 
 _COUNTER = itertools.count()
 _TEMPORARY = r"\.([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]+" + re.escape(TEMPORARY_SUFFIX)
-
-_BATCH_BYTES = 8 << 20
-_BATCH_PARTS = 512
-"""How much is handed to the system at once; POSIX promises 1024 parts nowhere, but all have it."""
-
-_MAX_WRITE = 1 << 30
-"""macOS refuses writes of 2 GiB and more."""
 
 _FOLDER_LOCKS = tuple(threading.Lock() for _ in range(64))
 """One for each folder, or for a few of them. The system changes a folder's names one by one, and
@@ -122,7 +118,7 @@ class LocalStore(Store):
                 end = status.st_size if stop is None else min(stop, status.st_size)
                 if start:
                     file.seek(start)
-                return _read(file, max(0, end - start))
+                return read_all(file, max(0, end - start))
         except _ABSENT:
             return None
         except PermissionError as error:
@@ -137,18 +133,37 @@ class LocalStore(Store):
 
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Write a file; see `Store.put`."""
-        self._put(name, parts, durably=False)
+        self._put(name, partial(write_all, parts=parts), durably=False)
+
+    def put_patched(self, name: str, parts: Iterable[Buffer | Patch]) -> None:
+        """Write a file as `put_parts` does, with patches to what was written before them."""
+        self._put(name, partial(write_patched, parts=parts), durably=False)
+
+    def pieces(self, name: str) -> Iterator[memoryview]:
+        """Yield a file piece by piece, in memory that the next piece overwrites.
+
+        Raises
+        ------
+        StorageError
+            It is absent, or can't be read.
+        """
+        path = self._path(name)
+        try:
+            with io.FileIO(path, opener=_open_at_once) as file:
+                yield from read_pieces(file)
+        except OSError as error:
+            raise _storage_error("read", path, error) from error
 
     def put_durably(self, name: str, data: Buffer) -> None:
         """Write a file that survives a loss of power from the moment its name is there."""
-        self._put(name, (data,), durably=True)
+        self._put(name, partial(write_all, parts=(data,)), durably=True)
 
     def append(self, name: str, data: Buffer) -> None:
         """Write at the end of a file; see `Store.append`."""
         path = self._path(name, writing=True)
         try:
             with open(path, "ab", buffering=0, opener=_open_own) as file:
-                _write(file.fileno(), (data,))
+                write_all(file.fileno(), (data,))
         except OSError as error:
             raise _storage_error("write", path, error) from error
 
@@ -164,7 +179,7 @@ class LocalStore(Store):
         try:
             is_new = not os.path.exists(path)  # noqa: PTH110 (as below)
             with open(path, "ab", buffering=0, opener=_open_own) as file:
-                _write(file.fileno(), (data,))
+                write_all(file.fileno(), (data,))
                 fsync_file(file.fileno(), path)
             if is_new:
                 sync_path(path.rpartition("/")[0])
@@ -174,7 +189,7 @@ class LocalStore(Store):
     def _put(
         self,
         name: str,
-        parts: Iterable[Buffer],
+        write: Callable[[int], None],
         *,
         durably: bool,
         place: Callable[[str, str], None] = os.replace,
@@ -188,7 +203,7 @@ class LocalStore(Store):
                 with names:
                     descriptor = _open_new(temporary, folder)
                 try:
-                    _write(descriptor, parts)
+                    write(descriptor)
                     if durably:
                         fsync_file(descriptor, path)
                 finally:
@@ -321,7 +336,7 @@ class LocalStore(Store):
     def create(self, name: str, data: Buffer) -> bool:
         """Write a file that is not there yet; see `Store.create`."""
         try:
-            self._put(name, (data,), durably=True, place=_link)
+            self._put(name, partial(write_all, parts=(data,)), durably=True, place=_link)
         except FileExistsError:
             return False
         return True
@@ -392,49 +407,6 @@ def _open_new(path: str, folder: str) -> int:
         # Only now, so that the usual file costs no call for its folder.
         make_folders(Path(folder))
         return os.open(path, _NEW_FILE, 0o666)
-
-
-def _read(file: io.FileIO, size: int) -> bytes:
-    """Read `size` bytes, or what there is up to the end; one call may return fewer."""
-    data = file.read(size)
-    if len(data) == size:
-        return data
-    pieces = [data]
-    while data and size > sum(map(len, pieces)):
-        data = file.read(size - sum(map(len, pieces)))
-        pieces.append(data)
-    return b"".join(pieces)
-
-
-def _write(descriptor: int, parts: Iterable[Buffer]) -> None:
-    batch: list[memoryview] = []
-    size = 0
-    for part in parts:
-        view = memoryview(part).cast("B")
-        for offset in range(0, len(view), _MAX_WRITE):
-            piece = view[offset : offset + _MAX_WRITE]
-            batch.append(piece)
-            size += len(piece)
-            if size >= _BATCH_BYTES or len(batch) == _BATCH_PARTS:
-                _write_batch(descriptor, batch)
-                batch, size = [], 0
-    _write_batch(descriptor, batch)
-
-
-def _write_batch(descriptor: int, batch: list[memoryview]) -> None:
-    """Write every byte; the system may take fewer at a time."""
-    while batch:
-        if hasattr(os, "writev"):
-            written = os.writev(descriptor, batch)
-        else:
-            written = os.write(descriptor, batch[0])
-        done = 0
-        while done < len(batch) and written >= len(batch[done]):
-            written -= len(batch[done])
-            done += 1
-        batch = batch[done:]
-        if batch and written:
-            batch[0] = batch[0][written:]
 
 
 def _storage_error(action: str, path: str, error: OSError) -> StorageError:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ngcore.codecs.zip_file import ChangedError
 from ngcore.errors import DestinationError, StorageError
 from ngcore.storage import LocalStore, Store, is_url, split_place, writable_store
 from ngcore.storage.file_lock import make_folders
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from typing_extensions import Buffer
+
+    from ngcore.codecs.zip_file import ZipParts
 
 
 def check_output_folder(folder: Store | str | os.PathLike[str]) -> None:
@@ -147,6 +150,29 @@ def write_output_parts(out: str | os.PathLike[str], parts: Iterable[Buffer]) -> 
     if isinstance(store, LocalStore):
         remove_stale(store.path)
     store.put_parts(name, parts)
+    store.sync([name])
+
+
+def write_zip_file(out: str | os.PathLike[str], parts: ZipParts) -> None:
+    """Do as `write_output`, with a zip: entries are read once where a file here is written.
+
+    Raises
+    ------
+    StorageError
+        An entry was changed meanwhile, too.
+    """
+    store, name = _placed(out)
+    try:
+        if isinstance(store, LocalStore):
+            remove_stale(store.path)
+            store.put_patched(name, parts.patched())
+        else:
+            store.put_parts(name, parts.in_order())
+    except ChangedError as error:
+        raise StorageError(
+            f"{error} was changed while {os.fspath(out)} was written; write it again when nobody "
+            "writes to it"
+        ) from error
     store.sync([name])
 
 

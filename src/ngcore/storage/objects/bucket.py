@@ -113,13 +113,16 @@ class Bucket(ABC):
 
 
 def batches(parts: Iterable[Buffer]) -> Iterator[bytes]:
-    """Join small parts, so that each but the last has `PART_BYTES` or more."""
-    waiting: list[bytes | memoryview] = []
+    """Join small parts, so that each but the last has `PART_BYTES` or more.
+
+    Bytes are not copied before, and not at all where one part is enough.
+    """
+    waiting: list[bytes] = []
     size = 0
     for part in parts:
-        view = memoryview(part).cast("B")
-        waiting.append(bytes(view))
-        size += len(view)
+        data = part if isinstance(part, bytes) else bytes(memoryview(part).cast("B"))
+        waiting.append(data)
+        size += len(data)
         if size >= PART_BYTES:
             yield b"".join(waiting)
             waiting, size = [], 0

@@ -39,6 +39,8 @@ RETRIES: RetryConfig = {
     },
 }
 _PARTS_AT_ONCE = 4
+_PIECE = 256 << 10
+"""Of what is read: such pieces are joined from the processor's cache."""
 _TRIES = 3
 _BATCH = 1000
 """Keys in one request; S3 deletes no more."""
@@ -98,7 +100,7 @@ class ObstoreBucket(Bucket):
                 found = obstore.get(self._store, key, options=options or None)  # type: ignore[arg-type]
                 meta = found.meta
                 is_wanted = max_size is None or meta["size"] <= max_size
-                data = bytes(found.bytes()) if is_wanted else b""
+                data = b"".join(list(found.stream(_PIECE))) if is_wanted else b""
                 return StoredObject(
                     data, meta["size"], _version(meta), found.attributes.get("Content-Encoding")
                 )
@@ -136,13 +138,14 @@ class ObstoreBucket(Bucket):
         for last in (False,) * (_TRIES - 1) + (True,):
             pieces = batches(parts)
             start = list(itertools.islice(pieces, 2))
-            is_large = len(start) > 1 or len(b"".join(start)) > PART_BYTES
+            data = start[0] if start else b""
+            is_large = len(start) > 1 or len(data) > PART_BYTES
             can_again = not is_large or iter(parts) is not parts
             try:
                 obstore.put(
                     self._store,
                     key,
-                    itertools.chain(start, pieces) if is_large else b"".join(start),
+                    itertools.chain(start, pieces) if is_large else data,
                     attributes=dict(headers),
                     use_multipart=is_large,
                     chunk_size=PART_BYTES,
