@@ -88,6 +88,12 @@ def _text(name: str, text: str) -> Callable[[Path, Path], None]:
     return lambda folder, _: (folder / name).write_text(text) and None
 
 
+def _span(info: dict[str, Any]) -> None:
+    """Claim 2^51 voxels, of which a chunk is there."""
+    del info["scales"][1:]
+    info["scales"][0]["size"] = [2**17] * 3
+
+
 _SHARDING = {"@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 0}
 _IDS = [str(number) for number in range(100_000)]
 _LABELS = {"id": "label", "type": "label", "values": [EVIL] * len(_IDS)}
@@ -114,6 +120,7 @@ VARIANTS: dict[str, Callable[[Path, Path], None]] = {
     "long": _scale(size=[2**62, 1, 1]),
     "large chunks": _scale(chunk_sizes=[[2**31] * 3]),
     "small chunks": _scale(chunk_sizes=[[1, 1, 1]], size=[2**20] * 3),
+    "spans much": lambda folder, _: _edit(folder, _span),
     "resolution": _scale(resolution=[1e-300, 1e300, 5]),
     "no resolution": _scale(resolution=["1", None, True]),
     "offset": _scale(voxel_offset=[2**53, -(2**53), 0]),
@@ -136,9 +143,6 @@ VARIANTS: dict[str, Callable[[Path, Path], None]] = {
         ),
     ),
 }
-
-ENDLESS = {("small chunks", "convert V"), ("shards", "convert V"), ("size", "convert V")}
-"""Volumes that are not known to lie, and copied chunk by chunk."""
 
 COMMANDS = """
 info V

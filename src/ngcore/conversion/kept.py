@@ -12,7 +12,7 @@ from ngcore.conversion.regions import Regions
 from ngcore.conversion.window import Voxels
 from ngcore.errors import StorageError
 from ngcore.precomputed.chunks import Box, Vec3
-from ngcore.sources.base import Cost, MemoryOrder, SourceHeader, SuggestedType, Window
+from ngcore.sources.base import Box3, Cost, MemoryOrder, SourceHeader, SuggestedType, Window
 from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
 
 if TYPE_CHECKING:
@@ -34,12 +34,16 @@ class Kept(NamedTuple):
         The axis along which the rows of a block follow each other.
     memory_order : str
         "F" or "C", of the planes.
+    filled : set of tuple of int, optional
+        Takes the places of the blocks that left a file, where others may hold zeros, unwalked;
+        default all leave one.
     """
 
     grid: Regions
     folder: "Path | StoredPath"
     stream_axis: int
     memory_order: MemoryOrder
+    filled: set[Vec3] | None = None
 
     @property
     def scale(self) -> int:
@@ -66,7 +70,7 @@ class Kept(NamedTuple):
 
     def remove(self) -> None:
         """Remove every file; those that can't be go with their folder."""
-        for place in self.grid:
+        for place in self.grid if self.filled is None else self.filled:
             with suppress(OSError, StorageError):
                 self.path(place).unlink()
 
@@ -122,6 +126,8 @@ class KeptWriter:
             else:
                 path.upload(self._path)
                 self._path.unlink()
+            if self._kept.filled is not None:
+                self._kept.filled.add(self._place)
         except OSError as error:
             raise _not_written(self._path, error) from error
 
@@ -170,19 +176,32 @@ class KeptSource(ReadableSource):
         window: Window | None = None,
     ) -> None:
         """Fill `out` from every box that has a part of it; see `Source.read`."""
-        ranges = self.check_read(start, stop, out, window)
-        origin = self.header.voxel_offset
-        first = tuple(part.start + o for part, o in zip(ranges, origin, strict=True))
-        last = tuple(part.stop + o for part, o in zip(ranges, origin, strict=True))
-        wanted = Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+        wanted = self._global(self.check_read(start, stop, out, window))
         found = 0
         for place in self._kept.grid.owners(self._kept.scale, wanted):
             box = self._kept.grid.owned_box(self._kept.scale, place)
             part = None if box is None else box.intersection(wanted)
             if box is not None and part:
-                self._read_part(place, box, part, out[part.slices(wanted.start)])
+                target = out[part.slices(wanted.start)]
+                if self._kept.filled is None or place in self._kept.filled:
+                    self._read_part(place, box, part, target)
+                else:
+                    target[...] = 0
                 found += math.prod(part.shape)
         assert found == math.prod(wanted.shape)
+
+    def is_empty(self, box: Box3) -> bool:
+        """Whether no block that owns a part of a box left a file."""
+        if self._kept.filled is None:
+            return False
+        owners = self._kept.grid.owners(self._kept.scale, self._global(box))
+        return self._kept.filled.isdisjoint(owners)
+
+    def _global(self, box: Box3) -> Box:
+        origin = self.header.voxel_offset
+        x, y, z = (part.start + o for part, o in zip(box, origin, strict=True))
+        u, v, w = (part.stop + o for part, o in zip(box, origin, strict=True))
+        return Box((x, y, z), (u, v, w))
 
     def _read_part(self, place: Vec3, box: Box, part: Box, out: np.ndarray[Any, Any]) -> None:
         path = self._kept.path(place)

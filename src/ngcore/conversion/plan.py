@@ -189,9 +189,14 @@ def _choose_pass(
 
 
 def spread_plan(
-    info: VolumeInfo, factors: tuple[Vec3, ...], stream_axis: int
+    info: VolumeInfo,
+    factors: tuple[Vec3, ...],
+    stream_axis: int,
+    *,
+    scales_per_pass: int = _SCALES_PER_PASS,
+    block_chunks: int = _CHUNKS_PER_BLOCK,
 ) -> tuple[Regions, ...]:
-    """Return the regions of each pass of a conversion that is spread over processes.
+    """Return the regions of each pass of a conversion, such that they hold whole shards.
 
     Parameters
     ----------
@@ -201,6 +206,10 @@ def spread_plan(
         Per scale, how many voxels of it make one voxel of the next, per axis.
     stream_axis : int
         The axis along which the voxels of a region arrive.
+    scales_per_pass : int
+        How many are made at once, at most: of fewer, blocks can be smaller.
+    block_chunks : int
+        Chunks of the finest scale in a block, if it can have so few.
     """
     grids: list[Regions] = []
     coarsest = len(info.scales) - 1
@@ -209,16 +218,15 @@ def spread_plan(
         is_read = first > 0
         last = min(first + 1, coarsest)
         widths = _widths(info, factors, first, last, first_is_read=is_read)
+        most_voxels = block_chunks * prod(info.scales[first].chunk_size) << 3 * is_read
         # One more scale for as long as that makes regions no larger than need be, or twice so:
         # the last shards of a group of scales are a little longer than the others.
-        while last < min(first + _SCALES_PER_PASS - 1 + is_read, coarsest):
+        while last < min(first + scales_per_pass - 1 + is_read, coarsest):
             wider = _widths(info, factors, first, last + 1, first_is_read=is_read)
-            if prod(wider) > max(2 * prod(widths), _block_voxels(info, first, is_read)):
+            if prod(wider) > max(2 * prod(widths), most_voxels):
                 break
             last, widths = last + 1, wider
-        blocks = _block_widths(
-            info, factors, first, last, widths, _block_voxels(info, first, is_read)
-        )
+        blocks = _block_widths(info, factors, first, last, widths, most_voxels)
         memory = row_bytes(info, factors, stream_axis, first, last, blocks)
         step = Pass(first, last, widths, 1, memory)
         grids.append(Regions(info, factors, step, is_read, blocks))
@@ -244,11 +252,6 @@ def _widths(
             width = cells[axis] * scale.chunk_size[axis] * factor[axis]
             widths[axis] = lcm(widths[axis], width)
     return _vec3(widths)
-
-
-def _block_voxels(info: VolumeInfo, first: int, is_read: bool) -> int:
-    """Return how many voxels of its first scale a block has at most, if it can have so few."""
-    return _CHUNKS_PER_BLOCK * prod(info.scales[first].chunk_size) << 3 * is_read
 
 
 def _block_widths(

@@ -74,27 +74,43 @@ def carry_out_region(
     first_is_written : bool
         Whether the chunks of the first scale exist already.
     """
-    step = regions.step
     for block in regions.blocks_of(place):
-        levels = regions.blocks.levels(block)
-        if not levels:
-            continue
-        read = _BoxReader(run, source, levels[0], step)
-        walk = RegionWalk(
-            run.conversion,
-            step,
-            levels,
-            source,
-            run.pool,
-            run.sink.write,
-            first_is_written=first_is_written,
-        )
-        if kept is None:
-            walk.run(read, read.part_planes, run.row_done)
-            continue
-        with kept.writer(block, run.scratch) as writer:
-            is_kept = levels[-1].scale == step.last_scale
-            walk.run(read, read.part_planes, run.row_done, writer.keep if is_kept else None)
+        carry_out_block(run, regions, block, source, kept, first_is_written=first_is_written)
+
+
+def carry_out_block(
+    run: Run,
+    regions: Regions,
+    block: Vec3,
+    source: Source,
+    kept: "Kept | None",
+    *,
+    first_is_written: bool,
+) -> None:
+    """Make every chunk that a block of a region owns.
+
+    Parameters are those of `carry_out_region`, with the place of the block among all blocks.
+    """
+    step = regions.step
+    levels = regions.blocks.levels(block)
+    if not levels:
+        return
+    read = _BoxReader(run, source, levels[0], step)
+    walk = RegionWalk(
+        run.conversion,
+        step,
+        levels,
+        source,
+        run.pool,
+        run.sink.write,
+        first_is_written=first_is_written,
+    )
+    if kept is None:
+        walk.run(read, read.part_planes, run.row_done)
+        return
+    with kept.writer(block, run.scratch) as writer:
+        is_kept = levels[-1].scale == step.last_scale
+        walk.run(read, read.part_planes, run.row_done, writer.keep if is_kept else None)
 
 
 class _BoxReader:

@@ -12,7 +12,9 @@ from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.region import Run, carry_out_region
+from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
+from ngcore.conversion.sparse import carry_out_sparse_region, sparse_plan
 from ngcore.sources.base import Source
 from ngcore.storage import Store
 from ngcore.transaction.journal import Journal
@@ -22,6 +24,7 @@ from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
     from ngcore.conversion.likeness import Likeness
+    from ngcore.precomputed.chunks import Vec3
 
 Progress = Callable[[int, int], None]
 
@@ -110,7 +113,9 @@ def write_scales(
     """
     info, plan, options = work.conversion.info, work.conversion.plan, work.options
     is_resumed = journal is not None and journal.is_resumed and trusts_files
-    total = sum(math.prod(info.scales[step.first_scale].size) for step in plan.passes)
+    sparse = sparse_plan(work.conversion, work.source, options)
+    grids = sparse or tuple(plan.regions(step) for step in plan.passes)
+    total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
     tally = _Tally(total, work.progress)
     with temporary_folder(work_folder, options.tmp) as tmp:
         sink = ChunkSink(
@@ -127,7 +132,14 @@ def write_scales(
             with ThreadPool(plan.threads) as pool:
                 row_done = None if journal is None else journal.checkpoint_if_due
                 run = Run(work.conversion, sink, pool, tmp / "scratch", tally.add, row_done)
-                _run_passes(work, tmp, run, first_is_written=first_is_written)
+                _run_passes(
+                    work,
+                    grids,
+                    tmp,
+                    run,
+                    first_is_written=first_is_written,
+                    is_sparse=sparse is not None,
+                )
             sink.finish(whole=not is_resumed)
         except BaseException:
             sink.abort()
@@ -136,24 +148,34 @@ def write_scales(
     return Outcome(tally.counts, digests, sink.likeness)
 
 
-def _run_passes(work: Work, tmp: Path, run: Run, *, first_is_written: bool) -> None:
+def _run_passes(
+    work: Work,
+    grids: tuple[Regions, ...],
+    tmp: Path,
+    run: Run,
+    *,
+    first_is_written: bool,
+    is_sparse: bool,
+) -> None:
     plan, source = work.conversion.plan, work.source
+    carry_out = carry_out_sparse_region if is_sparse else carry_out_region
     spool: Path | None = None
     kept_before = None
     if source.cost.access == "unpack" or (plan.is_cut and not source.cost.can_be_cut):
         spool = tmp / "source"
         source = source.spooled(spool)
-    for step in plan.passes:
-        kept, regions = None, plan.regions(step)
+    for regions in grids:
+        kept, step = None, regions.step
         if step.last_scale < len(plan.info.scales) - 1:
             from ngcore.conversion.kept import Kept  # most volumes take one pass
 
             make_folder(run.scratch)
-            kept = Kept(regions, tmp, plan.stream_axis, source.memory_order)
+            filled: set[Vec3] | None = set() if is_sparse else None
+            kept = Kept(regions.blocks, tmp, plan.stream_axis, source.memory_order, filled)
         with closing(source):
             for place in regions:
                 is_written = step.first_scale > 0 or first_is_written
-                carry_out_region(run, regions, place, source, kept, first_is_written=is_written)
+                carry_out(run, regions, place, source, kept, first_is_written=is_written)
             source.finish()
         with suppress(OSError):  # its folder goes at the end
             if spool is not None:

@@ -117,6 +117,10 @@ class ChunkSink:
         self.digests[scale].add(cell, digested(info, encoded, voxels))
         writer.write(cell, encoded)
 
+    def write_zeros(self, scale: int, first: Vec3, stop: Vec3) -> None:
+        """Take the chunks from `first` up to and without `stop`, all zeros, of a sharded scale."""
+        self._writers[scale].write_zeros(first, stop, self._is_written)
+
     def finish(self, *, whole: bool) -> None:
         """Check that everything is written; see `ChunkWriter.finish`."""
         for writer in self._writers.values():

@@ -8,6 +8,7 @@ blocks then make the same vertices where they meet, by which their surfaces are 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from ngcore.arrays.triangles import Surface, joined
 from ngcore.meshing.libraries import load_library
 from ngcore.meshing.simplify import simplified
 from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
+from ngcore.volume.chunk_scan import cells_there
 from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 
@@ -68,9 +70,26 @@ class LabelSurfaces:
 
     def __init__(self, scale: ScaleArray, *, block_side: int = BLOCK_SIDE) -> None:
         x, y, z = (max(1, block_side // side) * side for side in scale.chunk_size)
+        self._scale = scale
         self._bounds = scale.info.bounds
         self.blocks = ChunkGrid(scale.info.size, (x, y, z), scale.voxel_offset)
         self._kept: dict[int, list[tuple[Box, Place]]] = {}
+
+    def cells(self) -> Iterator[Vec3]:
+        """Yield the blocks in turn: of a sparse volume those alone that may hold a surface."""
+        if self._scale.present is None:
+            return self.blocks.cells()
+        chunks, sides, last = self._scale.info.grid, self.blocks.chunk_size, self.blocks.shape
+        found: set[Vec3] = set()
+        for cell in cells_there(self._scale):
+            box = chunks.bounds(cell).slices(chunks.voxel_offset)
+            # A block shares a voxel with the one before.
+            ranges = [
+                range(max(0, part.start - 1) // side, min((part.stop - 1) // side + 1, count))
+                for part, side, count in zip(box, sides, last, strict=True)
+            ]
+            found.update((x, y, z) for x, y, z in product(*ranges))
+        return iter(sorted(found, key=lambda cell: cell[::-1]))
 
     def labels(self) -> list[int]:
         """Return the labels that were found, those with the largest surfaces first."""

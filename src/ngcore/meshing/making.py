@@ -193,7 +193,7 @@ def find_surfaces(
     done = 0
 
     def items() -> Iterator[BlockItem]:
-        for cell in surfaces.blocks.cells():
+        for cell in surfaces.cells():
             file = f"{MESH_WORK_FOLDER}/blocks/{'_'.join(map(str, cell))}"
             is_trusted, box = work.journal.trusts(file), surfaces.box(cell)
             yield BlockItem(crew.job, cell, file, is_trusted, scale, box, chosen)

@@ -15,8 +15,8 @@ from ngcore.repairing.files import copy_file, read_file, source_of
 from ngcore.repairing.pieces import Written
 from ngcore.repairing.stored import mend_stored
 from ngcore.storage.base import max_stored_size
+from ngcore.storage.listing import walk_files
 from ngcore.validating.chunk_files import CHUNK_LIKE, FOREIGN_COMPRESSIONS, NESTED_DEPTH
-from ngcore.validating.files import walk_files
 from ngcore.validating.scale import ScaleCheck
 
 if TYPE_CHECKING:

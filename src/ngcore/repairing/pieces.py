@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ngcore.repairing.changes import KINDS, Changes
 from ngcore.sources.identity import chunk_files, chunks_identity
 from ngcore.storage import LocalStore, Store
+from ngcore.storage.listing import walk_files
 from ngcore.validating.chunk_files import NESTED_DEPTH
-from ngcore.validating.files import walk_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

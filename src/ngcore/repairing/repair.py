@@ -27,6 +27,7 @@ from ngcore.repairing.properties import mend_properties
 from ngcore.repairing.shards import mend_shards
 from ngcore.storage import LocalStore, Store, open_store, writable_store
 from ngcore.storage.completeness import refuse_unfinished
+from ngcore.storage.listing import walk_files
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.destination import Destination
@@ -34,7 +35,7 @@ from ngcore.transaction.folder_lock import refuse_in_use
 from ngcore.transaction.journal import PLAN, read_plan, resumable
 from ngcore.transaction.places import refuse_overlap
 from ngcore.transaction.removal import remove_named_folders
-from ngcore.validating.files import SIDE_FILES, read_limited, walk_files
+from ngcore.validating.files import SIDE_FILES, read_limited
 from ngcore.validating.findings import Findings
 from ngcore.validating.scale import Context
 from ngcore.validating.validate import Meter, inspect, validate

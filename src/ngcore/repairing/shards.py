@@ -21,8 +21,8 @@ from ngcore.repairing.pieces import Written
 from ngcore.repairing.shard_entries import Entry, read_entries
 from ngcore.repairing.stored import mend_stored
 from ngcore.storage.base import max_stored_size
+from ngcore.storage.listing import walk_files
 from ngcore.storage.spool import Spool
-from ngcore.validating.files import walk_files
 from ngcore.validating.findings import Findings
 from ngcore.validating.scale import ScaleCheck
 from ngcore.validating.shard_file import ShardFile

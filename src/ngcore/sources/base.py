@@ -194,6 +194,24 @@ class Cost(NamedTuple):
         return self.access in ("forward", "unpack")
 
 
+class Sparsity(NamedTuple):
+    """How much of a source is there.
+
+    Attributes
+    ----------
+    present : int
+        Chunks that are there.
+    total : int
+        Chunks that it would have if all were.
+    fills_zeros : bool
+        Whether the others are zeros.
+    """
+
+    present: int
+    total: int
+    fills_zeros: bool = True
+
+
 class Source(ABC):
     """Voxels of one input, in stored values.
 
@@ -250,6 +268,14 @@ class Source(ABC):
         columns = math.prod(self.shape[:3]) // self.shape[self.stream_axis]
         plane_bytes = columns * self.shape[3] * self.dtype.itemsize
         return plane_bytes + self.scratch_bytes + columns * self.cost.column_bytes
+
+    def sparsity(self) -> Sparsity | None:
+        """Return how few chunks are there; None where most are, or it can't be listed."""
+        return None
+
+    def is_empty(self, box: Box3) -> bool:  # noqa: ARG002 (most sources have no parts that lack)
+        """Whether a box, slices along (x, y, z), is known to hold stored zeros alone, unread."""
+        return False
 
     def use_threads(self, count: int) -> None:
         """Decode no more than so many pieces at a time; call it before the first read."""

@@ -9,21 +9,27 @@ from __future__ import annotations
 import math
 import os
 import sys
+from functools import cached_property
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ngcore.errors import InputError
-from ngcore.sources.base import Cost
+from ngcore.sources.base import Cost, Sparsity
 from ngcore.sources.volumes.raw import ReadableSource
+from ngcore.storage.present import present_if_sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import ThreadPoolExecutor
+
+    from numpy.typing import NDArray
 
     from ngcore.sources.axes import ArrayAxes
     from ngcore.sources.base import Box3, SourceHeader, Window
+    from ngcore.sources.chunk_listing import Listing
+    from ngcore.storage.present import PresentCells
 
 MOST_VOXELS = 1 << 53
 """More than any volume has that can be read in a lifetime: metadata that claim more are wrong."""
@@ -50,6 +56,8 @@ class ChunkedSource(ReadableSource):
     origin : sequence of int, optional
         Index of the first element along each dimension; default 0.
     close : callable, optional
+    listing : Listing, optional
+        How to find which chunks are there.
     """
 
     def __init__(
@@ -62,18 +70,16 @@ class ChunkedSource(ReadableSource):
         workers: int | None = None,
         origin: Sequence[int] | None = None,
         close: Callable[[], None] | None = None,
+        listing: Listing | None = None,
     ) -> None:
-        if header.voxel_count > MOST_VOXELS:
-            raise InputError(
-                f"claims {header.voxel_count} voxels (shape {header.shape}), more than 2^53, "
-                "which no volume has; check how it was made"
-            )
+        refuse_too_many(header)
         self.header = header
         self.workers = workers or os.cpu_count() or 1
         self._axes = axes
         self._slices = slices
         self._origin = origin
         self._close = close
+        self._listing = listing
         self._executor: ThreadPoolExecutor | None = None
         self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
         slow_to_fast = axes.slow_to_fast
@@ -90,6 +96,43 @@ class ChunkedSource(ReadableSource):
             bytes_per_thread=2 * max(chunk_bytes, PIECE_BYTES),
             column_bytes=depth * voxel_bytes,
         )
+
+    @cached_property
+    def _cells(self) -> tuple[tuple[int, int, int], PresentCells | None]:
+        """The sides of chunks or shards along (x, y, z), and which are there, if they are few."""
+        if self._listing is None:
+            return self._chunk, None
+        found, axes = self._listing.found, self._axes
+        x, y, z = axes.along(self._listing.sides)
+        w, h, d = (
+            -(-length // side) for length, side in zip(self.shape[:3], (x, y, z), strict=True)
+        )
+
+        def cells() -> Iterator[NDArray[np.int64]]:
+            for places in found():
+                padded = np.concatenate([places, np.zeros((len(places), 1), np.int64)], axis=1)
+                columns = [axes.code.find(letter) for letter in "xyz"]  # -1: the zeros
+                cells = padded[:, columns]
+                yield cells[(cells < (w, h, d)).all(axis=1)]
+
+        return (x, y, z), present_if_sparse((w, h, d), cells())
+
+    def sparsity(self) -> Sparsity | None:
+        """Return how few chunks are there."""
+        present = self._cells[1]
+        if present is None or self._listing is None:
+            return None
+        return Sparsity(len(present), present.total, self._listing.fills_zeros)
+
+    def is_empty(self, box: Box3) -> bool:
+        """Whether no chunk of a box is there, and what is not there is zeros."""
+        sides, present = self._cells
+        if present is None or self._listing is None or not self._listing.fills_zeros:
+            return False
+        pairs = list(zip(box, sides, strict=True))
+        x, y, z = (part.start // side for part, side in pairs)
+        u, v, w = (-(-part.stop // side) for part, side in pairs)
+        return not present.meets((x, y, z), (u, v, w))
 
     def _chunk_sides(self, chunks: Sequence[int] | None) -> tuple[int, int, int]:
         shape = self.shape[:3]
@@ -201,6 +244,21 @@ class ChunkedSource(ReadableSource):
         if self._close is not None:
             close, self._close = self._close, None
             close()
+
+
+def refuse_too_many(header: SourceHeader) -> None:
+    """Refuse metadata that claim more voxels than any volume has.
+
+    Raises
+    ------
+    InputError
+        They do.
+    """
+    if header.voxel_count > MOST_VOXELS:
+        raise InputError(
+            f"claims {header.voxel_count} voxels (shape {header.shape}), more than 2^53, "
+            "which no volume has; check how it was made"
+        )
 
 
 def is_masked(values: object) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.arrays.affines import Axes, Signs
-    from ngcore.sources.base import Box3, SourceHeader
+    from ngcore.sources.base import Box3, SourceHeader, Sparsity
 
 
 def orient_source(source: Source, code: str, asked: AskedGeometry) -> Source:
@@ -110,6 +110,15 @@ class OrientedSource(Source):
         """Bytes that the source consumed."""
         return self._source.bytes_read
 
+    def sparsity(self) -> Sparsity | None:
+        """Return how few chunks of the source are there."""
+        return self._source.sparsity()
+
+    def is_empty(self, box: Box3) -> bool:
+        """Whether the source knows a box to be empty."""
+        x, y, z = self._stored(box)
+        return self._source.is_empty((x, y, z))
+
     def use_threads(self, count: int) -> None:
         """Let the source use so many threads."""
         self.workers = count
@@ -119,11 +128,14 @@ class OrientedSource(Source):
         flips = tuple(slice(None, None, sign) for sign in self._signs)
         order = [self._axes.index(axis) for axis in range(3)]
         view = out[flips].transpose(*order, 3)
-        ranges = [
-            _flipped(box[target], self.shape[target], self._signs[target]) for target in order
-        ]
+        ranges = self._stored(box)
         along = ranges.pop(self._source.stream_axis)
         self._source.read(along.start, along.stop, view, window=(ranges[0], ranges[1]))
+
+    def _stored(self, box: Box3) -> list[slice]:
+        """Return a box as ranges of the source's own axes."""
+        order = [self._axes.index(axis) for axis in range(3)]
+        return [_flipped(box[axis], self.shape[axis], self._signs[axis]) for axis in order]
 
     def spooled(self, path: Path) -> Source:
         """Unpack the source, and look at that through the same permutation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -330,6 +331,22 @@ class ChunkWriter(ABC):
         StorageError
             The disk is full, or failed.
         """
+
+    def write_zeros(
+        self, first: Vec3, stop: Vec3, is_written: Callable[[str], bool] | None = None
+    ) -> None:
+        """Take all chunks from `first` up to and without `stop`, which are zeros, at once.
+
+        Parameters
+        ----------
+        first, stop : tuple of int, (x, y, z)
+            Cells of the grid.
+        is_written : callable, optional
+            Whether the file of a name is there already, and need not be written.
+        """
+        for z, y, x in itertools.product(*map(range, first[::-1], stop[::-1])):
+            if is_written is None or not is_written(self.file_of((x, y, z))):
+                self.write((x, y, z), None)
 
     @abstractmethod
     def file_of(self, cell: Vec3) -> str:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
 from ngcore.precomputed.morton import morton_bits
@@ -154,6 +156,24 @@ class ShardedReader(ChunkReader):
             return None
         return _Place(f"{self._key}/{self._spec.file_name(shard)}", *place)
 
+    def ids_of(self, shard: int) -> Iterator[NDArray[np.uint64]]:
+        """Yield the ids of the chunks that a shard holds, some at a time.
+
+        Raises
+        ------
+        FormatError
+            An index is damaged; the message names the file.
+        """
+        name = f"{self._key}/{self._spec.file_name(shard)}"
+        for first in range(0, 1 << self._spec.minishard_bits, _INDEX_BLOCK):
+            with self._located(name, f"minishard {first}"):
+                found = self._index_block(name, shard, first // _INDEX_BLOCK)
+            ranges = np.empty((0, 2)) if found is None else found[1]
+            for entry in np.flatnonzero(ranges[:, 0] != ranges[:, 1]).tolist():
+                index = self._minishard_index(shard, first + entry)
+                if index is not None:
+                    yield index.ids[index.starts != index.stops]
+
     def _minishard_index(self, shard: int, minishard: int) -> MinishardIndex | None:
         key = (shard, minishard)
         index: MinishardIndex | None = self._minishards.get(key)
@@ -180,15 +200,24 @@ class ShardedReader(ChunkReader):
     def _shard_index(self, name: str, shard: int, minishard: int) -> tuple[int, int, int] | None:
         """Return the size of a shard file and where a minishard index starts and stops in it."""
         block, entry = divmod(minishard, _INDEX_BLOCK)
-        found: tuple[int, NDArray[Any]] | None = self._indexes.get((shard, block))
+        found = self._index_block(name, shard, block)
+        if found is None:
+            return None
+        file_size, ranges = found
+        return file_size, int(ranges[entry, 0]), int(ranges[entry, 1])
+
+    def _index_block(
+        self, name: str, shard: int, block: int
+    ) -> tuple[int, NDArray[np.uint64]] | None:
+        """Return the size of a shard file and a part of its index; None if there is no file."""
+        found: tuple[int, NDArray[np.uint64]] | None = self._indexes.get((shard, block))
         if found is None:
             with self._indexes.made_by_one((shard, block)):
                 found = self._indexes.get((shard, block)) or self._read_shard_index(name, block)
                 if found is None:
                     return None
                 self._indexes.put((shard, block), found, found[1].nbytes)
-        file_size, ranges = found
-        return file_size, int(ranges[entry, 0]), int(ranges[entry, 1])
+        return found
 
     def _read_shard_index(self, name: str, block: int) -> tuple[int, NDArray[Any]] | None:
         """Return the size of a shard file, and ranges of minishard indexes in it."""

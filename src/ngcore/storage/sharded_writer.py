@@ -10,6 +10,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sh
 
 from __future__ import annotations
 
+import itertools
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -116,12 +117,33 @@ class ShardedWriter(ChunkWriter):
             self._chunks_taken += 1
             shard.missing -= 1
             is_complete = shard.missing == 0
-        if not is_complete:
-            return
+        if is_complete:
+            self._complete(number, shard)
+
+    def _complete(self, number: int, shard: _Shard) -> None:
         if self._uploads is not None:
             self._uploads.submit(partial(self._lay_down, number, shard))
         else:
             self._lay_down(number, shard)
+
+    def write_zeros(
+        self, first: Vec3, stop: Vec3, is_written: Callable[[str], bool] | None = None
+    ) -> None:
+        """Take a box of zeros; whole shards of it are written without a look at their chunks."""
+        box = self._shards.box_shape
+        ends = zip(first, stop, box or first, self._grid.shape, strict=True)
+        if box is None or any(a % side or (b % side and b != count) for a, b, side, count in ends):
+            super().write_zeros(first, stop, is_written)
+            return
+        for z, y, x in itertools.product(*map(range, first[::-1], stop[::-1], box[::-1])):
+            number = self._shards.shard_of((x, y, z))
+            if is_written is not None and is_written(self._name(number)):
+                continue
+            count = self._shards.chunk_count(number)
+            with self._lock:
+                self._shard(number, self._grid.chunk_id((x, y, z)), (x, y, z)).missing = 0
+                self._chunks_taken += count
+            self._complete(number, self._begun[number])
 
     def file_of(self, cell: Vec3) -> str:
         """Return the name of the shard file of a chunk."""

@@ -14,6 +14,7 @@ from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.skeletons import Skeleton
 from ngcore.tracing.centre_lines import centre_lines, memory_needed
+from ngcore.volume.chunk_scan import blocks_there
 from ngcore.volume.read import open as open_volume
 from ngcore.work.processes import WorkerProcesses
 from ngcore.work.threads import map_ahead
@@ -127,7 +128,7 @@ def find_boxes(scale: ScaleArray, wanted: Collection[int] | None) -> dict[int, C
     """
     asked = None if wanted is None else np.array(sorted(wanted), np.uint64)
     boxes: dict[int, NDArray[np.int64]] = {}
-    for place, block in scale.blocks():
+    for place, block in blocks_there(scale):
         labels, found = _boxes_in(block[..., 0])
         found += np.tile([part.start for part in place], 2)
         keep = labels != 0

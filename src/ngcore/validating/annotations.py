@@ -23,8 +23,9 @@ from ngcore.precomputed.annotation_records import (
 from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.storage import LocalStore
+from ngcore.storage.listing import walk_files
 from ngcore.validating.entries import check_entries
-from ngcore.validating.files import names_beside, read_limited, walk_files
+from ngcore.validating.files import names_beside, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,7 +11,8 @@ from ngcore.codecs.content import BY_ENDING, lacks_library
 from ngcore.errors import FormatError, StorageError
 from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
-from ngcore.validating.files import names_of_others, walk_files
+from ngcore.storage.listing import walk_files
+from ngcore.validating.files import names_of_others
 from ngcore.validating.probing import probe_chunks
 from ngcore.validating.scale import ScaleCheck
 

@@ -15,8 +15,9 @@ from ngcore.precomputed.mesh_multilod import MultilodInfo, MultilodManifest
 from ngcore.precomputed.names import LEGACY_MESH_TYPE, MULTILOD_MESH_TYPE
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.storage import LocalStore
+from ngcore.storage.listing import walk_files
 from ngcore.validating.draco import DracoCheck
-from ngcore.validating.files import read_limited, walk_files
+from ngcore.validating.files import read_limited
 from ngcore.validating.shards import find_shards
 from ngcore.volume.seal import EntriesDigest
 

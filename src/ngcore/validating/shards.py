@@ -16,7 +16,8 @@ from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
-from ngcore.validating.files import names_of_others, walk_files
+from ngcore.storage.listing import walk_files
+from ngcore.validating.files import names_of_others
 from ngcore.validating.findings import LISTED
 from ngcore.validating.probing import probe_shards
 from ngcore.validating.scale import ScaleCheck

@@ -10,8 +10,9 @@ from ngcore.errors import FormatError, StorageError
 from ngcore.precomputed.segment_properties import SegmentProperties
 from ngcore.precomputed.skeletons import Skeleton, SkeletonInfo
 from ngcore.storage import LocalStore
+from ngcore.storage.listing import walk_files
 from ngcore.validating.entries import check_entries
-from ngcore.validating.files import names_beside, read_limited, walk_files
+from ngcore.validating.files import names_beside, read_limited
 from ngcore.validating.properties import check_properties
 
 if TYPE_CHECKING:

@@ -1,19 +1,21 @@
-"""Every chunk of a scale, decoded once, on several threads, in bounded memory."""
+"""Every chunk of a scale that is there, decoded once, on several threads, in bounded memory."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ngcore.work.threads import for_each
+from ngcore.work.threads import for_each, map_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.chunks import Box, Vec3
     from ngcore.volume.scale import ScaleArray
 
     Progress = Callable[[int, int], None]
@@ -27,6 +29,8 @@ def scan_chunks(
     progress: Progress | None = None,
 ) -> None:
     """Call `visit` with every chunk of a scale, in no order; as many are in memory as threads.
+
+    Chunks of a sparse volume that are known to be absent, and so zeros, are left out.
 
     Parameters
     ----------
@@ -56,4 +60,34 @@ def scan_chunks(
             if progress is not None:
                 progress(done, total)
 
-    for_each(scale.info.grid.cells(), work, workers=workers)
+    for_each(cells_there(scale), work, workers=workers)
+
+
+def cells_there(scale: ScaleArray) -> Iterator[Vec3]:
+    """Yield every cell whose chunk may be there: of a sparse volume no others."""
+    return scale.info.grid.cells() if scale.present is None else iter(scale.present)
+
+
+def blocks_there(
+    scale: ScaleArray,
+) -> Iterator[tuple[tuple[slice, slice, slice], NDArray[Any]]]:
+    """Do as `ScaleArray.blocks`, without chunks that are known to be absent."""
+    grid = scale.info.grid
+    cells, again = itertools.tee(cells_there(scale))
+    blocks = map_ahead(scale.read_chunk, cells, os.cpu_count() or 1)
+    for cell, block in zip(again, blocks, strict=True):
+        yield grid.bounds(cell).slices(scale.voxel_offset), block
+
+
+def is_empty(scale: ScaleArray, box: Box) -> bool:
+    """Whether no chunk that has voxels of a box, in global coordinates, is there.
+
+    False where that is not known without reading; voxels beyond the volume do not count.
+    """
+    inside = box.intersection(scale.info.bounds)
+    if scale.present is None or not inside:
+        return not inside
+    offset, sides = scale.voxel_offset, scale.chunk_size
+    x, y, z = ((a - o) // n for a, o, n in zip(inside.start, offset, sides, strict=True))
+    u, v, w = (-((o - b) // n) for b, o, n in zip(inside.stop, offset, sides, strict=True))
+    return not scale.present.meets((x, y, z), (u, v, w))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import Box, Vec3
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.storage.base import ChunkGroup
+    from ngcore.storage.present import PresentCells
 
 _SMALL_READ = 256 << 10
 """Bytes of chunks that one thread reads from a disk as quickly as several would."""
@@ -235,6 +236,13 @@ class ScaleArray(ScaleFacts):
         for cell, block in zip(again, map_ahead(self.read_chunk, cells, threads), strict=True):
             yield grid.bounds(cell).slices(self.voxel_offset), block
 
+    @cached_property
+    def present(self) -> PresentCells | None:
+        """The chunks that are there, where those are few of many; None if not, or not known."""
+        from ngcore.storage.present import list_chunks
+
+        return list_chunks(self._store, self.info, self._chunks)
+
     @property
     def _threads(self) -> int:
         if self._workers is not None:
@@ -373,4 +381,4 @@ class ScaleArray(ScaleFacts):
         return {name: value for name, value in vars(self).items() if name not in _NOT_PICKLED}
 
 
-_NOT_PICKLED = ("_chunks", "_encoding", "_slabs")
+_NOT_PICKLED = ("_chunks", "_encoding", "_slabs", "present")

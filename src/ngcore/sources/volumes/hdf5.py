@@ -15,6 +15,7 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources.axes import ArrayAxes, axes_of, checked_axes
+from ngcore.sources.chunk_listing import hdf5_listing
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.containers import (
     choose_one,
@@ -119,8 +120,16 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
         files=(found.path,),
         facts={} if meaning.time_step is None else {"time_step": meaning.time_step},
     )
+    with foreign_errors("its chunks can't be listed"):
+        listing = hdf5_listing([data])
     return ChunkedSource(
-        header, axes, _Reader([data], path), chunks=data.chunks, workers=1, close=file.close
+        header,
+        axes,
+        _Reader([data], path),
+        chunks=data.chunks,
+        workers=1,
+        close=file.close,
+        listing=listing,
     )
 
 
@@ -319,6 +328,7 @@ def _open_imaris(file: Any, found: Found, asked: Asked) -> Source:
         chunks=(1, *chunks) if several else chunks,
         workers=1,
         close=file.close,
+        listing=hdf5_listing(data_sets, is_stacked=several),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources.axes import axes_of
 from ngcore.sources.base import SuggestedType
+from ngcore.sources.chunk_listing import n5_listing
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.containers import (
     choose_one,
@@ -98,7 +99,14 @@ def open_n5(found: Found, asked: Asked) -> ChunkedSource:
         notes=geometry.notes,
         files=(folder / ATTRIBUTES,),
     )
-    return ChunkedSource(header, axes, _Reader(array), chunks=chunks, workers=asked.workers)
+    return ChunkedSource(
+        header,
+        axes,
+        _Reader(array),
+        chunks=chunks,
+        workers=asked.workers,
+        listing=n5_listing(folder, chunks),
+    )
 
 
 class _Reader:

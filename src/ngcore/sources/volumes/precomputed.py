@@ -17,11 +17,13 @@ from ngcore.arrays.affines import Affine, world_nm_to_affine
 from ngcore.precomputed.chunks import Box
 from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.precomputed.transform import parse_transform
-from ngcore.sources.base import Cost, SourceHeader, SuggestedType
+from ngcore.sources.base import Cost, SourceHeader, Sparsity, SuggestedType
+from ngcore.sources.chunked import refuse_too_many
 from ngcore.sources.geometry import AskedGeometry, far_off, place
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.volumes.raw import ReadableSource
 from ngcore.storage import is_url, open_store
+from ngcore.volume.chunk_scan import is_empty
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +143,7 @@ class PrecomputedSource(ReadableSource):
     def __init__(
         self, header: SourceHeader, scale: ScaleArray, *, workers: int | None = None
     ) -> None:
+        refuse_too_many(header)
         self.header = header
         self.workers = workers or os.cpu_count() or 1
         self._executor: ThreadPoolExecutor | None = None
@@ -161,6 +164,16 @@ class PrecomputedSource(ReadableSource):
     @property
     def _voxel_bytes(self) -> int:
         return self.shape[3] * self.dtype.itemsize
+
+    def sparsity(self) -> Sparsity | None:
+        """Return how few chunks are there."""
+        present = self._scale.present
+        return None if present is None else Sparsity(len(present), present.total)
+
+    def is_empty(self, box: Box3) -> bool:
+        """Whether no chunk of a box is there."""
+        x, y, z = box
+        return is_empty(self._scale, self._box(x, y, z.start, z.stop))
 
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         x, y, (start, stop) = box[0], box[1], (box[2].start, box[2].stop)

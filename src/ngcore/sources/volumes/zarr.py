@@ -13,6 +13,7 @@ import numpy as np
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources.axes import axes_of
 from ngcore.sources.base import Segment, SuggestedType
+from ngcore.sources.chunk_listing import zarr_listing
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.containers import (
     choose_one,
@@ -91,8 +92,15 @@ def open_zarr(found: Found, asked: Asked) -> ChunkedSource:
         facts={} if image.time_step is None else {"time_step": image.time_step},
         segments=image.segments,
     )
+    with foreign_errors(f"array {image.path!r} can't be listed"):
+        listing = zarr_listing(array, found)
     return ChunkedSource(
-        header, axes, _Reader(array, image.path), chunks=chunks, workers=asked.workers
+        header,
+        axes,
+        _Reader(array, image.path),
+        chunks=chunks,
+        workers=asked.workers,
+        listing=listing,
     )
 
 

@@ -1,0 +1,137 @@
+"""Conversions of volumes of which most chunks are absent: what is empty is passed over.
+
+Such a volume is walked in the regions of whole shards that workers of a scheduler would get, in
+small blocks. Regions of which the source has nothing become empty shards at all of their scales,
+without being read, downsampled or encoded. The bytes are those of any other plan.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ngcore.arrays.values import Counts
+from ngcore.conversion.plan import INTERPRETER_BYTES, spread_plan
+from ngcore.conversion.region import Run, carry_out_block
+from ngcore.conversion.regions import Regions
+from ngcore.errors import InputError
+from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.sources.base import Source
+
+if TYPE_CHECKING:
+    from ngcore.conversion.kept import Kept
+    from ngcore.conversion.options import ConvertOptions
+    from ngcore.conversion.prepare import Conversion
+    from ngcore.precomputed.scale_info import ScaleInfo
+    from ngcore.precomputed.sharding import ShardingSpec
+
+MOST_EMPTY_FILES = 1 << 20
+EMPTY_FILES_PER_CHUNK = 1000
+"""A conversion that would write more files of nothing, in all and for each chunk that there is, is
+refused: it would go on for hours with what is not there."""
+
+_SCALES_PER_PASS = 2
+_BLOCK_CHUNKS = (64, 8)
+
+
+def sparse_plan(
+    conversion: "Conversion", source: Source, options: "ConvertOptions"
+) -> tuple[Regions, ...] | None:
+    """Return the regions of each pass where empty ones are passed over; None where none can be.
+
+    Raises
+    ------
+    InputError
+        What is written for nothing would never end.
+    """
+    sparsity = source.sparsity()
+    if sparsity is None:
+        return None
+    info, plan = conversion.info, conversion.plan
+    is_zero = sparsity.fills_zeros and _zeros_stay_zeros(conversion)
+    is_left_out = is_zero and all(scale.sharding for scale in info.scales)
+    files = sum(
+        _shard_count(scale, scale.sharding)
+        if is_left_out and scale.sharding is not None
+        else scale.grid.count
+        for scale in info.scales
+    )
+    if files > max(MOST_EMPTY_FILES, EMPTY_FILES_PER_CHUNK * sparsity.present):
+        what, way_out = "chunks of nothing", "leave out --no-sharding and what changes zeros"
+        if is_left_out:
+            what, way_out = "shard files", "correct the size that it claims"
+        raise InputError(
+            f"{source.name}: only {sparsity.present} of its {sparsity.total} chunks are there, "
+            f"and {files} {what} would be written for them; more than {MOST_EMPTY_FILES} are "
+            f"refused where that is over {EMPTY_FILES_PER_CHUNK} for each: {way_out}"
+        )
+    if not is_left_out:
+        return None
+    budget = options.memory_bytes - INTERPRETER_BYTES - plan.scratch_bytes
+    for chunks in _BLOCK_CHUNKS:
+        grids = spread_plan(
+            info,
+            plan.factors,
+            plan.stream_axis,
+            scales_per_pass=_SCALES_PER_PASS,
+            block_chunks=chunks,
+        )
+        if all(grid.step.memory_bytes <= budget for grid in grids):
+            return grids
+    return None
+
+
+def carry_out_sparse_region(
+    run: Run,
+    regions: Regions,
+    place: Vec3,
+    source: Source,
+    kept: "Kept | None",
+    *,
+    first_is_written: bool,
+) -> None:
+    """Make every chunk that a region owns, without a look at what is empty.
+
+    Parameters are those of `carry_out_region`.
+    """
+    if _is_empty(regions, place, source):
+        _pass_over(run, regions, place, first_is_written=first_is_written)
+        return
+    blocks = regions.blocks
+    for block in regions.blocks_of(place):
+        if _is_empty(blocks, block, source):
+            _pass_over(run, blocks, block, first_is_written=first_is_written)
+        else:
+            carry_out_block(run, regions, block, source, kept, first_is_written=first_is_written)
+
+
+def _is_empty(regions: Regions, place: Vec3, source: Source) -> bool:
+    """Whether nothing that the scales of a region are made of is there."""
+    levels = regions.levels(place)
+    return not levels or source.is_empty(levels[0].needed.slices(source.header.voxel_offset))
+
+
+def _pass_over(run: Run, regions: Regions, place: Vec3, *, first_is_written: bool) -> None:
+    step = regions.step
+    for scale in range(step.first_scale + first_is_written, step.last_scale + 1):
+        first, stop = regions.owned_cells(scale, place)
+        if all(a < b for a, b in zip(first, stop, strict=True)):
+            run.sink.write_zeros(scale, first, stop)
+    run.planes_read(regions.voxels(place), Counts())
+    if run.row_done is not None:
+        run.row_done()
+
+
+def _shard_count(scale: "ScaleInfo", spec: "ShardingSpec") -> int:
+    """Return how many shard files a scale has, or a bound where that takes long to find."""
+    if spec.hash == "identity":
+        return ShardGrid(spec, scale.grid.shape).count
+    return min(1 << spec.shard_bits, scale.grid.count)
+
+
+def _zeros_stay_zeros(conversion: "Conversion") -> bool:
+    """Whether stored zeros become chunks that are left out, at every scale."""
+    stored = np.zeros(1, conversion.mapping.stored)
+    out = np.empty(1, conversion.mapping.output)
+    conversion.mapping.apply(stored, out)
+    return not out.view(np.uint8).any() and not conversion.downsampling.outside_value

@@ -1,0 +1,147 @@
+"""Which chunks of Zarr, N5 and HDF5 are there: the others, not stored, are the fill value."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zipfile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ngcore.storage.base import Store
+from ngcore.storage.listing import walk_files
+from ngcore.storage.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ngcore.sources.registry import Found
+
+_AT_ONCE = 1 << 16
+_UNCHUNKED = 64
+"""Side of the cells of an array that is stored as a whole, or not at all."""
+
+
+class Listing(NamedTuple):
+    """How the chunks of an array that are there are found.
+
+    Attributes
+    ----------
+    sides : tuple of int
+        Lengths of a chunk, or of a shard, along the array's dimensions.
+    found : callable
+        Yields their places on the grid, arrays of int of shape (n, dimensions).
+    fills_zeros : bool
+        Whether what is not there is zeros.
+    """
+
+    sides: tuple[int, ...]
+    found: Callable[[], Iterator[NDArray[np.int64]]]
+    fills_zeros: bool
+
+
+def zarr_listing(array: Any, found: Found) -> Listing | None:
+    """Return how the chunks of a Zarr array are listed; None where they can't be."""
+    encode = getattr(array.metadata, "encode_chunk_key", None)
+    if encode is None:
+        return None
+    rank, prefix = len(array.shape), f"{array.path}/" if array.path else ""
+    place = re.compile(rf"(?:c[/.])?[0-9]{{1,19}}(?:[/.][0-9]{{1,19}}){{{rank - 1}}}")
+
+    def places() -> Iterator[NDArray[np.int64]]:
+        names = _names(found, array.path, rank)
+        if names is None:
+            return
+        known = (
+            place_of
+            for name in names
+            if name.startswith(prefix) and place.fullmatch(key := name[len(prefix) :])
+            if encode(place_of := _numbers(key)) == key
+        )
+        yield from _in_arrays(known, rank)
+
+    if _names(found, array.path, rank) is None:
+        return None
+    sides = tuple(int(side) for side in array.shards or array.chunks)
+    return Listing(sides, places, _is_zero(array.fill_value, array.dtype))
+
+
+def _names(found: Found, path: str, rank: int) -> Iterable[str] | None:
+    """Return the names of files below an array, from the root of the hierarchy."""
+    if found.is_url:
+        from ngcore.storage import open_store
+
+        store = open_store(found.location)
+        return store.list(f"{path}/" if path else "") if isinstance(store, Store) else None
+    if found.path.is_file():
+        with zipfile.ZipFile(found.path) as file:
+            return file.namelist()
+    start = f"{path}/" if path else ""
+    return (start + name for name in walk_files(LocalStore(found.path), path, depth=rank + 1))
+
+
+def n5_listing(folder: Path, sides: Sequence[int]) -> Listing:
+    """Return how the blocks of a data set of N5 are listed."""
+    rank = len(sides)
+    place = re.compile(rf"[0-9]{{1,19}}(?:/[0-9]{{1,19}}){{{rank - 1}}}")
+
+    def places() -> Iterator[NDArray[np.int64]]:
+        names = walk_files(LocalStore(folder), "", depth=rank)
+        yield from _in_arrays((_numbers(name) for name in names if place.fullmatch(name)), rank)
+
+    return Listing(tuple(sides), places, fills_zeros=True)
+
+
+def hdf5_listing(data_sets: Sequence[Any], *, is_stacked: bool = False) -> Listing | None:
+    """Return how the chunks of data sets that are one array are listed.
+
+    Parameters
+    ----------
+    data_sets : sequence of h5py.Dataset
+        Of one shape.
+    is_stacked : bool
+        Whether the array has a dimension more, along which they follow each other.
+    """
+    first = data_sets[0]
+    if any(data.is_virtual or data.external for data in data_sets):
+        return None
+    chunks = first.chunks
+    if chunks is None and any(data.id.get_storage_size() for data in data_sets):
+        return None
+    sides = tuple(chunks or (_UNCHUNKED,) * len(first.shape))
+
+    def places() -> Iterator[NDArray[np.int64]]:
+        for number, data in enumerate(data_sets):
+            offsets: list[tuple[int, ...]] = []
+            if chunks is not None:
+                data.id.chunk_iter(lambda info, to=offsets: to.append(info.chunk_offset))
+            lead = (number,) if is_stacked else ()
+            yield from _in_arrays(
+                (
+                    lead + tuple(a // side for a, side in zip(offset, sides, strict=True))
+                    for offset in offsets
+                ),
+                len(lead) + len(sides),
+            )
+
+    fills_zeros = all(_is_zero(data.fillvalue, data.dtype) for data in data_sets)
+    return Listing(((1,) if is_stacked else ()) + sides, places, fills_zeros)
+
+
+def _numbers(key: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall("[0-9]+", key)))
+
+
+def _in_arrays(places: Iterable[tuple[int, ...]], rank: int) -> Iterator[NDArray[np.int64]]:
+    left = iter(places)
+    while some := list(itertools.islice(left, _AT_ONCE)):
+        yield np.array(some, np.int64).reshape(-1, rank)
+
+
+def _is_zero(value: Any, dtype: Any) -> bool:
+    """Whether a fill value has no bit set; none at all is read as zero."""
+    return value is None or not np.array(value, dtype).reshape(1).view(np.uint8).any()

@@ -1,0 +1,245 @@
+"""Which chunks of a scale are there, known from the names of files: nobody asks for each.
+
+A volume of a brain may span 10^9 chunks, of which a thousandth is there. What lies in a folder or
+a bucket is listed, and of shards the indexes are read, so the time that takes goes with what is
+there, not with what the volume spans.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ngcore.precomputed.morton import cells_of_morton_codes
+from ngcore.storage.base import Store
+from ngcore.storage.listing import walk_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.info import ScaleInfo
+    from ngcore.precomputed.sharding import ShardingSpec
+    from ngcore.storage.base import ChunkReader, ReadableStore
+    from ngcore.storage.sharded_reader import ShardedReader
+    from ngcore.storage.zip_store import ZipStore
+
+    Cells = NDArray[np.int64]
+    """Cells of a grid, shape (n, 3)."""
+
+MOST_CELLS = 1 << 22
+"""As many are remembered; of more, blocks of two cells along each axis, or of four, and so on."""
+
+_LARGEST_NUMBER = 1 << 62
+_FEW_CELLS = 1 << 8
+"""Grids of so few cells are walked through anyway."""
+_SPARSE = 8
+"""A volume is sparse if no more than one of so many chunks is there."""
+_NAMES_AT_ONCE = 1 << 16
+_NESTED_DEPTH = 2
+_SHARD_NAME = re.compile(r"[0-9a-f]{1,16}\.shard")
+
+
+class PresentCells:
+    """The cells of a grid that are there; where there are millions, blocks that hold them.
+
+    Parameters
+    ----------
+    grid_shape : tuple of int, (x, y, z)
+    found : iterable of ndarray of int, shape (n, 3)
+        Cells of the grid, in any order, also twice.
+
+    Examples
+    --------
+    >>> cells = PresentCells((1000, 1000, 1000), [np.array([[3, 5, 7], [800, 0, 0]])])
+    >>> cells.meets((0, 0, 0), (8, 8, 8)), cells.meets((4, 0, 0), (800, 1000, 1000))
+    (True, False)
+    >>> list(cells)
+    [(800, 0, 0), (3, 5, 7)]
+    """
+
+    def __init__(self, grid_shape: Vec3, found: Iterable[Cells]) -> None:
+        self._grid_shape = grid_shape
+        self._shift = 0
+        self._set_shape()
+        while math.prod(self._shape) > _LARGEST_NUMBER:
+            self._widen()
+        self._numbers = np.empty(0, np.int64)
+        for cells in found:
+            self._add(cells)
+
+    def __len__(self) -> int:
+        """Return how many there are, blocks where there are millions."""
+        return len(self._numbers)
+
+    @property
+    def total(self) -> int:
+        """How many cells the grid has."""
+        return math.prod(self._grid_shape)
+
+    def __iter__(self) -> Iterator[Vec3]:
+        """Yield the cells, or all of their blocks, each once."""
+        side = 1 << self._shift
+        for x, y, z in zip(*(axis.tolist() for axis in self._places()), strict=True):
+            corner = (x * side, y * side, z * side)
+            ranges = [
+                range(first, min(first + side, count))
+                for first, count in zip(corner, self._grid_shape, strict=True)
+            ]
+            for k, j, i in itertools.product(*reversed(ranges)):
+                yield i, j, k
+
+    def meets(self, first: Vec3, stop: Vec3) -> bool:
+        """Whether any cell from `first` up to and without `stop` may be there."""
+        if not len(self._numbers):
+            return False
+        low = [number >> self._shift for number in first]
+        high = [((number - 1) >> self._shift) + 1 for number in stop]
+        rows, height = (high[1] - low[1]) * (high[2] - low[2]), self._shape[1]
+        if rows > len(self._numbers):
+            inside = np.ones(len(self._numbers), np.bool_)
+            for axis, place in enumerate(self._places()):
+                inside &= (place >= low[axis]) & (place < high[axis])
+            return bool(inside.any())
+        y = np.arange(low[1], high[1], dtype=np.int64)
+        z = np.arange(low[2], high[2], dtype=np.int64)
+        starts = ((z[:, np.newaxis] * height + y) * self._shape[0]).ravel()
+        before = np.searchsorted(self._numbers, starts + low[0])
+        return bool((np.searchsorted(self._numbers, starts + high[0]) > before).any())
+
+    def first_absent(self) -> Vec3 | None:
+        """Return a cell that is not there; None where none is known."""
+        if self._shift or len(self._numbers) == self.total:
+            return None
+        gaps = np.flatnonzero(self._numbers != np.arange(len(self._numbers)))
+        number = int(gaps[0]) if gaps.size else len(self._numbers)
+        row, x = divmod(number, self._shape[0])
+        z, y = divmod(row, self._shape[1])
+        return x, y, z
+
+    def _places(self) -> tuple[NDArray[np.int64], ...]:
+        rows, x = np.divmod(self._numbers, self._shape[0])
+        z, y = np.divmod(rows, self._shape[1])
+        return x, y, z
+
+    def _add(self, cells: Cells) -> None:
+        x, y, z = (cells >> self._shift).T
+        width, height, _ = self._shape
+        self._numbers = np.union1d(self._numbers, (z * height + y) * width + x)
+        while len(self._numbers) > MOST_CELLS:
+            places = self._places()
+            self._widen()
+            x, y, z = (axis >> 1 for axis in places)
+            width, height, _ = self._shape
+            self._numbers = np.unique((z * height + y) * width + x)
+
+    def _widen(self) -> None:
+        self._shift += 1
+        self._set_shape()
+
+    def _set_shape(self) -> None:
+        x, y, z = (-(-cells >> self._shift) for cells in self._grid_shape)
+        self._shape: Vec3 = x, y, z
+
+
+def present_if_sparse(grid_shape: Vec3, found: Iterable[Cells]) -> PresentCells | None:
+    """Return the cells that are there; None where the grid is small, or most of them are.
+
+    Parameters
+    ----------
+    grid_shape : tuple of int, (x, y, z)
+    found : iterable of ndarray of int, shape (n, 3)
+        Is not gone through to its end once it is clear that they are many.
+    """
+    total = math.prod(grid_shape)
+    if total <= _FEW_CELLS:
+        return None
+    seen = 0
+
+    def counted() -> Iterator[Cells]:
+        nonlocal seen
+        for cells in found:
+            seen += len(cells)
+            if seen * _SPARSE > total:
+                return
+            yield cells
+
+    present = PresentCells(grid_shape, counted())
+    return None if seen * _SPARSE > total else present
+
+
+def list_chunks(
+    store: ReadableStore, scale: ScaleInfo, reader: ChunkReader
+) -> PresentCells | None:
+    """Return which chunks of a scale are there, if they are few and can be listed.
+
+    Parameters
+    ----------
+    store : ReadableStore
+        None is returned for web servers, which list nothing.
+    scale : ScaleInfo
+    reader : ChunkReader
+        Of the scale. It is asked for one of the chunks that are not there: it tells if ngcore
+        wrote them all once.
+
+    Raises
+    ------
+    FormatError
+        The index of a shard is damaged, or the shard was lost.
+    StorageError
+        A folder or a shard can't be read.
+    """
+    from ngcore.storage.sharded_reader import ShardedReader
+    from ngcore.storage.zip_store import ZipStore
+
+    if not isinstance(store, Store | ZipStore) or scale.grid.count <= _FEW_CELLS:
+        return None
+    if scale.sharding is None:
+        found: Iterable[Cells] | None = _cells_of_files(store, scale)
+    else:
+        assert isinstance(reader, ShardedReader)
+        found = _cells_of_shards(store, scale, scale.sharding, reader)
+    present = None if found is None else present_if_sparse(scale.grid.shape, found)
+    absent = None if present is None else present.first_absent()
+    if absent is not None:
+        reader.read(absent)
+    return present
+
+
+def _cells_of_shards(
+    store: Store | ZipStore, scale: ScaleInfo, spec: ShardingSpec, reader: ShardedReader
+) -> Iterator[Cells] | None:
+    """Yield the cells that shards list; None where there are many shards."""
+    shards = []
+    most = min(1 << spec.shard_bits, scale.grid.count) // _SPARSE
+    for name in walk_files(store, scale.key):
+        number = int(name.removesuffix(".shard"), 16) if _SHARD_NAME.fullmatch(name) else -1
+        if number < 0 or number >> spec.shard_bits or spec.file_name(number) != name:
+            continue
+        size = store.size(f"{scale.key}/{name}")
+        if size is not None and size != spec.shard_index_size:  # else it is empty
+            shards.append(number)
+        if len(shards) > max(most, 1):
+            return None
+    return (
+        cells[exist].astype(np.int64)
+        for number in shards
+        for ids in reader.ids_of(number)
+        for cells, exist in [cells_of_morton_codes(ids, scale.grid.shape)]
+    )
+
+
+def _cells_of_files(store: Store | ZipStore, scale: ScaleInfo) -> Iterator[Cells]:
+    """Yield the cells of chunk files, whatever ends their names: `.gz`, `.br`, ..."""
+    names = walk_files(store, scale.key, depth=_NESTED_DEPTH)
+    while batch := list(itertools.islice(names, _NAMES_AT_ONCE)):
+        cells: list[Any] = [scale.grid.cell_of_name(name.partition(".")[0]) for name in batch]
+        known = [cell for cell in cells if cell is not None]
+        if known:
+            yield np.array(known, np.int64)

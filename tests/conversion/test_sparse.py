@@ -1,0 +1,195 @@
+"""Sources of which few chunks are there: time goes with those, the bytes are the usual ones."""
+
+import json
+import shutil
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+
+import ngcore
+from ngcore import FormatError
+from ngcore.cli import run
+from ngcore.storage.present import PresentCells
+
+SIDE = 8
+convert = partial(ngcore.convert, fsync=False)
+
+
+@pytest.fixture(scope="module")
+def voxels():
+    found = np.zeros((140, 130, 135), np.uint8)
+    rng = np.random.default_rng(0)
+    found[100:110, 60:65, 30:40] = rng.integers(0, 9, (10, 5, 10))
+    found[5, 5, 5] = 1
+    found[-3:, -3:, -3:] = 7
+    return found
+
+
+def sparse_volume(folder, voxels, *, sharding, offset=(0, 0, 0)):
+    """Write one scale as others do: without its zeros."""
+    options = {"resolution": (8, 8, 40), "chunk_size": (SIDE,) * 3, "max_scales": 1}
+    volume = convert(voxels, folder, sharding=sharding, voxel_offset=offset, **options)
+    (folder / "provenance").unlink()
+    scale = volume.scales[0].info
+    if sharding:
+        for path in (folder / scale.key).iterdir():
+            if path.stat().st_size <= scale.sharding.shard_index_size:
+                path.unlink()
+    else:
+        for cell in scale.grid.cells():
+            if not voxels[scale.grid.bounds(cell).slices(offset)].any():
+                (folder / scale.key / scale.grid.name(cell)).unlink()
+    return folder
+
+
+def claiming(folder, size, *, sharding=False):
+    """Write a volume that claims a size, of which one chunk is there, at its end."""
+    small = np.zeros((64, 64, 64), np.uint16)
+    small[-1, -1, -1] = 5
+    options = {"resolution": (8, 8, 8), "chunk_size": (64, 64, 64), "sharding": sharding}
+    convert(small, folder, **options)
+    (folder / "provenance").unlink()
+    info = json.loads((folder / "info").read_text())
+    scale = info["scales"][0]
+    scale["size"] = [size] * 3
+    if sharding:
+        bits = 3 * ((size // 64).bit_length() - 1) - 9
+        scale["sharding"] |= {"preshift_bits": 9, "shard_bits": bits}
+        shard = folder / scale["key"] / "0.shard"
+        shard.rename(shard.with_name(f"{0:0{-(-bits // 4)}x}.shard"))
+    else:
+        last = "_".join([f"{size - 64}-{size}"] * 3)
+        chunk = next((folder / scale["key"]).iterdir())
+        chunk.rename(chunk.with_name(last))
+    (folder / "info").write_text(json.dumps(info))
+    return folder
+
+
+def files_of(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "provenance"
+    }
+
+
+@pytest.mark.parametrize("offset", [(0, 0, 0), (5, -3, 7)])
+@pytest.mark.parametrize("sharding", [False, True])
+def test_what_is_passed_over_gives_the_bytes_of_what_is_walked(tmp_path, voxels, sharding, offset):
+    source = sparse_volume(tmp_path / "source", voxels, sharding=sharding, offset=offset)
+    scale = ngcore.open(source).scales[0]
+    assert scale.present is not None
+    assert len(scale.present) < scale.info.grid.count / 100
+    options = {"chunk_size": SIDE, "resolution": (8, 8, 40), "voxel_offset": offset}
+    convert(voxels, tmp_path / "whole", **options)
+    convert(source, tmp_path / "sparse", chunk_size=SIDE)
+    assert files_of(tmp_path / "sparse") == files_of(tmp_path / "whole")
+    assert ngcore.validate(tmp_path / "sparse").is_sound
+
+
+def test_axes_that_are_reordered_are_no_different(tmp_path, voxels):
+    source = sparse_volume(tmp_path / "source", voxels, sharding=False)
+    options = {"chunk_size": SIDE, "orient": "LPI"}
+    convert(source, tmp_path / "out", **options)
+    flipped = ngcore.open(tmp_path / "out").scales[0][..., 0]
+    assert np.array_equal(flipped, voxels[::-1, ::-1, ::-1])
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+def test_a_large_volume_takes_the_time_of_what_is_there(tmp_path, sharding):
+    source = claiming(tmp_path / "source", 1 << 12, sharding=sharding)
+    start = time.process_time()
+    made = convert(source, tmp_path / "out")
+    took = time.process_time() - start
+    last = -1 if not sharding else 63  # the id of the only chunk in a shard is the first one's
+    assert made.scales[0].shape == (4096, 4096, 4096, 1)
+    assert made.scales[0][last, last, last, 0] == 5
+    assert took < 30  # a walk through 2^36 voxels takes minutes
+
+
+def test_values_that_zeros_do_not_become_are_not_passed_over(tmp_path, voxels):
+    source = sparse_volume(tmp_path / "source", voxels, sharding=False)
+    options = {"chunk_size": SIDE, "resolution": (8, 8, 40), "outside_value": 200}
+    convert(voxels, tmp_path / "whole", **options)
+    convert(source, tmp_path / "sparse", chunk_size=SIDE, outside_value=200)
+    assert files_of(tmp_path / "sparse") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("exponent", "options", "expected"),
+    [
+        (20, [], "more than 2^53"),
+        (17, ["--no-sharding"], "chunks of nothing"),
+        (17, ["--chunk-size", "8"], "shard files"),
+    ],
+)
+def test_claims_that_would_never_end_are_refused_in_a_line(
+    tmp_path, capfd, exponent, options, expected
+):
+    source = claiming(tmp_path / "source", 1 << exponent)
+    assert run(["convert", str(source), str(tmp_path / "out"), *options]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_shard_that_ngcore_wrote_and_that_is_gone_is_not_taken_for_nothing(tmp_path, voxels):
+    convert(voxels, tmp_path / "a", resolution=(8, 8, 8), chunk_size=SIDE, max_scales=1)
+    for path in (tmp_path / "a/8_8_8").iterdir():
+        path.unlink()
+    with pytest.raises(FormatError, match="it was lost"):
+        convert(tmp_path / "a", tmp_path / "b", chunk_size=SIDE)
+
+
+def test_chunks_of_ngcore_that_are_gone_are_told_of(tmp_path, voxels, caplog):
+    folder = tmp_path / "a"
+    convert(voxels, folder, resolution=(8, 8, 8), chunk_size=SIDE, max_scales=1, sharding=False)
+    shutil.rmtree(folder / "8_8_8")
+    (folder / "8_8_8").mkdir()
+    convert(folder, tmp_path / "b", chunk_size=SIDE)
+    assert "it was lost" in caplog.text
+
+
+def test_labels_look_at_what_is_there(tmp_path, capfd):
+    small = np.zeros((64, 64, 64), np.uint32)
+    small[10:50, 30:34, 30:34] = 3
+    folder = tmp_path / "v"
+    options = {"type": "segmentation", "resolution": (8, 8, 8), "sharding": False}
+    convert(small, folder, **options)
+    (folder / "provenance").unlink()
+    info = json.loads((folder / "info").read_text())
+    info["scales"][0]["size"] = [1 << 17] * 3
+    (folder / "info").write_text(json.dumps(info))
+    (tmp_path / "names.csv").write_text("id,name\n3,three\n4,four\n")
+    assert run(["labels", str(folder), str(tmp_path / "names.csv")]) == 0
+    assert "1 name has no voxel" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("most", [1 << 22, 100])
+def test_present_cells_know_what_a_set_knows(monkeypatch, most):
+    monkeypatch.setattr("ngcore.storage.present.MOST_CELLS", most)
+    rng = np.random.default_rng(1)
+    shape = (40, 1000, 77)
+    cells = rng.integers(0, shape, (500, 3))
+    there = set(map(tuple, cells.tolist()))
+    present = PresentCells(shape, [cells[:200], cells[200:]])
+    assert there <= set(present)
+    is_exact = most > 500
+    assert not is_exact or there == set(present)
+    for _ in range(300):
+        first = rng.integers(0, shape)
+        stop = np.minimum(shape, first + rng.integers(1, (9, 200, 9)))
+        inside = ((cells >= first) & (cells < stop)).all(axis=1).any()
+        met = present.meets(tuple(first.tolist()), tuple(stop.tolist()))
+        assert met == inside if is_exact else met >= inside
+    absent = present.first_absent()
+    assert absent is None if not is_exact else absent not in there
+
+
+def test_a_grid_of_more_cells_than_a_number_holds_is_known_in_blocks():
+    present = PresentCells((1 << 50,) * 3, [np.array([[1 << 49, 3, 5]])])
+    assert present.meets((1 << 49, 0, 0), (1 << 50, 9, 9))
+    assert not present.meets((0, 0, 0), (1 << 40, 1 << 40, 1 << 40))
