@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import nbclient
 import nbformat
 from click.testing import CliRunner
+from finding_examples import examples
 from mkdocs.structure.files import File, Files
 
 import ngcore
@@ -65,7 +66,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     pages = {
         **dict(command_pages()),
         **dict(library_pages()),
-        **{f"findings/{name}.md": finding_page(name, rule) for name, rule in RULES.items()},
+        **dict(finding_pages()),
         **{page: root_page(name) for name, page in TO_ROOT.items()},
     }
     made: dict[str, str | bytes] = {**pages, **dict(notebook_page(ROOT / "docs/notebook.ipynb"))}
@@ -149,11 +150,18 @@ def directive(name: str) -> str:
     )
 
 
-def finding_page(name: str, rule: Rule) -> str:
+def finding_pages() -> Iterator[tuple[str, str]]:
+    """Yield the page of each finding of `validate`, with what it prints of a damaged volume."""
+    shown = examples()
+    for name, rule in RULES.items():
+        yield f"findings/{name}.md", finding_page(name, rule, shown[name].text)
+
+
+def finding_page(name: str, rule: Rule, example: str) -> str:
     """Return the page of a finding of `validate`."""
     return (
         f"# {name}\n\n{rule.meaning}\n\n## Why it matters\n\n{rule.why}\n\n"
-        f"## What to do\n\n{rule.fix}\n\n"
+        f"## What to do\n\n{rule.fix}\n\n## Example\n\n{example}\n"
         f"`ngcore validate --json` names this finding `{name}`. "
         "[All findings](../findings.md), [how volumes are checked](../validate.md).\n"
     )

@@ -53,6 +53,7 @@ def test_chunks_that_nothing_here_unpacks_are_one_finding_with_a_count(files):
         path.rename(path.with_name(path.name + ".xz"))
     lines = found(files, "warning")
     assert any(line.startswith("8_8_8: 36 chunk files end in .xz, which can't") for line in lines)
+    assert not found(files)
 
 
 def test_missing_chunk_of_our_own_volume_is_an_error(files, caplog):

@@ -49,8 +49,9 @@ def parse_object(document: str | bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise FormatError(f"not JSON: byte {error.start} is not UTF-8") from error
     except json.JSONDecodeError as error:
+        what = error.msg.removesuffix(" at")  # as in "Unterminated string starting at"
         raise FormatError(
-            f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"not JSON: {what} at line {error.lineno}, column {error.colno}"
         ) from error
     except RecursionError as error:
         raise FormatError("JSON nested too deeply") from error

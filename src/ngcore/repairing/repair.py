@@ -107,10 +107,10 @@ class RepairReport:
                 for kind, count in self.changes.items()
             ],
             "left_out": self.left_out,
-            "not_mended": [
+            "not_fixed": [
                 {"where": finding.where, "message": finding.message} for finding in self.failures
             ],
-            "not_mended_count": self.failure_count,
+            "not_fixed_count": self.failure_count,
             "next": list(self.next_steps),
             "validation": self.validation.to_json(),
         }

@@ -86,7 +86,7 @@ def _chunks_of_file(
         return [(check, cell, where) for check, cell in cells]
     if cells:
         unread[foreign] += 1
-        checks[0].is_damaged = True  # its digest is of a part
+        checks[0].is_damaged = checks[0].has_unread = True  # its digest is of a part
     elif CHUNK_LIKE.fullmatch(plain):
         context.findings.error("misnamed", where, "names no chunk of this scale")
     else:

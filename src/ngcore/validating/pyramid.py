@@ -51,7 +51,7 @@ def check_pyramid(context: Context, volume: Volume, checks: Sequence[ScaleCheck]
     """Compare each scale with the one before, in places that are the same at every run."""
     for fine, coarse in pairwise(checks):
         factors = scale_factors(fine.scale, coarse.scale)
-        is_readable = fine.can_decode and coarse.can_decode
+        is_readable = all(check.can_decode and not check.has_unread for check in (fine, coarse))
         is_lossy = "jpeg" in (fine.scale.encoding, coarse.scale.encoding)
         if factors is not None and is_readable and not is_lossy and coarse.presence.found:
             _Comparison(context, volume, fine, coarse, factors).run()

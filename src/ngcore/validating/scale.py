@@ -78,6 +78,8 @@ class ScaleCheck:
         Of those that were decoded.
     is_damaged : bool
         Whether something of the scale can't be read.
+    has_unread : bool
+        Whether there are chunks of a compression that nothing here reads.
     has_digest : bool
         Whether `provenance` tells of the voxels.
     is_verified : bool
@@ -95,7 +97,7 @@ class ScaleCheck:
         self.grid = scale.grid
         self.presence = Presence(self.grid)
         self.digest = ScaleDigest(context.info, scale)
-        self.is_damaged = False
+        self.is_damaged = self.has_unread = False
         self.has_digest = self.is_verified = False
         self.found_files = self.missing_files = 0
         self.missing_names: list[str] = []
