@@ -17,9 +17,9 @@ from thorough import amount
 import ngcore
 from ngcore.annotating.annotate import annotations
 from ngcore.annotating.blocks import Block
-from ngcore.annotating.cells import Grid, cells_met
 from ngcore.cli import run
 from ngcore.errors import DestinationError, FormatError, InputError, NgcoreError
+from ngcore.precomputed.annotation_cells import Grid, cells_met
 from ngcore.precomputed.annotation_records import offsets_of
 from ngcore.precomputed.annotations import AnnotationInfo
 

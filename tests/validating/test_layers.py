@@ -7,6 +7,7 @@ import pytest
 from findings import edit_json, found, only
 
 from ngcore.annotating.annotate import annotations
+from ngcore.precomputed.annotation_records import decode_list, encode_list, make_records
 from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.tracing.skeletons import skeletons
 from ngcore.validating.validate import validate
@@ -134,3 +135,110 @@ def test_an_info_that_says_something_else_is_found(neurons, points):
     bounds = json.loads((points / "info").read_text())["upper_bound"]
     edit_json(points / "info", lambda info: info.update(upper_bound=[b + 1 for b in bounds]))
     assert any(line.startswith("info: is not what ngcore wrote") for line in found(points))
+
+
+@pytest.fixture(params=["line", "box", "ellipsoid", "polyline"])
+def shapes(request, tmp_path):
+    """Annotations that reach over several cells, related to segments, a file for each entry."""
+    rng = np.random.default_rng(0)
+    first, size = rng.uniform(0, 9, (60, 3)), rng.uniform(0.5, 1.5, (60, 3))
+    names = ("x", "y", "z", "rx", "ry", "rz")
+    ends = np.column_stack([first, size])
+    if request.param in ("line", "box"):
+        names, ends = ("x1", "y1", "z1", "x2", "y2", "z2"), np.column_stack([first, first + size])
+    elif request.param == "polyline":
+        names, ends = ("x", "y", "z"), np.stack([first, first + size], 1).reshape(-1, 3)
+    table = dict(zip(names, ends.T, strict=True))
+    table["cell"] = np.repeat(np.arange(60) % 7, len(ends) // 60)
+    group = {}
+    if request.param == "polyline":
+        table["of"] = np.repeat(np.arange(60), 2)
+        group = {"group": "of"}
+    out = tmp_path / "shapes"
+    relations = {"cell": "cell"}
+    options = {"max_per_cell": 5, "sharding": False, "fsync": False}
+    annotations(table, out, kind=request.param, relations=relations, **group, **options)
+    (out / "provenance").unlink()
+    assert not validate(out).findings
+    return out
+
+
+def without(data, info, row):
+    """Return a list of annotations without one of them."""
+    listed = decode_list(data, info)
+    offsets = listed.vertex_offsets
+    records = make_records(info, listed.geometry, listed.properties, offsets)
+    rest = np.delete(np.arange(len(listed)), row)
+    return encode_list(records.take(rest), listed.ids[rest])
+
+
+def test_annotations_that_a_cell_they_meet_lacks_are_found(shapes):
+    info = AnnotationInfo.from_json((shapes / "info").read_bytes())
+    places = {}
+    for level in info.spatial:
+        for path in sorted((shapes / level.key).iterdir()):
+            for row, number in enumerate(decode_list(path.read_bytes(), info).ids.tolist()):
+                places.setdefault(number, []).append((path, row))
+    in_several = [cells[0] for cells in places.values() if len(cells) > 1]
+    missed = 0
+    for path, row in in_several[:6]:
+        data = path.read_bytes()
+        path.write_bytes(without(data, info, row))
+        lines = found(shapes)
+        assert all("1 annotations are missing in cells of their level" in line for line in lines)
+        missed += not lines
+        path.write_bytes(data)
+    assert missed <= 1  # one may lie at the border of a cell
+
+
+def test_an_annotation_far_from_the_cell_that_lists_it_is_found(shapes):
+    info = AnnotationInfo.from_json((shapes / "info").read_bytes())
+    level = info.spatial[-1]
+    (shapes / level.key / "0_0_0").write_bytes(
+        (shapes / level.key / "_".join(str(n - 1) for n in level.grid_shape)).read_bytes()
+    )
+    assert any("lies outside of this cell" in line for line in found(shapes))
+
+
+def test_lists_of_segments_that_by_id_does_not_state_are_found(shapes):
+    info = AnnotationInfo.from_json((shapes / "info").read_bytes())
+    folder = shapes / info.relationships[0].key
+    (folder / "3").rename(folder / "8")
+    lines = found(shapes)
+    assert any("list of segment 8 has others than the annotations that by_id" in x for x in lines)
+    assert any("1 segments that have no sound list, such as 3" in line for line in lines)
+    (folder / "8").rename(folder / "3")
+    data = (folder / "3").read_bytes()
+    (folder / "3").write_bytes(without(data, info, 1))
+    assert "list of segment 3 has others" in only(found(shapes))
+    (folder / "3").write_bytes(data)
+    entry = shapes / "by_id" / "4"
+    entry.write_bytes(entry.read_bytes()[:-1] + b"\x01")  # the highest byte of its segment
+    assert any("list of segment 3 has others" in line for line in found(shapes))
+
+
+def test_an_annotation_that_a_cell_lists_twice_is_found(points):
+    (points / "provenance").unlink()
+    info = AnnotationInfo.from_json((points / "info").read_bytes())
+    if info.by_id.sharding is not None:
+        return
+    path = max((points / info.spatial[0].key).iterdir(), key=lambda path: path.stat().st_size)
+    data = path.read_bytes()
+    (count,) = np.frombuffer(data, "<u8", 1)
+    size = (len(data) - 8) // int(count)
+    records, ids = data[8 : -8 * int(count)], data[-8 * int(count) :]
+    more = np.array([count + 1], "<u8").tobytes()
+    path.write_bytes(more + records + records[: size - 8] + ids + ids[:8])
+    assert any("lists an annotation twice" in line for line in found(points))
+
+
+def test_named_skeletons_that_are_missing_are_warned_of(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.swc").write_text("1 1 0 0 0 2 -1\n2 3 5 0 0 1 1\n")
+    out = tmp_path / "neurons"
+    skeletons([tmp_path / "a.swc", tmp_path / "b.swc"], out, sharding=False, fsync=False)
+    (out / "provenance").unlink()
+    assert not validate(out).findings
+    (out / "2").unlink()
+    (line,) = found(out, "warning")
+    assert "1 segments that segment_properties/info names have no skeleton, such as 2" in line

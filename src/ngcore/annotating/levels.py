@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.annotating.blocks import chances
-from ngcore.annotating.cells import Grid, cells_met
+from ngcore.precomputed.annotation_cells import Grid, cells_met
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.annotating.blocks import chances
-from ngcore.annotating.cells import cells_met
 from ngcore.annotating.index_files import (
     cell_sharding,
     file_order,
@@ -23,6 +22,7 @@ from ngcore.annotating.index_files import (
 from ngcore.annotating.levels import ALL
 from ngcore.annotating.sorting import Entries, Sorter
 from ngcore.errors import InputError
+from ngcore.precomputed.annotation_cells import cells_met
 from ngcore.precomputed.annotation_records import encode_annotations
 from ngcore.precomputed.annotations import AnnotationIndex, AnnotationInfo, SpatialLevel
 from ngcore.precomputed.morton import cells_of_morton_codes, compressed_morton_codes, morton_bits

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ngcore.annotating.cells import Grid, cells_met
 from ngcore.errors import InputError
+from ngcore.precomputed.annotation_cells import Grid, cells_met
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,7 +1,8 @@
 """Checks a folder of annotations: each entry to its last byte, and the indexes against `by_id`.
 
 Every index tells of an annotation anew. What a spatial cell or a relationship lists must be in
-`by_id` with the same bytes, and every annotation must lie in exactly one spatial level.
+`by_id` with the same bytes; a segment's list must be the annotations that `by_id` relates to it;
+and every annotation must lie in exactly one spatial level, there in the cells that it meets.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.storage import LocalStore
 from ngcore.storage.listing import walk_files
+from ngcore.validating.annotation_places import check_places, surely_met
 from ngcore.validating.entries import check_entries
 from ngcore.validating.files import names_beside, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
     from ngcore.precomputed.annotations import AnnotationIndex, SpatialLevel
     from ngcore.validating.scale import Basis
@@ -39,8 +43,7 @@ _MOST_COMPARED = 4 << 20
 """Of larger collections no annotation is compared with another index: memory is bounded."""
 _ID = re.compile(r"[0-9]{1,20}")
 _CELL = re.compile(r"[0-9]+(_[0-9]+)*")
-_SLACK = 1e-3
-"""Positions are float32, cells are not: so much of a cell's side a point may lie outside."""
+_MARKS = 1 << 64
 
 
 def check_annotations(basis: Basis, folder: str) -> int:
@@ -78,28 +81,55 @@ class _Collection:
         self._info = info
         self._known: dict[int, bytes] | None = {}
         self._levels: dict[int, int] = {}
+        self._related: list[dict[int, int]] = [{} for _ in info.relationships]
+        # Of each annotation how many cells that it surely meets have not listed it yet.
+        self._awaited: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def read_by_id(self) -> int:
         """Check what lies under ids."""
 
         def check(number: int, data: bytes) -> None:
-            found, _ = decode_annotation(data, self._info, number)
+            found, relations = decode_annotation(data, self._info, number)
+            mark = _mark(found.ids)
             with self._lock:
                 if self._known is None or len(self._known) >= _MOST_COMPARED:
                     self._known = None
-                else:
-                    self._known[number] = _digests(found)[number]
+                    return
+                self._known[number] = _digests(found)[number]
+                for sums, segments in zip(self._related, relations, strict=True):
+                    for segment in segments.tolist():
+                        sums[segment] = (sums.get(segment, 0) + mark) % _MARKS
+                if sum(map(len, self._related)) > _MOST_COMPARED:
+                    self._known = None
 
-        return self._read(self._info.by_id, check)
+        count = self._read(self._info.by_id, check)
+        if count is None or self._basis.quick:
+            self._known = None
+        return count or 0
 
     def read_relationship(self, index: AnnotationIndex) -> None:
         """Check the lists of annotations by segment."""
+        sums = self._related[self._info.relationships.index(index)]
 
-        def check(_segment: int, data: bytes) -> None:
-            self._compare(decode_list(data, self._info))
+        def check(segment: int, data: bytes) -> None:
+            found = decode_list(data, self._info)
+            self._compare(found)
+            with self._lock:
+                if self._known is not None and sums.pop(segment, 0) != _mark(found.ids):
+                    raise FormatError(
+                        f"the list of segment {segment} has others than the annotations that "
+                        "by_id relates to it"
+                    )
 
-        self._read(index, check)
+        if self._read(index, check) is not None and self._known is not None and sums:
+            folder = names_beside(self._folder, index.key)
+            self._basis.findings.error(
+                "annotations",
+                folder,
+                f"by_id relates annotations to {len(sums)} segments that have no sound list, such "
+                f"as {min(sums)}",
+            )
 
     def read_level(self, number: int, level: SpatialLevel) -> None:
         """Check the lists of annotations by cell."""
@@ -107,8 +137,11 @@ class _Collection:
 
         def check(cell: tuple[int, ...], data: bytes) -> None:
             found = decode_list(data, self._info)
+            if len(np.unique(found.ids)) != len(found):
+                raise FormatError("lists an annotation twice")
             self._compare(found, level=number)
-            self._check_place(found, level, cell)
+            check_places(found, self._info, level, cell)
+            self._await(found, level, cell)
 
         if level.sharding is not None:
 
@@ -148,8 +181,31 @@ class _Collection:
                 "info: spatial",
                 f"{len(lost)} annotations of by_id are in no spatial cell, such as {lost[0]}",
             )
+        hidden = sorted(number for number, cells in self._awaited.items() if cells > 0)
+        if hidden:
+            self._basis.findings.error(
+                "annotations",
+                "info: spatial",
+                f"{len(hidden)} annotations are missing in cells of their level that they meet, "
+                f"such as {hidden[0]}, in {self._awaited[hidden[0]]} of them",
+            )
 
-    def _read(self, index: AnnotationIndex, check: Callable[[int, bytes], None]) -> int:
+    def _await(self, found: Annotations, level: SpatialLevel, cell: tuple[int, ...]) -> None:
+        """Note in which cells annotations must be listed, and that this one lists them."""
+        if self._known is None or self._basis.quick:
+            return
+        cells = surely_met(found, self._info, level, cell)
+        if cells is None:
+            return
+        counts, is_here = cells
+        with self._lock:
+            for number, count, here in zip(
+                found.ids.tolist(), counts.tolist(), is_here.tolist(), strict=True
+            ):
+                self._awaited[number] = self._awaited.get(number, count) - here
+
+    def _read(self, index: AnnotationIndex, check: Callable[[int, bytes], None]) -> int | None:
+        """Check the entries of an index; return how many, or None where they can't be listed."""
         folder = names_beside(self._folder, index.key)
         if index.sharding is not None:
             return check_entries(
@@ -157,7 +213,7 @@ class _Collection:
             )
         if not isinstance(self._basis.store, LocalStore):
             self._basis.findings.warning("unchecked", folder, "its files can't be listed")
-            return 0
+            return None
         names = {name.removesuffix(".gz") for name in walk_files(self._basis.store, folder)}
         known = sorted(name for name in names if _ID.fullmatch(name))
         self._read_files(folder, known, lambda name, data: check(int(name), data))
@@ -206,19 +262,12 @@ class _Collection:
                             f"annotation {number} is in level {self._levels[number]} too"
                         )
 
-    def _check_place(self, found: Annotations, level: SpatialLevel, cell: tuple[int, ...]) -> None:
-        """Check that points lie in the cell that lists them."""
-        if self._info.annotation_type != "point" or not len(found):
-            return
-        sides = np.array(level.chunk_size)
-        start = np.array(self._info.lower_bound) + np.array(cell) * sides
-        slack = _SLACK * sides + 1e-6 * np.abs(start)
-        last = np.array(cell) + 1 == np.array(level.grid_shape)
-        far = np.where(last, np.inf, start + sides + slack)
-        is_out = ((found.geometry < start - slack) | (found.geometry > far)).any(axis=1)
-        if is_out.any():
-            number = found.ids[int(np.argmax(is_out))]
-            raise FormatError(f"annotation {number} lies outside of this cell")
+
+def _mark(ids: NDArray[np.uint64]) -> int:
+    """Return a number for some annotations, whatever their order."""
+    mixed = (ids ^ (ids >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    return int((mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(dtype=np.uint64))
 
 
 def _digests(found: Annotations) -> dict[int, bytes]:

@@ -34,7 +34,7 @@ RULES: dict[str, Rule] = {
         "Nothing, if you know who added it.",
     ),
     "annotations": Rule(
-        "A file of a folder of annotations breaks the format.",
+        "A file of a folder of annotations breaks the format or disagrees with its other indexes.",
         "Neuroglancer does not show these annotations, or shows them in the wrong place.",
         "Write the folder again, with `ngcore annotations` for instance.",
     ),
@@ -146,7 +146,7 @@ RULES: dict[str, Rule] = {
         "`ngcore repair` writes new shards with all chunks that can still be read.",
     ),
     "skeletons": Rule(
-        "A skeleton or the folder of skeletons breaks the format.",
+        "A skeleton or the folder of skeletons breaks the format, or a named one is missing.",
         "Neuroglancer does not show it, or lines go astray.",
         "Write the folder again, with `ngcore skeletons` for instance.",
     ),

@@ -48,19 +48,41 @@ def check_skeletons(basis: Basis, folder: str, *, properties: str | None = None)
         properties = names_beside(folder, info.segment_properties)
         check_properties(basis, properties)
 
-    def check(_segment: int, data: bytes) -> None:
+    seen: set[int] = set()
+
+    def check(segment: int, data: bytes) -> None:
+        seen.add(segment)
         Skeleton.from_bytes(data, info)
 
     if info.sharding is not None:
-        return check_entries(
+        count = check_entries(
             basis, folder, info.sharding, "skeletons", check, max_size=_MAX_SKELETON
         )
-    count = 0
-    for segment in _segments(basis, folder, properties):
-        basis.work.submit(partial(_check_file, basis, folder, segment, info))
-        count += 1
-    basis.work.drain()
+    else:
+        for segment in _segments(basis, folder, properties):
+            basis.work.submit(partial(_check_file, basis, folder, segment, info))
+            seen.add(int(segment))
+        basis.work.drain()
+        count = len(seen)
+    if info.segment_properties is not None and not basis.quick:
+        _check_named(basis, folder, names_beside(folder, info.segment_properties), seen)
     return count
+
+
+def _check_named(basis: Basis, folder: str, properties: str, seen: set[int]) -> None:
+    """Warn of segments that the properties of these very skeletons name, and that have none."""
+    try:
+        document = read_limited(basis.store, f"{properties}/info", _MAX_JSON) or b""
+        lost = sorted(set(SegmentProperties.from_json(document).ids) - seen)
+    except FormatError:
+        return  # said already
+    if lost:
+        basis.findings.warning(
+            "skeletons",
+            folder,
+            f"{len(lost)} segments that {properties}/info names have no skeleton, such as "
+            f"{lost[0]}",
+        )
 
 
 def _segments(basis: Basis, folder: str, properties: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ngcore.annotating.blocks import Block
-
 _MOST_PAIRS = 1 << 21
 """Pairs of an annotation and a cell that are looked at together."""
 
 Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 """Rows of a block, and cells that they meet, as `Grid.numbers` counts them."""
+
+
+class Shapes(Protocol):
+    """Annotations as arrays; see `ngcore.precomputed.annotation_records.Annotations`."""
+
+    @property
+    def geometry(self) -> NDArray[np.float32]:
+        """A row for each, or, of polylines, for each vertex."""
+
+    @property
+    def vertex_offsets(self) -> NDArray[np.int64] | None:
+        """Of polylines: where the vertices of each begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +90,14 @@ class Grid:
         return np.stack([x, y, z], axis=-1)
 
 
-def cells_met(kind: str, block: Block, grid: Grid) -> Iterator[Pairs]:
+def cells_met(kind: str, block: Shapes, grid: Grid) -> Iterator[Pairs]:
     """Yield the cells that annotations meet, some pairs at a time; none occurs twice.
 
     Parameters
     ----------
     kind : str
         A value of `annotation_type`.
-    block : Block
+    block : Shapes
     grid : Grid
     """
     geometry = block.geometry
