@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo docs test test-thorough lint format bench bench-convert wheel wheels smoke checked sanitize fuzz clean
+.PHONY: help demo docs test test-thorough lint format bench bench-kernels bench-convert wheel wheels smoke checked sanitize fuzz clean
 
 help:
 	@echo "make demo           a real brain, its tissues and surfaces: convert, check, say how to look"
@@ -29,7 +29,8 @@ help:
 	@echo "make test-thorough  the same tests with larger numbers"
 	@echo "make lint           ruff, mypy, cython-lint, import-linter, codespell, workflows, recipe"
 	@echo "make docs           the site in build/site, strict; open build/site/index.html"
-	@echo "make bench          kernels side by side with their peers"
+	@echo "make bench          every comparison with a peer in one table, some minutes"
+	@echo "make bench-kernels  kernels side by side with their peers: docs/benchmarks-kernels.md"
 	@echo "make bench-convert  whole conversions beside their peers, their stages and memory"
 	@echo "make wheel          build dist/*.whl"
 	@echo "make wheels         Linux wheels for x86_64, aarch64 and musl in dist/wheels, audited and tested"
@@ -109,7 +110,10 @@ format: $(VENV)/made
 bench: $(VENV)/installed
 	$(INSTALL) --group bench
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.report_read
+
+bench-kernels: $(VENV)/installed
+	$(INSTALL) --group bench
+	$(BIN)/python -m benchmarks.report_kernels
 
 bench-convert: $(VENV)/installed
 	$(INSTALL) --group bench

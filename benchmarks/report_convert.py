@@ -12,17 +12,16 @@ import os
 import resource
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import nibabel
 import numpy as np
+from benchmarks.side_by_side import Ratio, Seconds, ratio_of
 from benchmarks.workloads import tiled_supervoxels
 
 BIN = Path(sys.executable).parent
@@ -231,13 +230,6 @@ def program(name: str) -> str | None:
     return str(beside) if beside.exists() else shutil.which(name)
 
 
-class Seconds(NamedTuple):
-    """How long commands took: on the clock, and of all processors together."""
-
-    wall: float
-    processor: float
-
-
 def seconds(commands: list[list[str]], folder: Path) -> Seconds:
     """Run commands in a destination that is not there yet; return the time they took.
 
@@ -298,20 +290,25 @@ def missing_peers() -> list[str]:
 
 def row(case: Case, rounds: int, folder: Path) -> str:
     """Measure a case and return its row of the table."""
+    found = measured(case, rounds, folder)
+    ours, theirs = found.ours, found.theirs
+    used = theirs.processor / ours.processor
+    return (
+        f"| {case.name} | {case.peer} | {theirs.wall:.2f} | {ours.wall:.2f} | "
+        f"**{theirs.wall / ours.wall:.1f}** | {case.bar:.2g} | "
+        f"{theirs.processor:.2f} | {ours.processor:.2f} | {used:.1f} |"
+    )
+
+
+def measured(case: Case, rounds: int, folder: Path) -> Ratio:
+    """Measure a case, ours and theirs alternately."""
     outputs = folder / "outputs"
     outputs.mkdir(exist_ok=True)
     if rounds > 1:  # warm up: page cache, bytecode, and memory that is slow to touch first
         seconds(case.ours, outputs)
         seconds(case.theirs, outputs)
     pairs = [(seconds(case.ours, outputs), seconds(case.theirs, outputs)) for _ in range(rounds)]
-    ours, theirs = zip(*pairs, strict=True)
-    wall = [statistics.median(one.wall for one in times) for times in (ours, theirs)]
-    used = [statistics.median(one.processor for one in times) for times in (ours, theirs)]
-    return (
-        f"| {case.name} | {case.peer} | {wall[1]:.2f} | {wall[0]:.2f} | "
-        f"**{wall[1] / wall[0]:.1f}** | {case.bar:.2g} | "
-        f"{used[1]:.2f} | {used[0]:.2f} | {used[1] / used[0]:.1f} |"
-    )
+    return ratio_of(case.name, case.peer, case.bar, pairs)
 
 
 if __name__ == "__main__":

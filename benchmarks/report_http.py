@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorstore
-from benchmarks.report_read import seconds, volumes
+from benchmarks.report_read import volumes
+from benchmarks.side_by_side import HEADER, Ratio, compared
 
 import ngcore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 REQUESTS = 16
 """On their way at once, on both sides."""
@@ -98,39 +98,18 @@ def read_with_tensorstore(url: str, cache_bytes: int, indices: list[tuple[Any, .
         scale[index].read().result()
 
 
-def processor_seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the wall time of a call, and that of the processors in this process."""
-    before = time.process_time()
-    wall = seconds(work)
-    return wall, time.process_time() - before
-
-
-def report(side: int, milliseconds: float, rounds: int, only: str) -> None:
-    """Print a row for each volume and job."""
+def rows(side: int, rounds: int, milliseconds: float = 5, only: str = "") -> Iterator[Ratio]:
+    """Measure, and yield a row for each volume and job."""
     with tempfile.TemporaryDirectory() as name, served(Path(name), milliseconds) as url:
         for title, path in volumes(Path(name), side).items():
             for job, (cache_bytes, indices) in jobs(side).items():
-                if only not in f"{title} {job}":
+                what = f"{title}, http: {job}"
+                if only not in what:
                     continue
                 arguments = f"{url}/{path.name}", cache_bytes, indices
-                pairs = [
-                    (
-                        processor_seconds(lambda: read_with_ngcore(*arguments)),  # noqa: B023
-                        processor_seconds(lambda: read_with_tensorstore(*arguments)),  # noqa: B023
-                    )
-                    for _ in range(rounds)
-                ]
-                ratio = statistics.median(theirs[0] / ours[0] for ours, theirs in pairs)
-                columns = [
-                    statistics.median(pair[which][kind] for pair in pairs) * 1e3
-                    for kind in (0, 1)
-                    for which in (0, 1)
-                ]
-                print(
-                    f"{title:20} {job:28} wall {columns[0]:8.1f} {columns[1]:8.1f} "
-                    f"processor {columns[2]:8.1f} {columns[3]:8.1f} {ratio:5.2f}x",
-                    flush=True,
-                )
+                ours = partial(read_with_ngcore, *arguments)
+                theirs = partial(read_with_tensorstore, *arguments)
+                yield compared(what, "tensorstore", BAR, ours, theirs, rounds)
 
 
 def main() -> None:
@@ -142,10 +121,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose volume and job hold this text")
     asked = parser.parse_args()
     print(
-        f"{asked.side}^3, answers {asked.milliseconds:g} ms late, {REQUESTS} requests at once; "
-        "times in ms, ours and tensorstore's; ratio of wall times"
+        f"{asked.side}^3 voxels, answers {asked.milliseconds:g} ms late, {REQUESTS} requests at "
+        f"once\n\n{HEADER}"
     )
-    report(asked.side, asked.milliseconds, asked.rounds, asked.only)
+    for ratio in rows(asked.side, asked.rounds, asked.milliseconds, asked.only):
+        print(ratio.row(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measure the kernels beside their peers; write docs/benchmarks-kernels.md and .svg.
 
-    python -m benchmarks [FOLDER]
+    python -m benchmarks.report_kernels [FOLDER]
 
 One thread. Ours and theirs run alternately, so that whatever else the machine does hits both;
 ratios are of medians. Ends with status 1 if a bar is missed.
@@ -8,6 +8,7 @@ ratios are of medians. Ends with status 1 if a bar is missed.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -173,7 +174,7 @@ def chart(results: list[Measured], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def main(folder: Path, *, side: int, rounds: int, seconds_each: float) -> int:
+def report(folder: Path, *, side: int, rounds: int, seconds_each: float) -> int:
     bandwidth = read_bandwidth()
     results = [measure(case, rounds, seconds_each) for case in all_cases(side)]
     twos = {size: two_at_once(size) for size in (64, 128)}
@@ -182,7 +183,7 @@ def main(folder: Path, *, side: int, rounds: int, seconds_each: float) -> int:
     text = f"""# The kernels beside their peers
 
 One thread, ours and theirs run alternately, ratios of medians of {fewest} or more rounds.
-Made by `make bench` on: {machine()}; kernels for `{_downsample.INSTRUCTIONS}`.
+Made by `make bench-kernels` on: {machine()}; kernels for `{_downsample.INSTRUCTIONS}`.
 The machine reads memory at {bandwidth / 1e9:.1f} GB/s with one thread (a NumPy reduction over
 256 MB). Labels are supervoxels of about {workloads.SUPERVOXEL_EDGE} voxels across, unless
 their row says another number.
@@ -214,3 +215,27 @@ their row says another number.
     ]
     sys.stderr.write("".join(f"bar missed: {line}\n" for line in blocked))
     return bool(missed or slow or blocked)
+
+
+def main() -> int:
+    """Write the page and its chart; return 1 if a bar is missed."""
+    docs = Path(__file__).parents[1] / "docs"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=docs,
+        help="where table and chart go (default: docs)",
+    )
+    parser.add_argument(
+        "--side", type=int, default=256, help="of the volumes that are downsampled"
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="of each case, at least")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each case, at least")
+    asked = parser.parse_args()
+    return report(asked.folder, side=asked.side, rounds=asked.rounds, seconds_each=asked.seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

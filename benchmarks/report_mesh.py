@@ -45,6 +45,20 @@ def case(volume: Path, side: int) -> Case:
     )
 
 
+def write_volume(folder: Path, side: int) -> Path:
+    """Convert the labels; return the folder."""
+    ngcore.convert(
+        workloads.supervoxels(side, "uint64", rough=False),
+        folder,
+        type="segmentation",
+        resolution=(RESOLUTION,) * 3,
+        chunk_size=64,
+        sharding=False,
+        max_scales=1,
+    )
+    return folder
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -52,17 +66,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        volume = Path(name) / "volume"
-        labels = workloads.supervoxels(asked.side, "uint64", rough=False)
-        ngcore.convert(
-            labels,
-            volume,
-            type="segmentation",
-            resolution=(RESOLUTION,) * 3,
-            chunk_size=64,
-            sharding=False,
-            max_scales=1,
-        )
+        volume = write_volume(Path(name) / "volume", asked.side)
         print(HEADER)
         print(row(case(volume, asked.side), asked.rounds, Path(name)))
 

@@ -1,30 +1,33 @@
 """`python -m benchmarks.report_read [--side N] [--rounds N]`: reading beside tensorstore.
 
 Whole scales, random cutouts and plane after plane, from local volumes, with as many threads as
-there are cores on both sides. tensorstore's cache is off, as it is by default. Both sides read in
-turn; a ratio is that of a round's two times, and the median of the rounds is printed.
+there are cores on both sides. tensorstore's cache is off, as it is by default, and so is ours for
+cutouts. Both sides read in turn; a ratio is that of a round's two times, and the median of the
+rounds is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorstore
 from benchmarks import workloads
+from benchmarks.side_by_side import HEADER, Ratio, compared
 
 import ngcore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    Work = Callable[[], object]
 
 THREADS = os.cpu_count() or 1
+PEER = "tensorstore"
 
 
 def volumes(folder: Path, side: int) -> dict[str, Path]:
@@ -61,50 +64,50 @@ def open_with_tensorstore(path: Path) -> Any:
     ).result()
 
 
-def jobs(path: Path, side: int) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
-    """Return what is timed: a call of ours and one of tensorstore for each job."""
+def rows(side: int, rounds: int, only: str = "") -> Iterator[Ratio]:
+    """Measure, and yield a row for each volume and job."""
+    with tempfile.TemporaryDirectory() as name:
+        for title, path in volumes(Path(name), side).items():
+            for job, against, asked, ours, theirs in jobs(path, side):
+                what = f"{title}: {job}"
+                if only in what:
+                    yield compared(what, against, asked, ours, theirs, rounds)
+
+
+def jobs(path: Path, side: int) -> Iterator[tuple[str, str, float, Work, Work]]:
+    """Yield what is timed: name, peer, the ratio that is asked, a call of ours and of theirs."""
     ours = ngcore.open(path).scales[0]
     theirs = open_with_tensorstore(path)
+    yield "whole scale", PEER, 1.5, lambda: ours[...], lambda: theirs.read().result()
     random = np.random.default_rng(0)
-
-    def cutouts(edge: int) -> list[tuple[slice, ...]]:
-        starts = random.integers(0, side - edge, (100, 3), endpoint=True)
-        return [tuple(slice(int(a), int(a) + edge) for a in start) for start in starts]
-
-    timed: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        "whole scale": (lambda: ours[...], lambda: theirs.read().result())
-    }
     for edge in (32, 64):
-        boxes = cutouts(edge)
+        starts = random.integers(0, side - edge, (100, 3), endpoint=True)
+        boxes = [tuple(slice(int(a), int(a) + edge) for a in start) for start in starts]
         fresh = ngcore.open(path, cache_bytes=0).scales[0]
-        timed[f"100 cutouts of {edge}^3"] = (
+        yield (
+            f"100 cutouts of {edge}^3",
+            PEER,
+            2,
             lambda boxes=boxes, fresh=fresh: [fresh[box] for box in boxes],
             lambda boxes=boxes: [theirs[box].read().result() for box in boxes],
         )
     for axis, name in enumerate("xyz"):
-        planes = [
-            (*[slice(None)] * axis, number, *[slice(None)] * (2 - axis)) for number in range(side)
-        ]
+        planes = [(*[slice(None)] * axis, number) for number in range(side)]
         # Beside the whole scale, which holds the same voxels.
-        timed[f"planes along {name}"] = (
-            lambda planes=planes: [ngcore_plane(path, planes)],
+        yield (
+            f"planes along {name}",
+            "the whole scale",
+            1 / 1.5,
+            lambda planes=planes: read_planes(path, planes),
             lambda: ngcore.open(path).scales[0][...],
         )
-    return timed
 
 
-def ngcore_plane(path: Path, planes: list[tuple[Any, ...]]) -> None:
+def read_planes(path: Path, planes: list[tuple[Any, ...]]) -> None:
     """Read plane after plane of a volume that was just opened."""
     scale = ngcore.open(path).scales[0]
     for plane in planes:
         scale[plane]
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Time one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -112,16 +115,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="rows whose name holds this text")
     asked = parser.parse_args()
-    print(f"{THREADS} threads, {asked.side}^3; times in ms, ratio: the other's time over ours")
-    with tempfile.TemporaryDirectory() as name:
-        for title, path in volumes(Path(name), asked.side).items():
-            for job, (ours, theirs) in jobs(path, asked.side).items():
-                pairs = [(seconds(ours), seconds(theirs)) for _ in range(asked.rounds)]
-                ratio = statistics.median(b / a for a, b in pairs)
-                a, b = (statistics.median(times) * 1e3 for times in zip(*pairs, strict=True))
-                other = "whole scale" if job.startswith("planes") else "tensorstore"
-                print(f"{title:20} {job:20} {a:8.1f} {b:8.1f} {other:12} {ratio:5.2f}x")
+    print(f"{THREADS} threads, {asked.side}^3 voxels\n\n{HEADER}")
+    for ratio in rows(asked.side, asked.rounds, asked.only):
+        print(ratio.row(), flush=True)
 
 
 if __name__ == "__main__":

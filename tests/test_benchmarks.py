@@ -37,11 +37,11 @@ def test_the_profile_times_every_stage() -> None:
 
 
 def test_kernels_and_their_peers_run_on_small_volumes(tmp_path: Path) -> None:
-    """What `make bench` measures; all of it where there is time."""
+    """What `make bench-kernels` measures; all of it where there is time."""
     for peer in ("tinybrain", "compressed_segmentation", "matplotlib"):
         pytest.importorskip(peer)
     if IS_THOROUGH:
-        program = [sys.executable, "-m", "benchmarks", str(tmp_path)]
+        program = [sys.executable, "-m", "benchmarks.report_kernels", str(tmp_path)]
         small = ["--side", "64", "--rounds", "1", "--seconds", "0"]
         done = subprocess.run([*program, *small], cwd=ROOT, check=False)
         assert done.returncode in {0, 1}  # 1: a bar is missed
@@ -62,6 +62,15 @@ def test_conversions_and_their_peers_run_on_small_volumes() -> None:
     small = ["--side", "64", "--rounds", "1"]
     printed = _run("-m", "benchmarks.report_convert", *small, "--only", only)
     assert printed.count("| **") >= 1
-    assert "whole scale" in _run("-m", "benchmarks.report_read", *small)
     if IS_THOROUGH:
         assert _run("-m", "benchmarks.report_encodings", *small).count("| **") == 3
+
+
+@pytest.mark.parametrize("part", ["read", "http", "validate"] if IS_THOROUGH else ["read"])
+def test_the_table_has_a_row_for_each_comparison(part: str) -> None:
+    """What `make bench` prints, but for the parts that take longer."""
+    pytest.importorskip("tensorstore")
+    printed = _run("-m", "benchmarks", "--side", "64", "--rounds", "1", "--only", part)
+    rows = [line for line in printed.splitlines() if "| **" in line]
+    assert len(rows) == {"read": 4 * 6, "http": 4 * 8, "validate": 4}[part]
+    assert "Left out" not in printed
