@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
@@ -76,3 +77,37 @@ def smooth_image(size: int) -> NDArray[Any]:
     waves = np.sin(x / 17) + np.sin(y / 23) + np.sin(z / 31)
     noise = random.normal(0, 4, (size,) * 3)
     return np.asfortranarray(np.clip(128 + 30 * waves + noise, 0, 255).astype(np.uint8))
+
+
+@cache
+def neurites(side: int, count: int) -> NDArray[Any]:
+    """Return side^3 uint64 labels that wind through each other as neurites do; the first is large.
+
+    Every voxel has the label of the nearest of some random walks, each of which keeps its
+    direction for a while; the large one is as long as twenty others. A tenth, the farthest from
+    all of them, is 0.
+    """
+    random = np.random.default_rng(5)
+    lengths = [side] * count
+    lengths[0] *= 20
+    seeds = np.zeros((side,) * 3, np.uint16)
+    for number, length in enumerate(lengths, 1):
+        seeds[tuple(_walk(random, side, length).T)] = number
+    away, nearest = distance_transform_edt(seeds == 0, return_indices=True)
+    cells = np.where(away > np.quantile(away, 0.9), 0, seeds[tuple(nearest)])
+    ids = np.random.default_rng(1).integers(1, 2**50, count + 1, dtype=np.uint64)
+    ids[0] = 0
+    return np.asfortranarray(ids[cells])
+
+
+def _walk(random: np.random.Generator, side: int, length: int) -> NDArray[Any]:
+    """Return the voxels of a random walk that turns back where the cube ends."""
+    turns = random.normal(0, 0.15, (length, 3))
+    direction = random.normal(size=3)
+    steps = np.empty((length, 3))
+    for number, turn in enumerate(turns):
+        direction = direction + turn
+        direction /= np.linalg.norm(direction)
+        steps[number] = direction
+    along = (random.random(3) * side + np.cumsum(steps, axis=0)) % (2 * side)
+    return np.minimum(along, 2 * side - 1e-9 - along).clip(0, side - 1).astype(np.int64)

@@ -46,6 +46,13 @@ static inline double dot_of(const double *a, const double *b)
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
+/* The square of it. */
+static inline double distance_between(const double *a, const double *b)
+{
+    const double d[3] = {b[0] - a[0], b[1] - a[1], b[2] - a[2]};
+    return dot_of(d, d);
+}
+
 static inline Quadric sum_of(const Quadric *a, const Quadric *b)
 {
     Quadric sum;
@@ -53,6 +60,25 @@ static inline Quadric sum_of(const Quadric *a, const Quadric *b)
     for (k = 0; k < 10; k++)
         sum.q[k] = a->q[k] + b->q[k];
     return sum;
+}
+
+/* Find where a sum is least, each direction pulled towards `middle` by a share of its trace; return
+ * whether there is such a place: without a pull there is none along an edge or in a plane. */
+static inline int find_least(const Quadric *sum, double pull, const double *middle, double *place)
+{
+    const double *q = sum->q;
+    const double trace = q[0] + q[3] + q[5], e = pull * trace;
+    const double a = q[0] + e, b = q[3] + e, c = q[5] + e;
+    const double x = e * middle[0] - q[6], y = e * middle[1] - q[7], z = e * middle[2] - q[8];
+    const double xx = b * c - q[4] * q[4], xy = q[2] * q[4] - q[1] * c, xz = q[1] * q[4] - q[2] * b;
+    const double yy = a * c - q[2] * q[2], yz = q[1] * q[2] - a * q[4], zz = a * b - q[1] * q[1];
+    const double determinant = a * xx + q[1] * xy + q[2] * xz;
+    if (!(determinant > (pull > 0 ? 0 : 1e-4) * trace * trace * trace))
+        return 0;
+    place[0] = (xx * x + xy * y + xz * z) / determinant;
+    place[1] = (xy * x + yy * y + yz * z) / determinant;
+    place[2] = (xz * x + yz * y + zz * z) / determinant;
+    return 1;
 }
 
 #endif

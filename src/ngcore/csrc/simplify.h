@@ -3,7 +3,7 @@
  * A vertex has the sum of the squared distances from the planes of the triangles that it stands for
  * (Garland and Heckbert, 1997). A collapse puts one vertex in the place of two, where that sum is
  * least, and is done only if it stays below the bound; so no vertex is farther than the bound from
- * any of those planes. Each pass allows four times the error of the one before, and collapses what
+ * any of those planes. Each pass allows twice the error of the one before, and collapses what
  * it comes to: sorting edges by error takes longer and leaves as many triangles. In a pass a vertex
  * takes part in one collapse at most, so the triangles around it are those that the pass began
  * with, with removed vertices replaced.
@@ -24,6 +24,8 @@
 #include "quadric.h"
 
 #define PASSES 60
+#define PULL 1e-3 /* of a quadric's trace: how much the middle of an edge attracts its collapse */
+#define THIN 0.004 /* squared, twice the area of a triangle beside its longest edge's square */
 
 /* The two other corners of a triangle around a vertex, in its order. */
 typedef struct {
@@ -130,47 +132,17 @@ static void find_fixed(Simplification *s)
         s->is_fixed[v] = !is_inside(s, (uint32_t)v);
 }
 
-/* Find where the error of two vertices together is least, or the better of both and their middle;
- * return the error. One that is fixed comes first, and stays. */
+/* Find where the error of two vertices together is least; return the error there. One that is fixed
+ * comes first, and stays. */
 static double best_place(const Simplification *s, uint32_t first, uint32_t second, double *place)
 {
     const double *a = s->places + 3 * (size_t)first, *b = s->places + 3 * (size_t)second;
     const Quadric sum = sum_of(s->quadrics + first, s->quadrics + second);
-    const double *q = sum.q;
-    const double xx = q[3] * q[5] - q[4] * q[4], xy = q[2] * q[4] - q[1] * q[5];
-    const double xz = q[1] * q[4] - q[2] * q[3], yy = q[0] * q[5] - q[2] * q[2];
-    const double yz = q[1] * q[2] - q[0] * q[4], zz = q[0] * q[3] - q[1] * q[1];
-    const double determinant = q[0] * xx + q[1] * xy + q[2] * xz;
-    const double trace = q[0] + q[3] + q[5];
-    double other[3], error, least = error_at(&sum, a);
-    memcpy(place, a, 3 * sizeof *place);
-    if (s->is_fixed[first])
-        return least;
-    if (determinant > 1e-4 * trace * trace * trace) { /* a corner, and not nearly an edge */
-        other[0] = -(xx * q[6] + xy * q[7] + xz * q[8]) / determinant;
-        other[1] = -(xy * q[6] + yy * q[7] + yz * q[8]) / determinant;
-        other[2] = -(xz * q[6] + yz * q[7] + zz * q[8]) / determinant;
-        error = error_at(&sum, other);
-        if (error < least) {
-            memcpy(place, other, sizeof other);
-            least = error;
-        }
-        return least;
-    }
-    error = error_at(&sum, b);
-    if (error < least) {
-        memcpy(place, b, 3 * sizeof *place);
-        least = error;
-    }
-    other[0] = (a[0] + b[0]) / 2;
-    other[1] = (a[1] + b[1]) / 2;
-    other[2] = (a[2] + b[2]) / 2;
-    error = error_at(&sum, other);
-    if (error < least) {
-        memcpy(place, other, sizeof other);
-        least = error;
-    }
-    return least;
+    const double middle[3] = {(a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (a[2] + b[2]) / 2};
+    if (s->is_fixed[first] ||
+        !(find_least(&sum, 0, middle, place) || find_least(&sum, PULL, middle, place)))
+        memcpy(place, a, 3 * sizeof *place);
+    return error_at(&sum, place);
 }
 
 /* Whether a side is of a triangle that goes with its vertex's collapse, or is gone already. */
@@ -179,7 +151,17 @@ static inline int is_gone(Side side, uint32_t v)
     return side.next == side.last || side.next == v || side.last == v;
 }
 
-/* Whether a triangle of `v`, which moves to `to`, would turn over or lose its area. */
+/* Whether a triangle, the square of twice whose area is `size`, is a sliver: they tilt easily, and
+ * then their planes say little of where the surface was. */
+static inline int is_thin(const double *a, const double *b, const double *c, double size)
+{
+    const double ab = distance_between(a, b), bc = distance_between(b, c);
+    const double ca = distance_between(c, a);
+    const double longest = ab > bc ? (ab > ca ? ab : ca) : (bc > ca ? bc : ca);
+    return size < THIN * longest * longest;
+}
+
+/* Whether a triangle of `v`, which moves to `to`, would turn over, lose its area or become thin. */
 static int would_flip(const Simplification *s, uint32_t v, uint32_t partner, const Side *sides,
                       uint32_t count, const double *to)
 {
@@ -199,6 +181,8 @@ static int would_flip(const Simplification *s, uint32_t v, uint32_t partner, con
         if (old_size > 0 && (along <= 0 || along * along < 0.04 * old_size * new_size))
             return 1;
         if (!(new_size > 1e-14 * old_size))
+            return 1;
+        if (new_size < old_size && is_thin(to, b, c, new_size))
             return 1;
     }
     return 0;
@@ -345,7 +329,7 @@ static void run_passes(Simplification *s, double share)
         done = collapse_edges(s, share);
         drop_triangles(s);
         if (share < 1)
-            share *= 4;
+            share *= 2;
         else if (done * 64 < before)
             break;
     }
