@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from layouts import arranged
 from thorough import amount
@@ -100,6 +100,35 @@ def test_damage_is_found_in_a_region_that_touches_it():
     )
     with pytest.raises(FormatError, match="width"):
         cseg.decode(encoded, labels.shape, "uint32", region=(second, *rest))
+
+
+@settings(max_examples=amount(60, 5000), deadline=None)
+@given(data=st.data(), labels=label_volumes(), block_size=block_sizes)
+def test_a_region_of_a_damaged_chunk_is_what_its_bytes_say_or_is_refused(data, labels, block_size):
+    assume(labels.size * np.prod(block_size) < 2e6)
+    encoded = bytearray(cseg.encode(labels, block_size=block_size))
+    for _ in range(data.draw(st.integers(0, 3))):
+        # Most damage is in headers, of which a chunk begins with some.
+        last = data.draw(st.sampled_from([40, len(encoded)]))
+        encoded[data.draw(st.integers(0, min(last, len(encoded)) - 1))] ^= 1 << data.draw(
+            st.integers(0, 7)
+        )
+    ends = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in labels.shape[:3]]
+    region = tuple(slice(*pair) for pair in ends)
+    shape, dtype = labels.shape, labels.dtype
+    try:
+        whole = cseg.decode(encoded, shape, dtype, block_size=block_size)
+    except FormatError:
+        whole = None
+    try:
+        found = cseg.decode(encoded, shape, dtype, block_size=block_size, region=region)
+    except FormatError:
+        assert whole is None
+        return
+    if whole is not None:
+        np.testing.assert_array_equal(found, whole[region])
+    expected = oracles.decode(bytes(encoded), shape, dtype, block_size, region)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", ["uint32", "uint64"])
