@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import signal
 
 import nibabel
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from bucket_servers import content_of
 from lone_workers import lone_workers, with_access, without_access
+from thorough import amount
 
 import ngcore
 from ngcore.cli import run
@@ -100,3 +103,110 @@ def test_a_worker_without_credentials_is_one_line_and_the_run_goes_on_without_it
     workers.end("denied")
     ngcore.mesh(f"{place.url}/v", dask=workers.client, block_side=16, resume=True)
     assert place.objects("v") == content_of(tmp_path / "v")
+
+
+SMALL_CHUNKS = {**VOLUME, "chunk_size": 4}
+POINTS = np.random.default_rng(1).normal(size=(3000, 3))
+
+
+def convert(place, folder, client):
+    """Convert a volume in the bucket to another one there; the same here."""
+    ngcore.convert(LABELS, f"{place.url}/a", **VOLUME)
+    options = {"chunk_size": 4, "type": "segmentation"}
+    ngcore.convert(f"{place.url}/a", folder / "out", **options)
+    return lambda **more: ngcore.convert(
+        f"{place.url}/a", f"{place.url}/out", executor=client, **options, **more
+    )
+
+
+def validate(place, folder, client):
+    """Check a volume in the bucket that has a fault; the same here."""
+    for dest in (f"{place.url}/out", folder / "out"):
+        ngcore.convert(LABELS, dest, **SMALL_CHUNKS)
+    shard = sorted((folder / "out" / "8_8_8").iterdir())[1]
+    shard.write_bytes(shard.read_bytes()[:-5])
+    key = f"out/8_8_8/{shard.name}"
+    place.client.put_object(Bucket=place.bucket, Key=key, Body=shard.read_bytes())
+
+    def told(report):
+        return [(found.kind, found.where, found.count) for found in report.findings]
+
+    def check(**_):
+        found = told(ngcore.validate(f"{place.url}/out", dask=client))
+        assert found == told(ngcore.validate(folder / "out"))
+        assert found
+
+    return check
+
+
+def annotations(place, folder, client):
+    """Write annotations to the bucket; the same here."""
+    ngcore.annotations(POINTS, folder / "out", max_per_cell=50)
+    return lambda **more: ngcore.annotations(
+        POINTS, f"{place.url}/out", max_per_cell=50, dask=client, **more
+    )
+
+
+COMMANDS = [convert, validate, annotations]
+LOST = list(itertools.product((signal.SIGKILL, signal.SIGSTOP), COMMANDS))
+
+
+@pytest.fixture
+def at_first_result(monkeypatch):
+    """Have something done when the first item of a run has been carried out."""
+    monkeypatch.setattr(work_dask, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(dask_workers, "FROZEN_SECONDS", 2)
+    plain, count, todo = work_dask.DaskExecutor.results, [], []
+
+    def results(self, *arguments):
+        for result in plain(self, *arguments):
+            count.append(1)
+            while todo:
+                todo.pop()()
+            yield result
+
+    monkeypatch.setattr(work_dask.DaskExecutor, "results", results)
+    yield todo.append
+    assert len(count) > 3
+    assert not todo
+
+
+@pytest.mark.parametrize(("how", "command"), LOST[: amount(1, len(LOST))])
+def test_every_command_makes_up_for_a_worker_that_is_lost(
+    place, s3_endpoint, workers, tmp_path, at_first_result, command, how
+):
+    work = command(place, tmp_path, workers.client)
+    name = f"{command.__name__}-{how.name}"
+    count = len(workers.client.scheduler_info()["workers"])
+    workers.start(name, with_access(s3_endpoint))
+    workers.wait(count + 1)
+    at_first_result(lambda: workers.end(name, how))
+    work()
+    if how != signal.SIGKILL:
+        workers.end(name)
+    assert place.objects("out") == content_of(tmp_path / "out")
+    assert place.uploads() == []
+
+
+@pytest.mark.parametrize("command", COMMANDS[: amount(0, len(COMMANDS))])
+def test_every_command_names_a_worker_without_access_in_one_line(
+    place, s3_endpoint, workers, tmp_path, at_first_result, command
+):
+    work = command(place, tmp_path, workers.client)
+    name = f"{command.__name__}-denied"
+
+    def let_it_come():
+        count = len(workers.client.scheduler_info()["workers"])
+        workers.start(name, without_access(s3_endpoint))
+        workers.wait(count + 1)
+
+    at_first_result(let_it_come)
+    for is_first in (True, False):  # it comes on the way, and then it is there
+        with pytest.raises(NgcoreError) as told:
+            work(resume=not is_first)
+        assert len(str(told.value).splitlines()) == 1
+        assert re.search(r"access|can't (write|check|read)", str(told.value))
+    workers.end(name)
+    work(resume=True)
+    assert place.objects("out") == content_of(tmp_path / "out")
+    assert place.uploads() == []
