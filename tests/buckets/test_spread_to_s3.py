@@ -14,6 +14,8 @@ from elsewhere import ElsewhereExecutor
 import ngcore
 from ngcore.conversion.work_item import check_worker
 from ngcore.errors import DestinationError
+from ngcore.sources import chunked
+from ngcore.sources.chunked import ChunkedSource
 from ngcore.storage import writable_store
 from ngcore.storage.stored_path import StoredPath
 
@@ -56,6 +58,46 @@ def test_a_volume_in_the_bucket_is_a_source_there_and_processes_do_the_work(plac
     )
     ngcore.convert(f"{place.url}/a", tmp_path / "v", chunk_size=4, type="image")
     found, expected = place.objects("v"), content_of(tmp_path / "v")
+    assert found == expected
+
+
+@pytest.mark.parametrize("kind", ["zarr in the bucket", "zarr", "n5", "orient"])
+def test_items_read_the_chunks_that_they_need_and_nothing_is_unpacked(
+    place, tmp_path, monkeypatch, kind
+):
+    zarr = pytest.importorskip("zarr", reason="the extra formats is not installed")
+    source, options = tmp_path / "a.zarr", {**OPTIONS, "tmp": tmp_path}
+    if kind == "n5":
+        ts = pytest.importorskip("tensorstore", reason="the extra formats is not installed")
+        source = tmp_path / "a.n5"
+        metadata = {"dimensions": VOXELS.shape, "blockSize": (8, 8, 8), "dataType": "uint8"}
+        spec = {"driver": "n5", "kvstore": f"file://{source}/s0/"}
+        spec["metadata"] = {**metadata, "compression": {"type": "raw"}}
+        ts.open(spec, create=True).result().write(VOXELS).result()
+    else:
+        zarr.create_array(source, data=VOXELS.transpose(2, 1, 0), chunks=(8, 8, 8))
+        options |= {"axes": "zyx"} | ({"orient": "LPS"} if kind == "orient" else {})
+    there = str(source)
+    if kind == "zarr in the bucket":
+        for path in source.rglob("*"):
+            if path.is_file():
+                key = f"a.zarr/{path.relative_to(source).as_posix()}"
+                place.client.put_object(Bucket=place.bucket, Key=key, Body=path.read_bytes())
+        there = f"{place.url}/a.zarr"
+    elif kind == "zarr":
+        monkeypatch.chdir(tmp_path)  # and workers may be in another folder
+        there = "a.zarr"
+    ngcore.convert(source, tmp_path / "v", **options)
+    expected = content_of(tmp_path / "v")
+    with monkeypatch.context() as patch:
+        patch.setattr(ChunkedSource, "spooled", lambda *_: pytest.fail("it was unpacked"))
+        ngcore.convert(there, f"{place.url}/v", executor=ElsewhereExecutor(), **options)
+    monkeypatch.setattr(chunked, "MOST_SHARED_SIDE", 7)  # then it is, as chunks are too large
+    ngcore.convert(there, f"{place.url}/w", executor=ElsewhereExecutor(), **options)
+    assert place.objects("w") == place.objects("v")
+    found = place.objects("v")
+    for content in (found, expected):
+        del content["provenance"]  # the name of the source, and by what it is known
     assert found == expected
 
 

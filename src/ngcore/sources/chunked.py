@@ -38,6 +38,11 @@ PIECE_BYTES = 1 << 23
 """Bytes that are asked for at a time, or a chunk where that is more."""
 
 
+MOST_SHARED_SIDE = 512
+"""Larger chunks reach over several work items, each of which would decode all of them: such an
+array is unpacked once."""
+
+
 class ChunkedSource(ReadableSource):
     """An array that is read by slicing, along its chunks.
 
@@ -58,6 +63,8 @@ class ChunkedSource(ReadableSource):
     close : callable, optional
     listing : Listing, optional
         How to find which chunks are there.
+    reopen : callable, optional
+        Opens the same again where it is unpickled; default: it can't be.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class ChunkedSource(ReadableSource):
         origin: Sequence[int] | None = None,
         close: Callable[[], None] | None = None,
         listing: Listing | None = None,
+        reopen: Callable[[], ChunkedSource] | None = None,
     ) -> None:
         refuse_too_many(header)
         self.header = header
@@ -80,6 +88,7 @@ class ChunkedSource(ReadableSource):
         self._origin = origin
         self._close = close
         self._listing = listing
+        self._reopen = reopen
         self._executor: ThreadPoolExecutor | None = None
         self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
         slow_to_fast = axes.slow_to_fast
@@ -92,10 +101,17 @@ class ChunkedSource(ReadableSource):
         chunk_bytes = math.prod(self._chunk) * voxel_bytes
         self.cost = Cost(
             "planes",
+            is_shareable=reopen is not None and max(self._chunk) <= MOST_SHARED_SIDE,
             row_planes=depth,
             bytes_per_thread=2 * max(chunk_bytes, PIECE_BYTES),
             column_bytes=depth * voxel_bytes,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be opened anew where this is unpickled, to read no more than the chunks it needs."""
+        if self._reopen is None:
+            raise TypeError(f"{self.name} can't be opened in another process")
+        return _reopened, (self.header, self._reopen)
 
     @cached_property
     def _cells(self) -> tuple[tuple[int, int, int], PresentCells | None]:
@@ -244,6 +260,15 @@ class ChunkedSource(ReadableSource):
         if self._close is not None:
             close, self._close = self._close, None
             close()
+
+
+def _reopened(header: SourceHeader, reopen: Callable[[], ChunkedSource]) -> ChunkedSource:
+    source = reopen()
+    if (source.shape, source.dtype) != (header.shape, header.dtype):
+        source.close()
+        raise InputError("it was changed meanwhile; run it again when nobody writes to it")
+    source.header = header
+    return source
 
 
 def refuse_too_many(header: SourceHeader) -> None:

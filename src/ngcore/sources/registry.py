@@ -103,6 +103,11 @@ class Found:
             return cls(name, location, inside.strip("/"))
         return cls(name, name)
 
+    def elsewhere(self) -> Found:
+        """Return the same for another process, whose current folder may be another one."""
+        location = self.location if self.is_url else os.path.abspath(self.location)  # noqa: PTH100
+        return Found(self.name, location, self.inside)
+
     @property
     def path(self) -> Path:
         """Where it lies in the file system."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -106,6 +107,7 @@ def open_n5(found: Found, asked: Asked) -> ChunkedSource:
         chunks=chunks,
         workers=asked.workers,
         listing=n5_listing(folder, chunks),
+        reopen=partial(open_n5, found.elsewhere(), asked._replace(workers=1)),
     )
 
 

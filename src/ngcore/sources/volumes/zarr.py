@@ -5,6 +5,7 @@ https://ngff.openmicroscopy.org/ and https://zarr-specs.readthedocs.io/
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -101,6 +102,7 @@ def open_zarr(found: Found, asked: Asked) -> ChunkedSource:
         chunks=chunks,
         workers=asked.workers,
         listing=listing,
+        reopen=partial(open_zarr, found.elsewhere(), asked._replace(workers=1)),
     )
 
 
