@@ -37,11 +37,13 @@ def source_of(kind, folder):
 
 @pytest.mark.parametrize(
     ("kind", "sharding"),
-    [("npy", True), ("nii.gz", True), ("array", True), ("npy", False)],
+    [("npy", True), ("nii.gz", True), ("array", True), ("npy", False), ("LPS", True)],
 )
 def test_items_write_what_a_local_run_does(place, tmp_path, kind, sharding):
-    source = source_of(kind, tmp_path)
     options = {**OPTIONS, "sharding": sharding, "tmp": tmp_path}
+    if kind == "LPS":
+        kind, options["orient"] = "nii.gz", kind
+    source = source_of(kind, tmp_path)
     ngcore.convert(source, f"{place.url}/v", executor=ElsewhereExecutor(), **options)
     options.pop("tmp")
     ngcore.convert(source, tmp_path / "v", **options)

@@ -270,7 +270,8 @@ def _scratch_bytes(grids: Sequence[Regions], source: Source | None, threads: int
         sides = [min(a, b) for a, b in zip(grids[0].block_widths, source.shape, strict=False)]
         sides[source.stream_axis] = source.cost.row_planes
         row = 2 * math.prod(sides) * source.shape[3] * source.dtype.itemsize
-        row += source.cost.bytes_per_thread
+        if source.cost.is_shareable:  # else what it is unpacked to is read
+            row += source.cost.bytes_per_thread
     return per_thread * threads + row
 
 

@@ -27,6 +27,7 @@ from ngcore.conversion.regions import Regions
 from ngcore.conversion.run import Outcome, Work
 from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
 from ngcore.sources.base import Source
+from ngcore.sources.orient import OrientedSource
 from ngcore.sources.volumes.raw import RawSource
 from ngcore.storage import LocalStore, Store
 from ngcore.storage.local import WORK_FOLDER
@@ -182,7 +183,7 @@ class SpreadRun:
         if isinstance(self._tmp, StoredPath):
             path = self._work_folder / "source"
             unpacked = source.spooled(path)
-            assert isinstance(unpacked, RawSource)
+            assert isinstance(unpacked, RawSource | OrientedSource)
             stored = unpacked.at(self._tmp / "source")
             path.unlink()
             return stored

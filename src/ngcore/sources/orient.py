@@ -17,12 +17,14 @@ from ngcore.arrays.affines import (
 )
 from ngcore.sources.base import Source
 from ngcore.sources.geometry import AskedGeometry, place
+from ngcore.sources.volumes.raw import RawSource
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.arrays.affines import Axes, Signs
     from ngcore.sources.base import Box3, SourceHeader, Sparsity
+    from ngcore.storage.stored_path import StoredPath
 
 
 def orient_source(source: Source, code: str, asked: AskedGeometry) -> Source:
@@ -141,6 +143,12 @@ class OrientedSource(Source):
         """Unpack the source, and look at that through the same permutation."""
         spooled = self._source.spooled(path)
         return OrientedSource(self.header, spooled, self._axes, self._signs)
+
+    def at(self, path: StoredPath) -> OrientedSource:
+        """Do as `RawSource.at` with what was unpacked."""
+        source = self._source
+        assert isinstance(source, RawSource | OrientedSource)
+        return OrientedSource(self.header, source.at(path), self._axes, self._signs)
 
     def finish(self) -> None:
         """Finish the source."""
