@@ -4,7 +4,8 @@
 
 `--peer` is a Python of an environment of its own, with kimimaro. Trees of tubes with one trunk,
 five branches and seven ends, smooth and rough, in cubic and in thick voxels. kimimaro gets
-`scale` 1.5, and the best of three `const`.
+`scale` 1.5, and the best of three `const`. Constants were chosen with trees 0 to 4: `--first 100`
+takes others. `--shape FILE.npy` takes a shape whose lines nobody knows, such as a neuron.
 """
 
 from __future__ import annotations
@@ -96,7 +97,44 @@ def run_kimimaro(mask: Any, voxel: Any, const: float) -> tuple[Any, Any]:
     return found.vertices.astype(float), found.edges.astype(np.int64)
 
 
-def measure(name: str, folder: Path, trees: int) -> None:
+def look_at(name: str, path: Path) -> None:
+    """Print, for a shape in voxels, how its lines lie in it."""
+    from scipy.ndimage import distance_transform_edt, maximum_filter
+    from scipy.spatial import cKDTree
+
+    mask = np.load(path)
+    mask = mask.reshape(mask.shape[:3]) != 0
+    filled = np.argwhere(mask)
+    mask = mask[tuple(slice(a, b + 1) for a, b in zip(filled.min(0), filled.max(0), strict=True))]
+    for voxel in ((1.0, 1.0, 1.0), (4.3, 4.3, 45.0)):
+        depth = distance_transform_edt(np.pad(mask, 1), sampling=voxel)[1:-1, 1:-1, 1:-1]
+        deepest = maximum_filter(depth, size=5)
+        for const in [4.0, 8.0, 16.0] if name == "kimimaro" else [0.0]:
+            start = time.process_time()
+            if name == "kimimaro":
+                points, edges = run_kimimaro(mask, voxel, const * voxel[0])
+            else:
+                points, edges = run_ngcore(mask, voxel)
+            seconds = time.process_time() - start
+            first, last = points[edges[:, 0]], points[edges[:, 1]]
+            share = np.linspace(0, 1, 20)[:, np.newaxis, np.newaxis]
+            dense = (first + (last - first) * share).reshape(-1, 3)
+            at = np.clip(np.rint(dense / voxel).astype(int), 0, np.array(mask.shape) - 1)
+            at = at[mask[tuple(at.T)]]
+            row = {
+                "length": np.linalg.norm(last - first, axis=1).sum(),
+                "ends": int((np.bincount(edges.reshape(-1)) == 1).sum()),
+                "inside": len(at) / len(dense),
+                "depth": (depth[tuple(at.T)] / deepest[tuple(at.T)]).mean(),
+                "far": np.percentile(cKDTree(dense).query(np.argwhere(mask) * voxel)[0], 95),
+                "seconds": seconds,
+            }
+            title = name if name == "ngcore" else f"{name}, const {const:g}"
+            values = " | ".join(f"{value:.2f}" for value in row.values())
+            print(f"| {' x '.join(map(str, voxel))} | {title} | {values} |")
+
+
+def measure(name: str, folder: Path, trees: int, first: int) -> None:
     constants = [4.0, 8.0, 16.0] if name == "kimimaro" else [0.0]
     for case, (voxel, _) in enumerate(CASES):
         best: dict[str, Any] = {}
@@ -104,7 +142,7 @@ def measure(name: str, folder: Path, trees: int) -> None:
             found = []
             for number in range(trees):
                 mask = np.load(folder / f"{case}_{number}.npy")
-                lines = tree(np.random.default_rng(number))
+                lines = tree(np.random.default_rng(first + number))
                 start = time.process_time()
                 if name == "kimimaro":
                     points, edges = run_kimimaro(mask, voxel, const)
@@ -121,25 +159,39 @@ def measure(name: str, folder: Path, trees: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trees", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--shape")
     parser.add_argument("--peer")
     parser.add_argument("--one", nargs=2)
     asked = parser.parse_args()
+    if asked.one and asked.shape:
+        look_at(asked.one[0], Path(asked.shape))
+        return
     if asked.one:
-        measure(asked.one[0], Path(asked.one[1]), asked.trees)
+        measure(asked.one[0], Path(asked.one[1]), asked.trees, asked.first)
         return
     runs = [("ngcore", sys.executable)]
     if asked.peer:
         runs.append(("kimimaro", asked.peer))
+    if asked.shape:
+        print("| voxel | | length | ends | inside | depth | far (95 %) | seconds |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+        for name, python in runs:
+            subprocess.run(
+                [python, __file__, "--one", name, "", "--shape", asked.shape], check=True
+            )
+        return
     with tempfile.TemporaryDirectory() as folder:
         for case, (voxel, rough) in enumerate(CASES):
             for number in range(asked.trees):
-                random = np.random.default_rng(number)
+                random = np.random.default_rng(asked.first + number)
                 mask = voxels_of(tree(random), voxel, rough, random)
                 np.save(f"{folder}/{case}_{number}.npy", mask)
         print("| voxel | rough | | length | ends (7) | off | missed (95 %) | seconds |")
         print("|---|---|---|---|---|---|---|---|")
         for name, python in runs:
             command = [python, __file__, "--one", name, folder, "--trees", str(asked.trees)]
+            command += ["--first", str(asked.first)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             for line in done.stdout.splitlines():
                 row = json.loads(line)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib.util
 import io
 import json
 import struct
 import tempfile
+import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,7 +181,7 @@ def layers() -> Iterator[bytes]:
     yield _layer("skeleton") + skeleton.to_bytes(SKELETON_INFO)
 
 
-POINTS = (".csv", ".tsv", ".npy", ".parquet", ".swc", ".trk", ".tck")
+POINTS = (".csv", ".tsv", ".npy", ".parquet", ".swc", ".trk", ".tck", ".trx")
 """The same for tables of points, neurons and streamlines."""
 
 
@@ -200,6 +202,26 @@ def points() -> Iterator[bytes]:
         file = io.BytesIO()
         form(tractogram).save(file)
         yield _points(kind) + file.getvalue()
+    if importlib.util.find_spec("trx") is not None:  # of an extra
+        yield _points(".trx") + _trx(lines)
+
+
+def _trx(lines: list[np.ndarray[Any, Any]]) -> bytes:
+    """Return a TRX file with a group: a zip of arrays, as its specification has them."""
+    offsets = np.cumsum([0, *map(len, lines)])
+    head = {
+        "DIMENSIONS": [5, 5, 5],
+        "VOXEL_TO_RASMM": np.eye(4).tolist(),
+        "NB_VERTICES": int(offsets[-1]),
+        "NB_STREAMLINES": len(lines),
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("header.json", json.dumps(head))
+        packed.writestr("positions.3.float32", np.concatenate(lines).astype("<f4").tobytes())
+        packed.writestr("offsets.uint64", offsets.astype("<u8").tobytes())
+        packed.writestr("groups/some.uint32", np.array([0, 2], "<u4").tobytes())
+    return file.getvalue()
 
 
 def _points(ending: str) -> bytes:

@@ -221,7 +221,7 @@ def _points(data: bytes, folder: Path) -> None:
         neuron = read_swc(path)
         assert np.isfinite(neuron.points).all()
         assert neuron.edges.max(initial=0) < len(neuron.points)
-    elif ending in (".trk", ".tck"):
+    elif ending in (".trk", ".tck", ".trx"):
         tracts = open_tracts(path)
         for lines in tracts.lines():
             assert lines.offsets[-1] == len(lines.points)

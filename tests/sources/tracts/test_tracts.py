@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -102,3 +105,15 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "a.trx").write_bytes(b"PK nothing")
     with pytest.raises(FormatError, match="not a valid TRX file"):
         open_tracts(tmp_path / "a.trx")
+
+
+def test_a_damaged_trx_is_refused_in_one_line(tmp_path):
+    pytest.importorskip("trx")
+    with zipfile.ZipFile(tmp_path / "a.trx", "w") as packed:
+        packed.writestr("header.json", '{"DIMENSIONS": [1, 1, 1]}')
+        packed.writestr("positions&3.float32", bytes(12))
+    command = [sys.executable, "-m", "ngcore", "tracts", tmp_path / "a.trx", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "a.trx: not a valid TRX file" in line) == (2, True)
+    assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ https://github.com/tee-ar-ex/trx-spec/blob/master/specifications.md
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
 
 
 _BLOCK_POINTS = 1 << 20
+
+
+@contextlib.contextmanager
+def _without_talk() -> Iterator[None]:
+    """Keep trx-python's own errors off stderr, which it logs before it raises them.
+
+    `logging.error` sets up the root logger where that has no handler, for good.
+    """
+    root, nothing = logging.getLogger(), logging.NullHandler()
+    root.addHandler(nothing)
+    try:
+        yield
+    finally:
+        root.removeHandler(nothing)
 
 
 class TrxTracts:
@@ -41,7 +56,8 @@ class TrxTracts:
             ) from error
         self.path = path
         try:
-            self._file: Any = trx_file_memmap.load(str(path))
+            with _without_talk():
+                self._file: Any = trx_file_memmap.load(str(path))
             streamlines = self._file.streamlines
             offsets = np.asarray(streamlines._offsets).astype(np.int64).reshape(-1)  # noqa: SLF001
             lengths = np.asarray(streamlines._lengths).astype(np.int64).reshape(-1)  # noqa: SLF001
