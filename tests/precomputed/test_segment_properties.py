@@ -77,7 +77,10 @@ def test_the_file_is_ascii_whatever_the_names():
         (document(inline={"ids": []}), "inline.properties: missing"),
         (document(properties=[1]), r"inline.properties\[0\]: expected an object"),
         (document(properties=[text_property(type="name")]), r"properties\[0\].type: expected one"),
-        (document(properties=[text_property(values=["a"])]), r"properties\[0\].values: 1 items"),
+        (
+            document(properties=[text_property(values=["a"])]),
+            r"\[0\].values: expected 2 items",
+        ),
         (document(properties=[text_property(values=["a", 1])]), r"values\[1\]: expected a string"),
         (document(properties=[text_property(values="ab")]), "values: expected an array"),
         (document(properties=[text_property(), text_property()]), r"\[1\]: properties\[0\] is of"),
@@ -97,7 +100,10 @@ def test_the_file_is_ascii_whatever_the_names():
         (document(properties=[tags_property(tags=["a b", "y"])]), "write 'a_b'"),
         (document(properties=[tags_property(tags=["x", "X"])]), r"'X' is tags\[0\] again"),
         (document(properties=[tags_property(tags=["x", ""])]), "an empty tag"),
-        (document(properties=[tags_property(tag_descriptions=["x"])]), "tag_descriptions: 1 item"),
+        (
+            document(properties=[tags_property(tag_descriptions=["x"])]),
+            "descriptions: expected 2 items",
+        ),
         (document(properties=[tags_property(description="x")]), "description: tags have none"),
         (document(properties=[number_property(data_type="uint64")]), "data_type: expected one of"),
         (document(properties=[number_property(values=[0, 256])]), r"values\[1\]: .* type uint8"),

@@ -100,7 +100,7 @@ def test_annotations_that_one_index_lacks_are_found(points):
         return
     cells = (path for level in info.spatial for path in (points / level.key).iterdir())
     max(cells, key=lambda path: path.stat().st_size).unlink()
-    assert "are in no spatial cell" in only(found(points))
+    assert "is in no spatial cell" in only(found(points))
     lost = min((points / info.by_id.key).iterdir())
     lost.unlink()
     assert any(f"lists annotation {lost.name}, which by_id lacks" in m for m in found(points))

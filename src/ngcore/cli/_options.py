@@ -111,7 +111,7 @@ max_scales_option = click.option(
     "--max-scales",
     type=click.IntRange(1),
     metavar="N",
-    help="How many scales to make at most.  [default: until every axis fits in one chunk]",
+    help="Limit on the number of scales.  [default: until every axis fits in one chunk]",
 )
 fsync_option = click.option(
     "--fsync/--no-fsync",

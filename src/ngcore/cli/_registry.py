@@ -15,7 +15,7 @@ class Entry(NamedTuple):
 
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Convert": {
-        "convert": Entry("convert", "Convert a volume, an array or slices, to every scale."),
+        "convert": Entry("convert", "Convert a volume, an array or slices, with every scale."),
         "export": Entry("export", "Write a volume or layer for other programs, such as NIfTI."),
         "pack": Entry("pack", "Pack a volume into one zip file."),
     },
@@ -43,7 +43,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Points, lines, skeletons": {
         "annotations": Entry("annotations", "Convert a table of points, lines, boxes, ..."),
         "tracts": Entry("tracts", "Convert streamlines (.trk, .tck, .trx) to bundles and lines."),
-        "skeletons": Entry("skeletons", "Convert traced neurons (SWC)."),
+        "skeletons": Entry("skeletons", "Convert traced neurons (SWC), or trace labels."),
     },
     "Step by step": {
         "volume-to-raw-chunks": Entry("steps", "Write the full resolution of a volume."),

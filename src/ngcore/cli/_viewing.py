@@ -22,6 +22,7 @@ THING = ThingType()
 
 host_option = click.option(
     "--host",
+    metavar="ADDRESS",
     default=DEFAULT_HOST,
     show_default=True,
     help="Address to listen at; 0.0.0.0 lets other machines in.",
@@ -47,6 +48,7 @@ def port_option(default: int) -> Callable[[Any], Any]:
     return click.option(
         "--port",
         type=click.IntRange(0, 65535),
+        metavar="PORT",
         default=default,
         show_default=True,
         help="Port to listen at; 0 takes a free one.",

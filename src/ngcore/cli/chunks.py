@@ -11,7 +11,12 @@ from ngcore.cli._progress import progress_bar
 from ngcore.cli._steps import chunk_file_options, load_full_volume_option, mmap_option
 
 _jpeg_quality = click.option(
-    "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="N"
+    "--jpeg-quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    metavar="N",
+    help="Quality of the JPEGs.",
 )
 _jpeg_plane = click.option(
     "--jpeg-plane",

@@ -47,7 +47,12 @@ _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", 
     "[default: compressed_segmentation for segmentations of uint32 or uint64, else raw]",
 )
 @click.option(
-    "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="N"
+    "--jpeg-quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    metavar="N",
+    help="Quality, where the encoding is jpeg.",
 )
 @click.option(
     "--chunk-size",

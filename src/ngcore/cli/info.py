@@ -9,7 +9,7 @@ from ngcore.cli._tables import print_description
 
 @click.command("info")
 @click.argument("dest", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; of several, an array.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an array for several.")
 def info(dest: tuple[str, ...], *, as_json: bool) -> None:
     """Print what each DEST holds, where it lies in the world, and what it was made of.
 

@@ -35,7 +35,7 @@ def preview(
     size: int,
     overwrite: bool,
 ) -> None:
-    """Write a picture of three slices of THING..., one over the other, with a scale bar.
+    """Write a picture of three slices of THING..., overlaid, with a scale bar.
 
     A THING is what `ngcore view` takes, with the same settings. If it has a place in the world,
     the slices are sagittal, coronal and axial, with left, right, posterior and anterior marked.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @click.argument("dest", default=".")
 @click.option(
     "--host",
+    metavar="ADDRESS",
     default="127.0.0.1",
     show_default=True,
     help="Address to listen at; 0.0.0.0 lets other machines in.",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
+    metavar="PORT",
     default=8080,
     show_default=True,
     help="Port to listen at.",
@@ -43,7 +45,7 @@ def server_config(
     """Print configuration with which nginx, Apache or Caddy serves the volume DEST.
 
     DEST may be a folder of volumes too; it is the current folder if left out. Chunks may be flat,
-    nested, gzipped or in shards. Its first lines say where to save it.
+    nested, gzipped or in shards. The first lines of the configuration say where to save it.
 
     \b
     Example:

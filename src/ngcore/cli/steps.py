@@ -47,6 +47,7 @@ from ngcore.cli._tables import byte_size, print_table
 )
 @click.option(
     "--data-type",
+    metavar="TYPE",
     help="With --generate-info: type of the voxels.  [default: from the source]",
 )
 @click.option(

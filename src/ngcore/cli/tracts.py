@@ -81,7 +81,7 @@ def tracts(files: tuple[str, ...], dest: str, **options: Any) -> None:
     """Convert streamlines (.trk, .tck, .trx) to bundles, annotations and their density in DEST.
 
     DEST/bundles has a skeleton for each bundle (a file, or a group of a TRX), coloured by
-    direction; DEST/streamlines every streamline, related to its bundle.
+    direction; DEST/streamlines has every streamline, related to its bundle.
 
     \b
     Example:

@@ -92,7 +92,7 @@ def export(
         `.ome.zarr` or `.zarr`, which holds every scale. It appears whole or not at all.
         Of annotations `.csv` or `.tsv`; of a skeleton `.swc`, of several a folder for such files.
     scale : int
-        Which scale; 0 is full resolution. Of OME-Zarr, the finest.
+        Which scale; 0 is full resolution. For OME-Zarr, the finest one.
     overwrite : bool
         Replace `out` if it is there.
     workers : int, optional

@@ -29,7 +29,7 @@ _MAX_FRAGMENT = 1 << 32
 def check_free(
     change: Transaction, folder: str, name: str, wanted: bytes, *, overwrite: bool
 ) -> None:
-    """Refuse to replace a file that holds something else than what is to be written.
+    """Refuse to replace a file that holds something other than what is to be written.
 
     What is not a fragment or manifest is somebody else's, whatever was asked.
     """

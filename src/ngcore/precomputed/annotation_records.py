@@ -256,7 +256,9 @@ def _split(
     if info.annotation_type != "polyline":
         stop = start + info.record_bytes * count
         if len(data) < stop:
-            raise FormatError(f"{len(data)} bytes, but {count} annotations take {stop} or more")
+            raise FormatError(
+                f"{len(data)} bytes, but at least {stop} expected (annotations: {count})"
+            )
         table = np.frombuffer(data, np.uint8, stop - start, start).reshape(
             count, info.record_bytes
         )

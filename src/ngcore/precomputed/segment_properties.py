@@ -330,4 +330,4 @@ def _check_optional_text(value: object, place: str) -> None:
 
 def _check_count(count: int, expected: int, place: str, like: str) -> None:
     if count != expected:
-        raise FormatError(f"{place}: {count} items, expected {expected}, as many as {like}")
+        raise FormatError(f"{place}: expected {expected} items, as many as {like}, got {count}")

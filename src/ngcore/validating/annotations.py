@@ -179,7 +179,7 @@ class _Collection:
             self._basis.findings.error(
                 "annotations",
                 "info: spatial",
-                f"{len(lost)} annotations of by_id are in no spatial cell, such as {lost[0]}",
+                f"annotation {lost[0]} of by_id is in no spatial cell ({len(lost)} in all)",
             )
         hidden = sorted(number for number, cells in self._awaited.items() if cells > 0)
         if hidden:

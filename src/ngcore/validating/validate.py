@@ -99,7 +99,7 @@ def validate(
     InputNotFoundError
         There is no such folder, or no `info` in it.
     InputError
-        The path holds something else than a volume, or an unfinished conversion.
+        The path holds something other than a volume, or an unfinished conversion.
 
     Examples
     --------

@@ -147,7 +147,7 @@ def test_other_files_are_passed_over_with_a_note(tmp_path):
     for name in ("a.txt", "b.xml", "c.csv", "d.json"):
         (tmp_path / name).touch()
     (note,) = list_slices(tmp_path)[0].notes
-    assert note.endswith("not slices, so passed over: a.txt, b.xml, c.csv and 1 more")
+    assert note.endswith("not slices, so skipped: a.txt, b.xml, c.csv and 1 more")
 
 
 def test_missing_number_gives_a_note_and_no_error(tmp_path):

@@ -53,8 +53,8 @@ def follow_header(parsed: Parsed, name: str, units: str | None) -> Parsed:
         units = _SPELLINGS.get(word, word)
         if units not in UNITS_MM:
             logger.warning(
-                "%s: its header says units of %r, which ngcore does not know; mm is assumed, "
-                "else pass --units",
+                "%s: its header says units of %r, which ngcore does not know; mm is assumed; "
+                "pass --units if that is wrong",
                 name,
                 word,
             )
