@@ -14,7 +14,6 @@ from PIL import Image
 from thorough import amount
 
 import ngcore
-from ngcore.conversion import options as options_module
 from ngcore.conversion.estimate import estimate
 from ngcore.conversion.memory import processes_here
 from ngcore.conversion.options import ConvertOptions
@@ -118,7 +117,7 @@ def test_chunked_source_with_a_wide_plane_is_read_in_bands(tmp_path, data_type, 
 
 @pytest.mark.parametrize("memory", ["256M", "1G"])
 def test_of_many_processors_no_more_are_used_than_memory_holds(monkeypatch, tmp_path, memory):
-    monkeypatch.setattr(options_module, "_usable_processors", lambda: range(256))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(256))
     (tmp_path / "slices").mkdir()
     Image.new("L", (4000, 3000)).save(tmp_path / "slices/0.png")
     Image.new("L", (4000, 3000)).save(tmp_path / "slices/1.png")

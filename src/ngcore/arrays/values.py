@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -217,8 +217,7 @@ class ValueMapping:
             if shift:
                 result += wrapped_shift
         if self.is_label:
-            self._refuse_labels(below, "negative", "pass --type image")
-            self._refuse_labels(above, f"beyond {self.output}", self._advice_for_large())
+            self._check_counts(below, above)
         return Counts(clipped=below + above)
 
     def _to_float32(self, stored: Array, out: Array) -> Counts:
@@ -286,12 +285,9 @@ class ValueMapping:
                 f"{self.output} can't hold; pass {way_out}"
             )
         if self.is_label:
-            advice = "pass --type image"
-            self._refuse_labels(below, "negative", advice)
-            if off_by > self._tolerance:
+            if off_by > self._tolerance and not below:
                 self._refuse_fractional(fractional, off_by)
-            self._refuse_labels(inexact, "too large to be exact after scaling", advice)
-            self._refuse_labels(above, f"beyond {self.output}", self._advice_for_large())
+            self._check_counts(below, above, inexact)
         return Counts(clipped=below + above, rounded=fractional)
 
     def _meant(self, part: Array, scratch: Array) -> Array:
@@ -340,16 +336,23 @@ class ValueMapping:
         """Whether stored values are meant as they are, and are not mapped from a range."""
         return self.slope == 1 and self.intercept == 0 and self.input_max is None
 
-    def _advice_for_large(self) -> str:
-        is_widest = self.output == np.uint64
-        return "pass --type image" if is_widest else "pass --data-type uint64"
+    def _check_counts(self, below: int, above: int, inexact: int = 0) -> None:
+        """Refuse labels of which so many are out of range, or not exact."""
+        advice = "pass --type image"
+        if below:
+            self._refuse_labels(below, "negative", advice)
+        if inexact:
+            self._refuse_labels(inexact, "too large to be exact after scaling", advice)
+        if above and self.output != np.uint64:
+            advice = "pass --data-type uint64"
+        if above:
+            self._refuse_labels(above, f"beyond {self.output}", advice)
 
-    def _refuse_labels(self, count: int, what: str, advice: str) -> None:
-        if count:
-            raise InputError(
-                f"{self.name}: {count} of the labels read are {what}; labels must be whole "
-                f"numbers, 0 or more, that fit in {self.output}; {advice}"
-            )
+    def _refuse_labels(self, count: int, what: str, advice: str) -> NoReturn:
+        raise InputError(
+            f"{self.name}: {count} of the labels read are {what}; labels must be whole "
+            f"numbers, 0 or more, that fit in {self.output}; {advice}"
+        )
 
 
 def _rounded_up(number: float) -> float:

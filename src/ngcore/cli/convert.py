@@ -18,7 +18,6 @@ from ngcore.cli._options import (
 )
 from ngcore.cli._progress import progress_bar
 from ngcore.cli._report import resumable_by_hand
-from ngcore.cli._tables import print_plan
 
 _DATA_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"]
 
@@ -233,6 +232,8 @@ def convert(
                 raise click.UsageError("--shape stands in for SOURCE; pass DEST alone")
             source, dest = None, source
         found = estimate(source, dest=dest, shape=shape, executor=dask, **options)
+        from ngcore.cli._tables import print_plan
+
         print_plan(found, as_json=as_json)
         return
     if shape is not None:

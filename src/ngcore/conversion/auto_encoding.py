@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.codecs import gzip
-from ngcore.conversion.region import read_stored
 from ngcore.conversion.window import empty_planes
 from ngcore.errors import InputError, MissingExtraError
 from ngcore.precomputed.chunks import Box
@@ -133,7 +132,7 @@ def _chunks(info: VolumeInfo, mapping: ValueMapping, source: Source) -> Iterator
 def _read_boxes(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
     for box in boxes:
         stored = _empty(source, box)
-        read_stored(source, box, stored)
+        source.read_box(box, stored)
         yield stored
 
 
@@ -146,7 +145,7 @@ def _read_forward(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
     plane = _empty(source, whole.cut(axis, origin[axis], origin[axis] + 1))
     for position in range(origin[axis], boxes[0].stop[axis]):
         at = whole.cut(axis, position, position + 1)
-        read_stored(source, at, plane)
+        source.read_box(at, plane)
         if position >= boxes[0].start[axis]:
             for box, stored in zip(boxes, found, strict=True):
                 part = box.cut(axis, position, position + 1)

@@ -384,7 +384,7 @@ def finish(work: Work, destination: Destination, outcome: Outcome) -> None:
         files={name: file_digest(content) for name, content in side_files.items()},
         info=sealed_members(conversion.info.members()),
     )
-    side_files[PROVENANCE_NAME] = conversion.provenance.sealed(seal).to_json()
+    side_files[PROVENANCE_NAME] = conversion.provenance._replace(seal=seal).to_json()
     destination.finish(side_files, fsync=work.options.fsync)
 
 

@@ -5,7 +5,7 @@ import operator
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,18 @@ def parse_memory(size: str | int) -> int:
 class ConvertOptions:
     """The options of `ngcore convert`; see its help for their meaning.
 
+    Attributes
+    ----------
+    chunk_shape : tuple of int, (x, y, z), in voxels, or None
+        What `chunk_size` says; this and what follows are resolved once, where options are made.
+    resolution_nm : tuple of float, (x, y, z), in nanometres, or None
+    memory_bytes : int
+        The bound on resident memory.
+    thread_count : int
+        How many threads do the work.
+    is_gzipped : bool
+        Whether chunks are gzipped.
+
     Raises
     ------
     InputError
@@ -94,6 +106,11 @@ class ConvertOptions:
     fsync: bool = True
     resume: bool = False
     overwrite: bool = False
+    chunk_shape: Vec3 | None = field(init=False, repr=False)
+    resolution_nm: tuple[float, float, float] | None = field(init=False, repr=False)
+    memory_bytes: int = field(init=False, repr=False)
+    thread_count: int = field(init=False, repr=False)
+    is_gzipped: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._make_plain()
@@ -122,9 +139,7 @@ class ConvertOptions:
             raise InputError("--layout nested is for unsharded volumes; add --no-sharding")
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite contradict each other; pass one of them")
-        self._check_geometry()
         self._check_values()
-        parse_memory(self.memory)
         if self.tmp is not None and not Path(self.tmp).is_dir():
             raise InputError(f"--tmp must be a folder that exists, got {os.fspath(self.tmp)!r}")
 
@@ -160,22 +175,26 @@ class ConvertOptions:
 
             affine = read_affine(self.affine)
             plain["affine"] = None if affine is None else tuple(affine.ravel().tolist())
+        size = plain["chunk_size"]
+        plain["chunk_shape"] = (size, size, size) if isinstance(size, int) else size
+        plain["resolution_nm"] = plain["resolution"]
+        plain["memory_bytes"] = parse_memory(self.memory)
+        # A container or a batch job often has fewer processors than the machine.
+        own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+        plain["thread_count"] = plain["workers"] or len(own) or os.cpu_count() or 1
+        plain["is_gzipped"] = self.sharding if self.gzip is None else self.gzip
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 
-    def _check_geometry(self) -> None:
+    def _check_values(self) -> None:
         sizes = self.resolution_nm
-        if sizes is None:
-            return
-        if not all(math.isfinite(length) and length > 0 for length in sizes):
+        if sizes is not None and not all(math.isfinite(n) and n > 0 for n in sizes):
             raise InputError(f"--resolution must be three positive sizes in nm, got {sizes}")
-        if not all(SMALLEST_LENGTH <= length <= LARGEST_LENGTH for length in sizes):
+        if sizes is not None and not all(SMALLEST_LENGTH <= n <= LARGEST_LENGTH for n in sizes):
             raise InputError(
                 f"--resolution must be in nm, from {SMALLEST_LENGTH:g} to {LARGEST_LENGTH:g}, got "
                 f"{sizes}"
             )
-
-    def _check_values(self) -> None:
         low, high = self.input_min, self.input_max
         if low is not None and high is None:
             raise InputError("--input-min needs --input-max")
@@ -196,52 +215,11 @@ class ConvertOptions:
                 f"--outside-value is for --downsampling average, got {self.downsampling}"
             )
 
-    @property
-    def chunk_shape(self) -> Vec3 | None:
-        """Size of a chunk in voxels, if it was given."""
-        if self.chunk_size is None:
-            return None
-        if isinstance(self.chunk_size, int):
-            return self.chunk_size, self.chunk_size, self.chunk_size
-        x, y, z = self.chunk_size
-        return x, y, z
-
-    @property
-    def resolution_nm(self) -> tuple[float, float, float] | None:
-        """Size of a voxel in nanometres, if it was given."""
-        assert not isinstance(self.resolution, str)  # numbers since it was checked
-        if self.resolution is None:
-            return None
-        x, y, z = self.resolution
-        return x, y, z
-
-    @property
-    def memory_bytes(self) -> int:
-        """The bound on resident memory, in bytes."""
-        return parse_memory(self.memory)
-
-    @property
-    def thread_count(self) -> int:
-        """How many threads do the work."""
-        return self.workers or len(_usable_processors())
-
     def method_for(self, kind: VolumeKind) -> str:
         """Return the downsampling method, with auto resolved for a type of volume."""
         if self.downsampling != "auto":
             return self.downsampling
         return "average" if kind == "image" else "majority"
-
-    def encoding_for(self, kind: VolumeKind, data_type: str) -> str:
-        """Return the chunk encoding, with the default resolved."""
-        if self.encoding is not None:
-            return self.encoding
-        is_compressible = kind == "segmentation" and data_type in ("uint32", "uint64")
-        return "compressed_segmentation" if is_compressible else "raw"
-
-    @property
-    def is_gzipped(self) -> bool:
-        """Whether chunks are gzipped, with the default resolved."""
-        return self.sharding if self.gzip is None else self.gzip
 
 
 def _whole(value: Any) -> int:
@@ -281,10 +259,3 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
     if value not in choices:
         known = ", ".join(str(choice) for choice in choices if choice is not None)
         raise InputError(f"--{name} must be one of {known}, got {value!r}")
-
-
-def _usable_processors() -> range | set[int]:
-    # A container or a batch job often has fewer processors than the machine.
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return range(os.cpu_count() or 1)

@@ -20,7 +20,7 @@ from ngcore.conversion.regions import (
     whole_chunks,
 )
 from ngcore.errors import InputError
-from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.chunks import Vec3, vec3
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.shard_grid import ShardGrid
 
@@ -155,7 +155,7 @@ def _choose_pass(
         memory = row_bytes(info, factors, stream_axis, first, last, widths) * row_buffers
         sides = region_sides(info, factors, first, last, widths)[0]
         memory += column_bytes * prod(sides) // sides[stream_axis]
-        return Pass(first, last, _vec3(widths), row_buffers, memory)
+        return Pass(first, last, vec3(widths), row_buffers, memory)
 
     for row_buffers in (2, 1):
         whole = attempt(coarsest, size, row_buffers)
@@ -251,7 +251,7 @@ def _widths(
         for axis in range(3):
             width = cells[axis] * scale.chunk_size[axis] * factor[axis]
             widths[axis] = lcm(widths[axis], width)
-    return _vec3(widths)
+    return vec3(widths)
 
 
 def _block_widths(
@@ -273,9 +273,4 @@ def _block_widths(
         if not halves:
             break
         block[max(halves, key=lambda axis: block[axis] // unit[axis])] //= 2
-    return _vec3(block)
-
-
-def _vec3(values: Sequence[int]) -> Vec3:
-    x, y, z = values
-    return x, y, z
+    return vec3(block)

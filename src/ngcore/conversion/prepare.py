@@ -218,14 +218,14 @@ def prepare(
         parameters["source_data_type"] = source.dtype.name
     if source.header.facts:
         parameters["source_facts"] = dict(source.header.facts)
+    lasting = lasting_identity(identity or {})
+    known = {"source": lasting} if lasting else {}
     return Conversion(
         info,
         mapping,
         Downsampling(method, options.outside_value),
         plan,
-        Provenance.of(
-            [base_name(source.name)], CONVERT, {**parameters, **_known_source(identity)}
-        ),
+        Provenance.of([base_name(source.name)], CONVERT, {**parameters, **known}),
         {
             TRANSFORM_NAME: transform_json(
                 source, info.scales[0].resolution, info.scales[0].voxel_offset
@@ -275,11 +275,6 @@ def _warnings_of(info: VolumeInfo, options: ConvertOptions, method: str) -> list
     return warnings
 
 
-def _known_source(identity: Mapping[str, str] | None) -> dict[str, Any]:
-    lasting = lasting_identity(identity or {})
-    return {"source": lasting} if lasting else {}
-
-
 def make_info(
     options: ConvertOptions,
     kind: VolumeKind,
@@ -300,7 +295,10 @@ def make_info(
         voxel_bytes=np.dtype(data_type).itemsize * num_channels,
     )
     _refuse_tiny_chunks(levels[0])
-    encoding = options.encoding_for(kind, data_type)
+    encoding = options.encoding
+    if encoding is None:
+        is_compressible = kind == "segmentation" and data_type in ("uint32", "uint64")
+        encoding = "compressed_segmentation" if is_compressible else "raw"
     if kind == "segmentation" and encoding == "jpeg":
         raise InputError(
             "--encoding jpeg changes labels; leave it out, or pass --type image if these are "

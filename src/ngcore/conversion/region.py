@@ -14,7 +14,7 @@ from ngcore.conversion.regions import Level, Pass, Regions
 from ngcore.conversion.sink import ChunkSink
 from ngcore.conversion.walk import RegionWalk
 from ngcore.conversion.window import Voxels, empty_planes, slow_axis_of_planes
-from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
+from ngcore.precomputed.chunks import Box, Vec3, vec3
 from ngcore.sources.base import Source
 from ngcore.work.threads import ThreadPool
 
@@ -132,7 +132,7 @@ class _BoxReader:
         needed = level.needed
         self._source = source
         self._planes_read = run.planes_read
-        self._owned = _owned_box(level, run.conversion.info.scales[step.first_scale].grid)
+        self._level, self._grid = level, run.conversion.info.scales[step.first_scale].grid
         is_mapped = step.first_scale == 0 and not run.conversion.mapping.is_identity
         self._mapping = run.conversion.mapping if is_mapped else None
         axis = source.stream_axis
@@ -143,7 +143,7 @@ class _BoxReader:
     def __call__(self, box: Box, out: Voxels) -> None:
         counts = Counts()
         if self._mapping is None:
-            read_stored(self._source, box, out)
+            self._source.read_box(box, out)
         else:
             for part in self._parts(box):
                 values = out[part.slices(box.start)]
@@ -153,7 +153,7 @@ class _BoxReader:
                     self._source.stream_axis,
                     self._source.memory_order,
                 )
-                read_stored(self._source, part, stored)
+                self._source.read_box(part, stored)
                 changed = self._mapping.apply(stored, values)
                 if changed != Counts():
                     counts = counts.plus(self._own_counts(part, stored, changed))
@@ -173,27 +173,14 @@ class _BoxReader:
 
     def _own_counts(self, block: Box, stored: Voxels, counts: Counts) -> Counts:
         """Count the values of this block's own chunks; others count those beyond them."""
-        own = block.intersection(self._owned)
+        first, stop = self._level.first_cell, self._level.stop_cell
+        if self._mapping is None or not all(a < b for a, b in zip(first, stop, strict=True)):
+            return Counts()
+        last = self._grid.bounds(vec3(cell - 1 for cell in stop))
+        own = block.intersection(Box(self._grid.bounds(first).start, last.stop))
         if own == block:
             return counts
-        if not own or self._mapping is None:
+        if not own:
             return Counts()
         part = stored[own.slices(block.start)]
         return self._mapping.apply(part, np.empty(part.shape, self._mapping.output))
-
-
-def read_stored(source: Source, box: Box, out: Voxels) -> None:
-    """Fill `out` with the stored values of a box, global."""
-    ranges, axis = box.slices(source.header.voxel_offset), source.stream_axis
-    others = [other for other in range(3) if other != axis]
-    is_whole = all(ranges[other] == slice(0, source.shape[other]) for other in others)
-    window = None if is_whole else (ranges[others[0]], ranges[others[1]])
-    source.read(ranges[axis].start, ranges[axis].stop, out, window=window)
-
-
-def _owned_box(level: Level, grid: ChunkGrid) -> Box:
-    """Return the voxels of the chunks that a block writes at a scale."""
-    if not all(a < b for a, b in zip(level.first_cell, level.stop_cell, strict=True)):
-        return Box(level.needed.start, level.needed.start)
-    x, y, z = level.stop_cell
-    return Box(grid.bounds(level.first_cell).start, grid.bounds((x - 1, y - 1, z - 1)).stop)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ngcore.precomputed.chunks import Box, Vec3
+from ngcore.precomputed.chunks import Box, Vec3, vec3
 from ngcore.precomputed.info import VolumeInfo
 
 
@@ -140,7 +140,7 @@ class Regions:
             first.append(min(grid.shape[axis], place[axis] * cells[axis]))
             end = (place[axis] + 1) * cells[axis]
             stop.append(grid.shape[axis] if is_last else min(grid.shape[axis], end))
-        return _vec3(first), _vec3(stop)
+        return vec3(first), vec3(stop)
 
     def owned_box(self, scale: int, place: Vec3) -> Box | None:
         """Return the voxels of a region's cells at a scale, global; None where it has none."""
@@ -148,7 +148,7 @@ class Regions:
         if not all(a < b for a, b in zip(first, stop, strict=True)):
             return None
         grid = self.info.scales[scale].grid
-        last = grid.bounds(_vec3([cell - 1 for cell in stop]))
+        last = grid.bounds(vec3([cell - 1 for cell in stop]))
         return Box(grid.bounds(first).start, last.stop)
 
     def owners(self, scale: int, box: Box) -> Iterator[Vec3]:
@@ -171,7 +171,7 @@ class Regions:
         """Return how many cells of a scale a region has along each axis."""
         chunk = self.info.scales[scale].grid.chunk_size
         factor = factor_between(self.factors, self.step.first_scale, scale)
-        return _vec3([self.step.widths[axis] // (chunk[axis] * factor[axis]) for axis in range(3)])
+        return vec3([self.step.widths[axis] // (chunk[axis] * factor[axis]) for axis in range(3)])
 
     def levels(self, place: Vec3) -> tuple[Level, ...]:
         """Return what a region reads and writes at each scale, finest first."""
@@ -211,14 +211,14 @@ def levels_of(
         ratio = factors[first_scale + index]
         boxes = []
         if all(a < b for a, b in zip(first, stop, strict=True)):
-            last = _vec3([cell - 1 for cell in stop])
+            last = vec3([cell - 1 for cell in stop])
             boxes.append(Box(scale.grid.bounds(first).start, scale.grid.bounds(last).stop))
         if levels:
             boxes.append(scaled_up(levels[-1].needed, ratio).intersection(scale.bounds))
         if boxes:
             needed = Box(
-                _vec3([min(sides) for sides in zip(*(box.start for box in boxes), strict=True)]),
-                _vec3([max(sides) for sides in zip(*(box.stop for box in boxes), strict=True)]),
+                vec3([min(sides) for sides in zip(*(box.start for box in boxes), strict=True)]),
+                vec3([max(sides) for sides in zip(*(box.stop for box in boxes), strict=True)]),
             )
             levels.append(Level(first_scale + index, needed, first, stop, ratio))
     return tuple(reversed(levels))
@@ -227,8 +227,8 @@ def levels_of(
 def scaled_up(box: Box, factors: Vec3) -> Box:
     """Return the voxels of a scale, as if it had no ends, that make the next scale's `box`."""
     return Box(
-        _vec3([start * factor for start, factor in zip(box.start, factors, strict=True)]),
-        _vec3([stop * factor for stop, factor in zip(box.stop, factors, strict=True)]),
+        vec3([start * factor for start, factor in zip(box.start, factors, strict=True)]),
+        vec3([stop * factor for stop, factor in zip(box.stop, factors, strict=True)]),
     )
 
 
@@ -239,7 +239,7 @@ def whole_chunks(info: VolumeInfo, factors: Sequence[Vec3], first: int, last: in
         factor = factor_between(factors, first, index)
         for axis in range(3):
             unit[axis] = lcm(unit[axis], info.scales[index].chunk_size[axis] * factor[axis])
-    return _vec3(unit)
+    return vec3(unit)
 
 
 def row_bytes(
@@ -285,15 +285,10 @@ def region_sides(
                 before = before * ratio + info.scales[coarser].voxel_offset[axis] % ratio
             longest = max(own, scale.size[axis] - others * own) + before
             lengths.append(min(scale.size[axis], longest))
-        sides.append(_vec3(lengths))
+        sides.append(vec3(lengths))
     return sides
 
 
 def factor_between(factors: Sequence[Vec3], first: int, scale: int) -> Vec3:
     """Return how many voxels of the scale `first` make one of a coarser scale, per axis."""
-    return _vec3([prod(step[axis] for step in factors[first:scale]) for axis in range(3)])
-
-
-def _vec3(values: Sequence[int]) -> Vec3:
-    x, y, z = values
-    return x, y, z
+    return vec3([prod(step[axis] for step in factors[first:scale]) for axis in range(3)])

@@ -67,24 +67,6 @@ class Work(NamedTuple):
     progress: Progress | None = None
 
 
-class _Tally:
-    """What threads have read so far."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.counts = Counts()
-        self._lock = threading.Lock()
-        self._progress = progress
-        self._done, self._total = 0, total
-
-    def add(self, voxels: int, counts: Counts) -> None:
-        """Count some voxels that were read."""
-        with self._lock:
-            self.counts = self.counts.plus(counts)
-            self._done += voxels
-            if self._progress is not None:
-                self._progress(self._done, self._total)
-
-
 def write_scales(
     work: Work,
     store: Store,
@@ -116,7 +98,16 @@ def write_scales(
     sparse = sparse_plan(work.conversion, work.source, options)
     grids = sparse or tuple(plan.regions(step) for step in plan.passes)
     total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
-    tally = _Tally(total, work.progress)
+    counts, done, lock = Counts(), 0, threading.Lock()
+
+    def planes_read(voxels: int, read: Counts) -> None:
+        nonlocal counts, done
+        with lock:
+            counts = counts.plus(read)
+            done += voxels
+            if work.progress is not None:
+                work.progress(done, total)
+
     with temporary_folder(work_folder, options.tmp) as tmp:
         sink = ChunkSink(
             info,
@@ -131,7 +122,7 @@ def write_scales(
         try:
             with ThreadPool(plan.threads) as pool:
                 row_done = None if journal is None else journal.checkpoint_if_due
-                run = Run(work.conversion, sink, pool, tmp / "scratch", tally.add, row_done)
+                run = Run(work.conversion, sink, pool, tmp / "scratch", planes_read, row_done)
                 _run_passes(
                     work,
                     grids,
@@ -145,7 +136,7 @@ def write_scales(
             sink.abort()
             raise
     digests = {info.scales[index].key: str(digest) for index, digest in sink.digests.items()}
-    return Outcome(tally.counts, digests, sink.likeness)
+    return Outcome(counts, digests, sink.likeness)
 
 
 def _run_passes(

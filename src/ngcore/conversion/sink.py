@@ -1,15 +1,12 @@
 """Where the voxels of chunks go: encoded, digested, and put into files unless they are there."""
 
-import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ngcore.arrays.chunk_copy import copy_chunk
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.window import Voxels
+from ngcore.conversion.window import ThreadMemory, Voxels
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import ChunkEncoding, make_encoding
 from ngcore.precomputed.info import VolumeInfo
@@ -62,7 +59,7 @@ class ChunkSink:
     ) -> None:
         self._info = info
         self._is_written = is_written
-        self._chunk_buffer = _ChunkBuffer()
+        self._memory = ThreadMemory()
         self._encodings: dict[int, ChunkEncoding] = {}
         self._writers: dict[int, ChunkWriter] = {}
         self.digests: dict[int, ScaleDigest] = {}
@@ -98,23 +95,25 @@ class ChunkSink:
         """Take a chunk, shape (x, y, z, channel); it may be overwritten afterwards."""
         info = self._info.scales[scale]
         writer, encoding = self._writers[scale], self._encodings[scale]
-        voxels, has_bits = self._chunk_buffer.filled(voxels)
+        # Encoder and digest are fastest with Fortran order.
+        chunk = self._memory.take(voxels.size, voxels.dtype).reshape(voxels.shape, order="F")
+        has_bits = copy_chunk(voxels, chunk)  # a float chunk of -0.0 is not one of zeros
         if scale == 0 and has_bits and self._sample is not None:
-            self._sample.look(cell, voxels)
+            self._sample.look(cell, chunk)
         # Zeros add nothing to a digest. JPEG files, which are digested as they are, would.
         is_nothing = not has_bits and (info.sharding is not None or info.encoding != "jpeg")
         if self._is_written is not None and self._is_written(writer.file_of(cell)):
             # The digest of the run that wrote it went with that run.
             if not is_nothing:
                 is_encoded = info.encoding in ("raw", "jpeg")
-                encoded = encoding.encode(voxels) if is_encoded else b""
-                self.digests[scale].add(cell, digested(info, encoded, voxels))
+                encoded = encoding.encode(chunk) if is_encoded else b""
+                self.digests[scale].add(cell, digested(info, encoded, chunk))
             return
         if is_nothing:
             writer.write(cell, None)
             return
-        encoded = encoding.encode(voxels)
-        self.digests[scale].add(cell, digested(info, encoded, voxels))
+        encoded = encoding.encode(chunk)
+        self.digests[scale].add(cell, digested(info, encoded, chunk))
         writer.write(cell, encoded)
 
     def write_zeros(self, scale: int, first: Vec3, stop: Vec3) -> None:
@@ -130,24 +129,3 @@ class ChunkSink:
         """Let go of memory and temporary files."""
         for writer in self._writers.values():
             writer.abort()
-
-
-class _ChunkBuffer(threading.local):
-    """A copy of one chunk in Fortran order, which encoder and digest are fastest with.
-
-    Each thread has one and uses it again and again: memory that is new is slow to touch.
-    """
-
-    def __init__(self) -> None:
-        self._bytes = np.empty(0, np.uint8)
-
-    def filled(self, voxels: Voxels) -> tuple[Voxels, bool]:
-        """Return a copy of a chunk, valid until the next call from the same thread.
-
-        Beside it, whether any bit is set: a float chunk of -0.0 is not one of zeros.
-        """
-        if self._bytes.size < voxels.nbytes:
-            self._bytes = np.empty(voxels.nbytes, np.uint8)
-        flat = self._bytes[: voxels.nbytes].view(voxels.dtype)
-        copy = flat.reshape(voxels.shape, order="F")
-        return copy, copy_chunk(voxels, copy)

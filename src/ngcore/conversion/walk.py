@@ -20,7 +20,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ngcore.conversion.regions import Level, Pass, scaled_up
-from ngcore.conversion.window import StickMemory, Voxels, Window, slow_axis_of_planes
+from ngcore.conversion.window import (
+    ThreadMemory,
+    Voxels,
+    Window,
+    empty_planes,
+    slow_axis_of_planes,
+)
 from ngcore.downsampling import downsample
 from ngcore.precomputed.chunks import Box, Vec3
 from ngcore.sources.base import Source
@@ -78,7 +84,7 @@ class RegionWalk:
         self._first_is_written = first_is_written
         self._pool = pool
         self._keep_last: KeepBox | None = None
-        self._stick_memory = StickMemory()
+        self._stick_memory = ThreadMemory()  # small enough to stay in the processor's cache
         self._windows = [
             Window(
                 level,
@@ -178,8 +184,12 @@ class RegionWalk:
         """Read, downsample and write a part of the current row of the finest level."""
         fine, coarse, cut = self._windows[0], self._windows[1], self._cut_axis
         stick = fine.box(fine.filled, fine.row_stop).cut(cut, first, stop)
-        voxels = self._stick_memory.planes(
-            (*stick.shape, fine.num_channels), fine.dtype, self._axis, self._memory_order
+        voxels = empty_planes(
+            (*stick.shape, fine.num_channels),
+            fine.dtype,
+            self._axis,
+            self._memory_order,
+            self._stick_memory,
         )
         # As many voxels at a time as of whole planes.
         step = part_planes * (fine.level.needed.shape[cut] // stick.shape[cut])
@@ -226,12 +236,19 @@ class RegionWalk:
         window.open_next_row(self._pool)
 
     def _feed_next_scale(self, fine: Window, index: int) -> None:
+        """Make all that a full window has for the coarser scale, shared out to the threads."""
         coarse = self._windows[index]
         factor = fine.factors[self._axis]
         stop = self._fed_stop(fine, coarse)
         while coarse.filled < stop:
             part_stop = min(stop, coarse.row_stop)
-            self._downsample(fine, coarse, coarse.filled, part_stop)
+            planes = -(-(part_stop - coarse.filled) // self._pool.workers)
+            group = TaskGroup()
+            for first in range(coarse.filled, part_stop, planes):
+                last = min(part_stop, first + planes)
+                task = partial(self._downsample_part, fine, coarse, first, last)
+                self._pool.submit(task, group, urgency=URGENT)
+            self._pool.wait(group)
             coarse.filled = part_stop
             if part_stop == coarse.row_stop:
                 self._finish_row(index)
@@ -244,15 +261,6 @@ class RegionWalk:
         if fine.row_stop == fine.end:
             return coarse.end
         return min(coarse.end, fine.row_stop // fine.factors[self._axis])
-
-    def _downsample(self, fine: Window, coarse: Window, start: int, stop: int) -> None:
-        """Make planes [start, stop) of the coarser scale, shared out to the threads."""
-        planes = -(-(stop - start) // self._pool.workers)
-        group = TaskGroup()
-        for first in range(start, stop, planes):
-            task = partial(self._downsample_part, fine, coarse, first, min(stop, first + planes))
-            self._pool.submit(task, group, urgency=URGENT)
-        self._pool.wait(group)
 
     def _downsample_part(self, fine: Window, coarse: Window, start: int, stop: int) -> None:
         target = coarse.box(start, stop)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ngcore.conversion.regions import Level
-from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
+from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3, vec3
 from ngcore.work.threads import TaskGroup, ThreadPool
 
 Voxels = np.ndarray[Any, np.dtype[np.generic]]
@@ -67,17 +67,13 @@ class Window:
         """Return the box of planes [start, stop), as wide as the region."""
         first, last = list(self.level.needed.start), list(self.level.needed.stop)
         first[self._axis], last[self._axis] = start, stop
-        return Box(_vec3(first), _vec3(last))
-
-    def planes(self, start: int, stop: int) -> Voxels:
-        """Return a view of planes [start, stop) of the current buffer, all axes kept."""
-        return self.voxels(self.box(start, stop))
+        return Box(vec3(first), vec3(last))
 
     def voxels(self, box: Box) -> Voxels:
         """Return a view of the current buffer, shape (x, y, z, channel)."""
         origin = list(self.level.needed.start)
         origin[self._axis] = self._row_start - self._lead
-        return self._buffers[self._current][box.slices(_vec3(origin))]
+        return self._buffers[self._current][box.slices(vec3(origin))]
 
     def owned_chunks(self, cut: tuple[int, int, int] | None = None) -> Iterator[tuple[Vec3, Box]]:
         """Yield (cell, bounds) of this region's chunks in the current row.
@@ -123,8 +119,8 @@ class Window:
     def owned_part(self) -> tuple[Box, Voxels]:
         """Return where this region's chunks of the current row lie, and their voxels."""
         cells = self._owned_cells()
-        first = self.grid.bounds(_vec3([start for start, _ in cells]))
-        last = self.grid.bounds(_vec3([stop - 1 for _, stop in cells]))
+        first = self.grid.bounds(vec3([start for start, _ in cells]))
+        last = self.grid.bounds(vec3([stop - 1 for _, stop in cells]))
         box = Box(first.start, last.stop)
         return box, self.voxels(box)
 
@@ -132,12 +128,13 @@ class Window:
         """Turn to the next row, carrying over the planes that are not downsampled yet."""
         if self.row_stop == self.end:
             return
-        carried = self.planes(self.carried_from, self.row_stop)
+        planes = self.box(self.carried_from, self.row_stop)
+        carried = self.voxels(planes)
         self._current = (self._current + 1) % len(self._buffers)
         pool.wait(self.readers)
-        self._row_start, carried_to = self.row_stop, self.row_stop
+        self._row_start = self.row_stop
         self.row_stop = self._stop_of_row(self._row_start)
-        self.planes(self.carried_from, carried_to)[...] = carried
+        self.voxels(planes)[...] = carried
 
     def _owned_cells(self) -> list[tuple[int, int]]:
         """Return the range of this region's cells in the current row, per axis."""
@@ -154,22 +151,18 @@ class Window:
         return min(self.end, offset + ((position - offset) // chunk + 1) * chunk)
 
 
-class StickMemory(threading.local):
-    """Memory of the calling thread for one stick, which stays in the processor's cache."""
+class ThreadMemory(threading.local):
+    """Memory that a thread uses again and again: what is new is slow to touch."""
 
     def __init__(self) -> None:
         self._bytes = np.empty(0, np.uint8)
 
-    def planes(
-        self, shape: Sequence[int], dtype: np.dtype[Any], slowest: int, memory_order: str
-    ) -> Voxels:
-        """Return an array as `empty_planes` does, valid until the thread's next call."""
-        size = math.prod(shape) * dtype.itemsize
+    def take(self, count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return so many items, uninitialised, valid until the next call on the same thread."""
+        size = count * dtype.itemsize
         if self._bytes.size < size:
             self._bytes = np.empty(size, np.uint8)
-        order = plane_order(slowest, memory_order)
-        planes = self._bytes[:size].view(dtype).reshape([shape[axis] for axis in order])
-        return planes.transpose(np.argsort(order))
+        return self._bytes[:size].view(dtype)
 
 
 def plane_order(slowest: int, memory_order: str) -> tuple[int, ...]:
@@ -188,14 +181,20 @@ def slow_axis_of_planes(slowest: int, memory_order: str) -> int:
 
 
 def empty_planes(
-    shape: Sequence[int], dtype: np.dtype[Any], slowest: int, memory_order: str
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    slowest: int,
+    memory_order: str,
+    memory: ThreadMemory | None = None,
 ) -> Voxels:
-    """Return an uninitialised array of (x, y, z, channel) that lies in memory in `plane_order`."""
+    """Return an uninitialised array of (x, y, z, channel) that lies in memory in `plane_order`.
+
+    It takes new memory, or some that the thread has.
+    """
     order = plane_order(slowest, memory_order)
-    voxels = np.empty([shape[axis] for axis in order], dtype)
+    lengths = [shape[axis] for axis in order]
+    if memory is None:
+        voxels = np.empty(lengths, dtype)
+    else:
+        voxels = memory.take(math.prod(lengths), dtype).reshape(lengths)
     return voxels.transpose(np.argsort(order))
-
-
-def _vec3(values: Sequence[int]) -> Vec3:
-    x, y, z = values
-    return x, y, z

@@ -154,7 +154,7 @@ def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
 def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     grid = work.grid
     first_is_written = grid.first_is_read
-    counts, lock = [Counts()], threading.Lock()
+    counts, lock = Counts(), threading.Lock()
     files: list[str] = []
     is_whole = trusted_files(work.dest, work.trust, str(work.tmp))
     known: dict[str, bool] = {}
@@ -172,8 +172,9 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     )
 
     def planes_read(_voxels: int, read: Counts) -> None:
+        nonlocal counts
         with lock:
-            counts[0] = counts[0].plus(read)
+            counts = counts.plus(read)
 
     still_wanted = Wanted(work.tmp)
 
@@ -195,7 +196,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     if work.syncs:
         make_durable(work.dest, files)
     digests = {scale: digest.chunk_sum for scale, digest in sink.digests.items()}
-    return ItemResult(grid.voxels(place), counts[0], digests, tuple(files), sink.likeness)
+    return ItemResult(grid.voxels(place), counts, digests, tuple(files), sink.likeness)
 
 
 def _open_source(pickled: bytes, name: str) -> Source:

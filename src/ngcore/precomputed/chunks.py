@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.errors import InputError
 from ngcore.precomputed.morton import cell_of_morton_code, compressed_morton_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "Box",
@@ -24,15 +25,22 @@ __all__ = [
     "Vec3",
     "cell_of_morton_code",
     "compressed_morton_code",
+    "vec3",
 ]
 
 Vec3 = tuple[int, int, int]
 
-_NAME = re.compile(
-    r"(-?[0-9]{1,20})-(-?[0-9]{1,20})[_/]"
-    r"(-?[0-9]{1,20})-(-?[0-9]{1,20})[_/]"
-    r"(-?[0-9]{1,20})-(-?[0-9]{1,20})"
-)
+
+def vec3(values: Iterable[int]) -> Vec3:
+    """Return three numbers, (x, y, z), as a tuple of which that is known."""
+    x, y, z = values
+    return x, y, z
+
+
+@cache
+def _name_pattern() -> re.Pattern[str]:
+    interval = r"(-?[0-9]{1,20})-(-?[0-9]{1,20})"
+    return re.compile(rf"{interval}[_/]{interval}[_/]{interval}")  # few runs need it
 
 
 class Box(NamedTuple):
@@ -190,7 +198,7 @@ class ChunkGrid:
 
     def cell_of_name(self, name: str) -> Vec3 | None:
         """Return the cell that `name` names, flat or nested; None where it names none of them."""
-        match = _NAME.fullmatch(name)
+        match = _name_pattern().fullmatch(name)
         if match is None:
             return None
         numbers = [int(digits) for digits in match.groups()]

@@ -6,6 +6,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/vo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,15 @@ class VolumeInfo:
         set_field(self, "scales", tuple(self.scales))
         if not self.scales:
             fail("scales", "one scale or more", [])
-        _check_order(self.scales)
+        for number, (finer, coarser) in enumerate(pairwise(self.scales), 1):
+            for axis, (least, got) in enumerate(
+                zip(finer.resolution, coarser.resolution, strict=True)
+            ):
+                if got < least:
+                    raise FormatError(
+                        f"scales[{number}].resolution[{axis}]: {got} is less than {least} of the "
+                        "scale before; order the scales from fine to coarse"
+                    )
 
     @classmethod
     def from_json(cls, document: str | bytes) -> VolumeInfo:
@@ -221,14 +230,3 @@ def _axis_that_falls_short(finest: ScaleInfo, scale: ScaleInfo) -> int | None:
         if start > finest.bounds.start[axis] or stop < finest.bounds.stop[axis]:
             return axis
     return None
-
-
-def _check_order(scales: tuple[ScaleInfo, ...]) -> None:
-    for number in range(1, len(scales)):
-        finer, coarser = scales[number - 1].resolution, scales[number].resolution
-        for axis in range(3):
-            if coarser[axis] < finer[axis]:
-                raise FormatError(
-                    f"scales[{number}].resolution[{axis}]: {coarser[axis]} is less than "
-                    f"{finer[axis]} of the scale before; order the scales from fine to coarse"
-                )

@@ -214,7 +214,7 @@ def check_relative_path(value: object, path: str) -> str:
         or not value
         or value.startswith("/")
         or "://" in value
-        or not _is_clean(value)
+        or any(c < " " or "\ud800" <= c <= "\udfff" for c in value)  # controls, halves of UTF-16
     ):
         fail(path, "a path relative to the info file", value)
     parts = value.encode(errors="surrogatepass").split(b"/")
@@ -248,11 +248,6 @@ def _check_length(value: Any, path: str) -> float:
     if not SMALLEST_LENGTH <= number <= LARGEST_LENGTH:
         fail(path, f"a length from {SMALLEST_LENGTH:g} to {LARGEST_LENGTH:g} nm", value)
     return plain_number(number)
-
-
-def _is_clean(text: str) -> bool:
-    """Whether `text` can be a file name: no control characters, no halves of UTF-16 pairs."""
-    return not any(c < " " or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def _object_of_unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from ngcore.precomputed.json_members import (
 from ngcore.precomputed.morton import morton_bits
 from ngcore.precomputed.sharding import ShardingSpec
 
-ENCODINGS = ("raw", "png", "jpeg", "jxl", "compressed_segmentation")
-"""Chunk encodings that ngcore reads and writes."""
+ENCODINGS = ["raw", "png", "jpeg", "jxl", "compressed_segmentation"]
+"""Chunk encodings that ngcore reads and writes; `precomputed.encodings.register` adds others."""
 FOREIGN_ENCODINGS = (
     "jpegxl",
     "compresso",
@@ -102,7 +102,13 @@ class ScaleInfo:
         set_field(self, "size", size)
         set_field(self, "resolution", check_lengths(self.resolution, "resolution"))
         set_field(self, "voxel_offset", check_integers(self.voxel_offset, "voxel_offset", None))
-        set_field(self, "chunk_sizes", _checked_chunk_sizes(self.chunk_sizes))
+        if not isinstance(self.chunk_sizes, list | tuple) or not self.chunk_sizes:
+            fail("chunk_sizes", "an array of one chunk size or more", self.chunk_sizes)
+        chunk_sizes = tuple(
+            check_integers(item, f"chunk_sizes[{number}]", 1, _MAX_CHUNK_SIDE)
+            for number, item in enumerate(self.chunk_sizes)
+        )
+        set_field(self, "chunk_sizes", chunk_sizes)
         encodings = (*ENCODINGS, *FOREIGN_ENCODINGS)
         set_field(self, "encoding", check_enum(self.encoding, "encoding", encodings))
         set_field(self, "compressed_segmentation_block_size", self._checked_block_size())
@@ -211,12 +217,3 @@ def scale_factors(fine: ScaleInfo, coarse: ScaleInfo) -> Vec3 | None:
         return None
     x, y, z = (round(ratio) for ratio in ratios)
     return x, y, z
-
-
-def _checked_chunk_sizes(value: Any) -> tuple[Vec3, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        fail("chunk_sizes", "an array of one chunk size or more", value)
-    return tuple(
-        check_integers(item, f"chunk_sizes[{number}]", 1, _MAX_CHUNK_SIDE)
-        for number, item in enumerate(value)
-    )

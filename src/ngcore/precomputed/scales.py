@@ -10,13 +10,11 @@ go on until every axis fits in one chunk, and chunks of many channels are smalle
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ngcore.errors import FormatError, InputError
+from ngcore.precomputed.chunks import Vec3, vec3
 from ngcore.precomputed.json_members import check_integers, check_lengths, plain_number
-
-if TYPE_CHECKING:
-    from ngcore.precomputed.chunks import Vec3
 
 _Resolution = tuple[float, float, float]
 
@@ -101,10 +99,14 @@ def pyramid_scales(
     64_64_80 (38, 38, 20) (64, 64, 64)
     """
     try:
-        level = _first_level(
-            check_integers(size, "size", 1),
-            check_lengths(resolution, "resolution"),
-            check_integers(voxel_offset, "voxel_offset", None),
+        resolution = check_lengths(resolution, "resolution")
+        level = PyramidLevel(
+            size=check_integers(size, "size", 1),
+            resolution=resolution,
+            voxel_offset=check_integers(voxel_offset, "voxel_offset", None),
+            chunk_size=(1, 1, 1),
+            factors_from_previous=(1, 1, 1),
+            key=resolution_key(resolution),
         )
         if chunk_size is not None:
             chunk_size = check_integers(chunk_size, "chunk size", 1)
@@ -127,7 +129,9 @@ def _levels(
     level: PyramidLevel, target: int, chunk_size: Vec3 | None, max_scales: int | None
 ) -> list[PyramidLevel]:
     """Return the scales from the first on, for one target."""
-    delays = _delays(level.resolution)
+    # The number of steps for which each axis waits until the others have caught up.
+    ratios = [length / min(level.resolution) for length in level.resolution]
+    delays = vec3(round(math.log2(ratio)) for ratio in ratios)
     levels: list[PyramidLevel] = []
     step = 0
     while True:
@@ -148,24 +152,6 @@ def resolution_key(resolution: _Resolution) -> str:
     )
 
 
-def _first_level(size: Vec3, resolution: _Resolution, voxel_offset: Vec3) -> PyramidLevel:
-    return PyramidLevel(
-        size=size,
-        resolution=resolution,
-        voxel_offset=voxel_offset,
-        chunk_size=(1, 1, 1),
-        factors_from_previous=(1, 1, 1),
-        key=resolution_key(resolution),
-    )
-
-
-def _delays(resolution: _Resolution) -> Vec3:
-    """Return the number of steps for which each axis waits until the others have caught up."""
-    ratios = [length / min(resolution) for length in resolution]
-    x, y, z = (round(math.log2(ratio)) for ratio in ratios)
-    return x, y, z
-
-
 def _classic_chunk_size(delays: Vec3, step: int, target: int) -> Vec3:
     exponent = target.bit_length() - 1
     longer = [max(0, max(delays) - delay - step) for delay in delays]
@@ -175,8 +161,7 @@ def _classic_chunk_size(delays: Vec3, step: int, target: int) -> Vec3:
         share = -(-excess // sum(more > 0 for more in longer))
         longer = [max(0, more - share) for more in longer]
     base = exponent - (sum(longer) + 1) // 3
-    x, y, z = (2 ** (base + more) for more in longer)
-    return x, y, z
+    return vec3(2 ** (base + more) for more in longer)
 
 
 def _halved(level: PyramidLevel, is_due: tuple[bool, ...]) -> PyramidLevel:

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+
 from ngcore.errors import FormatError, InputError, naming
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    import numpy as np
+    from ngcore.precomputed.chunks import Box
 
 VolumeType = Literal["image", "segmentation"]
 MemoryOrder = Literal["F", "C"]
@@ -33,6 +35,33 @@ Window = tuple[slice, slice]
 
 STORED_KINDS = "iuf"
 """Kinds of NumPy type a source may hand out: signed, unsigned, floating point."""
+
+
+def color_count(dtype: np.dtype[Any]) -> int:
+    """Return 3 or 4 for structured types of as many bytes (RGB, RGBA), else 1."""
+    if dtype.fields is None or dtype.itemsize not in (3, 4):
+        return 1
+    is_colors = all(field[0] == np.uint8 for field in dtype.fields.values())
+    return dtype.itemsize if is_colors and len(dtype.fields) == dtype.itemsize else 1
+
+
+def stored_type(dtype: np.dtype[Any], name: str = "") -> np.dtype[Any]:
+    """Return the type that voxels of an array are read as, its byte order kept.
+
+    Raises
+    ------
+    InputError
+        If they are not numbers, or numbers that can't be converted.
+    """
+    if color_count(dtype) > 1 or dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        what = "objects" if dtype.hasobject else f"of type {dtype}"
+        raise InputError(
+            f"{name + ': ' if name else ''}values are {what}, which can't be converted; "
+            f"save them as integers, float32 or float64 first"
+        )
+    return dtype
 
 
 class SuggestedType(NamedTuple):
@@ -140,7 +169,7 @@ class SourceHeader:
     @property
     def byte_count(self) -> int:
         """Number of bytes of all stored values."""
-        return self.voxel_count * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 Access = Literal["boxes", "planes", "whole planes", "forward", "unpack"]
@@ -311,6 +340,14 @@ class Source(ABC):
         """
         with naming(self.name):
             self._read(self.check_read(start, stop, out, window), out)
+
+    def read_box(self, box: Box, out: np.ndarray[Any, Any]) -> None:
+        """Fill `out` with the stored values of a box, in global coordinates; see `read`."""
+        ranges, axis = box.slices(self.header.voxel_offset), self.stream_axis
+        others = [other for other in range(3) if other != axis]
+        is_whole = all(ranges[other] == slice(0, self.shape[other]) for other in others)
+        window = None if is_whole else (ranges[others[0]], ranges[others[1]])
+        self.read(ranges[axis].start, ranges[axis].stop, out, window=window)
 
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         """Fill `out` with a box, slices along (x, y, z) that were checked; errors need no name."""

@@ -95,7 +95,12 @@ def _url_identity(url: str) -> dict[str, str]:
 
 
 def _file_identity(path: Path, files: Sequence[Path]) -> dict[str, str]:
-    statuses = [_status(file) for file in files]
+    statuses = []
+    for file in files:
+        try:
+            statuses.append(file.stat())
+        except OSError as error:
+            raise _unreadable(file, error) from error
     size = sum(status.st_size for status in statuses)
     is_whole = size <= _WHOLE_BYTES
     content, listing = blake2b(digest_size=16), blake2b(digest_size=16)
@@ -324,13 +329,6 @@ def _voxel_hash(source: Source) -> str:
 
 def _number(text: bytes) -> int:
     return int.from_bytes(blake2b(text, digest_size=16).digest())
-
-
-def _status(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:

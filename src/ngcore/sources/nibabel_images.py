@@ -35,13 +35,12 @@ from nibabel.spm99analyze import Spm99AnalyzeImage
 from nibabel.wrapstruct import WrapStructError
 
 from ngcore.errors import FormatError, InputError, MissingExtraError, NgcoreError
-from ngcore.sources.base import Cost, Source, SourceHeader
+from ngcore.sources.base import Cost, Source, SourceHeader, stored_type
 from ngcore.sources.files import missing_file, open_binary
 from ngcore.sources.geometry import Placement, place, shape_with_channels
 from ngcore.sources.registry import known_formats
 from ngcore.sources.spm_mat import read_spm_affine
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.array import stored_type
 from ngcore.sources.volumes.foreign import way_from
 from ngcore.sources.volumes.gzip_stream import GzipSource, is_gzip
 from ngcore.sources.volumes.raw import (

@@ -93,7 +93,9 @@ def open_source(
         If it needs a package that is not installed.
     """
     geometry = AskedGeometry(
-        _resolution(resolution), _voxel_offset(voxel_offset), asked_affine(affine)
+        None if resolution is None else _resolution(resolution),
+        None if voxel_offset is None else _voxel_offset(voxel_offset),
+        None if affine is None else asked_affine(affine),
     )
     asked = Asked(
         geometry,
@@ -107,12 +109,14 @@ def open_source(
         workers,
     )
     if orient is None:
-        return _with_affine(_open(source, asked), geometry)
+        opened = _open(source, asked)
+        return opened if geometry.affine is None else _with_affine(opened, geometry)
     from ngcore.sources.orient import orient_source
 
     opened = _open(source, asked._replace(geometry=AskedGeometry(affine=geometry.affine)))
     try:
-        _with_affine(opened, AskedGeometry(affine=geometry.affine))
+        if geometry.affine is not None:
+            _with_affine(opened, AskedGeometry(affine=geometry.affine))
         return orient_source(opened, orient, geometry)
     except BaseException:
         opened.close()
@@ -121,13 +125,12 @@ def open_source(
 
 def _with_affine(source: Source, geometry: AskedGeometry) -> Source:
     """Let an affine that was asked for stand, whatever kind of source it is."""
-    if geometry.affine is not None:
-        placed = place(None, geometry, source.name)
-        source.header = replace(
-            source.header,
-            affine_voxel_to_mm=placed.affine_voxel_to_mm,
-            resolution_nm=placed.resolution_nm,
-        )
+    placed = place(None, geometry, source.name)
+    source.header = replace(
+        source.header,
+        affine_voxel_to_mm=placed.affine_voxel_to_mm,
+        resolution_nm=placed.resolution_nm,
+    )
     return source
 
 
@@ -169,18 +172,14 @@ def _open(source: object, asked: Asked) -> Source:
         return with_name(open_object(source, asked), name)
 
 
-def _resolution(values: Sequence[float] | None) -> tuple[float, float, float] | None:
-    if values is None:
-        return None
+def _resolution(values: Sequence[float]) -> tuple[float, float, float]:
     sizes = [float(value) for value in values]
     if len(sizes) != 3 or not all(math.isfinite(size) and size > 0 for size in sizes):
         raise InputError(f"resolution must be three positive numbers of nanometres, got {values}")
     return sizes[0], sizes[1], sizes[2]
 
 
-def _voxel_offset(values: Sequence[int] | None) -> Vec3 | None:
-    if values is None:
-        return None
+def _voxel_offset(values: Sequence[int]) -> Vec3:
     try:
         offset = [operator.index(value) for value in values]
     except TypeError:

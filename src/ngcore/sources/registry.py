@@ -314,23 +314,14 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
 }
 
 
-def check_options(source_format: SourceFormat, found: Found, asked: Asked) -> None:
-    """Refuse what was asked for and means nothing to a format.
+def check_takes(takes: frozenset[str], asked: Asked) -> None:
+    """Refuse options that are set and not among those that are taken.
 
     Raises
     ------
     InputError
         That names the option.
     """
-    check_takes(source_format.takes, asked)
-    if found.inside is not None and "inside" not in source_format.takes:
-        raise InputError(
-            f"is {source_format.name}, which holds no paths; leave out ':/{found.inside}'"
-        )
-
-
-def check_takes(takes: frozenset[str], asked: Asked) -> None:
-    """Refuse options that are set and not among those that are taken."""
     for option, (default, message) in _OPTIONS.items():
         value = getattr(asked, option)
         if value != default and option not in takes:
@@ -342,8 +333,13 @@ def open_found(found: Found, asked: Asked) -> Source:
     if found.head and len(found.head) < HEAD_BYTES:
         open_binary(found.path, found.name).close()  # says what pointers of Git are
     source_format = find_format(found)
-    check_options(source_format, found, asked)
-    if "inside" in source_format.takes and not found.is_url and not found.path.exists():
+    takes = source_format.takes
+    check_takes(takes, asked)
+    if found.inside is not None and "inside" not in takes:
+        raise InputError(
+            f"is {source_format.name}, which holds no paths; leave out ':/{found.inside}'"
+        )
+    if "inside" in takes and not found.is_url and not found.path.exists():
         raise missing_file(found.path, found.name)
     return source_format.open(found, asked)
 

@@ -93,20 +93,21 @@ def suggest_type(name: str, channel_count: int, intent_code: int = 0) -> Suggest
     >>> suggest_type("sub-01_desc-brain_mask.nii.gz", 1)
     SuggestedType(type='segmentation', reason="its name ends in 'mask'")
     """
-    suggested = _by_intent_or_name(name, channel_count, intent_code)
+    suggested = _by_intent(intent_code) if intent_code else None
+    suggested = suggested or _by_name(name, channel_count)
     if channel_count > 1 and suggested.type == "image":
         return SuggestedType("image", f"it has {channel_count} channels")
     return suggested
 
 
-def _by_intent_or_name(name: str, channel_count: int, intent_code: int) -> SuggestedType:
+def _by_intent(intent_code: int) -> SuggestedType | None:
     if intent_code in LABEL_INTENTS:
         return SuggestedType("segmentation", f"its intent is '{LABEL_INTENTS[intent_code]}'")
     if intent_code in IMAGE_INTENTS:
         return SuggestedType("image", f"its intent is '{IMAGE_INTENTS[intent_code]}'")
     if intent_code in STATISTICS:
         return SuggestedType("image", f"its intent is a statistic (code {intent_code})")
-    return _by_name(name, channel_count)
+    return None
 
 
 def _by_name(name: str, channel_count: int) -> SuggestedType:

@@ -19,7 +19,6 @@ from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
 from ngcore.storage.completeness import is_by_ngcore
-from ngcore.storage.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.storage.base import Layout, ReadableStore, Store
+    from ngcore.storage.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,11 @@ class ChunkFileWriter(ChunkWriter):
         self._store = store
         self._scale = scale
         self._is_gzipped = gzipped
-        self._uploads = Uploads(_UPLOADS) if in_background and store.is_remote else None
+        self._uploads: Uploads | None = None
+        if in_background and store.is_remote:
+            from ngcore.storage.uploads import Uploads
+
+            self._uploads = Uploads(_UPLOADS)
         self._kind = (layout, ".gz" if gzipped and not store.keeps_names else "")
         self._media_type = _MEDIA_TYPES.get(scale.encoding, "application/octet-stream")
         self._written = written

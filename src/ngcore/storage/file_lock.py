@@ -83,7 +83,10 @@ class LocalLock(StoreLock):
         attempts = 0
         while True:
             try:
-                _make_folder(path.parent)
+                missing = [place for place in path.parent.parents if not place.exists()]
+                make_folders(path.parent)
+                for place in missing:  # whose names are to be durable
+                    sync_path(place.absolute().parent)
                 file = path.open("ab")
             except (FileNotFoundError, FileExistsError) as error:
                 attempts += 1
@@ -138,11 +141,3 @@ def make_folders(folder: Path) -> None:
         if not place.exists():
             place.mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a hidden folder and those above it, whose names are durable then."""
-    missing = [place for place in folder.parents if not place.exists()]
-    make_folders(folder)
-    for place in missing:
-        sync_path(place.absolute().parent)

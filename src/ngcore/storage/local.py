@@ -102,6 +102,7 @@ class LocalStore(Store):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.location = str(self.path)
+        self._root = self.location.replace(os.sep, "/")
         self._own_folders: set[str] = set()
 
     def __repr__(self) -> str:
@@ -364,10 +365,6 @@ class LocalStore(Store):
     def is_locked(self, name: str) -> bool:
         """Whether another process has the lock of a file; see `Store.is_locked`."""
         return is_locked(Path(self._path(name)))
-
-    @property
-    def _root(self) -> str:
-        return self.location.replace(os.sep, "/")
 
     def _path(self, name: str, *, writing: bool = False) -> str:
         """Return where a name lies, once it is known to be a proper one."""

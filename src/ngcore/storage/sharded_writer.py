@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ from ngcore.errors import InputError
 from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.precomputed.shard_index import ShardLayout, layout_shard
 from ngcore.storage.base import ChunkWriter
-from ngcore.storage.spool import Place, Spool
-from ngcore.storage.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,14 +32,16 @@ if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.storage.base import Store
+    from ngcore.storage.spool import Place, Spool
+    from ngcore.storage.uploads import Uploads
 
 
+@dataclass(slots=True)
 class _Shard:
     """A shard of which some chunks have come: how many are to come, and where the others are."""
 
-    def __init__(self, missing: int) -> None:
-        self.missing = missing
-        self.chunks: dict[int, bytes | Place | None] = {}
+    missing: int
+    chunks: dict[int, bytes | Place | None] = field(default_factory=dict)
 
 
 _UPLOADS = 4
@@ -81,12 +82,17 @@ class ShardedWriter(ChunkWriter):
         in_background: bool = False,
     ) -> None:
         self._store = store
-        self._uploads = Uploads(_UPLOADS) if in_background and store.is_remote else None
+        self._uploads: Uploads | None = None
+        if in_background and store.is_remote:
+            from ngcore.storage.uploads import Uploads
+
+            self._uploads = Uploads(_UPLOADS)
         self._key = scale.key
         self._grid = scale.grid
         self._spec = spec
         self._shards = ShardGrid(spec, self._grid.shape)
-        self._spool = Spool(spool_dir)
+        self._spool_dir = spool_dir
+        self._spool: Spool | None = None  # most runs need none
         self._written = written
         self._free_memory = memory
         self._begun: dict[int, _Shard] = {}
@@ -108,8 +114,13 @@ class ShardedWriter(ChunkWriter):
                 self._free_memory -= len(stored)
             # Even if it does not fit, so that no other thread may bring the same chunk.
             shard.chunks[chunk_id] = stored if fits else None
+            if not fits and self._spool is None:
+                from ngcore.storage.spool import Spool
+
+                self._spool = Spool(self._spool_dir)
         place = None
         if stored is not None and not fits:
+            assert self._spool is not None
             place = self._spool.put(stored)
         with self._lock:
             if place is not None:
@@ -170,7 +181,8 @@ class ShardedWriter(ChunkWriter):
         """Forget the shards that are not complete; see `ChunkWriter.abort`."""
         if self._uploads is not None:
             self._uploads.abort()
-        self._spool.close()
+        if self._spool is not None:
+            self._spool.close()
         with self._lock:
             self._begun.clear()
 
@@ -199,6 +211,7 @@ class ShardedWriter(ChunkWriter):
         in_memory = sum(len(chunk) for chunk in present.values() if isinstance(chunk, bytes))
         for chunk in present.values():
             if not isinstance(chunk, bytes):
+                assert self._spool is not None
                 self._spool.free(chunk)
         with self._lock:
             self._free_memory += in_memory
@@ -214,5 +227,8 @@ class ShardedWriter(ChunkWriter):
         yield layout.header
         for chunk_id in layout.ids:
             chunk = chunks[chunk_id]
-            yield chunk if isinstance(chunk, bytes) else self._spool.get(chunk)
+            if not isinstance(chunk, bytes):
+                assert self._spool is not None
+                chunk = self._spool.get(chunk)
+            yield chunk
         yield layout.trailer

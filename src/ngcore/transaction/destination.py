@@ -22,7 +22,6 @@ from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.opening import writable_store
 from ngcore.storage.sync import SyncError
-from ngcore.transaction.complete import check_is_same
 from ngcore.transaction.folder_lock import lock_folder, refuse_in_use, unlock_folder
 from ngcore.transaction.journal import (
     JOURNAL,
@@ -35,8 +34,7 @@ from ngcore.transaction.journal import (
     resumable,
 )
 from ngcore.transaction.places import is_there, refuse_marked_source, refuse_overlap
-from ngcore.transaction.presence import lacking
-from ngcore.transaction.removal import remove_layer, remove_temporary_files
+from ngcore.transaction.presence import lacking, replaced_infos
 from ngcore.transaction.temporary import working_folder
 
 if TYPE_CHECKING:
@@ -74,6 +72,11 @@ class Destination:
     layer_type : str
         The ``@type`` of the `info` that is written; another kind of layer is not replaced.
 
+    Attributes
+    ----------
+    store : Store
+        Where the volume's files go.
+
     Raises
     ------
     DestinationError
@@ -89,14 +92,14 @@ class Destination:
         sources: Sequence[str | os.PathLike[str]] = (),
         layer_type: str = VOLUME_TYPE,
     ) -> None:
-        self._store: Store = dest if isinstance(dest, Store) else writable_store(dest)
-        self._where = self._store.location
+        self.store: Store = dest if isinstance(dest, Store) else writable_store(dest)
+        self._where = self.store.location
         self._overwrite = overwrite
         self._resume = resume
         self._type = layer_type
         self._what = "volume" if layer_type == VOLUME_TYPE else "layer"
         self._sources: tuple[str | os.PathLike[str], ...] = ()
-        self._existed = is_there(self._store)
+        self._existed = is_there(self.store)
         self._lock: StoreLock | None = None
         self._members: dict[str, Any] | None = None
         self._info: VolumeInfo | None = None
@@ -108,15 +111,10 @@ class Destination:
         self._check_content()
 
     @property
-    def store(self) -> Store:
-        """Where the volume's files go."""
-        return self._store
-
-    @property
     def path(self) -> Path:
         """The folder, of one that is local."""
-        assert isinstance(self._store, LocalStore)
-        return self._store.path
+        assert isinstance(self.store, LocalStore)
+        return self.store.path
 
     @contextlib.contextmanager
     def work_folder(self, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
@@ -125,10 +123,10 @@ class Destination:
         That of a folder is hidden in it. For a bucket it is made in `tmp`, or in the system's
         folder for such; what killed processes left there goes.
         """
-        if isinstance(self._store, LocalStore):
+        if isinstance(self.store, LocalStore):
             yield self.path / WORK_FOLDER
             return
-        with working_folder(self._store, tmp) as folder:
+        with working_folder(self.store, tmp) as folder:
             yield folder
 
     def guard(self, sources: Sequence[str | os.PathLike[str]]) -> None:
@@ -141,11 +139,11 @@ class Destination:
         """
         self._sources = tuple(dict.fromkeys((*self._sources, *sources)))
         if self._overwrite:
-            refuse_overlap(self._store, sources, "--overwrite of")
+            refuse_overlap(self.store, sources, "--overwrite of")
 
     def _check_content(self) -> None:
-        names = self._store.entries()
-        if WORK_FOLDER in names and self._store.size(PLAN) is None:
+        names = self.store.entries()
+        if WORK_FOLDER in names and self.store.size(PLAN) is None:
             names.remove(WORK_FOLDER)  # of a run that ended before it wrote anything
         if self._overwrite and "info" in names and not self.is_of_its_type():
             raise DestinationError(
@@ -155,7 +153,7 @@ class Destination:
             return
         if WORK_FOLDER in names and "info" not in names:
             if self._lock is None:
-                refuse_in_use(self._store, WORK_FOLDER)
+                refuse_in_use(self.store, WORK_FOLDER)
             raise DestinationError(
                 f"{self._where} holds an unfinished {_UNFINISHED[self._what]}; pass --resume to "
                 "continue it, or --overwrite to start again"
@@ -170,19 +168,19 @@ class Destination:
     def is_of_its_type(self) -> bool:
         """Whether the `info` that is there is of the kind that is written, as far as it tells."""
         try:
-            kind = parse_object(self._store.get("info") or b"").get("@type", VOLUME_TYPE)
+            kind = parse_object(self.store.get("info") or b"").get("@type", VOLUME_TYPE)
         except FormatError:
             return True  # a damaged one is reported where it is to be understood
         return str(kind).lower() == self._type
 
     def settle(self) -> None:
         """Remove what a run left that was killed after it had written `info`, and all before."""
-        if WORK_FOLDER in self._store.entries():
+        if WORK_FOLDER in self.store.entries():
             with self:
                 self._is_finished = True
 
     def __enter__(self) -> Self:
-        self._lock = lock_folder(self._store, WORK_FOLDER, patience=_PATIENCE)
+        self._lock = lock_folder(self.store, WORK_FOLDER, patience=_PATIENCE)
         try:
             # Since it was looked at first, another process may have finished a volume here.
             self._check_content()
@@ -193,9 +191,9 @@ class Destination:
 
     def _let_go(self) -> None:
         """Unlock the folder, and remove what marks it as unfinished if it isn't."""
-        is_done = self._is_finished or self._store.size(PLAN) is None
+        is_done = self._is_finished or self.store.size(PLAN) is None
         if self._lock is not None:
-            unlock_folder(self._store, WORK_FOLDER, self._lock, remove=is_done)
+            unlock_folder(self.store, WORK_FOLDER, self._lock, remove=is_done)
 
     def holds(
         self,
@@ -227,9 +225,11 @@ class Destination:
             If it holds another one, or one of an earlier state of the source, and was to be
             resumed.
         """
-        store = self._store
+        store = self.store
         if not self._resume or store.size("info") is None:
             return False
+        from ngcore.transaction.complete import check_is_same  # seldom
+
         check_is_same(store, info, side_files, provenance, has_changed)
         if WORK_FOLDER not in store.entries():
             return lacking(store, info) is None
@@ -265,15 +265,15 @@ class Destination:
             If an unfinished conversion there is of another source or has other options.
         """
         members = json.loads(info.to_json()) if isinstance(info, VolumeInfo) else dict(info)
-        journal = self._journal = Journal(self._store, fsync=fsync)
+        journal = self._journal = Journal(self.store, fsync=fsync)
         whole_plan = {**plan, "info": members}
-        if self._resume and self._store.size("info") is not None:
+        if self._resume and self.store.size("info") is not None:
             self._keep(journal, whole_plan)
         elif self._resume and journal.resume(whole_plan):
             self._is_resumed = True
-            kept = (read_plan(self._store) or {}).get("keeps")
+            kept = (read_plan(self.store) or {}).get("keeps")
             self._kept = kept.encode() if isinstance(kept, str) else None
-            remove_temporary_files(self._store, members)
+            self._remove_temporary_files(members)
         else:
             self._clear(journal, whole_plan, fsync=fsync)
             journal.begin(whole_plan)
@@ -285,29 +285,31 @@ class Destination:
         """Begin to write this very volume again, of which files are gone; see `holds`."""
         is_volume = "scales" in plan["info"]
         info = VolumeInfo.from_json(json.dumps(plan["info"])) if is_volume else None
-        kept = self._store.get("info") or b""
+        kept = self.store.get("info") or b""
         found = parse_object(kept)
         is_other = any(found.get(name) != value for name, value in plan["info"].items())
-        if is_other or info is None or lacking(self._store, info) is None:
+        if is_other or info is None or lacking(self.store, info) is None:
             raise DestinationError(
                 f"{self._where} was finished by another ngcore just now; see what it holds"
             )
         self._kept = kept
         journal.begin({**plan, "keeps": kept.decode()})
         self._is_resumed = True
-        self._store.delete("info")
+        self.store.delete("info")
         journal.sync(["./"])
-        remove_temporary_files(self._store, plan["info"])
+        self._remove_temporary_files(plan["info"])
 
     def _clear(self, journal: Journal, plan: Mapping[str, Any], *, fsync: bool) -> None:
         """Remove what the replaced volume, and unfinished ones, wrote; `info` goes first."""
-        store = self._store
-        old = self._old_infos(store)
+        store = self.store
+        old = replaced_infos(store)
         if not old:
             return
         refuse_in_use(store, MESH_WORK_FOLDER)
         refuse_overlap(store, self._sources, "--overwrite of")
         refuse_marked_source(store, self._sources, "--overwrite of")
+        from ngcore.transaction.removal import remove_layer  # seldom
+
         journal.begin({**plan, "replaces": old})
         store.delete("info")
         if fsync:
@@ -315,7 +317,7 @@ class Destination:
             journal.sync(["./"])
         for members in old:
             remove_layer(store, members)
-            remove_temporary_files(store, members)
+            self._remove_temporary_files(members)
         for name in (*_SIDE_FILES, JOURNAL, NOTES):
             store.delete(name)
         if MESH_WORK_FOLDER in store.entries():
@@ -325,37 +327,17 @@ class Destination:
         if fsync:
             journal.sync()  # before the plan forgets what had to go
 
-    def _old_infos(self, store: Store) -> list[dict[str, Any]]:
-        """Return the infos of all that is replaced: a volume, and those left unfinished."""
-        texts = [("info", store.get("info"))]
-        unfinished = read_plan(store)
-        if unfinished is not None:
-            documents = [unfinished["info"], *unfinished.get("replaces", [])]
-            texts += [(PLAN, json.dumps(document).encode()) for document in documents]
-            if isinstance(unfinished.get("keeps"), str):
-                texts.append((PLAN, unfinished["keeps"].encode()))
-        old = []
-        for name, text in texts:
-            if text is None:
-                continue
-            try:
-                members = parse_object(text)
-                if str(members.get("@type", VOLUME_TYPE)).lower() == VOLUME_TYPE:
-                    VolumeInfo.from_json(text)
-            except FormatError as error:
-                raise DestinationError(
-                    f"{self._where}/{name} is damaged, so --overwrite can't tell what to remove "
-                    f"({error}); remove the folder by hand"
-                ) from error
-            if members not in old:
-                old.append(members)
-        return old
-
     def remove_temporary_files(self) -> None:
         """Remove what processes that are gone left half-written; nobody writes any more."""
         assert self._members is not None
-        remove_temporary_files(self._store, self._members)
+        self._remove_temporary_files(self._members)
 
+    def _remove_temporary_files(self, members: Mapping[str, Any]) -> None:
+        from ngcore.transaction.removal import remove_temporary_files  # seldom
+
+        remove_temporary_files(self.store, members)
+
+    @resumable()
     def finish(
         self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None = None
     ) -> None:
@@ -375,15 +357,9 @@ class Destination:
         StorageError
             The disk is full, or failed; or the folder, or files in it, went meanwhile.
         """
-        with resumable():
-            self._finish(side_files, fsync=fsync, document=document)
-
-    def _finish(
-        self, side_files: dict[str, bytes], *, fsync: bool, document: bytes | None
-    ) -> None:
         assert self._members is not None
         assert self._journal is not None
-        store = self._store
+        store = self.store
         self._check_held()
         store.delete_unfinished()  # begun by requests whose answers were lost
         if self._kept is None:
@@ -442,21 +418,20 @@ class Destination:
         is_hopeless = isinstance(error, FormatError) or (
             isinstance(error, InputError) and not self._is_resumed
         )
-        note_resumable(error, self._store)
+        if error is not None:
+            note_resumable(error, self.store)
         try:
             if isinstance(error, SyncError) and self._journal is not None:
                 self._journal.distrust()
             if is_hopeless and is_ours and self._members is not None:
-                remove_layer(self._store, self._members)
+                from ngcore.transaction.removal import remove_layer  # seldom
+
+                remove_layer(self.store, self._members)
                 for name in (*_SIDE_FILES, PLAN):
-                    self._store.delete(name)
+                    self.store.delete(name)
         finally:
             self._let_go()
-        if not self._existed and (is_hopeless or self._members is None) and is_ours:
-            _remove_empty(self._store)
-
-
-def _remove_empty(store: Store) -> None:
-    if isinstance(store, LocalStore):
-        with contextlib.suppress(OSError):
-            store.path.rmdir()
+        is_unused = is_hopeless or self._members is None
+        if is_unused and not self._existed and is_ours and isinstance(self.store, LocalStore):
+            with contextlib.suppress(OSError):
+                self.path.rmdir()

@@ -266,7 +266,7 @@ class Journal:
 RESUMABLE = "--resume continues"
 
 
-def note_resumable(error: BaseException | None, store: Store, folder: str = WORK_FOLDER) -> None:
+def note_resumable(error: BaseException, store: Store, folder: str = WORK_FOLDER) -> None:
     """Note on an interruption that there is something which a later run can go on with."""
     if isinstance(error, KeyboardInterrupt) and read_plan(store, folder) is not None:
         error.add_note(RESUMABLE)

@@ -255,7 +255,8 @@ class MeshFolder:
         is_hopeless = isinstance(error, FormatError | InputError | DestinationError)
         if isinstance(error, SyncError):
             self.journal.distrust()
-        note_resumable(error, self.volume, MESH_JOURNAL_FOLDER)
+        if error is not None:
+            note_resumable(error, self.volume, MESH_JOURNAL_FOLDER)
         try:
             if is_hopeless:
                 self._remove_unnamed()

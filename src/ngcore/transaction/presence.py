@@ -1,14 +1,19 @@
-"""Whether all files of a volume are there: every chunk, or every shard, that its `info` means."""
+"""What is there of a volume: all of its files or some, and what is to be replaced."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+from ngcore.errors import DestinationError, FormatError
+from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.json_members import parse_object
+from ngcore.precomputed.names import VOLUME_TYPE
 from ngcore.precomputed.shard_grid import ShardGrid
-from ngcore.transaction.removal import is_chunk_file
+from ngcore.transaction.journal import PLAN, read_plan
 
 if TYPE_CHECKING:
-    from ngcore.precomputed.info import ScaleInfo, VolumeInfo
+    from ngcore.precomputed.info import ScaleInfo
     from ngcore.storage.base import Store
 
 
@@ -23,7 +28,9 @@ def lacking(store: Store, info: VolumeInfo) -> str | None:
         Such as ``3 of the 512 files of 8_8_8``.
     """
     for scale in info.scales:
-        expected = _file_count(scale)
+        expected = scale.grid.count
+        if scale.sharding is not None:
+            expected = ShardGrid(scale.sharding, scale.grid.shape).count
         start = len(scale.key) + 1
         found = sum(is_chunk_file(scale, name[start:]) for name in store.walk(scale.key))
         if found < expected:
@@ -31,7 +38,42 @@ def lacking(store: Store, info: VolumeInfo) -> str | None:
     return None
 
 
-def _file_count(scale: ScaleInfo) -> int:
+def is_chunk_file(scale: ScaleInfo, name: str) -> bool:
+    """Whether a name, in the folder of a scale, is that of one of its chunks or shards."""
     if scale.sharding is None:
-        return scale.grid.count
-    return ShardGrid(scale.sharding, scale.grid.shape).count
+        return scale.grid.cell_of_name(name.removesuffix(".gz")) is not None
+    stem, _, ending = name.rpartition(".")
+    try:
+        number = int(stem, 16) if ending == "shard" else -1
+    except ValueError:
+        return False
+    return (
+        0 <= number < 1 << scale.sharding.shard_bits and scale.sharding.file_name(number) == name
+    )
+
+
+def replaced_infos(store: Store) -> list[dict[str, Any]]:
+    """Return the infos of all that is replaced: a volume, and those left unfinished."""
+    texts = [("info", store.get("info"))]
+    unfinished = read_plan(store)
+    if unfinished is not None:
+        documents = [unfinished["info"], *unfinished.get("replaces", [])]
+        texts += [(PLAN, json.dumps(document).encode()) for document in documents]
+        if isinstance(unfinished.get("keeps"), str):
+            texts.append((PLAN, unfinished["keeps"].encode()))
+    old = []
+    for name, text in texts:
+        if text is None:
+            continue
+        try:
+            members = parse_object(text)
+            if str(members.get("@type", VOLUME_TYPE)).lower() == VOLUME_TYPE:
+                VolumeInfo.from_json(text)
+        except FormatError as error:
+            raise DestinationError(
+                f"{store.location}/{name} is damaged, so --overwrite can't tell what to remove "
+                f"({error}); remove the folder by hand"
+            ) from error
+        if members not in old:
+            old.append(members)
+    return old

@@ -16,13 +16,13 @@ from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.names import VOLUME_TYPE
 from ngcore.storage.local import WORK_FOLDER, WRONG_FOLDER, LocalStore
 from ngcore.transaction.kinds import annotation_files, files_of_kind
+from ngcore.transaction.presence import is_chunk_file
 from ngcore.transaction.stale import remove_stale
 from ngcore.transaction.temporary import remove_left_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ngcore.precomputed.info import ScaleInfo
     from ngcore.storage.base import Store
 
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
@@ -170,20 +170,6 @@ def _folders(members: Mapping[str, Any]) -> Iterator[str]:
     for kind in _FOLDERS:
         if isinstance(members.get(kind), str):
             yield members[kind]
-
-
-def is_chunk_file(scale: ScaleInfo, name: str) -> bool:
-    """Whether a name, in the folder of a scale, is that of one of its chunks or shards."""
-    if scale.sharding is None:
-        return scale.grid.cell_of_name(name.removesuffix(".gz")) is not None
-    stem, _, ending = name.rpartition(".")
-    try:
-        number = int(stem, 16) if ending == "shard" else -1
-    except ValueError:
-        return False
-    return (
-        0 <= number < 1 << scale.sharding.shard_bits and scale.sharding.file_name(number) == name
-    )
 
 
 def _is_inside(store: Store, folder: str) -> bool:

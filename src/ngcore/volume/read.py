@@ -10,9 +10,7 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError, VolumeIndexError
 from ngcore.precomputed.info import VolumeInfo
-from ngcore.precomputed.layer_kinds import refuse_other_kinds
 from ngcore.storage import LocalStore, ReadableStore, open_store
-from ngcore.storage.completeness import refuse_unfinished
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +64,10 @@ def open(  # noqa: A001 (ngcore.open is its public name)
         raise InputError(f"workers must be 1 or more, got {workers!r}")
     if isinstance(cache_bytes, bool) or cache_bytes < 0:
         raise InputError(f"cache_bytes must be 0 or more, got {cache_bytes!r}")
+    # Who has just written a volume needs neither.
+    from ngcore.precomputed.layer_kinds import refuse_other_kinds
+    from ngcore.storage.completeness import refuse_unfinished
+
     store = open_store(path)
     try:
         document = store.get_whole("info", _MAX_INFO)

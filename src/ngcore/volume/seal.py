@@ -210,24 +210,20 @@ def sealed_members(members: Mapping[str, Any]) -> dict[str, Any]:
     scales = members.get("scales")
     for scale in scales if isinstance(scales, list) else ():
         if isinstance(scale, dict):
+            said = {name: scale[name] for name in _OF_SCALES if scale.get(name) is not None}
+            if said.get("voxel_offset") in ([0, 0, 0], (0, 0, 0)):
+                del said["voxel_offset"]
+            if not said.get("hidden"):
+                said.pop("hidden", None)
             name = scale_name(scale.get("key"))
             known = found.get(name, "")  # two scales may have one key
-            found[name] = file_digest(known.encode() + canonical_json(_sealed_scale(scale)))
+            found[name] = file_digest(known.encode() + canonical_json(said))
     return found
 
 
 def scale_name(key: object) -> str:
     """Return the name under which a seal keeps what `info` says about a scale."""
     return f"scales[{key}]"
-
-
-def _sealed_scale(scale: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: scale[name] for name in _OF_SCALES if scale.get(name) is not None}
-    if found.get("voxel_offset") in ([0, 0, 0], (0, 0, 0)):
-        del found["voxel_offset"]
-    if not found.get("hidden"):
-        found.pop("hidden", None)
-    return found
 
 
 def _canonical(value: object) -> object:

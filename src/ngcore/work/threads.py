@@ -13,6 +13,7 @@ import itertools
 import os
 import threading
 from collections import deque
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -28,13 +29,11 @@ URGENT = 0
 LATER = 1
 
 
+@dataclass(slots=True, eq=False)
 class TaskGroup:
     """Tasks that are waited for together, such as all that still read one buffer."""
 
-    __slots__ = ("unfinished",)
-
-    def __init__(self) -> None:
-        self.unfinished = 0
+    unfinished: int = 0
 
 
 class ThreadPool:
@@ -108,14 +107,11 @@ class ThreadPool:
         if self._error is not None:
             raise self._error
 
-    def _wait_for_work(self) -> None:
-        while not self._queue and not self._closing and self._error is None:
-            self._has_work.wait()
-
     def _run(self) -> None:
         while True:
             with self._has_work:
-                self._wait_for_work()
+                while not self._queue and not self._closing and self._error is None:
+                    self._has_work.wait()
                 if self._error is not None or not self._queue:
                     return
                 _, _, task, group = heapq.heappop(self._queue)

@@ -1,53 +1,80 @@
-from __future__ import annotations
+"""A new encoding is one class; nothing else has to know it."""
+
+import zlib
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from volumes import make_info
+from encoding_contract import EncodingContract
 
-from ngcore.errors import InputError
-from ngcore.precomputed.encodings import make_encoding
-from ngcore.precomputed.scale_info import ENCODINGS
-
-BLOCK = {"compressed_segmentation_block_size": (4, 8, 2)}
+import ngcore
+from ngcore.errors import FormatError
+from ngcore.precomputed.encodings import ChunkEncoding, register, unregister
 
 
-def made(dtype, channels, encoding, members=None, **options):
-    info = make_info(np.zeros((2, 2, 2, channels), dtype), encoding=encoding, **(members or {}))
-    return make_encoding(info, info.scales[0], **options)
+class Toy(ChunkEncoding):
+    """Voxels as zlib packs them."""
+
+    name: ClassVar[str] = "toy"
+
+    def __post_init__(self):
+        pass
+
+    def encode(self, chunk):
+        return zlib.compress(self._voxels(chunk).tobytes(order="F"))
+
+    def decode(self, data, shape):
+        try:
+            plain = zlib.decompress(data)
+        except zlib.error as error:
+            raise FormatError(f"no toy: {error}") from error
+        if len(plain) != self.decoded_size(shape):
+            raise FormatError("no toy of this size")
+        return np.frombuffer(plain, self.dtype).reshape(shape, order="F").copy(order="F")
 
 
-def test_encoding_is_made_for_the_type_and_channels_of_the_volume():
-    cases = {
-        "raw": ("float32", 5, {}),
-        "png": ("uint16", 1, {}),
-        "jpeg": ("uint8", 3, {}),
-        "jxl": ("uint8", 1, {}),
-        "compressed_segmentation": ("uint64", 1, BLOCK),
-    }
-    assert set(cases) == set(ENCODINGS)
-    for encoding, (dtype, channels, members) in cases.items():
-        result = made(dtype, channels, encoding, members)
-        assert result.name == encoding
-        assert (result.dtype, result.channels) == (np.dtype(dtype), channels)
+@pytest.fixture(autouse=True)
+def toy():
+    yield register(Toy)
+    unregister(Toy)
 
 
-def test_options_of_the_scale_and_of_the_caller_are_heeded():
-    assert made("uint32", 1, "compressed_segmentation", BLOCK).block_size == (4, 8, 2)
-    jpeg = made("uint8", 1, "jpeg", jpeg_quality=33, jpeg_plane="xz")
-    assert (jpeg.quality, jpeg.plane) == (33, "xz")
+class TestToy(EncodingContract):
+    kinds = (("uint8", 1), ("float32", 3))
+
+    def make(self, dtype, channels):
+        return Toy(dtype, channels)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "encoding", "members"),
-    [
-        ("uint16", "jpeg", {}),
-        ("float32", "png", {}),
-        ("uint16", "jxl", {}),
-        ("uint8", "compressed_segmentation", BLOCK),
-        ("uint8", "jpegxl", {}),
-        ("uint8", "kempressed", {}),
-    ],
-)
-def test_impossible_pairs_are_refused(dtype, encoding, members):
-    with pytest.raises(InputError):
-        made(dtype, 1, encoding, members)
+@pytest.mark.parametrize("sharding", [True, False])
+def test_a_toy_goes_the_whole_way(tmp_path, sharding):
+    rng = np.random.default_rng(0)
+    voxels = rng.integers(0, 9, (70, 40, 33), np.uint16)
+    made = ngcore.convert(
+        voxels,
+        tmp_path / "out",
+        encoding="toy",
+        resolution=(8, 8, 8),
+        chunk_size=32,
+        sharding=sharding,
+    )
+    assert {scale.info.encoding for scale in made.scales} == {"toy"}
+    opened = ngcore.open(tmp_path / "out")
+    assert (opened.scales[0][..., 0] == voxels).all()
+    assert (opened.scales[0][5:7, 3, ::-2, 0] == voxels[5:7, 3, ::-2]).all()
+    checked = ngcore.validate(tmp_path / "out")
+    assert checked.is_sound
+    if not sharding:
+        chunk = tmp_path / "out/8_8_8/0-32_0-32_0-32"
+        chunk.write_bytes(b"spoilt")
+        with pytest.raises(FormatError, match="no toy"):
+            ngcore.open(tmp_path / "out").scales[0][:2, 0, 0]
+        assert not ngcore.validate(tmp_path / "out").is_sound
+
+
+def test_what_is_not_registered_is_refused(tmp_path):
+    unregister(Toy)
+    with pytest.raises(ngcore.InputError, match="encoding must be one of auto, raw, png"):
+        ngcore.convert(
+            np.zeros((4, 4, 4), np.uint8), tmp_path / "out", encoding="toy", resolution=(8, 8, 8)
+        )

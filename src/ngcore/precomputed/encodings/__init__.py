@@ -1,7 +1,12 @@
-"""How the voxels of a chunk become bytes: one module per encoding, each loaded when it is used."""
+"""How the voxels of a chunk become bytes: one module per encoding, each loaded when it is used.
+
+A module has the name of its encoding, and its class is called `Encoding` there. An encoding from
+elsewhere is one class, which `register` makes known.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +18,23 @@ from ngcore.precomputed.scale_info import ENCODINGS
 if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 
-__all__ = ["ChunkEncoding", "JpegPlane", "Shape4", "make_encoding"]
+__all__ = ["ChunkEncoding", "JpegPlane", "Shape4", "make_encoding", "register", "unregister"]
+
+_REGISTERED: dict[str, type[ChunkEncoding]] = {}
+
+
+def register(encoding: type[ChunkEncoding]) -> type[ChunkEncoding]:
+    """Make an encoding known to `info`, to all that reads and to all that writes chunks."""
+    _REGISTERED[encoding.name] = encoding
+    if encoding.name not in ENCODINGS:
+        ENCODINGS.append(encoding.name)
+    return encoding
+
+
+def unregister(encoding: type[ChunkEncoding]) -> None:
+    """Forget an encoding that was registered."""
+    if _REGISTERED.pop(encoding.name, None) is not None:
+        ENCODINGS.remove(encoding.name)
 
 
 def make_encoding(
@@ -37,32 +58,14 @@ def make_encoding(
     MissingExtraError
         It needs a library that is not installed.
     """
+    name = scale.encoding
+    if name not in ENCODINGS:
+        raise InputError(
+            f"scale {scale.key}: ngcore can't read or write the encoding {name!r}, only "
+            + ", ".join(ENCODINGS)
+        )
+    if name not in _REGISTERED:
+        _REGISTERED[name] = import_module(f"{__name__}.{name}").Encoding
+    encoding = _REGISTERED[name]
     dtype, channels = np.dtype(info.data_type), info.num_channels
-    match scale.encoding:
-        case "raw":
-            from ngcore.precomputed.encodings.raw import RawEncoding
-
-            return RawEncoding(dtype, channels)
-        case "png":
-            from ngcore.precomputed.encodings.png import PngEncoding
-
-            return PngEncoding(dtype, channels)
-        case "jpeg":
-            from ngcore.precomputed.encodings.jpeg import JpegEncoding
-
-            return JpegEncoding(dtype, channels, jpeg_quality, jpeg_plane)
-        case "jxl":
-            from ngcore.precomputed.encodings.jxl import JxlEncoding
-
-            return JxlEncoding(dtype, channels)
-        case "compressed_segmentation":
-            from ngcore.precomputed.encodings.compressed_segmentation import (
-                CompressedSegmentationEncoding,
-            )
-
-            block_size = scale.compressed_segmentation_block_size or (8, 8, 8)
-            return CompressedSegmentationEncoding(dtype, channels, block_size)
-    raise InputError(
-        f"scale {scale.key}: ngcore can't read or write the encoding {scale.encoding!r}, only "
-        + ", ".join(ENCODINGS)
-    )
+    return encoding.of_scale(dtype, channels, scale, (jpeg_quality, jpeg_plane))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from ngcore.errors import InputError
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Buffer
+
+    from ngcore.precomputed.scale_info import ScaleInfo
 
 Shape4 = tuple[int, int, int, int]
 """Voxels along x, y, z, and channels."""
@@ -42,11 +44,28 @@ class ChunkEncoding(ABC):
     dtype: np.dtype[Any]
     channels: int
 
-    def __post_init__(self) -> None:
-        self._check()
+    @classmethod
+    def of_scale(
+        cls,
+        dtype: np.dtype[Any],
+        channels: int,
+        scale: ScaleInfo,  # noqa: ARG003 - for those that have settings there
+        jpeg: tuple[int, JpegPlane],  # noqa: ARG003
+    ) -> Self:
+        """Return that of a scale of a volume.
+
+        Parameters
+        ----------
+        dtype : dtype
+        channels : int
+        scale : ScaleInfo
+        jpeg : tuple
+            The quality of JPEG, and its plane, which are not in `info`.
+        """
+        return cls(dtype, channels)
 
     @abstractmethod
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         """Raise InputError where the encoding can't hold such voxels."""
 
     @abstractmethod

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from ngcore import compressed_segmentation
 from ngcore.errors import InputError
-from ngcore.precomputed.encodings.base import ChunkEncoding, Shape4
+from ngcore.precomputed.encodings.base import ChunkEncoding, JpegPlane, Shape4
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
+
+    from ngcore.precomputed.scale_info import ScaleInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,18 @@ class CompressedSegmentationEncoding(ChunkEncoding):
 
     block_size: tuple[int, int, int] = (8, 8, 8)
 
-    def _check(self) -> None:
+    @classmethod
+    def of_scale(
+        cls,
+        dtype: np.dtype[Any],
+        channels: int,
+        scale: ScaleInfo,
+        jpeg: tuple[int, JpegPlane],  # noqa: ARG003
+    ) -> Self:
+        """Return that of a scale of a volume; see `ChunkEncoding.of_scale`."""
+        return cls(dtype, channels, scale.compressed_segmentation_block_size or (8, 8, 8))
+
+    def __post_init__(self) -> None:
         if self.dtype not in (np.uint32, np.uint64):
             raise InputError(
                 f"compressed_segmentation chunks hold uint32 or uint64, got {self.dtype}; use raw"
@@ -73,3 +86,6 @@ class CompressedSegmentationEncoding(ChunkEncoding):
         )
         table_and_values = math.prod(self.block_size) * (self.dtype.itemsize + 4)
         return 4 * shape[3] + shape[3] * blocks * (8 + table_and_values)
+
+
+Encoding = CompressedSegmentationEncoding

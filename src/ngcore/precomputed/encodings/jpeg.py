@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from ngcore.precomputed.encodings.pixels import pixels_of_voxels, voxels_of_pixe
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
+
+    from ngcore.precomputed.scale_info import ScaleInfo
 
 _MAX_SIDE = 65_500
 _MAX_SCANS = 100
@@ -52,7 +54,18 @@ class JpegEncoding(ChunkEncoding):
     quality: int = 95
     plane: JpegPlane = "xy"
 
-    def _check(self) -> None:
+    @classmethod
+    def of_scale(
+        cls,
+        dtype: np.dtype[Any],
+        channels: int,
+        scale: ScaleInfo,  # noqa: ARG003 - `info` has no settings of JPEG
+        jpeg: tuple[int, JpegPlane],
+    ) -> Self:
+        """Return that of a scale of a volume; see `ChunkEncoding.of_scale`."""
+        return cls(dtype, channels, *jpeg)
+
+    def __post_init__(self) -> None:
         if self.dtype != np.uint8:
             others = "raw or png" if self.dtype == np.uint16 else "raw"
             raise InputError(
@@ -141,3 +154,6 @@ def picture_size(shape: tuple[int, int, int], plane: JpegPlane) -> tuple[int, in
         f"no JPEG picture with sides up to {_MAX_SIDE} holds a chunk of {shape} voxels; "
         "use another chunk size"
     )
+
+
+Encoding = JpegEncoding

@@ -40,7 +40,7 @@ class JxlEncoding(ChunkEncoding):
 
     name: ClassVar[str] = "jxl"
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         if self.dtype != np.uint8 or self.channels != 1:
             raise InputError(
                 f"jxl chunks hold one channel of uint8, got {self.channels} of {self.dtype}; use "
@@ -143,3 +143,6 @@ def _imagecodecs() -> ModuleType:
         ) from error
     module: ModuleType = imagecodecs
     return module
+
+
+Encoding = JxlEncoding

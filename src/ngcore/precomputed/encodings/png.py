@@ -38,7 +38,7 @@ class PngEncoding(ChunkEncoding):
 
     name: ClassVar[str] = "png"
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         if self.dtype not in (np.uint8, np.uint16):
             raise InputError(f"png chunks hold uint8 or uint16, got {self.dtype}; use raw")
         if self.channels not in _COLOUR_TYPES:
@@ -125,3 +125,6 @@ def _imagecodecs() -> ModuleType:
         ) from error
     module: ModuleType = imagecodecs
     return module
+
+
+Encoding = PngEncoding

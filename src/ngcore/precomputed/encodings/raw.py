@@ -25,7 +25,7 @@ class RawEncoding(ChunkEncoding):
     name: ClassVar[str] = "raw"
     decodes_boxes: ClassVar[bool] = True
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         """Any type of `info` and any number of channels will do."""
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
@@ -57,3 +57,6 @@ class RawEncoding(ChunkEncoding):
     def max_encoded_size(self, shape: Shape4) -> int:
         """Return the bytes of a chunk, which are always as many."""
         return self.decoded_size(shape)
+
+
+Encoding = RawEncoding

@@ -12,7 +12,14 @@ import numpy as np
 
 from ngcore.errors import InputError, NgcoreError, StorageError
 from ngcore.sources.axes import ArrayAxes, axes_of
-from ngcore.sources.base import Cost, Source, SourceHeader, SuggestedType
+from ngcore.sources.base import (
+    Cost,
+    Source,
+    SourceHeader,
+    SuggestedType,
+    color_count,
+    stored_type,
+)
 from ngcore.sources.chunked import ChunkedSource, is_masked, plain_values
 from ngcore.sources.geometry import placed_header, shape_with_channels
 from ngcore.sources.type_hints import suggest_type
@@ -45,33 +52,6 @@ class ArrayLike(Protocol):
 
     def __getitem__(self, index: Any) -> Any:
         """Return the voxels of a tuple of slices."""
-
-
-def color_count(dtype: np.dtype[Any]) -> int:
-    """Return 3 or 4 for structured types of as many bytes (RGB, RGBA), else 1."""
-    if dtype.fields is None or dtype.itemsize not in (3, 4):
-        return 1
-    is_colors = all(field[0] == np.uint8 for field in dtype.fields.values())
-    return dtype.itemsize if is_colors and len(dtype.fields) == dtype.itemsize else 1
-
-
-def stored_type(dtype: np.dtype[Any], name: str = "") -> np.dtype[Any]:
-    """Return the type that voxels of an array are read as, its byte order kept.
-
-    Raises
-    ------
-    InputError
-        If they are not numbers, or numbers that can't be converted.
-    """
-    if color_count(dtype) > 1 or dtype.kind == "b":
-        return np.dtype(np.uint8)
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        what = "objects" if dtype.hasobject else f"of type {dtype}"
-        raise InputError(
-            f"{name + ': ' if name else ''}values are {what}, which can't be converted; "
-            f"save them as integers, float32 or float64 first"
-        )
-    return dtype
 
 
 def open_array(

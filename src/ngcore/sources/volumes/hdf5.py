@@ -15,6 +15,7 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources.axes import ArrayAxes, axes_of, checked_axes
+from ngcore.sources.base import stored_type
 from ngcore.sources.chunk_listing import hdf5_listing
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.containers import (
@@ -29,7 +30,6 @@ from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import placed_header
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.array import stored_type
 
 if TYPE_CHECKING:
     from ngcore.arrays.affines import Affine

@@ -14,7 +14,7 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources.axes import axes_of
-from ngcore.sources.base import SuggestedType
+from ngcore.sources.base import SuggestedType, stored_type
 from ngcore.sources.chunk_listing import n5_listing
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.containers import (
@@ -28,7 +28,6 @@ from ngcore.sources.containers import (
 from ngcore.sources.geometry import placed_header
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.array import stored_type
 
 if TYPE_CHECKING:
     from pathlib import Path

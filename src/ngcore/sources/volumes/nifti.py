@@ -111,10 +111,7 @@ def open_nifti(found: Found, asked: Asked) -> Source:
     files = paired_files(found.path)
     block = _header_bytes(files.header, name)
     fields, is_single = _parse(block, name)
-    rank = int(fields["dim"][0])
-    if not 1 <= rank <= 7:
-        raise FormatError(f"{name}: corrupt header: dim[0] is {rank}, expected 1 to 7")
-    lengths = [int(length) for length in fields["dim"][1 : rank + 1]]
+    lengths = _lengths(fields, name)
     code = int(fields["datatype"])
     if code in REFUSED_DATATYPES:
         raise InputError(
@@ -126,9 +123,13 @@ def open_nifti(found: Found, asked: Asked) -> Source:
     colors = COLORS.get(code, 1)
     byte_order = fields["dim"].dtype.byteorder
     stored = np.dtype(np.uint8 if colors > 1 else DATATYPES[code]).newbyteorder(byte_order)
-    slope, intercept = (1.0, 0.0) if asked.ignore_scaling or colors > 1 else _scaling(fields)
-    _refuse_cifti(lengths, int(fields["intent_code"]))
-    shape = shape_with_channels(_without_single_time(lengths), name, colors)
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if asked.ignore_scaling or colors > 1 or slope == 0 or not math.isfinite(slope):
+        slope, intercept = 1.0, 0.0  # values are as they are stored
+    # ITK writes a time axis of length 1 before that of a vector or of colours.
+    is_single_time = len(lengths) > 4 and lengths[3] == 1
+    kept = lengths[:3] + lengths[4:] if is_single_time else lengths
+    shape = shape_with_channels(kept, name, colors)
     with np.errstate(all="ignore"):  # NumPy warns of a signalling NaN, which is refused below
         affine, form_notes = affine_of_header(fields, shape, asked.form, asked.geometry, name)
     placement = place(affine, asked.geometry, name)
@@ -142,7 +143,7 @@ def open_nifti(found: Found, asked: Asked) -> Source:
         resolution_nm=placement.resolution_nm,
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3], int(fields["intent_code"])),
-        notes=form_notes + placement.notes + _name_notes(found.path, files),
+        notes=form_notes + placement.notes + _name_notes(found, files),
         files=(files.header,) if is_single else (files.header, files.voxels),
         facts=_facts(fields, lengths),
     )
@@ -155,19 +156,18 @@ def open_nifti(found: Found, asked: Asked) -> Source:
     return GzipSource(header, voxels, offset, order, stored, stream)
 
 
-def _without_single_time(lengths: list[int]) -> list[int]:
-    """Drop a time axis of length 1 before the axis of a vector or of colours: ITK writes both."""
-    if len(lengths) > 4 and lengths[3] == 1:
-        return lengths[:3] + lengths[4:]
-    return lengths
-
-
-def _refuse_cifti(lengths: list[int], intent: int) -> None:
-    if intent in _CIFTI_INTENTS and lengths[:3] == [1, 1, 1]:
+def _lengths(fields: Fields, name: str) -> list[int]:
+    """Return the lengths of all axes, of what is a volume."""
+    rank = int(fields["dim"][0])
+    if not 1 <= rank <= 7:
+        raise FormatError(f"{name}: corrupt header: dim[0] is {rank}, expected 1 to 7")
+    lengths = [int(length) for length in fields["dim"][1 : rank + 1]]
+    if int(fields["intent_code"]) in _CIFTI_INTENTS and lengths[:3] == [1, 1, 1]:
         raise InputError(
             "is CIFTI, which holds values of surfaces and of single voxels (grayordinates), not a "
             "volume; `wb_command -cifti-separate IN COLUMN -volume-all OUT.nii.gz` makes one of it"
         )
+    return lengths
 
 
 def _facts(fields: Fields, lengths: list[int]) -> dict[str, Any]:
@@ -186,12 +186,11 @@ def _facts(fields: Fields, lengths: list[int]) -> dict[str, Any]:
     return facts
 
 
-def _name_notes(path: Path, files: Files) -> tuple[str, ...]:
+def _name_notes(found: Found, files: Files) -> tuple[str, ...]:
     is_single = files.header == files.voxels
-    if not (is_single and path.suffix.lower() == ".gz"):
+    if not (is_single and found.path.suffix.lower() == ".gz"):
         return ()
-    with path.open("rb") as file:
-        is_packed = file.read(2) == GZIP_MAGIC
+    is_packed = found.head.startswith(GZIP_MAGIC)
     return () if is_packed else ("is not gzipped, though its name says so; it is read as it is",)
 
 
@@ -287,14 +286,6 @@ def _voxels_offset(fields: Fields, header_size: int, *, is_single: bool, name: s
             f"{name}: corrupt header: vox_offset is {offset:g}, expected {default} or more"
         )
     return int(offset)
-
-
-def _scaling(fields: Fields) -> tuple[float, float]:
-    """Return slope and intercept; a slope of zero or none at all means that values are stored."""
-    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
-    if slope == 0 or not math.isfinite(slope):
-        return 1.0, 0.0
-    return slope, intercept
 
 
 register(

@@ -13,13 +13,12 @@ from numpy.lib import format as npy_format
 
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.sources.axes import axes_of
-from ngcore.sources.base import SourceHeader
+from ngcore.sources.base import SourceHeader, color_count, stored_type
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import place, shape_with_channels
 from ngcore.sources.packed import order_of
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.array import color_count, stored_type
 from ngcore.sources.volumes.raw import C_ORDER, FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
 
 if TYPE_CHECKING:

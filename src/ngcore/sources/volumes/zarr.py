@@ -13,7 +13,7 @@ import numpy as np
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 from ngcore.sources.axes import axes_of
-from ngcore.sources.base import Segment, SuggestedType
+from ngcore.sources.base import Segment, SuggestedType, stored_type
 from ngcore.sources.chunk_listing import zarr_listing
 from ngcore.sources.chunked import ChunkedSource
 from ngcore.sources.containers import (
@@ -28,7 +28,6 @@ from ngcore.sources.containers import (
 from ngcore.sources.geometry import placed_header
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.array import stored_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ import urllib3
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ngcore.storage.objects.services import S3Settings
+    from ngcore.storage.objects.s3_settings import S3Settings
 
 logger = logging.getLogger(__name__)
 _NO_BODY = hashlib.sha256(b"").hexdigest()
