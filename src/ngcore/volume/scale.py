@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _SMALL_READ = 256 << 10
 """Bytes of chunks that one thread reads from a disk as quickly as several would."""
+_CHUNK_MEMORY = 4 << 20
+"""Bytes of a chunk, decoded, up to which its memory is kept for the next."""
+
 _REMOTE_WORKERS = 16
 """Threads for chunks at URLs, which wait more than they work."""
 
@@ -370,6 +373,7 @@ class ScaleArray(ScaleFacts):
 
     @cached_property
     def _chunks(self) -> ChunkReader:
+        _keep_what_chunks_leave()
         return open_chunks(self._store, self._volume, self._index)
 
     @cached_property
@@ -379,6 +383,16 @@ class ScaleArray(ScaleFacts):
     def __getstate__(self) -> dict[str, Any]:
         # Readers hold locks and what they know of files; both are made again where this is used.
         return {name: value for name, value in vars(self).items() if name not in _NOT_PICKLED}
+
+
+@lru_cache(maxsize=1)
+def _keep_what_chunks_leave() -> None:
+    """Let the C library use the memory of one chunk for the next.
+
+    glibc gives whatever is larger than 128 KiB back to the system, and takes it anew page by page,
+    until something larger was freed once; see M_MMAP_THRESHOLD in mallopt(3).
+    """
+    bytes(_CHUNK_MEMORY)  # which nobody touches, so that it takes none
 
 
 _NOT_PICKLED = ("_chunks", "_encoding", "_slabs", "present")
