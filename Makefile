@@ -27,7 +27,7 @@ help:
 	@echo "make demo           a real brain, its tissues and surfaces: convert, check, say how to look"
 	@echo "make test           build, install and run the test suite"
 	@echo "make test-thorough  the same tests with larger numbers"
-	@echo "make lint           ruff, mypy, cython-lint, import-linter, codespell, workflows, recipe"
+	@echo "make lint           ruff, mypy, stubtest, cython-lint, import-linter, codespell, workflows, recipe"
 	@echo "make docs           the site in build/site, strict; open build/site/index.html"
 	@echo "make bench          every comparison with a peer in one table, some minutes"
 	@echo "make bench-kernels  kernels side by side with their peers: docs/benchmarks-kernels.md"
@@ -95,6 +95,7 @@ lint: $(VENV)/installed
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/python scripts/check_recipe.py
 	$(BIN)/mypy
+	$(BIN)/stubtest ngcore._encode ngcore._downsample ngcore._simplify
 	$(BIN)/lint-imports
 
 # A dead link, an orphan page or a missing name in the reference is an error.

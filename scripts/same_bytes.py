@@ -1,10 +1,10 @@
 """Convert many sources with two versions of ngcore, and compare every file that they write.
 
-    python scripts/same_bytes.py PROGRAM_BEFORE PROGRAM_AFTER [--keep FOLDER]
+    python scripts/same_bytes.py PROGRAM_BEFORE PROGRAM_AFTER [--only PART]
 
 Each PROGRAM is a command, such as a path of `ngcore` in another environment. `provenance` is
 compared by its digests of voxels alone: it may say more from one version to the next. Exits 1
-where a file differs, with its name.
+where a file differs, with its name, unless `EXPECTED` says why.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ OPTIONS = {
     "dask, offset": ("--dask", "local", "--memory", "4G", "--voxel-offset", "1,2,3"),
 }
 FIXED = ("--no-fsync", "--quiet")
+EXPECTED = {
+    "large.npy, anisotropic": "before 0.2, a scale of hundreds of shards had one chunk in each",
+}
+"""Cases that differ on purpose, and why."""
 
 
 def make_sources(folder: Path) -> None:
@@ -98,14 +102,17 @@ def main() -> int:
                     for which, program in (("before", asked.before), ("after", asked.after))
                 )
                 count += 1
+                reason = EXPECTED.get(case)
                 wrong = sorted(
                     name
                     for name in before.keys() | after.keys()
                     if before.get(name) != after.get(name)
                 )
-                differences += bool(wrong)
-                print(f"{case}: {len(after)} files", *(["DIFFER:", *wrong[:5]] if wrong else []))
-    print(f"{count} conversions, {differences} differ")
+                # What is expected to differ must: else the exception has had its day.
+                differences += bool(wrong) != (reason is not None)
+                notes = ["DIFFER:", *wrong[:5]] if wrong else []
+                print(f"{case}: {len(after)} files", *notes, *([f"({reason})"] if reason else []))
+    print(f"{count} conversions, {differences} differ that should not, or do not and should")
     return int(differences > 0)
 
 

@@ -14,11 +14,9 @@ from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.region import Run, carry_out_region
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
-from ngcore.conversion.sparse import carry_out_sparse_region, sparse_plan
 from ngcore.sources.base import Source
 from ngcore.storage import Store
 from ngcore.transaction.journal import Journal
-from ngcore.transaction.output_file import make_folder
 from ngcore.transaction.temporary import temporary_folder
 from ngcore.work.threads import ThreadPool
 
@@ -95,7 +93,11 @@ def write_scales(
     """
     info, plan, options = work.conversion.info, work.conversion.plan, work.options
     is_resumed = journal is not None and journal.is_resumed and trusts_files
-    sparse = sparse_plan(work.conversion, work.source, options)
+    sparsity, sparse = work.source.sparsity(), None
+    if sparsity is not None:
+        from ngcore.conversion.sparse import sparse_plan  # few sources are
+
+        sparse = sparse_plan(work.conversion, work.source, sparsity, options)
     grids = sparse or tuple(plan.regions(step) for step in plan.passes)
     total = sum(math.prod(info.scales[grid.step.first_scale].size) for grid in grids)
     counts, done, lock = Counts(), 0, threading.Lock()
@@ -149,7 +151,11 @@ def _run_passes(
     is_sparse: bool,
 ) -> None:
     plan, source = work.conversion.plan, work.source
-    carry_out = carry_out_sparse_region if is_sparse else carry_out_region
+    carry_out = carry_out_region
+    if is_sparse:
+        from ngcore.conversion.sparse import carry_out_sparse_region
+
+        carry_out = carry_out_sparse_region
     spool: Path | None = None
     kept_before = None
     if source.cost.access == "unpack" or (plan.is_cut and not source.cost.can_be_cut):
@@ -159,6 +165,7 @@ def _run_passes(
         kept, step = None, regions.step
         if step.last_scale < len(plan.info.scales) - 1:
             from ngcore.conversion.kept import Kept  # most volumes take one pass
+            from ngcore.transaction.output_file import make_folder
 
             make_folder(run.scratch)
             filled: set[Vec3] | None = set() if is_sparse else None

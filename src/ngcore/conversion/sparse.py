@@ -16,7 +16,7 @@ from ngcore.conversion.regions import Regions
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.shard_grid import ShardGrid
-from ngcore.sources.base import Source
+from ngcore.sources.base import Source, Sparsity
 
 if TYPE_CHECKING:
     from ngcore.conversion.kept import Kept
@@ -35,7 +35,7 @@ _BLOCK_CHUNKS = (64, 8)
 
 
 def sparse_plan(
-    conversion: "Conversion", source: Source, options: "ConvertOptions"
+    conversion: "Conversion", source: Source, sparsity: Sparsity, options: "ConvertOptions"
 ) -> tuple[Regions, ...] | None:
     """Return the regions of each pass where empty ones are passed over; None where none can be.
 
@@ -44,9 +44,6 @@ def sparse_plan(
     InputError
         What is written for nothing would never end.
     """
-    sparsity = source.sparsity()
-    if sparsity is None:
-        return None
     info, plan = conversion.info, conversion.plan
     is_zero = sparsity.fills_zeros and _zeros_stay_zeros(conversion)
     is_left_out = is_zero and all(scale.sharding for scale in info.scales)
