@@ -444,6 +444,26 @@ def test_like_gives_the_bounds_of_a_volume_in_its_world(convert, tmp_path, caplo
     np.testing.assert_allclose(made.info["upper_bound"], middle + 100, rtol=1e-6)
 
 
+def test_points_of_an_oblique_volume_lie_within_a_micrometre_of_their_voxels(convert, tmp_path):
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]) * [0.5, 0.5, 2]
+    affine[:3, 3] = [-110.123, 75.5, 20.25]
+    nibabel.save(nibabel.Nifti1Image(np.ones((60, 50, 40), np.uint8), affine), tmp_path / "a.nii")
+    ngcore.convert(tmp_path / "a.nii", tmp_path / "volume", fsync=False)
+    voxels = np.random.default_rng(3).uniform(0, [60, 50, 40], (400, 3))
+    points = voxels @ affine[:3, :3].T + affine[:3, 3]
+    made = convert(dict(zip("xyz", points.T, strict=True)), like=tmp_path / "volume")
+    found = np.array([made.by_id[number]["points"][0] for number in range(1, 401)])
+    unit_mm = made.info["dimensions"]["x"][0] * 1e3
+    np.testing.assert_allclose(found * unit_mm, points, atol=1e-3, rtol=0)
+    # Where the volume's own transform puts those voxels, in nanometres.
+    volume = ngcore.open(tmp_path / "volume")
+    matrix = np.array(json.loads((tmp_path / "volume" / "transform.json").read_text()))
+    native = (voxels + 0.5) * volume.scales[0].resolution
+    world = native @ matrix[:3, :3].T + matrix[:3, 3]
+    np.testing.assert_allclose(found * unit_mm, world * 1e-6, atol=1e-3, rtol=0)
+
+
 def test_csv_with_line_breaks_in_quotes_is_read(convert):
     made = convert('x,y,z,note\n1,2,3,"two\nlines"\n4,5,6,plain\n')
     (note,) = made.info["properties"]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import attacks
 import damage
+import numpy as np
 import pytest
 from serving import served
 
+import ngcore
 from ngcore.cli import run
 from ngcore.validating.validate import validate
 
@@ -116,3 +118,14 @@ def test_infos_that_claim_too_much_are_given_up_soon(volumes, origin):
 def test_what_is_no_volume_is_one_line(origin, capsys):
     assert run(["validate", f"{origin}/nothing"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_annotations_in_files_that_cannot_be_listed_are_no_fault(tmp_path):
+    table = {**{axis: np.arange(40.0) for axis in "xyz"}, "cell": np.arange(40) % 3}
+    options = {"relations": {"cell": "cell"}, "max_per_cell": 9, "sharding": False}
+    ngcore.annotations(table, tmp_path / "points", fsync=False, **options)
+    (tmp_path / "points" / "provenance").unlink()
+    with served(tmp_path) as address:
+        report = validate(f"{address}/points")
+    assert report.is_sound, messages(report)
+    assert "its files can't be listed" in "\n".join(messages(report))
