@@ -29,7 +29,8 @@ export ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 cd "$here"
 [ $# -gt 0 ] || set -- tests/test_compressed_segmentation.py tests/test_downsampling.py \
-    tests/test_kernel_instructions.py tests/arrays/test_chunk_copy.py
+    tests/test_kernel_instructions.py tests/arrays/test_chunk_copy.py \
+    tests/arrays/test_simplification.py tests/arrays/test_triangles.py
 for simd in baseline auto; do
     NGCORE_SIMD=$simd "$work/venv/bin/python" -m pytest -q -p no:cacheprovider --capture=no "$@"
 done

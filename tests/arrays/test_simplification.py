@@ -114,14 +114,50 @@ def test_far_from_the_origin_is_as_exact(offset):
     np.testing.assert_allclose(far.vertices - offset, near.vertices, atol=1e-3)
 
 
-def test_rubbish_is_left_alone_or_refused():
-    flat = np.zeros((10, 3))
-    triangles = np.random.default_rng(0).integers(0, 10, (40, 3))
-    for vertices in (flat, np.full((10, 3), np.nan), np.random.default_rng(1).random((10, 3))):
-        fewer = with_fewer_triangles(Surface(vertices, triangles), 1.0, share=1.0)
-        assert len(fewer.triangles) <= len(triangles)
-    with pytest.raises(IndexError, match="not one of the 10"):
-        with_fewer_triangles(Surface(flat, triangles + 1), 1.0, share=1.0)
+ODD = [0.0, 0.5, 1.0, 2.0**23, 1e-200, 5e-324, 1e308, -1e308, np.inf, -np.inf, np.nan]
+
+
+@settings(max_examples=amount(50, 5000), deadline=None)
+@given(
+    places=st.lists(st.tuples(*[st.sampled_from(ODD)] * 3), min_size=1, max_size=30),
+    triangles=st.lists(st.tuples(*[st.integers(0, 29)] * 3), max_size=100),
+    max_error=st.sampled_from([0.0, 1.0, 1e308, np.inf]),
+    fewest=st.sampled_from([0, 4, 7]),
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_any_soup_of_triangles_comes_to_an_end(places, triangles, max_error, fewest):
+    vertices = np.array(places, np.float64)
+    named = np.array(triangles, np.int64).reshape(-1, 3) % len(vertices)
+    surface = Surface(vertices, named)
+    fewer = with_fewer_triangles(surface, max_error, share=1.0, fewest=fewest)
+    assert len(fewer.triangles) <= len(named)
+    assert len(fewer.vertices) <= len(vertices)
+    assert (fewer.triangles < max(1, len(fewer.vertices))).all()
+    # What is on an open edge is where it was.
+    if np.isfinite(vertices).all() and len(fewer.triangles) < len(named):
+        edges = edges_of(surface)
+        fixed = {v for edge, count in edges.items() if count == 1 for v in edge}
+        left = set(map(tuple, fewer.vertices.tolist()))
+        assert {tuple(vertices[v].tolist()) for v in fixed if _is_named(named, v)} <= left
+
+
+def _is_named(triangles, vertex):
+    """Tell whether a triangle with three different corners has a vertex."""
+    whole = [triangle for triangle in triangles.tolist() if len(set(triangle)) == 3]
+    return any(vertex in triangle for triangle in whole)
+
+
+@pytest.mark.parametrize("number", [-1, 10, 2**31, 2**32 - 1, 2**32, 2**63])
+def test_vertices_that_are_not_there_are_refused(number):
+    triangles = np.full((20, 3), number, np.int64 if number < 2**63 else np.uint64)
+    surface = Surface(np.zeros((10, 3)), triangles)
+    for use in (
+        lambda: with_fewer_triangles(surface, 1.0, share=1.0),
+        lambda: joined([surface]),
+        lambda: connected_parts(surface),
+    ):
+        with pytest.raises(IndexError, match="not one of the 10"):
+            use()
 
 
 @settings(max_examples=amount(20, 500), deadline=None)

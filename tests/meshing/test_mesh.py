@@ -212,6 +212,38 @@ def test_meshes_far_away_lie_where_float32_can_say(tmp_path, away):
     assert off < 1 + 3 * np.spacing(np.float32(40 * away)) / 40
 
 
+def thin_labels():
+    """A plate, a line, steps along a diagonal, a checkerboard, corners, two that touch in one."""
+    labels = np.zeros((32,) * 3, np.uint32)
+    labels[:, :, 20] = 1
+    labels[5, 5, :18] = 2
+    steps = np.arange(14)
+    labels[10 + steps, 10 + steps, 2 + steps] = 3
+    corner = labels[24:30, 24:30, 8:14]
+    corner[np.indices(corner.shape).sum(axis=0) % 2 == 0] = 4
+    for number in range(8):
+        labels[tuple(np.array([number & 1, number >> 1 & 1, number >> 2]) * 31)] = 5 + number
+    labels[[15, 16], [15, 16], [27, 28]] = 13
+    return labels
+
+
+@pytest.mark.parametrize("offset", [0, 2**23 + 1][: thorough.amount(1, 2)])
+@pytest.mark.parametrize("block_side", [16, 64])
+def test_what_is_one_voxel_thin_is_closed_wherever_blocks_cut_it(tmp_path, block_side, offset):
+    dest, labels = tmp_path / "volume", thin_labels()
+    make(dest, labels, voxel_offset=(offset,) * 3)
+    assert write_meshes(dest, block_side=block_side) == tuple(range(1, 14))
+    for label in range(1, 14):
+        mesh = mesh_of(dest, label)
+        assert len(mesh.triangles) >= 4
+        assert open_edges(mesh) == 0
+        if not offset:  # there float32 has steps of voxels
+            voxels = np.argwhere(labels == label) - OFFSET
+            assert mesh.vertices.min(axis=0) == pytest.approx(voxels.min(axis=0), abs=0.6)
+            assert mesh.vertices.max(axis=0) == pytest.approx(voxels.max(axis=0) + 1, abs=0.6)
+            assert enclosed_volume(mesh) > 0.1 * len(voxels)
+
+
 def test_meshes_are_replaced_only_when_asked(tmp_path):
     dest = tmp_path / "volume"
     make(dest, scene(np.uint32))
