@@ -361,7 +361,9 @@ def _shown(example: Example, made: Path, url: str) -> Shown:
         path.chmod(0o755)
     kinds = {found["kind"] for found in report.get("findings", ())}
     kinds |= {"not-fixed"} if report.get("not_fixed") else set()
-    return Shown(f"{example.done}\n\n```text\n$ ngcore {command}\n{output}```\n", kinds)
+    return Shown(
+        f"{example.done}\n\n``` {{.text .wrap}}\n$ ngcore {command}\n{output}```\n", kinds
+    )
 
 
 def _run(command: str) -> str:

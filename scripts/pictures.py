@@ -132,6 +132,14 @@ def publish(work: Path, out: Path) -> None:
         shoot(url, out, PAGE, client=False)
 
 
+def pipeline(work: Path, out: Path) -> None:
+    """Show what a pipeline in CI keeps: the preview of the volume that it converted."""
+    t1, *_ = raw_files(work)
+    ngcore_command("convert", t1, work / "sub-01_T1w", "--quiet")
+    ngcore_command("validate", work / "sub-01_T1w")
+    preview([str(work / "sub-01_T1w")], out)
+
+
 MAKERS = {
     "labels": labels,
     "map": statistical_map,
@@ -142,6 +150,7 @@ MAKERS = {
     "tracts": tracts,
     "points": points,
     "publish": publish,
+    "pipeline": pipeline,
 }
 
 
@@ -158,8 +167,8 @@ def ngcore_command(*arguments: object) -> None:
     subprocess.run([NGCORE, *map(str, arguments)], check=True)
 
 
-def preview(things: list[str], out: Path, at: tuple[float, float, float]) -> None:
-    """Write slices of things through a place as a JPEG."""
+def preview(things: list[str], out: Path, at: tuple[float, float, float] | None = None) -> None:
+    """Write slices of things through a place, or their middle, as a JPEG."""
     png = out.with_suffix(".png")
     ngcore.preview(things, png, size=SIZE, at=at)
     Image.open(png).convert("RGB").save(out, quality=85)

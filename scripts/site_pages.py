@@ -100,8 +100,8 @@ def commands_by_section() -> list[dict[str, list[str]]]:
 
 
 def help_of(*words: str) -> str:
-    """Return what `ngcore WORDS --help` prints on a terminal of 96 columns."""
-    size = {"terminal_width": 96, "max_content_width": 96}
+    """Return what `ngcore WORDS --help` prints on 80 columns, as wide as a page."""
+    size = {"terminal_width": 80, "max_content_width": 80}
     result = CliRunner().invoke(cli, [*words, "--help"], prog_name="ngcore", **size)
     assert result.exit_code == 0, words
     return result.output.rstrip()

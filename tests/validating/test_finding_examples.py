@@ -24,7 +24,7 @@ def test_every_finding_has_an_example_that_shows_it() -> None:
     assert set(shown) == set(RULES)
     for rule, (text, kinds) in shown.items():
         assert rule in kinds, text
-        done, _, printed = text.partition("```text\n$ ngcore ")
+        done, _, printed = text.partition("``` {.text .wrap}\n$ ngcore ")
         assert done.strip().endswith("."), text
         assert any(
             line.startswith(("error: ", "warning: ", "not fixed: "))
