@@ -10,6 +10,7 @@ import importlib
 import json
 import re
 import shlex
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 import thorough
 import trimesh
+from bucket_servers import VARIABLES, s3_server
 from PIL import Image
 from serving import running
 
@@ -79,7 +81,9 @@ def is_command(line: str) -> bool:
         return True
     words = shlex.split(line, comments=True) if line.startswith("ngcore ") else []
     has_url = any("://" in word for word in words)
-    return len(words) > 1 and (words[1] == "link" or not has_url)
+    # These write what they would publish, and fetch nothing (without --check).
+    is_local = words[1:2] in (["link"], ["gallery"]) and "--check" not in words
+    return len(words) > 1 and (is_local or not has_url)
 
 
 def values() -> np.ndarray:
@@ -266,6 +270,38 @@ def test_commands_in_manifests_are_commands_of_dask_and_ngcore() -> None:
         "worker": ("dask", "worker"),
         "convert": ("ngcore", "convert"),
     }
+
+
+def lines_with_buckets() -> list[str]:
+    """Return the commands of all pages that read or write a bucket of S3, but on a cluster."""
+    fences = [
+        fence
+        for page in PAGES
+        if page.suffix == ".md"
+        for fence in re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.M)
+    ]
+    lines = [line for fence in fences for line in fence.replace("\\\n", " ").splitlines()]
+    return [x for x in lines if x.startswith("ngcore ") and " s3://" in x and "--dask" not in x]
+
+
+def test_examples_with_buckets_run_against_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    make(Path("sub-01_T1w.nii.gz"))
+    Path("sub-01_dseg.tsv").write_text("index\tname\n17\tLeft-Hippocampus\n")
+    with s3_server() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"))
+        ngcore.convert(
+            values(), "s3://bucket/sub-01_dseg", type="segmentation", resolution=(8, 8, 8)
+        )
+        lines = lines_with_buckets()
+        assert len(lines) >= 5
+        for line in lines:
+            assert run(shlex.split(line, comments=True)[1:]) == 0, line
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
