@@ -23,7 +23,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "view": Entry("view", "Show volumes and other files in Neuroglancer."),
         "serve": Entry("serve", "Serve volumes over HTTP, as Neuroglancer needs them."),
         "link": Entry("link", "Print the Neuroglancer URL of published volumes."),
-        "gallery": Entry("gallery", "Write a web page of volumes, to pick and open together."),
+        "gallery": Entry("gallery", "Write a web page of volumes to pick from and open together."),
         "server-config": Entry("server_config", "Print configuration for nginx, Apache or Caddy."),
         "preview": Entry("preview", "Draw a picture of the three middle slices."),
     },

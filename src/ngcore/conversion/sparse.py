@@ -54,7 +54,10 @@ def sparse_plan(
         for scale in info.scales
     )
     if files > max(MOST_EMPTY_FILES, EMPTY_FILES_PER_CHUNK * sparsity.present):
-        what, way_out = "chunks of nothing", "leave out --no-sharding and what changes zeros"
+        what, way_out = (
+            "chunks of nothing",
+            "leave out --no-sharding, and options that change zeros",
+        )
         if is_left_out:
             what, way_out = "shard files", "correct the size that it claims"
         raise InputError(
