@@ -71,6 +71,13 @@ STEPS = {
     "pack": Step("pack ./disk/seg ./disk/out/seg.zip", "out", "--overwrite"),
     "repair": Step("repair ./disk/seg ./disk/repaired", "repaired", "--overwrite"),
     "gallery": Step("gallery ./disk/repaired", "repaired"),
+    "link": Step(
+        "link ./disk/seg --url http://example.org/seg --state ./disk/out/state.json",
+        "out",
+        "--overwrite",
+    ),
+    "export zarr": Step("export ./disk/seg ./disk/out/a.zarr", "out", "--overwrite"),
+    "export points": Step("export ./disk/points ./disk/out/points.csv", "out", "--overwrite"),
     "overwrite": Step(_CONVERT.format("seg") + " --overwrite", "seg", "--overwrite"),
 }
 """Where another command comes before the one that is named, `PREPARED` says so."""

@@ -141,15 +141,19 @@ def session(tmp_path_factory):
     return folder, told, list(read_log(folder / "log"))
 
 
-def after_loss(session, moment, rng, folder):
-    """Lay out what is left of the disk at a moment."""
+def after_loss(session, moment, rng, folder, *, is_kill=False):
+    """Lay out what is left of the disk at a moment: all of it after the kill of a program."""
     origin, _, changes = session
     disk = Disk()
     for change in changes[:moment]:
         disk.apply(change)
+    if is_kill:
+        disk.apply(Change("sync", "", "", 0, b""))
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "disk").mkdir(parents=True)
     lay_out(disk.after_loss(rng), str(origin / "disk"), folder / "disk")
+    if is_kill:
+        return
     for plan in folder.rglob("plan.json"):
         plan.write_bytes(plan.read_bytes().replace(b'"boot": "', b'"boot": "another '))
 
@@ -165,15 +169,16 @@ def test_what_a_command_has_written_outlives_a_loss_of_power(session, name, tmp_
 
 
 @needs_shim
+@pytest.mark.parametrize("is_kill", [False, True], ids=["power", "kill"])
 @pytest.mark.parametrize("name", STEPS)
-def test_a_command_that_loses_power_is_run_again(session, name, tmp_path):
+def test_a_command_that_loses_power_or_is_killed_is_run_again(session, name, tmp_path, is_kill):
     origin, told, _ = session
     step, rng = STEPS[name], random.Random(f"again {name}")
     folder = tmp_path / "after"
     place = folder / "disk" / step.place
     for _ in range(amount(1, 40)):
         moment = rng.randint(told[name]["start"], told[name]["end"])
-        after_loss(session, moment, rng, folder)
+        after_loss(session, moment, rng, folder, is_kill=is_kill)
         if (place / "info").exists() and step.place in ("seg", "meshed", "repaired"):
             report = validate(place)
             assert not report.errors, (f"a lie, after {moment} changes", report.findings)

@@ -92,6 +92,19 @@ def test_palette_png_gives_its_colours_and_says_so(tmp_path):
         assert np.array_equal(as_pixels(read_all(source)), np.asarray(picture.convert("RGB")))
 
 
+def test_a_jpeg_that_viewers_turn_is_taken_as_stored_with_a_note(tmp_path):
+    picture = Image.fromarray(random_volume((16, 24)))
+    exif = picture.getexif()
+    exif[274] = 2
+    picture.save(tmp_path / "0.jpg", exif=exif)
+    with SlicesSource([tmp_path]) as source:
+        assert "orientation tag (2) makes viewers mirror" in source.header.notes[0]
+        assert source.shape[:2] == (24, 16)
+    picture.save(tmp_path / "0.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    with SlicesSource([tmp_path]) as source:
+        assert not source.header.notes
+
+
 @pytest.mark.parametrize("name", ["0.jpg", "0.JPEG"])
 @pytest.mark.parametrize("shape", [(16, 24), (16, 24, 3)])
 def test_jpeg_pixels_are_those_that_pillow_decodes(tmp_path, name, shape):

@@ -464,6 +464,17 @@ def test_two_images_in_one_file_are_refused(tmp_path):
         TiffStackSource(path)
 
 
+def test_a_page_that_viewers_turn_is_taken_as_stored_with_a_note(tmp_path):
+    plane = random_volume((9, 13))
+    path = write_stack(tmp_path / "0.tif", plane, extratags=[(274, "H", 1, 6, True)])
+    with TiffStackSource(path) as source:
+        assert "orientation tag (6)" in source.header.notes[0]
+        assert source.shape[:2] == (13, 9)
+    path = write_stack(tmp_path / "1.tif", plane, extratags=[(274, "H", 1, 1, True)])
+    with TiffStackSource(path) as source:
+        assert not source.header.notes
+
+
 def test_palette_and_white_zero_are_taken_as_stored_with_a_note(tmp_path):
     plane = random_volume((9, 13))
     colours = random_volume((3, 256), np.uint16)

@@ -7,6 +7,9 @@ narrows 16-bit colour to 8 bits, so imagecodecs reads that.
 
 from __future__ import annotations
 
+import struct
+import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -15,10 +18,12 @@ from ngcore.codecs.png_file import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, PngChec
 from ngcore.errors import FormatError, InputError, MissingExtraError
 from ngcore.sources.slices.slice_file import (
     FORMATS_EXTRA,
+    ORIENTATION,
     PlaneLayout,
     SliceFile,
     check_plausible_size,
     decoding,
+    turned,
 )
 
 if TYPE_CHECKING:
@@ -95,6 +100,10 @@ def open_jpeg(path: Path, where: str) -> SliceFile:
         size = file.seek(0, 2)
         file.seek(0)
         picture = JpegImageFile(file)
+        orientation = None  # as of broken EXIF
+        broken = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error)
+        with suppress(*broken), warnings.catch_warnings(action="ignore"):
+            orientation = picture.getexif().get(ORIENTATION)
     samples = _JPEG_SAMPLES.get(picture.mode)
     if samples is None:
         raise InputError(
@@ -102,7 +111,7 @@ def open_jpeg(path: Path, where: str) -> SliceFile:
         )
     layout = PlaneLayout(*picture.size, samples, np.dtype(np.uint8))
     check_plausible_size(where, layout.plane_bytes, size, _JPEG_RATIO)
-    return _Picture(path, where, layout, JpegImageFile, ())
+    return _Picture(path, where, layout, JpegImageFile, turned(orientation))
 
 
 class _Picture(SliceFile):

@@ -36,6 +36,9 @@ DECODE_ERRORS = (
 )
 """What the libraries raise on malformed files, beside OSError."""
 
+ORIENTATION = 274
+"""The tag of TIFF, and of EXIF in JPEG, that says where rows and columns begin."""
+
 FORMATS_EXTRA = 'pip install "ngcore-neuroglancer[formats]"'
 
 
@@ -159,3 +162,13 @@ def check_plausible_size(
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"can't be decoded ({text[:200] or type(error).__name__})"
+
+
+def turned(orientation: object) -> tuple[str, ...]:
+    """Return a note where a picture says that viewers mirror or turn it: nothing does here."""
+    if not isinstance(orientation, int) or not 2 <= orientation <= 8:
+        return ()
+    return (
+        f"its orientation tag ({orientation}) makes viewers mirror or turn it; pixels are kept as "
+        "stored, so left and right may be other than you see them there",
+    )

@@ -20,9 +20,11 @@ from ngcore.sources.files import bytes_of
 from ngcore.sources.slices.lzw import decode_lzw
 from ngcore.sources.slices.slice_file import (
     FORMATS_EXTRA,
+    ORIENTATION,
     PlaneLayout,
     check_plausible_size,
     decoding,
+    turned,
 )
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ class TiffPlane:
             self._is_contiguous = self._check_segments()
             if not self._is_contiguous:
                 page.decode  # noqa: B018 - tifffile makes its decoder now, and is not safe in threads
-        self.notes = self._describe_photometric()
+        self.notes = (*self._describe_photometric(), *turned(_orientation(page)))
 
     @property
     def is_uncompressed(self) -> bool:
@@ -413,3 +415,10 @@ def has_imagecodecs() -> bool:
 def _name(value: Any, default: str) -> str:
     """Return what tifffile calls a tag's value."""
     return getattr(value, "name", default)
+
+
+def _orientation(page: Any) -> object:
+    """Return what a page's tag says of the sides at which its rows and columns begin."""
+    tags = getattr(page, "tags", None)  # frames after the first have none of their own
+    tag = None if tags is None else tags.get(ORIENTATION)
+    return None if tag is None else tag.value
