@@ -4,13 +4,17 @@ import shutil
 import signal
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
 from hostile_volumes import COMMANDS, VARIANTS, contents, write_inputs
 from sealed_volume import make_whole
+from serving import served
 from thorough import IS_THOROUGH
 
+from ngcore import NgcoreError
 from ngcore.cli import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
@@ -139,3 +143,70 @@ def test_no_volume_of_a_gallery_shows_what_lies_outside(made, tmp_path):
     assert run(["gallery", str(tmp_path / "p"), "--quiet"]) in (0, 1, 2)
     for path in (tmp_path / "p").rglob("*"):
         assert path.is_dir() or b"SECRET" not in path.read_bytes()
+
+
+def test_view_of_hostile_volumes_answers_and_shows_nothing_outside(made, tmp_path, caplog):
+    pytest.importorskip("uvicorn", reason="the extra view is not installed")
+    from ngcore.server.verbs import view
+
+    def stop(url):
+        seen.append(url)
+        raise KeyboardInterrupt
+
+    for variant in VARIANTS if IS_THOROUGH else ["link segment_properties", "names", "transform"]:
+        folder, seen = tmp_path / "case", []
+        shutil.rmtree(folder, ignore_errors=True)
+        outside = put(folder, made, "files", variant)
+        before = contents(outside)
+        try:
+            view(folder / "p/volume", browser=False, ready=stop)
+        except NgcoreError as error:
+            seen.append(str(error))
+        assert len(seen) == 1, variant
+        assert "SECRET" not in seen[0] + caplog.text, variant
+        assert contents(outside) == before, variant
+
+
+def test_pages_of_hostile_volumes_answer_and_show_nothing_outside(made, tmp_path):
+    pytest.importorskip("uvicorn", reason="the extra view is not installed")
+    from ngcore.server.client import PAGE_PATH
+
+    outside, places = tmp_path / "outside", {}
+    shutil.copytree(made / "files", outside / "volume")
+    (outside / "secret.txt").write_text("SECRET")
+    (outside / "volume/segment_properties/info").write_text("SECRET")
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/outside").symlink_to(outside)
+    chosen = VARIANTS if IS_THOROUGH else ["link KEY", "link segment_properties", "spans much"]
+    for number, variant in enumerate(chosen):
+        volume = tmp_path / "p" / f"v{number}"
+        shutil.copytree(made / "files", volume)
+        VARIANTS[variant](volume, outside)
+        places[variant] = volume.name
+    wrong = []
+    with served(tmp_path / "p") as origin:
+        for variant, name in places.items():
+            pages = [f"/{name}/info", f"/{name}/segment_properties/info"]
+            pages += [f"{PAGE_PATH}{page}?volume={name}" for page in ("picture", "open")]
+            for page in [*pages, "/"]:
+                status, body = fetch(origin + page)
+                if status not in (200, 307, 403, 404, 422, 500) or b"SECRET" in body:
+                    wrong.append((variant, page, status, body[:200]))
+                if b"Traceback" in body:
+                    wrong.append((variant, page, body[:200]))
+    assert not wrong
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def fetch(url):
+    """Return the status and the body of an answer; redirects are not followed."""
+    try:
+        opener = urllib.request.build_opener(_NoRedirect)
+        with opener.open(url, timeout=SECONDS) as answer:
+            return answer.status, answer.read(1 << 24)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(1 << 20)

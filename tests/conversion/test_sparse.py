@@ -153,6 +153,15 @@ def test_chunks_of_ngcore_that_are_gone_are_told_of(tmp_path, voxels, caplog):
     assert "it was lost" in caplog.text
 
 
+def test_a_plane_of_a_large_volume_is_read_from_the_chunks_that_are_there(tmp_path):
+    source = claiming(tmp_path / "source", 1 << 17)
+    plane = ngcore.open(source).scales[0][::128, ::128, -1, 0]  # 1,048,576 chunks
+    assert plane.shape == (1024, 1024)
+    assert not plane.any()
+    assert ngcore.open(source).scales[0][127::128, 127::128, -1, 0].sum() == 5
+    assert run(["preview", str(source), str(tmp_path / "a.png"), "--size", "64"]) == 0
+
+
 def test_labels_look_at_what_is_there(tmp_path, capfd):
     small = np.zeros((64, 64, 64), np.uint32)
     small[10:50, 30:34, 30:34] = 3
@@ -193,3 +202,5 @@ def test_a_grid_of_more_cells_than_a_number_holds_is_known_in_blocks():
     present = PresentCells((1 << 50,) * 3, [np.array([[1 << 49, 3, 5]])])
     assert present.meets((1 << 49, 0, 0), (1 << 50, 9, 9))
     assert not present.meets((0, 0, 0), (1 << 40, 1 << 40, 1 << 40))
+    with pytest.raises(ngcore.InputError, match="claims more than there is"):
+        next(iter(present))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ngcore.errors import InputError
 from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.storage.base import Store
 from ngcore.storage.listing import walk_files
@@ -37,6 +38,7 @@ MOST_CELLS = 1 << 22
 """As many are remembered; of more, blocks of two cells along each axis, or of four, and so on."""
 
 _LARGEST_NUMBER = 1 << 62
+_MOST_YIELDED = 1 << 32
 _FEW_CELLS = 1 << 8
 """Grids of so few cells are walked through anyway."""
 _SPARSE = 8
@@ -84,7 +86,18 @@ class PresentCells:
         return math.prod(self._grid_shape)
 
     def __iter__(self) -> Iterator[Vec3]:
-        """Yield the cells, or all of their blocks, each once."""
+        """Yield the cells, or all of their blocks, each once.
+
+        Raises
+        ------
+        InputError
+            The grid is so large that single cells are not told apart.
+        """
+        if len(self._numbers) << 3 * self._shift > _MOST_YIELDED:
+            raise InputError(
+                f"a grid of {' x '.join(map(str, self._grid_shape))} chunks is more than can be "
+                "gone through; info claims more than there is"
+            )
         side = 1 << self._shift
         for x, y, z in zip(*(axis.tolist() for axis in self._places()), strict=True):
             corner = (x * side, y * side, z * side)
@@ -112,6 +125,12 @@ class PresentCells:
         starts = ((z[:, np.newaxis] * height + y) * self._shape[0]).ravel()
         before = np.searchsorted(self._numbers, starts + low[0])
         return bool((np.searchsorted(self._numbers, starts + high[0]) > before).any())
+
+    def within(self, first: Vec3, stop: Vec3) -> Iterator[Vec3]:
+        """Yield the cells from `first` up to and without `stop` that may be there."""
+        for cell in self if self.meets(first, stop) else ():
+            if all(a <= b < c for a, b, c in zip(first, cell, stop, strict=True)):
+                yield cell
 
     def first_absent(self) -> Vec3 | None:
         """Return a cell that is not there; None where none is known."""

@@ -39,6 +39,8 @@ _SMALL_READ = 256 << 10
 """Bytes of chunks that one thread reads from a disk as quickly as several would."""
 _CHUNK_MEMORY = 4 << 20
 """Bytes of a chunk, decoded, up to which its memory is kept for the next."""
+_MANY_CHUNKS = 1 << 12
+"""Where a result takes more, it is looked which of them are there."""
 
 _REMOTE_WORKERS = 16
 """Threads for chunks at URLs, which wait more than they work."""
@@ -275,7 +277,7 @@ class ScaleArray(ScaleFacts):
                 out = voxels[target]
                 self._write(self._kept(cell, data, out.shape), (*box, part), cell, out)
 
-        cells = list(self._cells(x, y, z))
+        cells = self._chunks_there((x, y, z), voxels)
         threads = self._threads_for(voxels, len(cells))
         if threads == 1:
             for cell in cells:
@@ -287,6 +289,18 @@ class ScaleArray(ScaleFacts):
             share(self._chunks.in_groups(missing, threads, share), fill_group, threads)
         else:
             share(cells, fill, threads)
+
+    def _chunks_there(self, parts: tuple[Selection, ...], voxels: NDArray[Any]) -> list[Vec3]:
+        """Return the chunks of a selection; of many on a disk those that are not absent."""
+        spans = [part.span(side) for part, side in zip(parts, self.chunk_size, strict=True)]
+        most = math.prod(min(p.count, b - a + 1) for p, (a, b) in zip(parts, spans, strict=True))
+        if most <= _MANY_CHUNKS or self._store.is_remote or self.present is None:
+            return list(self._cells(*parts))
+        voxels[...] = 0
+        wanted = [set(part.cells(side)) for part, side in zip(parts, self.chunk_size, strict=True)]
+        (a, b), (c, d), (e, f) = spans
+        there = self.present.within((a, c, e), (b + 1, d + 1, f + 1))
+        return [cell for cell in there if all(n in w for n, w in zip(cell, wanted, strict=True))]
 
     def _threads_for(self, voxels: NDArray[Any], cells: int) -> int:
         """Return how many threads are to read some chunks for a result."""

@@ -100,7 +100,7 @@ def test_a_jpeg_that_viewers_turn_is_taken_as_stored_with_a_note(tmp_path):
     with SlicesSource([tmp_path]) as source:
         assert "orientation tag (2) makes viewers mirror" in source.header.notes[0]
         assert source.shape[:2] == (24, 16)
-    picture.save(tmp_path / "0.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    picture.save(tmp_path / "0.jpg")
     with SlicesSource([tmp_path]) as source:
         assert not source.header.notes
 
