@@ -15,7 +15,7 @@ from thorough import amount
 
 import ngcore
 from ngcore.conversion.estimate import estimate
-from ngcore.conversion.memory import processes_here
+from ngcore.conversion.item_memory import processes_here
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.prepare import open_for, prepare

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ngcore.conversion.convert import destination_of, one_executor
-from ngcore.conversion.memory import WORKER_BYTES, bytes_of_item, plan_for
+from ngcore.conversion.item_memory import WORKER_BYTES, bytes_of_item
+from ngcore.conversion.memory import plan_for
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan, spread_plan
 from ngcore.conversion.prepare import make_info, open_for, prepare

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.kept import Kept
-from ngcore.conversion.likeness import Likeness
-from ngcore.conversion.memory import (
+from ngcore.conversion.item_memory import (
     ItemMemory,
     bytes_per_process,
     memory_of_items,
     processes_here,
 )
+from ngcore.conversion.kept import Kept
+from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.run import Outcome, Work

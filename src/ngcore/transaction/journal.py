@@ -25,7 +25,7 @@ import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from ngcore.errors import DestinationError, StorageError
 from ngcore.storage.local import WORK_FOLDER
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from ngcore.storage.base import Store
+    from ngcore.transaction.notes import Note
 
 MESH_WORK_FOLDER = ".ngcore-mesh"
 """That of a run that makes meshes for a volume which is there."""
@@ -246,6 +247,8 @@ class Journal:
         """
         for name in names:
             self.add(name)
+        from ngcore.transaction.notes import Note
+
         line = Note(self._run, piece, tuple(names), dict(found)).to_bytes()
         with self._lock:
             self._store.append(self._name(_NOTES), line)
@@ -254,7 +257,10 @@ class Journal:
         """Return what an earlier run found in a piece of work; None where it is to be done."""
         with self._lock:
             if self._notes is None:
-                self._notes = _read_notes(self._store, self._run) if self.is_resumed else {}
+                from ngcore.transaction.notes import read_notes
+
+                text = self._store.get(NOTES) or b""
+                self._notes = read_notes(text, self._run) if self.is_resumed else {}
             note = self._notes.pop(piece, None)
         return note.found if note is not None and all(map(self.is_written, note.names)) else None
 
@@ -281,36 +287,6 @@ def resumable() -> Iterator[None]:
         if "--resume" in str(error):
             raise
         raise type(error)(f"{error}; fix that and continue with --resume") from error
-
-
-class Note(NamedTuple):
-    """A piece of work that a run has done."""
-
-    run: str
-    piece: str
-    names: tuple[str, ...]
-    found: dict[str, int]
-
-    @classmethod
-    def parse(cls, text: bytes) -> Note | None:
-        """Return a line of the notes; None where it is damaged."""
-        try:
-            run, piece, names, found = json.loads(text)
-            is_sound = all(isinstance(part, str) for part in (run, piece, *names)) and all(
-                isinstance(count, int) for count in found.values()
-            )
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            return None
-        return cls(run, piece, tuple(names), found) if is_sound else None
-
-    def to_bytes(self) -> bytes:
-        """Return the line; it starts with the line break, as the one before may be cut off."""
-        return b"\n" + json.dumps(list(self)).encode()
-
-
-def _read_notes(store: Store, run: str) -> dict[str, Note]:
-    notes = map(Note.parse, (store.get(NOTES) or b"").split(b"\n"))
-    return {note.piece: note for note in notes if note is not None and note.run == run}
 
 
 def trusted_files(store: Store, trust: Trust, run: str) -> Callable[[str], bool] | None:

@@ -9,8 +9,7 @@ https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
 from __future__ import annotations
 
 import math
-from pathlib import Path  # noqa: TC003 - a named tuple's
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +26,8 @@ from ngcore.sources.volumes.raw import FORTRAN_ORDER, INTERLEAVED_ORDER, RawSour
 from ngcore.sources.volumes.zstd_stream import ZSTD_MAGIC, ZstdStream
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ngcore.sources.base import Source
     from ngcore.sources.volumes.nifti_affine import Fields
 
@@ -63,22 +64,18 @@ _PAIR_ENDINGS = (".hdr", ".hdr.gz", ".img", ".img.gz")
 """These may be Analyze's, which the header tells."""
 
 
-class Files(NamedTuple):
-    """The file with the header, and the one with the voxels."""
+def paired_files(path: Path) -> tuple[Path, Path]:
+    """Return the file with the header and the one with the voxels, given either of a pair.
 
-    header: Path
-    voxels: Path
-
-
-def paired_files(path: Path) -> Files:
-    """Return both files of a `.hdr` and `.img` pair, given either; one file twice otherwise."""
+    That is the same file twice where there is no pair of `.hdr` and `.img`.
+    """
     compression = path.suffix if path.suffix.lower() in (".gz", ".bz2", ".zst") else ""
     bare = path.with_suffix("") if compression else path
     suffix = bare.suffix
     if suffix.lower() not in (".hdr", ".img"):
-        return Files(path, path)
+        return path, path
     hdr, img = (".HDR", ".IMG") if suffix.isupper() else (".hdr", ".img")
-    return Files(
+    return (
         bare.with_name(bare.stem + hdr + compression),
         bare.with_name(bare.stem + img + compression),
     )
@@ -92,7 +89,7 @@ def _is_nifti(found: Found) -> bool:
         return True
     if not found.ends_with(*_PAIR_ENDINGS):
         return False
-    header = Found.at(str(paired_files(found.path).header))
+    header = Found.at(str(paired_files(found.path)[0]))
     is_missing = not header.path.exists()  # which is told when it is opened
     return is_missing or _magic(header.unpacked_head) is not None
 
@@ -108,8 +105,8 @@ def open_nifti(found: Found, asked: Asked) -> Source:
         If it is valid, but can't be shown or has no such form.
     """
     name = found.name
-    files = paired_files(found.path)
-    block = _header_bytes(files.header, name)
+    header_file, voxels = paired_files(found.path)
+    block = _header_bytes(header_file, name)
     fields, is_single = _parse(block, name)
     lengths = _lengths(fields, name)
     code = int(fields["datatype"])
@@ -143,12 +140,12 @@ def open_nifti(found: Found, asked: Asked) -> Source:
         resolution_nm=placement.resolution_nm,
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3], int(fields["intent_code"])),
-        notes=form_notes + placement.notes + _name_notes(found, files),
-        files=(files.header,) if is_single else (files.header, files.voxels),
+        notes=form_notes + placement.notes + _name_notes(found, is_pair=header_file != voxels),
+        files=(header_file,) if is_single else (header_file, voxels),
         facts=_facts(fields, lengths),
     )
     offset = _voxels_offset(fields, len(block), is_single=is_single, name=name)
-    voxels = files.header if is_single else files.voxels
+    voxels = header_file if is_single else voxels
     order = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
     stream = _stream(voxels, name)
     if stream is None:
@@ -186,9 +183,8 @@ def _facts(fields: Fields, lengths: list[int]) -> dict[str, Any]:
     return facts
 
 
-def _name_notes(found: Found, files: Files) -> tuple[str, ...]:
-    is_single = files.header == files.voxels
-    if not (is_single and found.path.suffix.lower() == ".gz"):
+def _name_notes(found: Found, *, is_pair: bool) -> tuple[str, ...]:
+    if is_pair or found.path.suffix.lower() != ".gz":
         return ()
     is_packed = found.head.startswith(GZIP_MAGIC)
     return () if is_packed else ("is not gzipped, though its name says so; it is read as it is",)
