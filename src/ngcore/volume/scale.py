@@ -274,8 +274,9 @@ class ScaleArray(ScaleFacts):
         def fill_group(group: ChunkGroup) -> None:
             for cell, data in zip(group.cells, group.read(), strict=True):
                 box, target = self._overlap((x, y, z), cell)
-                out = voxels[target]
-                self._write(self._kept(cell, data, out.shape), (*box, part), cell, out)
+                out, shape = voxels[target], self._chunk_shape(cell)
+                stored = self._kept(cell, data, is_whole=out.shape == shape)
+                self._write(stored, (*box, part), cell, shape, out)
 
         cells = self._chunks_there((x, y, z), voxels)
         threads = self._threads_for(voxels, len(cells))
@@ -315,17 +316,18 @@ class ScaleArray(ScaleFacts):
     def _decode(self, box: tuple[slice, ...], cell: Vec3, out: NDArray[Any]) -> None:
         """Write a box of a chunk into `out`; the chunk is kept if that is not all of it."""
         cached = self._cache.get(self._index, cell)
+        shape = self._chunk_shape(cell)
         if cached is None:
-            stored = self._kept(cell, self._chunks.read(cell), out.shape)
+            stored = self._kept(cell, self._chunks.read(cell), is_whole=out.shape == shape)
         else:
             stored = cached[0]
-        self._write(stored, box, cell, out)
+        self._write(stored, box, cell, shape, out)
 
     def _kept(
-        self, cell: Vec3, data: bytes | None, shape: tuple[int, ...]
+        self, cell: Vec3, data: bytes | None, *, is_whole: bool
     ) -> bytes | NDArray[Any] | None:
-        """Return what the cache holds of a chunk, from now on if a part of it is wanted."""
-        if shape == self._chunk_shape(cell):
+        """Return what the cache holds of a chunk, from now on unless all of it is wanted."""
+        if is_whole:
             return data
         stored: bytes | NDArray[Any] | None = data
         if data is not None and not self._encoding.decodes_boxes:
@@ -338,6 +340,7 @@ class ScaleArray(ScaleFacts):
         stored: bytes | NDArray[Any] | None,
         box: tuple[slice, ...],
         cell: Vec3,
+        shape: Shape4,
         out: NDArray[Any],
     ) -> None:
         """Write a box of a chunk, as it is stored or kept, into `out`."""
@@ -345,7 +348,7 @@ class ScaleArray(ScaleFacts):
             out[...] = 0
         elif isinstance(stored, bytes):
             with self._located(cell):
-                self._encoding.decode_box(stored, self._chunk_shape(cell), box, out)
+                self._encoding.decode_box(stored, shape, box, out)
         else:
             out[...] = stored[box]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -121,15 +122,17 @@ class Slabs:
         read : callable
             Reads what a new slab holds.
         """
-        asked = tuple(selections)
-        if not self._cache.max_bytes or any(part.step != 1 for part in asked):
+        if not self._cache.max_bytes:
+            return None
+        x, y, z, channels = asked = tuple(selections)
+        if not x.step == y.step == z.step == channels.step == 1:
             return None
         last, self._last = self._last, asked
         if last is None:
             return None
-        moved = [axis for axis in range(4) if asked[axis] != last[axis]]
-        if len(moved) == 1 and moved[0] < 3:
-            slab = self._planes(asked, last, moved[0], read)
+        axis = _moved_axis(asked, last)
+        if axis is not None:
+            slab = self._planes(asked, last, axis, read)
             if slab is not None:
                 return slab
         return self._chunks(asked, last, read)
@@ -139,7 +142,10 @@ class Slabs:
     ) -> Slab | None:
         """Return the slab along an axis that holds what is asked for."""
         part, side = asked[axis], self._scale.chunk_size[axis]
-        thickness = self._thickness(asked, axis)
+        a, b, c = asked[:axis] + asked[axis + 1 :]
+        itemsize = self._scale.dtype.itemsize
+        plane = a.count * b.count * c.count * itemsize
+        thickness = _thickness(plane, axis == 0, itemsize, self._cache.max_bytes, side)
         if thickness < 2 * part.count:
             return None
         layer = part.start // side * side
@@ -147,13 +153,16 @@ class Slabs:
         stop = min(first + thickness, layer + side, self._scale.shape[axis])
         if part.start + part.count > stop:
             return None
-        others = asked[:axis] + asked[axis + 1 :]
-        ends = [end for other in others for end in (other.start, other.count)]
-        walk = _Walk(axis, first, stop, tuple(ends))
+        walk = _Walk(axis, first, stop, (a.start, a.count, b.start, b.count, c.start, c.count))
         kept = self._cache.get(self._scale.index, walk)
-        if kept is None and abs(part.start - last[axis].start) > side:
+        shape = (a.count, b.count, c.count)
+        sizes = self._scale.shape[:axis] + self._scale.shape[axis + 1 :]
+        if kept is not None:
+            self._walk = walk if shape == sizes else None
+            found: Slab = kept[0]
+            return found
+        if abs(part.start - last[axis].start) > side:
             return None  # somewhere else: perhaps nobody goes on from there
-        shape = [selected.count for selected in others]
         box = [*asked]
         box[axis] = Selection(first, 1, stop - first)
 
@@ -165,20 +174,8 @@ class Slabs:
             return slab
 
         slab = self._kept_or(walk, made)
-        sizes = self._scale.shape[:axis] + self._scale.shape[axis + 1 :]
-        self._walk = walk if tuple(shape) == sizes else None
+        self._walk = walk if shape == sizes else None
         return slab
-
-    def _thickness(self, asked: tuple[Selection, ...], axis: int) -> int:
-        """Return how many planes a slab has, but where its layer of chunks ends before."""
-        others = asked[:axis] + asked[axis + 1 :]
-        plane_bytes = math.prod(part.count for part in others) * self._scale.dtype.itemsize
-        wished = max(_SLAB_BYTES // plane_bytes, _ALIGNED)
-        if axis == 0:
-            wished = max(wished, _LINE // self._scale.dtype.itemsize)
-        planes = min(wished, self._cache.max_bytes // 4 // plane_bytes)
-        side = self._scale.chunk_size[axis]
-        return side if planes >= side else planes - planes % _ALIGNED or planes
 
     def _forget_passed(self, walk: _Walk) -> None:
         """Let go of the slab before the one before, so that the next one takes its memory."""
@@ -195,12 +192,14 @@ class Slabs:
     ) -> Slab | None:
         """Return all voxels of the chunks that hold what is asked for, from the second time on."""
         sides, sizes = self._scale.chunk_size, self._scale.shape
-        spans = tuple(part.span(side) for part, side in zip(asked, sides, strict=False))
+        x, y, z, _ = asked
+        spans = (x.span(sides[0]), y.span(sides[1]), z.span(sides[2]))
         kept = self._cache.get(self._scale.index, spans)
         if kept is not None:
             slab: Slab = kept[0]
             return slab
-        if spans != tuple(part.span(side) for part, side in zip(last, sides, strict=False)):
+        x, y, z, _ = last
+        if spans != (x.span(sides[0]), y.span(sides[1]), z.span(sides[2])):
             return None
         start = [first * side for (first, _), side in zip(spans, sides, strict=True)]
         stop = [
@@ -231,6 +230,27 @@ class Slabs:
                     self._cache.put(self._scale.index, key, kept[0])
         slab: Slab = kept[0]
         return slab
+
+
+def _moved_axis(asked: tuple[Selection, ...], last: tuple[Selection, ...]) -> int | None:
+    """Return the axis of space along which alone a box differs from the last, None if none is."""
+    moved = None
+    for axis, (one, other) in enumerate(zip(asked, last, strict=True)):
+        if one.start != other.start or one.count != other.count:
+            if moved is not None or axis == 3:
+                return None
+            moved = axis
+    return moved
+
+
+@lru_cache
+def _thickness(plane: int, is_along_x: bool, itemsize: int, cache_bytes: int, side: int) -> int:
+    """Return how many planes of some bytes a slab has, if its layer of chunks has as many."""
+    wished = max(_SLAB_BYTES // plane, _ALIGNED)
+    if is_along_x:
+        wished = max(wished, _LINE // itemsize)
+    planes = min(wished, cache_bytes // 4 // plane)
+    return side if planes >= side else planes - planes % _ALIGNED or planes
 
 
 def _follow(one: _Walk, other: _Walk) -> bool:
