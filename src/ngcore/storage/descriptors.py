@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ngcore.codecs.zip_file import Patch
-
 if TYPE_CHECKING:
     import io
     from collections.abc import Iterable, Iterator
 
     from typing_extensions import Buffer
+
+    from ngcore.codecs.zip_file import Patch
 
 _BATCH_BYTES = 8 << 20
 _BATCH_PARTS = 512
@@ -61,6 +61,8 @@ def write_all(descriptor: int, parts: Iterable[Buffer]) -> None:
 
 def write_patched(descriptor: int, parts: Iterable[Buffer | Patch]) -> None:
     """Write parts, and patches over what they were; a part may change when the next is taken."""
+    from ngcore.codecs.zip_file import Patch  # packing alone has them
+
     waiting: list[bytes] = []
     size = 0
     for part in parts:
