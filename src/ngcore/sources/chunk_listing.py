@@ -110,6 +110,8 @@ def hdf5_listing(data_sets: Sequence[Any], *, is_stacked: bool = False) -> Listi
     if any(data.is_virtual or data.external for data in data_sets):
         return None
     chunks = first.chunks
+    if chunks is not None and not hasattr(first.id, "chunk_iter"):
+        return None  # HDF5 before 1.12.3 finds each chunk anew
     if chunks is None and any(data.id.get_storage_size() for data in data_sets):
         return None
     sides = tuple(chunks or (_UNCHUNKED,) * len(first.shape))
