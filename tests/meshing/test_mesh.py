@@ -403,11 +403,12 @@ def test_folder_that_has_its_name_but_is_not_in_info_goes_with_the_next_run(
 ):
     dest = tmp_path / "volume"
     make(dest, scene())
+    put_durably = LocalStore.put_durably
 
     def no_info(self, name, data):
         if name == "info":
             raise KeyboardInterrupt
-        self._put(name, (data,), durably=True)
+        put_durably(self, name, data)
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put_durably", no_info)
