@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Step:
 
 
 _CONVERT = "convert ./labels.npy ./disk/{} --type segmentation --resolution 8,8,8 --chunk-size 16"
+_SCALES = "generate-scales-info ./{}.json ./disk/{} --encoding {} --target-chunk-size 16"
 STEPS = {
     "convert": Step(_CONVERT.format("seg"), "seg", "--resume"),
     "labels": Step("labels ./disk/seg ./names.csv", "seg"),
@@ -65,6 +67,17 @@ STEPS = {
     "volume-to-raw-chunks": Step("volume-to-raw-chunks ./labels.nii ./disk/steps", "steps"),
     "compute-scales": Step("compute-scales ./disk/steps", "steps"),
     "convert-chunks": Step("convert-chunks ./disk/steps ./disk/copy --copy-info", "copy"),
+    "generate-scales-info, jpeg": Step(_SCALES.format("image", "jpeg", "jpeg"), "jpeg"),
+    "slices-to-raw-chunks": Step("slices-to-raw-chunks ./slices ./disk/jpeg", "jpeg"),
+    "compute-scales, jpeg": Step("compute-scales ./disk/jpeg", "jpeg"),
+    "generate-scales-info, again": Step(_SCALES.format("image", "again", "jpeg"), "again"),
+    "convert-chunks-to-jpeg": Step("convert-chunks-to-jpeg ./disk/jpeg ./disk/again", "again"),
+    "generate-scales-info, labels": Step(
+        _SCALES.format("labels", "small", "compressed_segmentation"), "small"
+    ),
+    "compress-segmentation-chunks": Step(
+        "compress-segmentation-chunks ./disk/seg ./disk/small", "small"
+    ),
     "annotations": Step("annotations ./points.csv ./disk/points", "points", "--resume"),
     "skeletons": Step("skeletons ./1.swc ./disk/lines", "lines", "--resume"),
     "tracts": Step("tracts ./a.tck ./disk/tracts --density 4mm", "tracts", "--overwrite"),
@@ -87,12 +100,22 @@ PREPARED = {"mesh": [_CONVERT.format("meshed")]}
 def make_inputs(folder: Path) -> None:
     """Write what the commands read."""
     import nibabel
+    from PIL import Image
 
     x, y, z = np.indices((36, 20, 34)) // 12
     labels = (1 + x + 3 * y + 9 * z).astype(np.uint32)
     np.save(folder / "labels.npy", labels)
     image = nibabel.Nifti1Image(labels.astype(np.uint8), np.eye(4))
     nibabel.save(image, folder / "labels.nii")
+    (folder / "slices").mkdir()
+    for number, plane in enumerate(np.moveaxis(labels.astype(np.uint8), 2, 0)):
+        Image.fromarray(plane.T).save(folder / "slices" / f"{number:02}.png")
+    for kind, data_type in (("image", "uint8"), ("labels", "uint32")):
+        scale = {"encoding": "raw", "size": labels.shape, "resolution": (8, 8, 8)}
+        scale |= {"voxel_offset": (0, 0, 0), "chunk_sizes": [], "key": "full"}
+        info = {"type": "segmentation" if kind == "labels" else kind, "data_type": data_type}
+        info |= {"num_channels": 1, "scales": [scale]}
+        (folder / f"{kind}.json").write_text(json.dumps(info))
     (folder / "names.csv").write_text("id,name\n1,one\n2,two\n")
     (folder / "others.csv").write_text("id,name,color\n1,eins,#ff0000\n3,drei,#00ff00\n")
     (folder / "links.csv").write_text("1,a\n2,a,b\n")
