@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 STAGES: list[tuple[str, list[tuple[Any, str]]]] = [
     ("reading", [(RawSource, "read"), (GzipSource, "read")]),
     ("downsampling", [(walk, "downsample")]),
-    ("copying chunks", [(sink._ChunkBuffer, "filled")]),  # noqa: SLF001 - it is a stage
+    ("copying chunks", [(sink, "copy_chunk")]),
     ("encoding", [(RawEncoding, "encode"), (CompressedSegmentationEncoding, "encode")]),
     ("digesting", [(ScaleDigest, "add")]),
     ("compressing", [(gzip, "compress")]),

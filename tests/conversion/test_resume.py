@@ -15,7 +15,7 @@ import ngcore
 from ngcore.errors import DestinationError, StorageError
 from ngcore.labelling.labels import write_labels
 from ngcore.storage.local import LocalStore
-from ngcore.transaction import destination, temporary
+from ngcore.transaction import destination, removal, temporary
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.journal import JOURNAL, PLAN
 
@@ -154,7 +154,7 @@ def test_clearing_that_is_interrupted_leaves_nothing_of_the_old_volume(
     for resume in (True, False):
         ngcore.convert(source, out, sharding=False, overwrite=True, **OPTIONS)
         with monkeypatch.context() as patch:
-            patch.setattr(destination, "remove_layer", lambda *_: 1 / 0)
+            patch.setattr(removal, "remove_layer", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 ngcore.convert(source, out, overwrite=True, **OPTIONS)
         assert not (out / "info").exists()
@@ -194,7 +194,7 @@ def test_full_disk_at_the_start_of_a_resumed_run_costs_nothing(monkeypatch, sour
             return Full(work_folder.absolute() / "full")
 
         patch.setattr(temporary, "choose_temporary_folder", choose)
-        with pytest.raises(StorageError, match="No space left on device; make room there"):
+        with pytest.raises(StorageError, match="No space left on device; free some space there"):
             ngcore.convert(source, out, resume=True, **OPTIONS)
     assert all_bytes(out) == before
 
@@ -479,7 +479,7 @@ def test_lock_goes_even_where_what_was_written_can_not_be_removed(tmp_path, monk
     def fail(_path, _info):
         raise StorageError("can't be removed")
 
-    monkeypatch.setattr(destination, "remove_layer", fail)
+    monkeypatch.setattr(removal, "remove_layer", fail)
     voxels = np.full((8, 8, 8), np.nan, np.float32)
     options = SMALL | {"resolution": (1, 1, 1), "type": "image", "data_type": "uint8"}
     with pytest.raises(StorageError, match="can't be removed"):

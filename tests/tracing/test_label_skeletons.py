@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -106,24 +107,21 @@ def test_boxes_are_those_of_a_slow_look(data, seed, shape):
     labels = np.random.default_rng(seed).choice(np.array([0, 1, 2**40, 7], np.uint64), shape)
     cut = tuple(data.draw(st.integers(1, side)) for side in shape)
 
-    class Scale:
-        location = "here"
-
-        def blocks(self):
-            for place in np.ndindex(*(-(-a // b) for a, b in zip(shape, cut, strict=True))):
-                box = tuple(
-                    slice(n * step, min(side, (n + 1) * step))
-                    for n, step, side in zip(place, cut, shape, strict=True)
-                )
-                yield box, np.asfortranarray(labels[box])[..., np.newaxis]
-
     expected = {}
     for label in set(labels.reshape(-1).tolist()) - {0}:
         where = np.argwhere(labels == label)
         expected[label] = (tuple(where.min(0).tolist()), tuple((where.max(0) + 1).tolist()))
     if expected:
-        scale: Any = Scale()
-        assert find_boxes(scale, None) == expected
+        with tempfile.TemporaryDirectory() as folder:
+            volume = ngcore.convert(
+                labels,
+                folder,
+                type="segmentation",
+                resolution=(8, 8, 8),
+                chunk_size=cut,
+                fsync=False,
+            )
+            assert find_boxes(volume.scales[0], None) == expected
 
 
 AFFINE = np.array([[0.4, -0.3, 0, -10], [0.3, 0.4, 0, 5], [0, 0, 0.5, 20], [0, 0, 0, 1]])

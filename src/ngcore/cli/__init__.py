@@ -191,6 +191,7 @@ def run(args: Sequence[str] | None = None) -> int:
     """
     package_logger = logging.getLogger("ngcore")
     handler = LineHandler()
+    level, propagate = package_logger.level, package_logger.propagate
     package_logger.addHandler(handler)
     package_logger.removeHandler(HANDLER)
     package_logger.setLevel(logging.INFO if sys.stderr.isatty() else logging.WARNING)
@@ -215,6 +216,8 @@ def run(args: Sequence[str] | None = None) -> int:
     finally:
         package_logger.removeHandler(handler)
         package_logger.addHandler(HANDLER)
+        package_logger.setLevel(level)
+        package_logger.propagate = propagate
     return status if isinstance(status, int) else 0
 
 
