@@ -70,7 +70,7 @@ def test_missing_chunk_of_zeros_is_a_warning_where_a_digest_knows(tmp_path):
     (tmp_path / "8_8_8" / "0-16_0-16_0-16").unlink()
     report = validate(tmp_path)
     assert report.is_sound
-    assert "1 of 36 chunks are absent" in str(report.findings[0])
+    assert "1 of 36 chunks is absent" in str(report.findings[0])
 
 
 def test_missing_chunk_where_a_coarser_scale_shows_data_is_an_error(files):

@@ -82,7 +82,7 @@ def test_encoding_that_ngcore_does_not_know_is_not_decoded_but_counted(files):
     assert {finding.kind for finding in report.findings} == {"unchecked", "info"}
     (files / "8_8_8" / "16-32_16-32_16-32").unlink()
     assert not found(files)
-    assert any("1 of 36 chunks are absent" in line for line in found(files, "warning"))
+    assert any("1 of 36 chunks is absent" in line for line in found(files, "warning"))
 
 
 def test_folder_without_info_is_no_volume(tmp_path):

@@ -120,6 +120,8 @@ def slices_to_raw_chunks(
 ) -> None:
     """Write the chunks of a volume's finest scale from folders of 2-D slices, one per channel.
 
+    The other parameters, and what is raised, are those of `volume_to_raw_chunks`.
+
     Parameters
     ----------
     folders : sequence of path
@@ -127,8 +129,6 @@ def slices_to_raw_chunks(
         single TIFF stack.
     input_orientation : str
         Anatomical direction of increasing column, row and slice. The volume is in RAS order.
-
-    The other parameters, and what is raised, are those of `volume_to_raw_chunks`.
     """
     tell = told(progress)
     info = open_volume(dest).info

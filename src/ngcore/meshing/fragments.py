@@ -134,14 +134,14 @@ def stl_to_precomputed(
 ) -> str:
     """Write an STL file into a volume as one fragment; return the fragment's name.
 
+    The other parameters, and what is raised, are those of `mesh_to_precomputed`.
+
     Parameters
     ----------
     stl : str or Path
         Text or binary STL, whatever its name; equal vertices are merged.
     voxel_size : float, in millimetres
         What one unit of the file's coordinates is worth; applied before `coord_transform`.
-
-    The other parameters, and what is raised, are those of `mesh_to_precomputed`.
     """
     if not (np.isfinite(voxel_size) and voxel_size > 0):
         raise InputError(f"voxel size must be a positive number of mm, got {voxel_size}")

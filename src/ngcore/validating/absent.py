@@ -50,7 +50,7 @@ def _check_scale(context: Context, volume: Volume, check: ScaleCheck) -> None:
         return
     where = check.scale.key
     lost = " or lost with damaged files" if check.is_damaged else ""
-    share = f"{missing} of {total} chunks are absent{lost}"
+    share = f"{missing} of {total} chunks {'is' if missing == 1 else 'are'} absent{lost}"
     if total > _HUGE_GRID and check.presence.found * _SPARSEST < total:
         context.findings.error("absent", where, f"{share}: info claims more than there is")
     elif is_certain and check.scale.sharding is None:
