@@ -7,9 +7,15 @@ import pytest
 from findings import edit_json, found, only
 
 from ngcore.annotating.annotate import annotations
-from ngcore.precomputed.annotation_records import decode_list, encode_list, make_records
+from ngcore.precomputed.annotation_records import (
+    decode_annotation,
+    decode_list,
+    encode_list,
+    make_records,
+)
 from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.tracing.skeletons import skeletons
+from ngcore.validating import annotation_places
 from ngcore.validating.validate import validate
 from ngcore.volume.seal import is_entry
 
@@ -191,6 +197,107 @@ def test_annotations_that_a_cell_they_meet_lacks_are_found(shapes):
     assert missed <= 1  # one may lie at the border of a cell
 
 
+@pytest.mark.parametrize("most", [8, 90])
+def test_how_much_is_looked_at_together_makes_no_false_alarm(shapes, most, monkeypatch):
+    monkeypatch.setattr(annotation_places, "_MOST_PAIRS", most)
+    assert not found(shapes)
+
+
+def test_the_cells_that_are_counted_are_those_that_are_met(shapes):
+    info = AnnotationInfo.from_json((shapes / "info").read_bytes())
+    by_id = sorted((shapes / "by_id").iterdir())
+    for level in info.spatial:
+        for path in by_id[:40:20]:
+            one, _ = decode_annotation(path.read_bytes(), info)
+            count = annotation_places.count_surely_met(one, info, level)
+            cells = list(np.ndindex(*level.grid_shape))
+            met = [annotation_places.surely_meet(one, info, level, cell)[0] for cell in cells]
+            assert sum(met) == count[0], (path, level)
+
+
+def write_lists(folder, info, lists):
+    """Write annotations as the lists of spatial cells, each in a file."""
+    folder.mkdir(parents=True)
+    for name, (geometry, ids) in lists.items():
+        records = make_records(info, geometry, {}, None)
+        (folder / name).write_bytes(encode_list(records, np.array(ids, np.uint64)))
+
+
+def test_a_long_list_beside_a_short_one_makes_no_false_alarm(tmp_path, monkeypatch):
+    """A cell lists very many lines, one of which its neighbour lists alone."""
+    level = {"key": "s0", "grid_shape": [8, 8, 8], "chunk_size": [1, 1, 1], "limit": 100}
+    text = info_text("line", {"x": 1, "y": 1, "z": 1}, [0] * 3, [8] * 3, level)
+    info = AnnotationInfo.from_json(text)
+    (tmp_path / "info").write_bytes(text)
+    rng = np.random.default_rng(0)
+    lines = rng.uniform(5.1, 5.9, (100, 6)).astype(np.float32)
+    lines[7, 3] = 6.5
+    lines[7, 4:] = lines[7, 1:3]
+    write_lists(tmp_path / "s0", info, {"5_5_5": (lines, range(100)), "6_5_5": (lines[7:8], [7])})
+    (tmp_path / "by_id").mkdir()
+    records = make_records(info, lines, {}, None)
+    for number in range(100):
+        one = records.take(np.array([number]))
+        (tmp_path / "by_id" / str(number)).write_bytes(one.words.tobytes())
+    monkeypatch.setattr(annotation_places, "_MOST_PAIRS", 50)
+    assert not found(tmp_path)
+    (tmp_path / "s0" / "6_5_5").unlink()
+    assert "1 annotations are missing in cells of their level" in only(found(tmp_path))
+
+
+def info_text(kind, dimensions, lower, upper, level, by_id=None):
+    """Return the info of annotations without properties."""
+    document = {
+        "@type": "neuroglancer_annotations_v1",
+        "dimensions": {name: [scale, "m"] for name, scale in dimensions.items()},
+        "lower_bound": lower,
+        "upper_bound": upper,
+        "annotation_type": kind,
+        "properties": [],
+        "relationships": [],
+        "by_id": by_id or {"key": "by_id"},
+        "spatial": [level],
+    }
+    return json.dumps(document).encode()
+
+
+def test_points_of_four_dimensions_in_shards_are_found_in_their_level(tmp_path):
+    sharding = {
+        "@type": "neuroglancer_uint64_sharded_v1",
+        "hash": "identity",
+        "preshift_bits": 0,
+        "minishard_bits": 0,
+        "shard_bits": 0,
+        "minishard_index_encoding": "raw",
+        "data_encoding": "raw",
+    }
+    level = {"key": "s0", "grid_shape": [1] * 4, "chunk_size": [9] * 4, "limit": 1}
+    by_id = {"key": "by_id", "sharding": sharding}
+    text = info_text(
+        "point", dict.fromkeys("xyzt", 1), [0] * 4, [9] * 4, level | {"sharding": sharding}, by_id
+    )
+    info = AnnotationInfo.from_json(text)
+    (tmp_path / "info").write_bytes(text)
+    records = make_records(info, np.array([[1, 2, 3, 4]], np.float32), {}, None)
+    listed = encode_list(records, np.array([5], np.uint64))
+    for folder, number, data in (("by_id", 5, records.words.tobytes()), ("s0", 0, listed)):
+        (tmp_path / folder).mkdir()
+        write_shard(tmp_path / folder / "0.shard", number, data)
+    assert not found(tmp_path)
+    write_shard(tmp_path / "s0" / "0.shard", 0, encode_list(records, np.array([6], np.uint64)))
+    lines = found(tmp_path)
+    assert any("lists annotation 6, which by_id lacks" in line for line in lines)
+    assert any("annotation 5 of by_id is in no spatial cell" in line for line in lines)
+
+
+def write_shard(path, number, data):
+    """Write a shard of one minishard, which holds one entry."""
+    minishards = np.array([len(data), len(data) + 24], "<u8")
+    path.write_bytes(
+        minishards.tobytes() + data + np.array([number, 0, len(data)], "<u8").tobytes()
+    )
+
+
 def test_an_annotation_far_from_the_cell_that_lists_it_is_found(shapes):
     info = AnnotationInfo.from_json((shapes / "info").read_bytes())
     level = info.spatial[-1]
@@ -206,7 +313,7 @@ def test_lists_of_segments_that_by_id_does_not_state_are_found(shapes):
     (folder / "3").rename(folder / "8")
     lines = found(shapes)
     assert any("list of segment 8 has others than the annotations that by_id" in x for x in lines)
-    assert any("1 segments that have no sound list, such as 3" in line for line in lines)
+    assert any("1 segments that have no valid list, such as 3" in line for line in lines)
     (folder / "8").rename(folder / "3")
     data = (folder / "3").read_bytes()
     (folder / "3").write_bytes(without(data, info, 1))

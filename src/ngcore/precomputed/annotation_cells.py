@@ -90,7 +90,9 @@ class Grid:
         return np.stack([x, y, z], axis=-1)
 
 
-def cells_met(kind: str, block: Shapes, grid: Grid) -> Iterator[Pairs]:
+def cells_met(
+    kind: str, block: Shapes, grid: Grid, only: tuple[int, int, int] | None = None
+) -> Iterator[Pairs]:
     """Yield the cells that annotations meet, some pairs at a time; none occurs twice.
 
     Parameters
@@ -99,36 +101,62 @@ def cells_met(kind: str, block: Shapes, grid: Grid) -> Iterator[Pairs]:
         A value of `annotation_type`.
     block : Shapes
     grid : Grid
+    only : tuple of int, (x, y, z), optional
+        Yield the pairs with this cell alone, the same that are among all.
     """
     geometry = block.geometry
     if kind == "point":
         numbers = grid.numbers(grid.cells(grid.places(geometry)))
-        yield np.arange(len(numbers), dtype=np.int64), numbers
+        yield _alone(grid, np.arange(len(numbers), dtype=np.int64), numbers, only)
     elif kind == "line":
         offsets = np.arange(0, 2 * len(geometry) + 2, 2)
-        yield _lines(grid, geometry.reshape(-1, 3), offsets)
+        yield _alone(grid, *_lines(grid, geometry.reshape(-1, 3), offsets, only), only)
     elif kind == "polyline":
         assert block.vertex_offsets is not None
-        yield _lines(grid, geometry, block.vertex_offsets)
+        yield _alone(grid, *_lines(grid, geometry, block.vertex_offsets, only), only)
     elif kind == "ellipsoid":
-        yield from _ellipsoids(grid, geometry)
+        yield from _ellipsoids(grid, geometry, only)
     else:
         low = np.minimum(geometry[:, :3], geometry[:, 3:])
         high = np.maximum(geometry[:, :3], geometry[:, 3:])
-        yield from _ranges(grid, grid.cells(grid.places(low)), grid.cells(grid.places(high)))
+        low_cells, high_cells = grid.cells(grid.places(low)), grid.cells(grid.places(high))
+        yield from _ranges(grid, low_cells, high_cells, only)
 
 
-def _lines(grid: Grid, points: NDArray[np.float32], offsets: NDArray[np.int64]) -> Pairs:
+def _alone(
+    grid: Grid,
+    rows: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    only: tuple[int, int, int] | None,
+) -> Pairs:
+    """Return the pairs with a cell, or all of them."""
+    if only is None:
+        return rows, numbers
+    is_it = numbers == grid.numbers(np.array(only, np.int64))
+    return rows[is_it], numbers[is_it]
+
+
+def _lines(
+    grid: Grid,
+    points: NDArray[np.float32],
+    offsets: NDArray[np.int64],
+    only: tuple[int, int, int] | None,
+) -> Pairs:
     """Return the cells that lines pass; where each line's points begin is in `offsets`.
 
     From the cell of its first point a segment goes on by one cell with each side of cells that it
     crosses. Where it crosses several sides at once it touches no cell between them.
+
+    With `only`, segments that can't pass that cell are left out.
     """
     places = grid.places(points)
     cells = grid.cells(places)
     numbers = grid.numbers(cells)
     is_moving = numbers[1:] != numbers[:-1]
     is_moving[offsets[1:-1] - 1] = False  # from the end of a line to the next one
+    if only is not None:
+        low, high = np.minimum(cells[1:], cells[:-1]), np.maximum(cells[1:], cells[:-1])
+        is_moving &= ((low <= only) & (high >= only)).all(axis=1)
     moving = np.flatnonzero(is_moving)
     rows, firsts = np.arange(len(offsets) - 1), numbers[offsets[:-1]]
     if not moving.size:
@@ -168,7 +196,9 @@ def _unique(rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> Pairs:
     return rows[is_new], numbers[is_new]
 
 
-def _ellipsoids(grid: Grid, geometry: NDArray[np.float32]) -> Iterator[Pairs]:
+def _ellipsoids(
+    grid: Grid, geometry: NDArray[np.float32], only: tuple[int, int, int] | None
+) -> Iterator[Pairs]:
     """Yield the cells whose point nearest to the centre lies in the ellipsoid."""
     centres, radii = geometry[:, :3].astype(np.float64), geometry[:, 3:].astype(np.float64)
     low = grid.cells((centres - radii - grid.lower) / grid.cell)
@@ -185,17 +215,20 @@ def _ellipsoids(grid: Grid, geometry: NDArray[np.float32]) -> Iterator[Pairs]:
         near: NDArray[np.bool_] = (share**2).sum(axis=1) <= 1
         return near
 
-    yield from _ranges(grid, low, high, is_near)
+    yield from _ranges(grid, low, high, only, is_near)
 
 
 def _ranges(
     grid: Grid,
     low: NDArray[np.int64],
     high: NDArray[np.int64],
+    only: tuple[int, int, int] | None,
     is_met: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]] | None = None,
 ) -> Iterator[Pairs]:
     """Yield all cells from the lowest to the highest of each row, or those that are met."""
-    sides = high - low + 1
+    if only is not None:
+        low, high = np.maximum(low, only), np.minimum(high, only)
+    sides = np.maximum(high - low + 1, 0)
     counts = sides.prod(axis=1)
     ends = np.cumsum(counts)
     first = 0

@@ -25,7 +25,7 @@ from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.storage import LocalStore
 from ngcore.storage.listing import walk_files
-from ngcore.validating.annotation_places import check_places, surely_met
+from ngcore.validating.annotation_places import check_places, count_surely_met, surely_meet, take
 from ngcore.validating.entries import check_entries
 from ngcore.validating.files import names_beside, read_limited
 
@@ -127,7 +127,7 @@ class _Collection:
             self._basis.findings.error(
                 "annotations",
                 folder,
-                f"by_id relates annotations to {len(sums)} segments that have no sound list, such "
+                f"by_id relates annotations to {len(sums)} segments that have no valid list, such "
                 f"as {min(sums)}",
             )
 
@@ -135,19 +135,20 @@ class _Collection:
         """Check the lists of annotations by cell."""
         folder = names_beside(self._folder, level.key)
 
-        def check(cell: tuple[int, ...], data: bytes) -> None:
+        def check(cell: tuple[int, ...] | None, data: bytes) -> None:
             found = decode_list(data, self._info)
             if len(np.unique(found.ids)) != len(found):
                 raise FormatError("lists an annotation twice")
             self._compare(found, level=number)
-            check_places(found, self._info, level, cell)
-            self._await(found, level, cell)
+            if cell is not None:
+                check_places(found, self._info, level, cell)
+                self._await(found, level, cell)
 
         if level.sharding is not None:
 
             def check_code(code: int, data: bytes) -> None:
                 if len(level.grid_shape) > 3 or max(level.grid_shape) >= 1 << 31:
-                    decode_list(data, self._info)
+                    check(None, data)  # which cell it is can't be told
                     return
                 x, y, z = (*level.grid_shape, 1, 1)[:3]
                 cells, exist = cells_of_morton_codes(np.array([code], np.uint64), (x, y, z))
@@ -191,13 +192,17 @@ class _Collection:
             )
 
     def _await(self, found: Annotations, level: SpatialLevel, cell: tuple[int, ...]) -> None:
-        """Note in which cells annotations must be listed, and that this one lists them."""
-        if self._known is None or self._basis.quick:
+        """Note in how many cells annotations must be listed, and that this one lists them."""
+        is_point = self._info.annotation_type == "point"  # and lies in one cell
+        if self._known is None or self._basis.quick or is_point or self._info.rank != 3:
             return
-        cells = surely_met(found, self._info, level, cell)
-        if cells is None:
-            return
-        counts, is_here = cells
+        with self._lock:
+            is_new = np.array([number not in self._awaited for number in found.ids.tolist()])
+        counts = np.zeros(len(found), np.int64)
+        if is_new.any():  # counted once: many cells may list it
+            new = np.flatnonzero(is_new)
+            counts[new] = count_surely_met(take(found, new), self._info, level)
+        is_here = surely_meet(found, self._info, level, cell)
         with self._lock:
             for number, count, here in zip(
                 found.ids.tolist(), counts.tolist(), is_here.tolist(), strict=True
