@@ -35,7 +35,7 @@ OPTIONS = {
 }
 FIXED = ("--no-fsync", "--quiet")
 EXPECTED = {
-    "large.npy, anisotropic": "before 0.2, a scale of hundreds of shards had one chunk in each",
+    "large.npy, anisotropic": "before, a scale of hundreds of shards had one chunk in each",
 }
 """Cases that differ on purpose, and why."""
 

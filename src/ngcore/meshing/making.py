@@ -206,6 +206,8 @@ def find_surfaces(
             done += math.prod(surfaces.blocks.bounds(cell).shape)
             if progress is not None:
                 progress(done, total)
+    if progress is not None and done < total:  # blocks of nothing are skipped
+        progress(total, total)
 
 
 def _steps(labels: Iterable[int], size: Callable[[int], int], most: int) -> Iterator[list[int]]:

@@ -113,7 +113,11 @@ class Sealing:
         if name in _UNSEALED:
             return
         if name == "info":
-            self.change_info(_members(self._store.get(name)), _members(bytes(content)))
+            # A command that a volume starts with makes all of `info`, also where an earlier run
+            # of it was cut off before it could seal what it had written.
+            is_all = self._command in _BEFORE_VOXELS and not self.seal
+            before = {} if is_all else _members(self._store.get(name))
+            self.change_info(before, _members(bytes(content)))
             return
         self.begin()
         data = bytes(content)

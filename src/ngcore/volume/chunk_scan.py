@@ -61,6 +61,8 @@ def scan_chunks(
                 progress(done, total)
 
     for_each(cells_there(scale), work, workers=workers)
+    if progress is not None and done < total:  # chunks that are not there
+        progress(total, total)
 
 
 def cells_there(scale: ScaleArray) -> Iterator[Vec3]:

@@ -78,3 +78,12 @@ def test_what_is_not_registered_is_refused(tmp_path):
         ngcore.convert(
             np.zeros((4, 4, 4), np.uint8), tmp_path / "out", encoding="toy", resolution=(8, 8, 8)
         )
+
+
+def test_one_of_ngcore_that_was_replaced_is_back(tmp_path):
+    own = type("Own", (Toy,), {"name": "png"})
+    register(own)
+    unregister(own)
+    ones = np.ones((4, 4, 4), np.uint8)
+    volume = ngcore.convert(ones, tmp_path / "out", encoding="png", resolution=(8, 8, 8))
+    assert volume.scales[0][0, 0, 0] == 1

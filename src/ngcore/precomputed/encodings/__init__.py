@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["ChunkEncoding", "JpegPlane", "Shape4", "make_encoding", "register", "unregister"]
 
 _REGISTERED: dict[str, type[ChunkEncoding]] = {}
+_FROM_ELSEWHERE: set[str] = set()
 
 
 def register(encoding: type[ChunkEncoding]) -> type[ChunkEncoding]:
     """Make an encoding known to `info`, to all that reads and to all that writes chunks."""
-    _REGISTERED[encoding.name] = encoding
     if encoding.name not in ENCODINGS:
         ENCODINGS.append(encoding.name)
+        _FROM_ELSEWHERE.add(encoding.name)
+    _REGISTERED[encoding.name] = encoding
     return encoding
 
 
 def unregister(encoding: type[ChunkEncoding]) -> None:
-    """Forget an encoding that was registered."""
-    if _REGISTERED.pop(encoding.name, None) is not None:
+    """Forget an encoding that was registered; one of ngcore's own that it replaced is back."""
+    if _REGISTERED.pop(encoding.name, None) is not None and encoding.name in _FROM_ELSEWHERE:
         ENCODINGS.remove(encoding.name)
+        _FROM_ELSEWHERE.remove(encoding.name)
 
 
 def make_encoding(
