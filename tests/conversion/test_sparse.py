@@ -1,8 +1,10 @@
 """Sources of which few chunks are there: time goes with those, the bytes are the usual ones."""
 
 import json
+import os
 import shutil
 import time
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -121,7 +123,7 @@ def test_values_that_zeros_do_not_become_are_not_passed_over(tmp_path, voxels):
     ("exponent", "options", "expected"),
     [
         (20, [], "more than 2^53"),
-        (17, ["--no-sharding"], "chunks of nothing"),
+        (17, ["--no-sharding"], "chunk files"),
         (17, ["--chunk-size", "8"], "shard files"),
     ],
 )
@@ -142,6 +144,41 @@ def test_a_shard_that_ngcore_wrote_and_that_is_gone_is_not_taken_for_nothing(tmp
         path.unlink()
     with pytest.raises(FormatError, match="it was lost"):
         convert(tmp_path / "a", tmp_path / "b", chunk_size=SIDE)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_one_shard_of_many_that_is_lost_or_cut_off_is_not_taken_for_nothing(
+    tmp_path, voxels, is_cut
+):
+    convert(voxels, tmp_path / "a", resolution=(8, 8, 8), chunk_size=SIDE, max_scales=1)
+    scale = ngcore.open(tmp_path / "a").scales[0].info
+    assert scale.sharding is not None
+    names = sorted((tmp_path / "a/8_8_8").iterdir())
+    full = [path for path in names if path.stat().st_size > scale.sharding.shard_index_size]
+    assert len(names) > len(full) > 0
+    if is_cut:
+        os.truncate(full[-1], scale.sharding.shard_index_size)
+    else:
+        full[-1].unlink()
+    with pytest.raises(FormatError):
+        convert(tmp_path / "a", tmp_path / "b", chunk_size=SIDE)
+    with pytest.raises(FormatError):
+        ngcore.open(tmp_path / "a").scales[0][...]
+
+
+@pytest.mark.parametrize("key", ["./8_8_8", ".hidden/8_8_8", "8_8_8/"])
+def test_keys_that_a_zip_lists_under_other_names_are_no_sign_of_nothing(tmp_path, voxels, key):
+    source = sparse_volume(tmp_path / "source", voxels, sharding=False)
+    info = json.loads((source / "info").read_text())
+    names = [path.name for path in (source / info["scales"][0]["key"]).iterdir()]
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as file:
+        for name in names:
+            chunk = source / info["scales"][0]["key"] / name
+            file.write(chunk, f"{key.strip('/').removeprefix('./')}/{name}")
+        info["scales"][0]["key"] = key
+        file.writestr("info", json.dumps(info))
+    made = convert(tmp_path / "v.zip", tmp_path / "out", chunk_size=SIDE)
+    assert np.array_equal(made.scales[0][..., 0], voxels)
 
 
 def test_chunks_of_ngcore_that_are_gone_are_told_of(tmp_path, voxels, caplog):

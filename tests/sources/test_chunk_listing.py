@@ -87,7 +87,7 @@ def test_a_fill_value_is_not_passed_over(tmp_path, kind):
     assert made.scales[0][0, 0, 0, 0] == 9
     assert (made.scales[0][...] == 9).sum() == 128**3 - 1
     large = maker(tmp_path / f"w.{kind}", side=1 << 17, **{option: 9})
-    with pytest.raises(InputError, match="chunks of nothing"):
+    with pytest.raises(InputError, match="shard files"):
         ngcore.convert(large, tmp_path / "never", **OPTIONS)
 
 
@@ -106,3 +106,28 @@ def test_names_that_zarr_would_not_look_for_are_no_chunks(tmp_path):
     with open_source(path, resolution=(8, 8, 8)) as source:
         assert source.sparsity().present == 1
     assert json.loads((path / "zarr.json").read_text())["node_type"] == "array"
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("unlimited", [(), (0,), (1,), (2,), (0, 1, 2)])
+def test_hdf5_that_can_grow_loses_no_chunk(tmp_path, libver, unlimited):
+    shape = (150, 150, 150)
+    most = tuple(None if axis in unlimited else side for axis, side in enumerate(shape))
+    with h5py.File(tmp_path / "v.h5", "w", libver=libver) as file:
+        data = file.create_dataset("v", shape, "u1", chunks=(16,) * 3, maxshape=most)
+        data[50:60, 40:44, 70:75] = 7
+        expected = data[()].T
+    made = ngcore.convert(tmp_path / "v.h5", tmp_path / "out", **OPTIONS)
+    assert np.array_equal(made.scales[0][..., 0], expected)
+
+
+def test_hdf5_without_a_fill_value_is_read(tmp_path):
+    space = h5py.h5s.create_simple((150, 150, 150))
+    kind = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    kind.set_chunk((16, 16, 16))
+    kind.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        h5py.h5d.create(file.id, b"v", h5py.h5t.NATIVE_UINT8, space, kind)
+        file["v"][...] = 3
+    made = ngcore.convert(tmp_path / "v.h5", tmp_path / "out", **OPTIONS)
+    assert (made.scales[0][...] == 3).all()

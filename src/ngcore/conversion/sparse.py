@@ -48,17 +48,15 @@ def sparse_plan(
     is_zero = sparsity.fills_zeros and _zeros_stay_zeros(conversion)
     is_left_out = is_zero and all(scale.sharding for scale in info.scales)
     files = sum(
-        _shard_count(scale, scale.sharding)
-        if is_left_out and scale.sharding is not None
-        else scale.grid.count
+        _shard_count(scale, scale.sharding) if scale.sharding is not None else scale.grid.count
         for scale in info.scales
     )
     if files > max(MOST_EMPTY_FILES, EMPTY_FILES_PER_CHUNK * sparsity.present):
         what, way_out = (
-            "chunks of nothing",
-            "leave out --no-sharding, and options that change zeros",
+            "chunk files",
+            "leave out --no-sharding",
         )
-        if is_left_out:
+        if all(scale.sharding for scale in info.scales):
             what, way_out = "shard files", "correct the size that it claims"
         raise InputError(
             f"{source.name}: only {sparsity.present} of its {sparsity.total} chunks are there, "

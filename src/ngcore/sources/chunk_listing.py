@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import zipfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ngcore.errors import FormatError
 from ngcore.storage.base import Store
-from ngcore.storage.listing import walk_files
+from ngcore.storage.listing import is_listed_name, walk_files
 from ngcore.storage.local import LocalStore
+from ngcore.storage.present import SPARSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +53,7 @@ def zarr_listing(array: Any, found: Found) -> Listing | None:
     if encode is None:
         return None
     rank, prefix = len(array.shape), f"{array.path}/" if array.path else ""
-    place = re.compile(rf"(?:c[/.])?[0-9]{{1,19}}(?:[/.][0-9]{{1,19}}){{{rank - 1}}}")
+    place = re.compile(rf"(?:c[/.])?[0-9]{{1,18}}(?:[/.][0-9]{{1,18}}){{{rank - 1}}}")
 
     def places() -> Iterator[NDArray[np.int64]]:
         names = _names(found, array.path, rank)
@@ -76,7 +79,9 @@ def _names(found: Found, path: str, rank: int) -> Iterable[str] | None:
         from ngcore.storage import open_store
 
         store = open_store(found.location)
-        return store.list(f"{path}/" if path else "") if isinstance(store, Store) else None
+        if not isinstance(store, Store) or (path and not is_listed_name(path)):
+            return None
+        return store.list(f"{path}/" if path else "")
     if found.path.is_file():
         with zipfile.ZipFile(found.path) as file:
             return file.namelist()
@@ -87,7 +92,7 @@ def _names(found: Found, path: str, rank: int) -> Iterable[str] | None:
 def n5_listing(folder: Path, sides: Sequence[int]) -> Listing:
     """Return how the blocks of a data set of N5 are listed."""
     rank = len(sides)
-    place = re.compile(rf"[0-9]{{1,19}}(?:/[0-9]{{1,19}}){{{rank - 1}}}")
+    place = re.compile(rf"[0-9]{{1,18}}(?:/[0-9]{{1,18}}){{{rank - 1}}}")
 
     def places() -> Iterator[NDArray[np.int64]]:
         names = walk_files(LocalStore(folder), "", depth=rank)
@@ -112,15 +117,28 @@ def hdf5_listing(data_sets: Sequence[Any], *, is_stacked: bool = False) -> Listi
     chunks = first.chunks
     if chunks is not None and not hasattr(first.id, "chunk_iter"):
         return None  # HDF5 before 1.12.3 finds each chunk anew
+    if any(data.chunks != chunks or _is_told_wrong(data) for data in data_sets):
+        return None
     if chunks is None and any(data.id.get_storage_size() for data in data_sets):
         return None
     sides = tuple(chunks or (_UNCHUNKED,) * len(first.shape))
 
+    cells = math.prod(-(-length // side) for length, side in zip(first.shape, sides, strict=True))
+    most = len(data_sets) * cells
+
     def places() -> Iterator[NDArray[np.int64]]:
         for number, data in enumerate(data_sets):
             offsets: list[tuple[int, ...]] = []
+
+            def note(info: Any, to: list[tuple[int, ...]] = offsets) -> bool | None:
+                to.append(info.chunk_offset)
+                return True if len(to) * SPARSE > most else None  # more than anybody asks for
+
             if chunks is not None:
-                data.id.chunk_iter(lambda info, to=offsets: to.append(info.chunk_offset))
+                data.id.chunk_iter(note)
+            ends = data.shape
+            if any(a >= end for at in offsets for a, end in zip(at, ends, strict=True)):
+                raise FormatError("its index names chunks that lie outside of it")
             lead = (number,) if is_stacked else ()
             yield from _in_arrays(
                 (
@@ -132,6 +150,19 @@ def hdf5_listing(data_sets: Sequence[Any], *, is_stacked: bool = False) -> Listi
 
     fills_zeros = all(_is_zero(data.fillvalue, data.dtype) for data in data_sets)
     return Listing(((1,) if is_stacked else ()) + sides, places, fills_zeros)
+
+
+def _is_told_wrong(data: Any) -> bool:
+    """Whether HDF5 tells places of chunks wrongly, or the fill value is not defined.
+
+    Of an extensible array, the index where one axis alone has no limit, HDF5 2.0 takes the places
+    for those of another order unless that axis is the first.
+    """
+    from h5py import h5d
+
+    unlimited = [axis for axis, most in enumerate(data.maxshape or ()) if most is None]
+    fill = data.id.get_create_plist().fill_value_defined()
+    return (len(unlimited) == 1 and unlimited != [0]) or fill == h5d.FILL_VALUE_UNDEFINED
 
 
 def _numbers(key: str) -> tuple[int, ...]:

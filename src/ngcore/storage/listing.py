@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 from typing import TYPE_CHECKING
 
 from ngcore.errors import StorageError
@@ -52,6 +53,15 @@ def walk_files(
         raise StorageError(
             f"can't list {error.filename}: {error.strerror}; check its access rights"
         ) from error
+
+
+def is_listed_name(folder: str) -> bool:
+    """Whether a bucket or a zip lists what lies in a folder under the name that it is read by.
+
+    Hidden names are left out there, and others than the shortest are not the beginning of any.
+    """
+    is_hidden = any(part.startswith(".") for part in folder.split("/"))
+    return not is_hidden and posixpath.normpath(folder) == folder
 
 
 def _walk(path: Path, prefix: str, depth: int, skip: Collection[str] = ()) -> Iterator[str]:

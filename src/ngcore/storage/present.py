@@ -16,8 +16,11 @@ import numpy as np
 
 from ngcore.errors import InputError
 from ngcore.precomputed.morton import cells_of_morton_codes
+from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.storage.base import Store
-from ngcore.storage.listing import walk_files
+from ngcore.storage.completeness import is_by_ngcore
+from ngcore.storage.listing import is_listed_name, walk_files
+from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +44,7 @@ _LARGEST_NUMBER = 1 << 62
 _MOST_YIELDED = 1 << 32
 _FEW_CELLS = 1 << 8
 """Grids of so few cells are walked through anyway."""
-_SPARSE = 8
+SPARSE = 8
 """A volume is sparse if no more than one of so many chunks is there."""
 _NAMES_AT_ONCE = 1 << 16
 _NESTED_DEPTH = 2
@@ -93,13 +96,17 @@ class PresentCells:
         InputError
             The grid is so large that single cells are not told apart.
         """
-        if len(self._numbers) << 3 * self._shift > _MOST_YIELDED:
+        yield from self._cells_in(np.ones(len(self._numbers), np.bool_))
+
+    def _cells_in(self, chosen: NDArray[np.bool_]) -> Iterator[Vec3]:
+        """Yield the cells of some blocks."""
+        if int(chosen.sum()) << 3 * self._shift > _MOST_YIELDED:
             raise InputError(
                 f"a grid of {' x '.join(map(str, self._grid_shape))} chunks is more than can be "
                 "gone through; info claims more than there is"
             )
         side = 1 << self._shift
-        for x, y, z in zip(*(axis.tolist() for axis in self._places()), strict=True):
+        for x, y, z in zip(*(axis[chosen].tolist() for axis in self._places()), strict=True):
             corner = (x * side, y * side, z * side)
             ranges = [
                 range(first, min(first + side, count))
@@ -128,7 +135,10 @@ class PresentCells:
 
     def within(self, first: Vec3, stop: Vec3) -> Iterator[Vec3]:
         """Yield the cells from `first` up to and without `stop` that may be there."""
-        for cell in self if self.meets(first, stop) else ():
+        inside = np.ones(len(self._numbers), np.bool_)
+        for place, low, high in zip(self._places(), first, stop, strict=True):
+            inside &= (place >= low >> self._shift) & (place <= (high - 1) >> self._shift)
+        for cell in self._cells_in(inside):
             if all(a <= b < c for a, b, c in zip(first, cell, stop, strict=True)):
                 yield cell
 
@@ -185,12 +195,12 @@ def present_if_sparse(grid_shape: Vec3, found: Iterable[Cells]) -> PresentCells 
         nonlocal seen
         for cells in found:
             seen += len(cells)
-            if seen * _SPARSE > total:
+            if seen * SPARSE > total:
                 return
             yield cells
 
     present = PresentCells(grid_shape, counted())
-    return None if seen * _SPARSE > total else present
+    return None if seen * SPARSE > total else present
 
 
 def list_chunks(
@@ -204,13 +214,13 @@ def list_chunks(
         None is returned for web servers, which list nothing.
     scale : ScaleInfo
     reader : ChunkReader
-        Of the scale. It is asked for one of the chunks that are not there: it tells if ngcore
-        wrote them all once.
+        Of the scale. It is asked for one of the chunks that are not there: what it finds after
+        all shows that the listing can't be believed.
 
     Raises
     ------
     FormatError
-        The index of a shard is damaged, or the shard was lost.
+        The index of a shard is damaged.
     StorageError
         A folder or a shard can't be read.
     """
@@ -219,6 +229,8 @@ def list_chunks(
 
     if not isinstance(store, Store | ZipStore) or scale.grid.count <= _FEW_CELLS:
         return None
+    if not isinstance(store, LocalStore) and not is_listed_name(scale.key):
+        return None
     if scale.sharding is None:
         found: Iterable[Cells] | None = _cells_of_files(store, scale)
     else:
@@ -226,32 +238,54 @@ def list_chunks(
         found = _cells_of_shards(store, scale, scale.sharding, reader)
     present = None if found is None else present_if_sparse(scale.grid.shape, found)
     absent = None if present is None else present.first_absent()
-    if absent is not None:
-        reader.read(absent)
+    if absent is not None and reader.read(absent) is not None:
+        return None
     return present
 
 
 def _cells_of_shards(
     store: Store | ZipStore, scale: ScaleInfo, spec: ShardingSpec, reader: ShardedReader
 ) -> Iterator[Cells] | None:
-    """Yield the cells that shards list; None where there are many shards."""
-    shards = []
-    most = min(1 << spec.shard_bits, scale.grid.count) // _SPARSE
-    for name in walk_files(store, scale.key):
+    """Yield the cells that shards list; None where there are many shards, or some were lost."""
+    shards, count = [], 0
+    most = min(1 << spec.shard_bits, scale.grid.count) // SPARSE
+    for name, size in _sizes_in(store, scale.key):
         number = int(name.removesuffix(".shard"), 16) if _SHARD_NAME.fullmatch(name) else -1
         if number < 0 or number >> spec.shard_bits or spec.file_name(number) != name:
             continue
-        size = store.size(f"{scale.key}/{name}")
-        if size is not None and size != spec.shard_index_size:  # else it is empty
+        count += 1
+        if size != spec.shard_index_size or not _is_empty_shard(store, f"{scale.key}/{name}"):
             shards.append(number)
         if len(shards) > max(most, 1):
             return None
+    if is_by_ngcore(store, scale.key) and (
+        # It writes every shard, so that one that is missing was lost.
+        spec.hash != "identity" or count != ShardGrid(spec, scale.grid.shape).count
+    ):
+        return None
     return (
         cells[exist].astype(np.int64)
         for number in shards
         for ids in reader.ids_of(number)
         for cells, exist in [cells_of_morton_codes(ids, scale.grid.shape)]
     )
+
+
+def _sizes_in(store: Store | ZipStore, folder: str) -> Iterator[tuple[str, int | None]]:
+    """Yield names of files in a folder, with their sizes."""
+    if isinstance(store, Store) and store.is_remote:  # where each question takes long
+        yield from ((name[len(folder) + 1 :], size) for name, size in store.sizes(folder))
+    else:
+        for name in walk_files(store, folder):
+            yield name, store.size(f"{folder}/{name}")
+
+
+def _is_empty_shard(store: Store | ZipStore, name: str) -> bool:
+    """Whether a shard as long as its index lists nothing, and was not cut off behind it."""
+    if store.is_remote and isinstance(store, Store):
+        return True  # objects are whole or not there
+    index = np.frombuffer(store.get(name) or b"", "<u8")
+    return bool((index[::2] == index[1::2]).all())
 
 
 def _cells_of_files(store: Store | ZipStore, scale: ScaleInfo) -> Iterator[Cells]:

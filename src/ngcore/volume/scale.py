@@ -243,7 +243,10 @@ class ScaleArray(ScaleFacts):
 
     @cached_property
     def present(self) -> PresentCells | None:
-        """The chunks that are there, where those are few of many; None if not, or not known."""
+        """The chunks that are there, where those are few of many; None if not, or not known.
+
+        They are listed once: chunks that another program adds later are not among them.
+        """
         from ngcore.storage.present import list_chunks
 
         return list_chunks(self._store, self.info, self._chunks)
