@@ -1,6 +1,7 @@
 """Folders of annotations and skeletons: what ngcore writes is valid, and damage is found."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from ngcore.precomputed.annotation_records import (
 from ngcore.precomputed.annotations import AnnotationInfo
 from ngcore.tracing.skeletons import skeletons
 from ngcore.validating import annotation_places
+from ngcore.validating import annotations as annotations_module
+from ngcore.validating.annotation_table import AnnotationTable
 from ngcore.validating.validate import validate
 from ngcore.volume.seal import is_entry
 
@@ -337,6 +340,54 @@ def test_an_annotation_that_a_cell_lists_twice_is_found(points):
     more = np.array([count + 1], "<u8").tobytes()
     path.write_bytes(more + records + records[: size - 8] + ids + ids[:8])
     assert any("lists an annotation twice" in line for line in found(points))
+
+
+def test_more_annotations_than_are_compared_are_warned_of(points, monkeypatch):
+    (points / "provenance").unlink()
+    monkeypatch.setattr(annotations_module, "_MOST_COMPARED", 300)
+    assert not validate(points).findings
+    monkeypatch.setattr(annotations_module, "_MOST_COMPARED", 299)
+    assert "more than 299 annotations, or segments" in only(found(points, "warning"))
+    assert not found(points)
+
+
+def test_more_related_segments_than_are_compared_are_warned_of(tmp_path, monkeypatch):
+    table = {name: np.arange(20.0) for name in "xyz"} | {"a": np.arange(20), "b": np.arange(20)}
+    out = tmp_path / "points"
+    annotations(table, out, relations={"a": "a", "b": "b"}, sharding=False, fsync=False)
+    (out / "provenance").unlink()
+    monkeypatch.setattr(annotations_module, "_MOST_COMPARED", 40)
+    assert not validate(out).findings
+    monkeypatch.setattr(annotations_module, "_MOST_COMPARED", 39)
+    assert "more than 39 annotations, or segments" in only(found(out, "warning"))
+
+
+def test_a_name_that_is_no_id_of_64_bits_is_found(points):
+    (points / "provenance").unlink()
+    info = AnnotationInfo.from_json((points / "info").read_bytes())
+    if info.by_id.sharding is not None:
+        return
+    for index in (info.by_id, info.relationships[0]):
+        one = min((points / index.key).iterdir())
+        (points / index.key / str(1 << 64)).write_bytes(one.read_bytes())
+    assert len([line for line in found(points) if "its name is no id" in line]) == 2
+
+
+def test_what_is_compared_takes_little_memory():
+    count = 20_000
+    segments = np.array([7], np.uint64)
+    tracemalloc.start()
+    table = AnnotationTable(1)
+    for number in range(count):
+        table.add(number, number, number, [segments])
+    table.close()
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 40 * count
+    assert most < 120 * count
+    assert table.take_segment(0, 7) == sum(range(count))
+    assert table.take_segment(0, 7) == 0
+    assert not len(table.segments_left(0))
 
 
 def test_named_skeletons_that_are_missing_are_warned_of(tmp_path):

@@ -86,7 +86,7 @@ def surely_meet(
 ) -> NDArray[np.bool_]:
     """Return of each annotation whether a cell is among those that `count_surely_met` counts."""
     is_met = np.zeros(len(found), np.bool_)
-    for rows, part in _counted(found, info, level):
+    for rows, part in _counted(found, info, level, is_one=True):
         is_here = np.ones(len(rows), np.bool_)
         only = (cell[0], cell[1], cell[2])
         for grid in _shifted(info, level):
@@ -110,11 +110,12 @@ def _shifted(info: AnnotationInfo, level: SpatialLevel) -> Iterator[Grid]:
 
 
 def _counted(
-    found: Annotations, info: AnnotationInfo, level: SpatialLevel
+    found: Annotations, info: AnnotationInfo, level: SpatialLevel, *, is_one: bool = False
 ) -> Iterator[tuple[NDArray[np.int64], Annotations]]:
     """Yield the annotations whose cells are counted, some at a time, with their rows.
 
-    Which are depends on each alone: every cell that lists one must come to the same answer.
+    Which are depends on each alone: every cell that lists one must come to the same answer. With
+    `is_one` a single cell is looked at, so that more go at a time.
     """
     if info.annotation_type == "point" or info.rank != 3 or not len(found):
         return
@@ -122,6 +123,8 @@ def _counted(
         return
     pairs = _most_pairs(found, info, level)
     rows = np.flatnonzero(pairs <= _MOST_PAIRS)
+    if is_one and info.annotation_type in ("ellipsoid", "axis_aligned_bounding_box"):
+        pairs = np.ones(len(found))  # a box is cut to the cell at once
     ends = np.cumsum(pairs[rows])
     first = 0
     while first < len(rows):

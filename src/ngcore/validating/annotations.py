@@ -26,6 +26,7 @@ from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.storage import LocalStore
 from ngcore.storage.listing import walk_files
 from ngcore.validating.annotation_places import check_places, count_surely_met, surely_meet, take
+from ngcore.validating.annotation_table import AnnotationTable
 from ngcore.validating.entries import check_entries
 from ngcore.validating.files import names_beside, read_limited
 
@@ -37,13 +38,15 @@ if TYPE_CHECKING:
     from ngcore.precomputed.annotations import AnnotationIndex, SpatialLevel
     from ngcore.validating.scale import Basis
 
+    Rows = NDArray[np.int64]
+
 _MAX_JSON = 16 << 20
 _MAX_ENTRY = 256 << 20
-_MOST_COMPARED = 4 << 20
-"""Of larger collections no annotation is compared with another index: memory is bounded."""
+_MOST_COMPARED = 1 << 21
+"""Of larger collections, or such with more related segments, no annotation is compared with
+another index: memory is bounded."""
 _ID = re.compile(r"[0-9]{1,20}")
 _CELL = re.compile(r"[0-9]+(_[0-9]+)*")
-_MARKS = 1 << 64
 
 
 def check_annotations(basis: Basis, folder: str) -> int:
@@ -79,11 +82,8 @@ class _Collection:
         self._basis = basis
         self._folder = folder
         self._info = info
-        self._known: dict[int, bytes] | None = {}
-        self._levels: dict[int, int] = {}
-        self._related: list[dict[int, int]] = [{} for _ in info.relationships]
-        # Of each annotation how many cells that it surely meets have not listed it yet.
-        self._awaited: dict[int, int] = {}
+        # None: nothing is compared.
+        self._table: AnnotationTable | None = AnnotationTable(len(info.relationships))
         self._lock = threading.Lock()
 
     def read_by_id(self) -> int:
@@ -91,44 +91,56 @@ class _Collection:
 
         def check(number: int, data: bytes) -> None:
             found, relations = decode_annotation(data, self._info, number)
-            mark = _mark(found.ids)
+            mark, digest = _mark(found.ids), int(_digests(found)[0])
             with self._lock:
-                if self._known is None or len(self._known) >= _MOST_COMPARED:
-                    self._known = None
+                if self._table is None:
                     return
-                self._known[number] = _digests(found)[number]
-                for sums, segments in zip(self._related, relations, strict=True):
-                    for segment in segments.tolist():
-                        sums[segment] = (sums.get(segment, 0) + mark) % _MARKS
-                if sum(map(len, self._related)) > _MOST_COMPARED:
-                    self._known = None
+                self._table.add(number, digest, mark, relations)
+                if self._table.most > _MOST_COMPARED:
+                    self._table = None
 
         count = self._read(self._info.by_id, check)
         if count is None or self._basis.quick:
-            self._known = None
+            self._table = None
+        elif self._table is None:
+            self._basis.findings.warning(
+                "unchecked",
+                names_beside(self._folder, self._info.by_id.key),
+                f"there are more than {_MOST_COMPARED} annotations, or segments that they are "
+                "related to: the other indexes were read, and not compared with by_id",
+            )
+        else:
+            self._table.close()
         return count or 0
 
     def read_relationship(self, index: AnnotationIndex) -> None:
         """Check the lists of annotations by segment."""
-        sums = self._related[self._info.relationships.index(index)]
+        place = self._info.relationships.index(index)
+        table = self._table
 
         def check(segment: int, data: bytes) -> None:
             found = decode_list(data, self._info)
             self._compare(found)
+            if table is None:
+                return
             with self._lock:
-                if self._known is not None and sums.pop(segment, 0) != _mark(found.ids):
-                    raise FormatError(
-                        f"the list of segment {segment} has others than the annotations that "
-                        "by_id relates to it"
-                    )
+                expected = table.take_segment(place, segment)
+            if expected != _mark(found.ids):
+                raise FormatError(
+                    f"the list of segment {segment} has others than the annotations that "
+                    "by_id relates to it"
+                )
 
-        if self._read(index, check) is not None and self._known is not None and sums:
+        if self._read(index, check) is None or table is None:
+            return
+        left = table.segments_left(place)
+        if len(left):
             folder = names_beside(self._folder, index.key)
             self._basis.findings.error(
                 "annotations",
                 folder,
-                f"by_id relates annotations to {len(sums)} segments that have no valid list, such "
-                f"as {min(sums)}",
+                f"by_id relates annotations to {len(left)} segments that have no valid list, such "
+                f"as {left[0]}",
             )
 
     def read_level(self, number: int, level: SpatialLevel) -> None:
@@ -139,10 +151,11 @@ class _Collection:
             found = decode_list(data, self._info)
             if len(np.unique(found.ids)) != len(found):
                 raise FormatError("lists an annotation twice")
-            self._compare(found, level=number)
+            rows = self._compare(found, level=number)
             if cell is not None:
                 check_places(found, self._info, level, cell)
-                self._await(found, level, cell)
+                if rows is not None:
+                    self._await(found, rows, level, cell)
 
         if level.sharding is not None:
 
@@ -173,41 +186,40 @@ class _Collection:
 
     def compare(self) -> None:
         """Check that each annotation lies in one spatial level."""
-        if self._known is None or not self._info.spatial or self._basis.quick:
+        if self._table is None or not self._info.spatial or self._basis.quick:
             return
-        lost = sorted(self._known.keys() - self._levels.keys())
-        if lost:
+        lost = self._table.lost
+        if len(lost):
             self._basis.findings.error(
                 "annotations",
                 "info: spatial",
                 f"annotation {lost[0]} of by_id is in no spatial cell ({len(lost)} in all)",
             )
-        hidden = sorted(number for number, cells in self._awaited.items() if cells > 0)
-        if hidden:
+        hidden, cells = self._table.hidden
+        if len(hidden):
             self._basis.findings.error(
                 "annotations",
                 "info: spatial",
                 f"{len(hidden)} annotations are missing in cells of their level that they meet, "
-                f"such as {hidden[0]}, in {self._awaited[hidden[0]]} of them",
+                f"such as {hidden[0]}, in {cells[0]} of them",
             )
 
-    def _await(self, found: Annotations, level: SpatialLevel, cell: tuple[int, ...]) -> None:
+    def _await(
+        self, found: Annotations, rows: Rows, level: SpatialLevel, cell: tuple[int, ...]
+    ) -> None:
         """Note in how many cells annotations must be listed, and that this one lists them."""
+        table = self._table
         is_point = self._info.annotation_type == "point"  # and lies in one cell
-        if self._known is None or self._basis.quick or is_point or self._info.rank != 3:
+        if table is None or is_point or self._info.rank != 3:
             return
         with self._lock:
-            is_new = np.array([number not in self._awaited for number in found.ids.tolist()])
+            new = np.flatnonzero(table.are_unseen(rows))
         counts = np.zeros(len(found), np.int64)
-        if is_new.any():  # counted once: many cells may list it
-            new = np.flatnonzero(is_new)
+        if new.size:  # counted once: many cells may list it
             counts[new] = count_surely_met(take(found, new), self._info, level)
         is_here = surely_meet(found, self._info, level, cell)
         with self._lock:
-            for number, count, here in zip(
-                found.ids.tolist(), counts.tolist(), is_here.tolist(), strict=True
-            ):
-                self._awaited[number] = self._awaited.get(number, count) - here
+            table.expect(rows, counts, is_here)
 
     def _read(self, index: AnnotationIndex, check: Callable[[int, bytes], None]) -> int | None:
         """Check the entries of an index; return how many, or None where they can't be listed."""
@@ -221,7 +233,13 @@ class _Collection:
             return None
         names = {name.removesuffix(".gz") for name in walk_files(self._basis.store, folder)}
         known = sorted(name for name in names if _ID.fullmatch(name))
-        self._read_files(folder, known, lambda name, data: check(int(name), data))
+
+        def check_named(name: str, data: bytes) -> None:
+            if int(name) >= 1 << 64:
+                raise FormatError("its name is no id: ids are less than 2^64")
+            check(int(name), data)
+
+        self._read_files(folder, known, check_named)
         return len(known)
 
     def _cells(self, folder: str, level: SpatialLevel) -> Iterable[str]:
@@ -249,23 +267,17 @@ class _Collection:
         except (FormatError, StorageError) as error:
             self._basis.findings.error("annotations", where, error)
 
-    def _compare(self, found: Annotations, *, level: int | None = None) -> None:
-        """Compare what an index lists with `by_id`."""
-        with self._lock:
-            known = self._known
-        if known is None:
-            return
-        for number, digest in _digests(found).items():
-            if number not in known:
-                raise FormatError(f"lists annotation {number}, which by_id lacks")
-            if known[number] != digest:
-                raise FormatError(f"annotation {number} differs from the one in by_id")
-            if level is not None:
-                with self._lock:
-                    if self._levels.setdefault(number, level) != level:
-                        raise FormatError(
-                            f"annotation {number} is in level {self._levels[number]} too"
-                        )
+    def _compare(self, found: Annotations, *, level: int | None = None) -> Rows | None:
+        """Compare what an index lists with `by_id`; return the rows there."""
+        table = self._table
+        if table is None:
+            return None
+        digests, rows = _digests(found), table.rows(found.ids)
+        if level is not None:
+            with self._lock:
+                table.place(rows[rows >= 0], level)
+        table.compare(found.ids, rows, digests)
+        return rows
 
 
 def _mark(ids: NDArray[np.uint64]) -> int:
@@ -275,12 +287,12 @@ def _mark(ids: NDArray[np.uint64]) -> int:
     return int((mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(dtype=np.uint64))
 
 
-def _digests(found: Annotations) -> dict[int, bytes]:
-    """Return a digest of each annotation, by id."""
+def _digests(found: Annotations) -> NDArray[np.uint64]:
+    """Return a digest of each annotation."""
     tables = [np.ascontiguousarray(values) for values in found.properties.values()]
     offsets = found.vertex_offsets
-    digests = {}
-    for place, number in enumerate(found.ids.tolist()):
+    digests = bytearray()
+    for place in range(len(found)):
         rows = (
             found.geometry[place : place + 1]
             if offsets is None
@@ -289,5 +301,5 @@ def _digests(found: Annotations) -> dict[int, bytes]:
         digest = blake2b(rows.tobytes(), digest_size=8)
         for table in tables:
             digest.update(table[place : place + 1].tobytes())
-        digests[number] = digest.digest()
-    return digests
+        digests += digest.digest()
+    return np.frombuffer(bytes(digests), np.uint64)
