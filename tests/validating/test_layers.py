@@ -377,9 +377,10 @@ def test_what_is_compared_takes_little_memory():
     count = 20_000
     segments = np.array([7], np.uint64)
     tracemalloc.start()
-    table = AnnotationTable(1)
+    table = AnnotationTable(1, count)
     for number in range(count):
-        table.add(number, number, number, [segments])
+        assert table.add(number, number, number, [segments])
+    assert not table.add(count, 0, 0, [segments[:0]])
     table.close()
     kept, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()

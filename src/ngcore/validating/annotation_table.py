@@ -32,9 +32,12 @@ class AnnotationTable:
     ----------
     relationships : int
         How many there are.
+    most : int
+        So many annotations are held, and so many segments that they are related to.
     """
 
-    def __init__(self, relationships: int) -> None:
+    def __init__(self, relationships: int, most: int) -> None:
+        self._most = most
         self._added, self._marks = array("Q"), array("Q")
         self._related = [(array("Q"), array("Q")) for _ in range(relationships)]
         self._relations: list[_Relation] = []
@@ -43,18 +46,20 @@ class AnnotationTable:
         self._levels = np.zeros(0, np.int32)
         self._awaited = np.zeros(0, np.int64)
 
-    @property
-    def most(self) -> int:
-        """How many annotations were added, or how many related segments if those are more."""
-        return max(len(self._added), sum(len(segments) for segments, _ in self._related))
+    def add(self, number: int, digest: int, mark: int, segments: Sequence[Numbers]) -> bool:
+        """Add an annotation of `by_id`, with the segments of each relationship.
 
-    def add(self, number: int, digest: int, mark: int, segments: Sequence[Numbers]) -> None:
-        """Add an annotation of `by_id`, with the segments of each relationship."""
+        Returns whether there was room.
+        """
+        related = sum(len(known) for known, _ in self._related) + sum(map(len, segments))
+        if len(self._added) == self._most or related > self._most:
+            return False
         self._added.append(number)
         self._marks.append(digest)
         for (known, marks), more in zip(self._related, segments, strict=True):
             known.frombytes(more.tobytes())
             marks.extend([mark] * len(more))
+        return True
 
     def close(self) -> None:
         """Sort what was added."""

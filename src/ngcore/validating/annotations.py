@@ -83,7 +83,9 @@ class _Collection:
         self._folder = folder
         self._info = info
         # None: nothing is compared.
-        self._table: AnnotationTable | None = AnnotationTable(len(info.relationships))
+        self._table: AnnotationTable | None = AnnotationTable(
+            len(info.relationships), _MOST_COMPARED
+        )
         self._lock = threading.Lock()
 
     def read_by_id(self) -> int:
@@ -93,10 +95,7 @@ class _Collection:
             found, relations = decode_annotation(data, self._info, number)
             mark, digest = _mark(found.ids), int(_digests(found)[0])
             with self._lock:
-                if self._table is None:
-                    return
-                self._table.add(number, digest, mark, relations)
-                if self._table.most > _MOST_COMPARED:
+                if self._table and not self._table.add(number, digest, mark, relations):
                     self._table = None
 
         count = self._read(self._info.by_id, check)
