@@ -341,3 +341,12 @@ def test_a_table_of_two_kinds_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("polyline,x,y,z,rx,ry,rz\n1,2,3,1,1,1,1\n")
     with pytest.raises(InputError, match="radii rx, ry, rz as ellipsoids do and a column 'poly"):
         make_ready([tmp_path / "t.csv"], tmp_path / "keep")
+
+
+def test_rotations_called_as_radii_are_shown_as_points(tmp_path, caplog):
+    (tmp_path / "poses.csv").write_text("x,y,z,rx,ry,rz\n1,2,3,0.5,-0.25,3\n4,5,6,0,0,n/a\n")
+    (ready,) = make_ready([tmp_path / "poses.csv"], tmp_path / "keep")
+    info = json.loads((tmp_path / "keep" / ready.root / "info").read_text())
+    assert info["annotation_type"].upper() == "POINT"
+    assert [entry["id"] for entry in info["properties"]] == ["rx", "ry", "rz"]
+    assert "shown as points, not as ellipsoids" in caplog.text

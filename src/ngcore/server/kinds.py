@@ -14,7 +14,13 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from ngcore._version import __version__
-from ngcore.errors import DestinationError, InputError, InputNotFoundError, NoVoxelSizeError
+from ngcore.errors import (
+    DestinationError,
+    FormatError,
+    InputError,
+    InputNotFoundError,
+    NoVoxelSizeError,
+)
 from ngcore.precomputed.mesh_legacy import (
     encode_fragment,
     encode_manifest,
@@ -95,7 +101,14 @@ def _make_points(thing: Thing, dest: Path, _: Progress | None) -> None:
             "ngcore annotations --kind box and view what it writes",
             thing.place,
         )
-    annotations(thing.path, dest, kind=kind, group=group, fsync=False)
+    try:
+        annotations(thing.path, dest, kind=kind, group=group, fsync=False)
+    except (FormatError, InputError) as error:
+        if kind != "ellipsoid":
+            raise
+        # Rotations have these names too.
+        annotations(thing.path, dest, kind="point", fsync=False)
+        logger.warning("%s: shown as points, not as ellipsoids: %s", thing.place, error)
 
 
 def _is_array_of_points(path: Path) -> bool:
