@@ -20,6 +20,7 @@ import numpy as np
 
 from ngcore.errors import DestinationError, MissingExtraError, StorageError
 from ngcore.storage import LocalStore, Store, is_url, split_place, writable_store
+from ngcore.storage.file_lock import LocalLock
 from ngcore.storage.sync import sync_folder, sync_path
 from ngcore.storage.uploads import carry
 from ngcore.transaction.output_file import check_output_folder, make_folder
@@ -81,8 +82,19 @@ def export_ome_zarr(
     if isinstance(opened.store, LocalStore):
         refuse_overlap(LocalStore(out), [opened.store.path], "export to")
     make_folder(out.parent)
-    work = out.with_name(f".ngcore-{out.name}-{os.urandom(4).hex()}")
+    hidden = out.with_name(f".ngcore-{out.name}")
     try:
+        lock = LocalLock.take(hidden / "lock", str(out))
+    except OSError as error:
+        raise DestinationError(f"can't write {str(out)!r}: {error.strerror or error}") from error
+    if lock is None:
+        raise DestinationError(
+            f"{str(out)!r} is in use by another ngcore; wait for it, or choose another folder"
+        )
+    work = hidden / "work"
+    try:
+        _check_out(out, overwrite=overwrite)  # again: another may just have written it
+        shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
         try:
             group = zarr.create_group(work, zarr_format=3)
             ome = _metadata(opened, first, out.name)
@@ -93,9 +105,9 @@ def export_ome_zarr(
         except OSError as error:
             raise StorageError(f"can't write {str(out)!r}: {error.strerror or error}") from error
         _put_in_place(work, out)
-    except BaseException:
+    finally:
         shutil.rmtree(work, ignore_errors=True)
-        raise
+        lock.release()
 
 
 @contextmanager
