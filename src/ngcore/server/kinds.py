@@ -108,7 +108,7 @@ def _make_points(thing: Thing, dest: Path, _: Progress | None) -> None:
             raise
         # Rotations have these names too.
         annotations(thing.path, dest, kind="point", fsync=False)
-        logger.warning("%s: shown as points, not as ellipsoids: %s", thing.place, error)
+        logger.warning("%s; shown as points, not as ellipsoids", error)
 
 
 def _is_array_of_points(path: Path) -> bool:
