@@ -1,5 +1,6 @@
 """Conversions that are killed at any moment go on until they are what they would have been."""
 
+import itertools
 import os
 import random
 import shutil
@@ -56,7 +57,10 @@ def test_killed_conversions_go_on_until_they_are_whole(name, tmp_path):
         seconds = work_seconds(processes, [*command, tmp_path / "whole"], tmp_path / "whole")
         whole = all_bytes(tmp_path / "whole")
         kills, at_work = 0, 0
-        for number in range(amount(3, 20)):
+        for number in itertools.count():
+            if number >= amount(3, 20) and at_work:
+                break
+            assert number < 100, "no run was caught at work"
             is_new = (out / "info").exists() and all_bytes(out) == before
             option = "--overwrite" if is_overwrite and is_new else "--resume"
             child = processes.start([*command, option, out])
@@ -82,6 +86,4 @@ def test_killed_conversions_go_on_until_they_are_whole(name, tmp_path):
         processes.start([*command, option, out])
         assert processes.wait() == 0
     assert all_bytes(out) == whole
-    assert kills > 0
-    assert at_work
     print(f"{name}: {kills} kills, {at_work} of them at work, {seconds:.2f} s undisturbed")

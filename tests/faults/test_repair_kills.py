@@ -1,5 +1,6 @@
 """Repairs killed at any moment leave nothing that looks whole; they go on or start anew."""
 
+import itertools
 import os
 import random
 import shutil
@@ -63,7 +64,10 @@ def test_killed_repairs_are_never_taken_for_whole_and_end_with_the_same_bytes(na
         whole = all_bytes(tmp_path / "whole")
         assert {found.kind for found in validate(tmp_path / "whole").findings} <= {"added"}
         start_anew()
-        for number in range(amount(3, 40)):
+        for number in itertools.count():
+            if number >= amount(3, 40) and at_work:
+                break
+            assert number < 100, "no run was caught at work"
             is_unfinished = (out / PLAN).exists()
             if is_unfinished and number == 1:
                 assert run([*command, str(out)]) == 2  # refused: it must be asked for
@@ -91,6 +95,4 @@ def test_killed_repairs_are_never_taken_for_whole_and_end_with_the_same_bytes(na
         assert processes.wait() == 0
     assert all_bytes(out) == whole
     assert all_bytes(tmp_path / "source") == source
-    assert kills
-    assert at_work
     print(f"{name}: {kills} kills, {at_work} of them at work, {seconds:.2f} s undisturbed")

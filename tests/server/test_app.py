@@ -242,7 +242,6 @@ def raw(address, request):
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(request)
-        connection.settimeout(5)
         answer = b""
         while block := connection.recv(65536):
             answer += block

@@ -37,6 +37,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     asked: ClassVar[list[str]] = []
+    ended: ClassVar[threading.Event] = threading.Event()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -139,7 +140,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "100")
         self.end_headers()
-        threading.Event().wait(1.5)
+        self.ended.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +149,7 @@ def origin() -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
+    Handler.ended.set()
     server.shutdown()
     thread.join()
     server.server_close()

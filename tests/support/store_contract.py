@@ -236,7 +236,9 @@ class StoreContract(ReadableContract):
         seen, stop = set(), threading.Event()
 
         def read():
-            while not stop.is_set():
+            is_last = False
+            while not is_last:
+                is_last = stop.is_set()
                 seen.add(store.get("name"))
 
         readers = [threading.Thread(target=read) for _ in range(2)]
@@ -247,6 +249,7 @@ class StoreContract(ReadableContract):
         stop.set()
         for reader in readers:
             reader.join()
+        assert values[199 % 4] in seen
         assert seen <= set(values)
 
     def test_threads_make_the_same_folders_at_once(self, store):

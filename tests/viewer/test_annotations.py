@@ -198,10 +198,10 @@ def test_a_relation_filters_by_the_selected_segment_and_properties_are_told(
     neuroglancer.page.evaluate(
         "viewer.selectionDetailsState.select(); viewer.selectionDetailsState.pin.value = true"
     )
-    neuroglancer.page.wait_for_timeout(500)
-    text = neuroglancer.page.evaluate("document.body.innerText")
     for expected in ("score", "word", "soma", "cell"):
-        assert expected in text
+        neuroglancer.page.wait_for_function(
+            "word => document.body.innerText.includes(word)", arg=expected
+        )
     neuroglancer.start()  # without the side panel
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import pickle
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -82,18 +84,22 @@ def test_a_damaged_chunk_is_named_whichever_way_it_is_read(tmp_path):
 def test_large_reads_use_several_threads(tmp_path, monkeypatch):
     voxels = np.ones((128, 128, 128, 1), np.uint8)
     write_volume(tmp_path, voxels, make_info(voxels, chunk_sizes=((32, 32, 32),)))
-    used = set()
+    by_four = ngcore.open(tmp_path, workers=4).scales[0]
+    by_one = ngcore.open(tmp_path, workers=1).scales[0]
+    asked, used, two = itertools.count(), set(), threading.Barrier(2)
     original = LocalStore.get
 
     def get(self, *args):
+        if next(asked) < 2:
+            two.wait(timeout=60)  # nobody passes before a second thread is here, too
         used.add(threading.get_ident())
         return original(self, *args)
 
     monkeypatch.setattr(LocalStore, "get", get)
-    np.testing.assert_array_equal(ngcore.open(tmp_path, workers=4).scales[0][:], voxels)
-    assert len(used) > 1
+    np.testing.assert_array_equal(by_four[:], voxels)
+    assert next(asked) == math.prod(by_four.info.grid.shape)
     used.clear()
-    np.testing.assert_array_equal(ngcore.open(tmp_path, workers=1).scales[0][:], voxels)
+    np.testing.assert_array_equal(by_one[:], voxels)
     assert used == {threading.get_ident()}
 
 
