@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ngcore.sources.registry import Found
 
 _AT_ONCE = 1 << 16
+_LOOKED_AT = 1 << 12
+"""As many names tell whether chunks are called as the metadata say."""
+_LIKE_A_CHUNK = re.compile("(?:c[/.])?[0-9]")
 _UNCHUNKED = 64
 """Side of the cells of an array that is stored as a whole, or not at all."""
 
@@ -40,11 +43,14 @@ class Listing(NamedTuple):
         Yields their places on the grid, arrays of int of shape (n, dimensions).
     fills_zeros : bool
         Whether what is not there is zeros.
+    notes : tuple of str
+        What to warn of: names that are no chunk's, or no chunks at all.
     """
 
     sides: tuple[int, ...]
     found: Callable[[], Iterator[NDArray[np.int64]]]
     fills_zeros: bool
+    notes: tuple[str, ...] = ()
 
 
 def zarr_listing(array: Any, found: Found) -> Listing | None:
@@ -67,10 +73,50 @@ def zarr_listing(array: Any, found: Found) -> Listing | None:
         )
         yield from _in_arrays(known, rank)
 
-    if _names(found, array.path, rank) is None:
+    names = _names(found, array.path, rank)
+    if names is None:
         return None
+    notes = _notes_on_names(
+        (name[len(prefix) :] for name in names if name.startswith(prefix)),
+        lambda name: bool(place.fullmatch(name)) and encode(_numbers(name)) == name,
+        encode((0,) * rank),
+        array.fill_value,
+    )
     sides = tuple(int(side) for side in array.shards or array.chunks)
-    return Listing(sides, places, _is_zero(array.fill_value, array.dtype))
+    return Listing(sides, places, _is_zero(array.fill_value, array.dtype), notes)
+
+
+def _notes_on_names(
+    names: Iterable[str], is_chunk: Callable[[str], object], example: str, fill: object
+) -> tuple[str, ...]:
+    """Look at the first names below an array, and say what readers would take for absent.
+
+    Raises
+    ------
+    FormatError
+        Files are there, but none is called as its metadata say that chunks are.
+    """
+    chunks, strays, looked_at = 0, [], 0
+    for name in itertools.islice(names, _LOOKED_AT):
+        looked_at += 1
+        if is_chunk(name):
+            chunks += 1
+        elif _LIKE_A_CHUNK.match(name):
+            strays.append(name)
+    if strays and not chunks:
+        raise FormatError(
+            f"by its metadata chunks have names such as {example!r}, but the files there are "
+            f"called {strays[0]!r} and the like, so all of it would read as the fill value; "
+            "correct the separator (or the shape) in its metadata"
+        )
+    if strays:
+        return (
+            f"{len(strays)} of the files beside its chunks, such as {strays[0]!r}, are not named "
+            f"like a chunk ({example!r}) and are not read; chunks that are missing read as {fill}",
+        )
+    if not chunks and looked_at < _LOOKED_AT:
+        return (f"none of its chunks is there: all of its voxels read as the fill value, {fill}",)
+    return ()
 
 
 def _names(found: Found, path: str, rank: int) -> Iterable[str] | None:
@@ -98,7 +144,10 @@ def n5_listing(folder: Path, sides: Sequence[int]) -> Listing:
         names = walk_files(LocalStore(folder), "", depth=rank)
         yield from _in_arrays((_numbers(name) for name in names if place.fullmatch(name)), rank)
 
-    return Listing(tuple(sides), places, fills_zeros=True)
+    notes = _notes_on_names(
+        walk_files(LocalStore(folder), "", depth=rank), place.fullmatch, "/".join("0" * rank), 0
+    )
+    return Listing(tuple(sides), places, fills_zeros=True, notes=notes)
 
 
 def hdf5_listing(data_sets: Sequence[Any], *, is_stacked: bool = False) -> Listing | None:

@@ -11,7 +11,7 @@ import numpy as np
 from ngcore.errors import FormatError, InputError, MissingExtraError, NgcoreError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ngcore.arrays.affines import Affine
 
@@ -148,3 +148,28 @@ def diagonal_affine(sizes_mm: Sequence[float], first_mm: Sequence[float]) -> Aff
 def sizes_are_sound(sizes: Sequence[float]) -> bool:
     """Return whether voxel sizes can be used: three, finite and positive."""
     return len(sizes) == 3 and all(np.isfinite(size) and size > 0 for size in sizes)
+
+
+def unscaled(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a warning of attributes by which other programs turn stored into true values.
+
+    netCDF and xarray write them; they are of a convention, not of the format, and not followed.
+    """
+    neutral = {"scale_factor": 1.0, "add_offset": 0.0}
+    found = []
+    for name, value in neutral.items():
+        number = attributes.get(name)
+        if number is None:
+            continue
+        try:
+            is_neutral = bool(np.all(np.asarray(number, np.float64) == value))
+        except (TypeError, ValueError):
+            is_neutral = False
+        if not is_neutral:
+            found.append(f"{name} {number}")
+    if not found:
+        return ()
+    return (
+        f"its attributes say {' and '.join(found)}, which are not applied: values are those "
+        "that are stored",
+    )

@@ -1,4 +1,8 @@
-"""Zarr at a URL: ngcore's own stores (web servers, buckets) as a store of zarr, read-only."""
+"""Stores of zarr, read-only: ngcore's own (web servers, buckets), and folders.
+
+Zarr takes what is not there for a chunk of the fill value. Of a folder, a link to what is not
+there, as git-annex leaves it, is an error instead.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,13 @@ from zarr.abc.store import (
     Store,
     SuffixByteRequest,
 )
+from zarr.storage import LocalStore
+
+from ngcore.sources.files import missing_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
 
     from zarr.core.buffer import Buffer, BufferPrototype
 
@@ -96,6 +104,26 @@ class ZarrStore(Store):
         """List nothing."""
         del prefix
         return _nothing()
+
+
+class _FolderStore(LocalStore):
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Return the bytes of a key, or a range of them; None where there is none."""
+        found = await super().get(key, prototype, byte_range)
+        path = self.root / key
+        if found is None and path.is_symlink():
+            raise missing_file(path, key)
+        return found
+
+
+def folder_store(path: Path) -> Store:
+    """Return a folder as a store; a link to what is not there can't be read."""
+    return _FolderStore(path, read_only=True)
 
 
 async def _nothing() -> AsyncIterator[Any]:

@@ -120,7 +120,12 @@ class LocalStore(Store):
                 if start:
                     file.seek(start)
                 return read_all(file, max(0, end - start))
-        except _ABSENT:
+        except _ABSENT as error:
+            if isinstance(error, FileNotFoundError) and os.path.islink(path):  # noqa: PTH114
+                raise StorageError(
+                    f"can't read {path}: it is a symbolic link to what is not there; "
+                    "fetch that (`git annex get` or `datalad get`, if it is git-annex's)"
+                ) from error
             return None
         except PermissionError as error:
             # What Windows says of a folder. (`Path.is_dir` would raise if it may not look.)

@@ -237,7 +237,7 @@ def test_zarr_is_read_from_a_web_server_and_from_a_zip(tmp_path):
 
 
 def test_an_order_of_axes_that_is_assumed_is_warned_of_with_advice(tmp_path):
-    save(tmp_path / "em.zarr", np.zeros((5, 12, 17), np.uint8))
+    save(tmp_path / "em.zarr", np.ones((5, 12, 17), np.uint8))
     with open_source(tmp_path / "em.zarr", resolution=(8, 8, 40)) as source:
         (note,) = source.header.notes
         assert "assumed to be z, y, x, slowest first; pass --axes zyx" in note

@@ -25,9 +25,11 @@ from ngcore.sources.containers import (
     mm_per_unit,
     need,
     sizes_are_sound,
+    unscaled,
 )
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import placed_header
+from ngcore.sources.hdf5_files import refuse_lost_files
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 
@@ -109,6 +111,9 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
     axes = axes_of(lengths, asked=asked.axes, names=meaning.names, default=meaning.default)
     notes = axes.notes if meaning.default == _DEFAULT_AXES else ()
     _check_storage(data)
+    with foreign_errors(f"data set {path!r} can't be looked at"):
+        refuse_lost_files(data, found.path.parent)
+        notes += unscaled(data.attrs)
     header = placed_header(
         meaning.affine,
         asked.geometry,

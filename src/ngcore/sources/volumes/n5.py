@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from ngcore.sources.containers import (
     need,
     sizes_are_sound,
 )
+from ngcore.sources.files import missing_file
 from ngcore.sources.geometry import placed_header
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
@@ -90,34 +92,49 @@ def open_n5(found: Found, asked: Asked) -> ChunkedSource:
     suggested = suggest_type(folder.relative_to(root).as_posix().replace("/", "_"), axes.shape[3])
     if is_label:
         suggested = SuggestedType("segmentation", "Paintera calls it labels")
+    with foreign_errors(f"data set {folder.name!r} can't be listed"):
+        listing = n5_listing(folder, chunks)
     header = placed_header(
         affine,
         asked.geometry,
         shape=axes.shape,
         dtype=stored_type(dtype).newbyteorder("="),
         suggested_type=suggested,
-        notes=geometry.notes,
+        notes=geometry.notes + listing.notes,
         files=(folder / ATTRIBUTES,),
     )
     return ChunkedSource(
         header,
         axes,
-        _Reader(array),
+        _Reader(array, folder, chunks),
         chunks=chunks,
         workers=asked.workers,
-        listing=n5_listing(folder, chunks),
+        listing=listing,
         reopen=partial(open_n5, found.elsewhere(), asked._replace(workers=1)),
     )
 
 
 class _Reader:
-    """Slices an array of tensorstore; its errors are ours."""
+    """Slices an array of tensorstore; its errors are ours.
 
-    def __init__(self, array: Any) -> None:
+    A block that is a link to what is not there, as git-annex leaves it, would be zeros.
+    """
+
+    def __init__(self, array: Any, folder: Path, chunks: tuple[int, ...]) -> None:
         self._array = array
+        self._folder = folder
+        self._chunks = chunks
 
     def __call__(self, index: tuple[slice, ...]) -> Any:
         text = ", ".join(f"{part.start}:{part.stop}" for part in index)
+        blocks = (
+            range(part.start // side, -(-part.stop // side))
+            for part, side in zip(index, self._chunks, strict=True)
+        )
+        for block in product(*blocks):
+            path = self._folder.joinpath(*map(str, block))
+            if path.is_symlink() and not path.exists():
+                raise missing_file(path, path.relative_to(self._folder).as_posix())
         with foreign_errors(f"blocks at [{text}] can't be decoded"):
             return self._array[index].read().result()
 

@@ -24,6 +24,7 @@ from ngcore.sources.containers import (
     need,
     seconds_per_unit,
     sizes_are_sound,
+    unscaled,
 )
 from ngcore.sources.geometry import placed_header
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
@@ -81,19 +82,22 @@ def open_zarr(found: Found, asked: Asked) -> ChunkedSource:
     suggested = suggest_type(f"{found.path.name}_{image.path}", shape[3])
     if image.is_label:
         suggested = SuggestedType("segmentation", "its metadata call it a label image")
+    with foreign_errors(f"array {image.path!r} can't be listed"):
+        listing = zarr_listing(array, found)
     header = placed_header(
         image.affine,
         asked.geometry,
         shape=shape,
         dtype=stored_type(dtype).newbyteorder("="),
         suggested_type=suggested,
-        notes=axes.notes + image.notes,
+        notes=axes.notes
+        + image.notes
+        + (listing.notes if listing else ())
+        + unscaled(array.attrs),
         files=_metadata_files(found),
         facts={} if image.time_step is None else {"time_step": image.time_step},
         segments=image.segments,
     )
-    with foreign_errors(f"array {image.path!r} can't be listed"):
-        listing = zarr_listing(array, found)
     return ChunkedSource(
         header,
         axes,
@@ -127,7 +131,9 @@ def _store(zarr: Any, found: Found) -> Any:
         return ZarrStore(open_store(found.location))
     if found.path.is_file():
         return zarr.storage.ZipStore(found.path, mode="r")
-    return found.location
+    from ngcore.sources.zarr_store import folder_store
+
+    return folder_store(found.path)
 
 
 def _choose(zarr: Any, store: Any, found: Found, node: Any, level: int | None) -> _Image:
@@ -229,6 +235,9 @@ def _level(zarr: Any, group: Any, prefix: str, level: int | None) -> _Image:
     names = [axis["name"] for axis in axes]
     scale, translation = _transforms(datasets[number], image, rank)
     affine, notes = _affine(axes, scale, translation)
+    others = len(_ome(group)["multiscales"]) - 1
+    if others:
+        notes += (f"its metadata tell of {others + 1} images (multiscales); the first is taken",)
     label = _ome(group).get("image-label")
     is_label = isinstance(label, dict) or "labels" in prefix.split("/")[:-1]
     return _Image(
