@@ -7,16 +7,13 @@ damaged as its sentence says, and the command is run.
 from __future__ import annotations
 
 import contextlib
-import functools
 import gzip
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +23,10 @@ from click.testing import CliRunner
 
 import ngcore
 from ngcore.cli import cli
+
+sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
+
+from serving import barely_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -343,7 +344,7 @@ def examples() -> dict[str, Shown]:
         made.mkdir()
         for name, make in BASES.items():
             make(made / name)
-        with plainly_served(Path(folder)) as url:
+        with barely_served(folder) as url:
             for rule, example in EXAMPLES.items():
                 shown[rule] = _shown(example, made, url)
     return shown
@@ -369,25 +370,6 @@ def _shown(example: Example, made: Path, url: str) -> Shown:
 def _run(command: str) -> str:
     """Return what a command prints, its warnings too."""
     return CliRunner().invoke(cli, command.split(), prog_name="ngcore").output
-
-
-@contextlib.contextmanager
-def plainly_served(folder: Path) -> Iterator[str]:
-    """Serve a folder with Python's own server, which knows nothing of Neuroglancer."""
-    handler = functools.partial(_Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-
-
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Prints nothing."""
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
 
 
 @contextlib.contextmanager

@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from functools import partial
 
 import numpy as np
+import peak_memory
 import pytest
 
 import ngcore
@@ -109,6 +112,43 @@ def test_a_large_volume_takes_the_time_of_what_is_there(tmp_path, sharding):
     assert made.scales[0].shape == (4096, 4096, 4096, 1)
     assert made.scales[0][last, last, last, 0] == 5
     assert took < 30  # a walk through 2^36 voxels takes minutes
+
+
+MEASURED = (
+    peak_memory.SCRIPT
+    + """
+import sys
+from ngcore.cli import run
+print(run(sys.argv[1:]), peak_bytes())
+"""
+)
+
+
+def test_flat_chunks_of_deep_ones_stay_within_the_memory(tmp_path):
+    """Of a row of the source's chunks, 256 MiB are kept for a block of 64 flat ones."""
+    source, side = tmp_path / "source", 64
+    voxels = np.random.default_rng(0).integers(0, 1 << 32, (side,) * 3, np.uint32)
+    options = {"resolution": (8, 8, 8), "chunk_size": side, "sharding": False}
+    convert(voxels, source, encoding="raw", **options)
+    (source / "provenance").unlink()
+    info = json.loads((source / "info").read_text())
+    info["scales"][0]["size"] = [2048] * 3
+    (source / "info").write_text(json.dumps(info))
+    chunk = next((source / info["scales"][0]["key"]).iterdir())
+    for x, y in np.ndindex(16, 16):
+        edges = [f"{n * side}-{(n + 1) * side}" for n in (x, y, 8)]
+        chunk.with_name("_".join(edges)).hardlink_to(chunk)
+    chunk.unlink()
+    command = ["convert", source, tmp_path / "out", "--chunk-size", "256,256,16", "--no-fsync"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *map(str, command), "--memory", "250M"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, peak = map(int, done.stdout.split())
+    assert status == 0, done.stderr
+    assert peak <= 250 << 20
 
 
 def test_values_that_zeros_do_not_become_are_not_passed_over(tmp_path, voxels):

@@ -53,11 +53,15 @@ def served(folder: object) -> Iterator[str]:
         yield line.removeprefix("precomputed://")
 
 
-class _Plain(http.server.SimpleHTTPRequestHandler):
-    """Files as they lie, with CORS and Range: what any web server or bucket does."""
+class _Bare(http.server.SimpleHTTPRequestHandler):
+    """Files as they lie."""
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+class _Plain(_Bare):
+    """Files as they lie, with CORS and Range."""
 
     def end_headers(self) -> None:
         self.send_header("Access-Control-Allow-Origin", "*")
@@ -85,10 +89,21 @@ class _Plain(http.server.SimpleHTTPRequestHandler):
         return io.BytesIO(part)
 
 
+def plainly_served(folder: object) -> contextlib.AbstractContextManager[str]:
+    """Serve a folder as any web server or bucket does, with CORS and Range; yield the origin."""
+    return _served_by(_Plain, folder)
+
+
+def barely_served(folder: object) -> contextlib.AbstractContextManager[str]:
+    """Serve a folder by Python's own server: no CORS, no ranges, no Content-Encoding."""
+    return _served_by(_Bare, folder)
+
+
 @contextlib.contextmanager
-def plainly_served(folder: object) -> Iterator[str]:
-    """Serve a folder by a plain web server that knows nothing of ngcore; yield the origin."""
-    handler = functools.partial(_Plain, directory=str(folder))
+def _served_by(
+    handler_class: type[http.server.SimpleHTTPRequestHandler], folder: object
+) -> Iterator[str]:
+    handler = functools.partial(handler_class, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import attacks
 import damage
 import numpy as np
 import pytest
-from serving import served
+from serving import barely_served, served
 
 import ngcore
 from ngcore.cli import run
@@ -44,21 +41,6 @@ def origin(volumes) -> Iterator[str]:
         yield address
 
 
-@contextlib.contextmanager
-def plainly_served(folder: Path) -> Iterator[str]:
-    """Serve with Python's own server: no CORS, no ranges, no Content-Encoding."""
-    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            yield line.partition("(")[2].partition(")")[0].rstrip("/")
-        finally:
-            process.terminate()
-
-
 def messages(report) -> list[str]:
     return [f"{finding.severity} {finding.kind}: {finding}" for finding in report.findings]
 
@@ -86,7 +68,7 @@ def test_damage_is_found_over_http_as_it_is_in_a_folder(volumes, origin):
 
 
 def test_a_server_that_can_do_nothing_is_told_so(volumes, capfd):
-    with plainly_served(volumes) as origin:
+    with barely_served(volumes) as origin:
         report = validate(f"{origin}/0")
         text = "\n".join(messages(report))
         assert "error server: info: the server sends no Access-Control-Allow-Origin" in text

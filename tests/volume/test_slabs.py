@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,7 +17,9 @@ import ngcore
 from ngcore.errors import FormatError, VolumeIndexError
 from ngcore.storage import LocalStore
 from ngcore.volume.chunk_cache import ChunkCache
+from ngcore.volume.index import Selection
 from ngcore.volume.scale import ScaleArray
+from ngcore.volume.slabs import Slabs
 
 SHAPE = (41, 37, 35)
 CHUNK = (16, 16, 24)
@@ -151,3 +154,26 @@ def test_damage_is_named_in_the_middle_of_a_walk(written, tmp_path):
     for number in range(24, SHAPE[2]):
         with pytest.raises(FormatError, match=name):
             scale[:, :, number]
+
+
+def test_two_slabs_are_made_at_once_and_one_is_made_once(written):
+    folder, _, info = written
+    scale = ScaleArray(LocalStore(folder), info, 0)
+    slabs = Slabs(scale, ChunkCache(1 << 24))
+    two, made = threading.Barrier(2), []
+
+    def read(voxels, selections):
+        two.wait(timeout=60)  # nobody passes before a second slab is being made, too
+        made.append(selections[2].start)
+        voxels[...] = 1
+
+    def plane(number):
+        asked = [Selection(0, 1, size) for size in scale.shape]
+        asked[2] = Selection(number, 1, 1)
+        return slabs.holding(asked, read)
+
+    side = CHUNK[2]
+    assert plane(side - 3) is None  # the first: nobody knows yet which way it goes on
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(plane, [side - 2, side - 1, side, side + 1]))
+    assert sorted(made) == sorted({slab.start[2] for slab in found})

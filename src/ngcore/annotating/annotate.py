@@ -27,8 +27,7 @@ from ngcore.storage import is_url
 from ngcore.storage.spool import Spool
 from ngcore.transaction.layer_folder import LayerFolder, LayerStore
 from ngcore.volume.provenance import Provenance
-from ngcore.volume.read import open as open_volume
-from ngcore.volume.world import world_bounds_mm
+from ngcore.volume.read import world_bounds_like
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +239,7 @@ def _unit(table: Table, asked: str | None) -> str:
 
 def _bounds_like(like: PathLike, unit: str) -> NDArray[np.float64]:
     """Return the bounds of a volume in its world, shape (2, 3), in a unit."""
-    bounds: NDArray[np.float64] = world_bounds_mm(open_volume(like)) * (1e-3 / UNITS_M[unit])
+    bounds: NDArray[np.float64] = world_bounds_like(like) * (1e-3 / UNITS_M[unit])
     return bounds
 
 

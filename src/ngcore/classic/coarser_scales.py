@@ -106,9 +106,7 @@ def compute_scales(
         opened.scales[0], info, Downsampling(method, outside_value), asked, os.fspath(dest)
     )
     with source:
-        digests = write_chunks(
-            conversion, source, asked, dest, tell, command=_COMMAND, first_is_written=True
-        )
+        digests = write_chunks(conversion, source, asked, dest, tell, command=_COMMAND)
     parameters: dict[str, Any] = {"downsampling": method, "outside_value": outside_value}
     if any(scale.encoding == "jpeg" for scale in info.scales[1:]):
         parameters["jpeg_quality"] = asked.jpeg_quality

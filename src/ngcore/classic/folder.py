@@ -88,7 +88,6 @@ def write_chunks(
     progress: Progress | None,
     *,
     command: str,
-    first_is_written: bool = False,
 ) -> dict[str, str]:
     """Write the chunks of every scale of a conversion, and return their digests by key.
 
@@ -105,8 +104,6 @@ def write_chunks(
     progress : callable or None
     command : str
         What `provenance` calls the step.
-    first_is_written : bool
-        The source is the volume's own finest scale: write the coarser ones.
 
     Raises
     ------
@@ -119,16 +116,11 @@ def write_chunks(
     check_output_folder(dest)
     for warning in conversion.warnings:
         logger.warning(warning)
-    written = conversion.info.scales[int(first_is_written) :]
+    written = conversion.info.scales[int(conversion.plan.first_is_read) :]
     announce(store, command)
     try:
         with step_folder(store, written) as tmp:
-            outcome = write_scales(
-                Work(conversion, source, options, progress),
-                store,
-                tmp,
-                first_is_written=first_is_written,
-            )
+            outcome = write_scales(Work(conversion, source, options, progress), store, tmp)
     except (InputError, FormatError):
         remove_volume_files(store, replace(conversion.info, scales=written))
         raise

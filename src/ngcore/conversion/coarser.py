@@ -54,6 +54,7 @@ def coarser_conversion(
     source = open_scale(finest, AskedGeometry(), name, workers=options.thread_count)
     # Rows of the finest scale are those of its chunks, so no row is ever kept aside.
     plan = plan_for(info, pyramid_factors(info), _Z, options, source=source)
+    plan = plan._replace(first_is_read=True)
     conversion = Conversion(
         info,
         ValueMapping(info.dtype, info.dtype),

@@ -15,7 +15,7 @@ from ngcore.conversion.regions import (
     Pass,
     Regions,
     factor_between,
-    region_sides,
+    region_columns,
     row_bytes,
     whole_chunks,
 )
@@ -52,6 +52,10 @@ class Plan(NamedTuple):
         Memory beside the row buffers and the interpreter.
     threads : int
         How many work at once.
+    column_bytes : int
+        Memory that the source takes for each column of a region, along the stream axis.
+    first_is_read : bool
+        Whether the finest scale is there already, so that only the coarser ones are written.
     """
 
     info: VolumeInfo
@@ -60,6 +64,8 @@ class Plan(NamedTuple):
     passes: tuple[Pass, ...]
     scratch_bytes: int
     threads: int = 1
+    column_bytes: int = 0
+    first_is_read: bool = False
 
     @property
     def memory_bytes(self) -> int:
@@ -79,7 +85,7 @@ class Plan(NamedTuple):
 
     def regions(self, step: Pass) -> Regions:
         """Return the regions of a pass."""
-        is_read = step.first_scale > 0
+        is_read = step.first_scale > 0 or self.first_is_read
         return Regions(self.info, self.factors, step, is_read, step.widths)
 
 
@@ -135,7 +141,7 @@ def make_plan(
             )
         passes.append(step)
         first = step.last_scale
-    return Plan(info, factors, stream_axis, tuple(passes), scratch_bytes, threads)
+    return Plan(info, factors, stream_axis, tuple(passes), scratch_bytes, threads, column_bytes)
 
 
 def _choose_pass(
@@ -153,9 +159,8 @@ def _choose_pass(
 
     def attempt(last: int, widths: Sequence[int], row_buffers: int) -> Pass:
         memory = row_bytes(info, factors, stream_axis, first, last, widths) * row_buffers
-        sides = region_sides(info, factors, first, last, widths)[0]
-        memory += column_bytes * prod(sides) // sides[stream_axis]
-        return Pass(first, last, vec3(widths), row_buffers, memory)
+        columns = region_columns(info, factors, stream_axis, first, last, widths)
+        return Pass(first, last, vec3(widths), row_buffers, memory + columns * column_bytes)
 
     for row_buffers in (2, 1):
         whole = attempt(coarsest, size, row_buffers)
@@ -195,6 +200,8 @@ def spread_plan(
     *,
     scales_per_pass: int = _SCALES_PER_PASS,
     block_chunks: int = _CHUNKS_PER_BLOCK,
+    column_bytes: int = 0,
+    first_is_read: bool = False,
 ) -> tuple[Regions, ...]:
     """Return the regions of each pass of a conversion, such that they hold whole shards.
 
@@ -210,12 +217,16 @@ def spread_plan(
         How many are made at once, at most: of fewer, blocks can be smaller.
     block_chunks : int
         Chunks of the finest scale in a block, if it can have so few.
+    column_bytes : int
+        Memory that the source takes for each column of a block.
+    first_is_read : bool
+        Whether the finest scale is there already.
     """
     grids: list[Regions] = []
     coarsest = len(info.scales) - 1
     first = 0
     while not grids or first < coarsest:
-        is_read = first > 0
+        is_read = first > 0 or first_is_read
         last = min(first + 1, coarsest)
         widths = _widths(info, factors, first, last, first_is_read=is_read)
         most_voxels = block_chunks * prod(info.scales[first].chunk_size) << 3 * is_read
@@ -228,6 +239,9 @@ def spread_plan(
             last, widths = last + 1, wider
         blocks = _block_widths(info, factors, first, last, widths, most_voxels)
         memory = row_bytes(info, factors, stream_axis, first, last, blocks)
+        if first == 0:
+            columns = region_columns(info, factors, stream_axis, first, last, blocks)
+            memory += columns * column_bytes
         step = Pass(first, last, widths, 1, memory)
         grids.append(Regions(info, factors, step, is_read, blocks))
         first = last

@@ -49,62 +49,39 @@ class Run(NamedTuple):
     row_done: Callable[[], None] | None = None
 
 
-def carry_out_region(
-    run: Run,
-    regions: Regions,
-    place: Vec3,
-    source: Source,
-    kept: "Kept | None",
-    *,
-    first_is_written: bool,
-) -> None:
-    """Make every chunk that a region owns.
+class PassRun(NamedTuple):
+    """What all regions of one pass share.
 
-    Parameters
+    Attributes
     ----------
     run : Run
     regions : Regions
-        Those of the pass.
-    place : tuple of int
-        Of this one.
     source : Source
         For the first pass, where voxels come from; for a later one, the scale it starts from.
     kept : Kept or None
         Where the pass's last scale is kept, if a pass follows.
-    first_is_written : bool
-        Whether the chunks of the first scale exist already.
     """
-    for block in regions.blocks_of(place):
-        carry_out_block(run, regions, block, source, kept, first_is_written=first_is_written)
+
+    run: Run
+    regions: Regions
+    source: Source
+    kept: "Kept | None"
 
 
-def carry_out_block(
-    run: Run,
-    regions: Regions,
-    block: Vec3,
-    source: Source,
-    kept: "Kept | None",
-    *,
-    first_is_written: bool,
-) -> None:
-    """Make every chunk that a block of a region owns.
+def carry_out_region(work: PassRun, place: Vec3) -> None:
+    """Make every chunk that the region at a place owns."""
+    for block in work.regions.blocks_of(place):
+        carry_out_block(work, block)
 
-    Parameters are those of `carry_out_region`, with the place of the block among all blocks.
-    """
-    step = regions.step
-    levels = regions.blocks.levels(block)
+
+def carry_out_block(work: PassRun, block: Vec3) -> None:
+    """Make every chunk that a block owns, by its place among the blocks of all regions."""
+    run, step, kept = work.run, work.regions.step, work.kept
+    levels = work.regions.blocks.levels(block)
     if not levels:
         return
-    read = _BoxReader(run, source, levels[0], step)
-    walk = RegionWalk(
-        run.conversion,
-        step,
-        levels,
-        source,
-        run.pool,
-        run.sink.write,
-        first_is_written=first_is_written,
-    )
+    read = _BoxReader(run, work.source, levels[0], step)
+    walk = RegionWalk(run.conversion, step, levels, work.source, run.pool, run.sink.write)
     if kept is None:
         walk.run(read, read.part_planes, run.row_done)
         return

@@ -79,7 +79,7 @@ class Regions:
     step : Pass
         From which scale to which. Its widths are those of a region.
     first_is_read : bool
-        Whether the first of these scales was written by the pass before.
+        Whether the first of these scales is there already, as the pass before wrote it.
     block_widths : tuple of int
         Size of a block per axis, in voxels of the first scale; divides that of a region.
     """
@@ -259,6 +259,19 @@ def row_bytes(
         planes[stream_axis] = thickness + factors[index][stream_axis] - 1
         total += prod(planes) * voxel_bytes
     return total
+
+
+def region_columns(
+    info: VolumeInfo,
+    factors: Sequence[Vec3],
+    stream_axis: int,
+    first: int,
+    last: int,
+    widths: Sequence[int],
+) -> int:
+    """Return how many columns, along the stream axis, the widest region of a pass reads."""
+    sides = region_sides(info, factors, first, last, widths)[0]
+    return prod(sides) // sides[stream_axis]
 
 
 def region_sides(

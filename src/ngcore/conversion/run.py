@@ -11,7 +11,7 @@ from ngcore.arrays.values import Counts
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.region import Run, carry_out_region
+from ngcore.conversion.region import PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
 from ngcore.sources.base import Source
@@ -71,7 +71,6 @@ def write_scales(
     work_folder: Path,
     *,
     journal: Journal | None = None,
-    first_is_written: bool = False,
     trusts_files: bool = True,
 ) -> Outcome:
     """Write every chunk of every scale, on threads of this process.
@@ -85,9 +84,6 @@ def write_scales(
         Where temporary files go, unless the options name another folder.
     journal : Journal or None
         Knows the files of an earlier run that need not be made again, and notes the new ones.
-    first_is_written : bool
-        Whether the source is the volume's own finest scale, so that only the coarser ones are
-        written.
     trusts_files : bool
         Whether files of an earlier run may be left as they are.
     """
@@ -113,7 +109,7 @@ def write_scales(
     with temporary_folder(work_folder, options.tmp) as tmp:
         sink = ChunkSink(
             info,
-            range(int(first_is_written), len(info.scales)),
+            range(int(plan.first_is_read), len(info.scales)),
             options,
             store,
             tmp,
@@ -125,14 +121,7 @@ def write_scales(
             with ThreadPool(plan.threads) as pool:
                 row_done = None if journal is None else journal.checkpoint_if_due
                 run = Run(work.conversion, sink, pool, tmp / "scratch", planes_read, row_done)
-                _run_passes(
-                    work,
-                    grids,
-                    tmp,
-                    run,
-                    first_is_written=first_is_written,
-                    is_sparse=sparse is not None,
-                )
+                _run_passes(work, grids, tmp, run, is_sparse=sparse is not None)
             sink.finish(whole=not is_resumed)
         except BaseException:
             sink.abort()
@@ -142,13 +131,7 @@ def write_scales(
 
 
 def _run_passes(
-    work: Work,
-    grids: tuple[Regions, ...],
-    tmp: Path,
-    run: Run,
-    *,
-    first_is_written: bool,
-    is_sparse: bool,
+    work: Work, grids: tuple[Regions, ...], tmp: Path, run: Run, *, is_sparse: bool
 ) -> None:
     plan, source = work.conversion.plan, work.source
     carry_out = carry_out_region
@@ -162,18 +145,18 @@ def _run_passes(
         spool = tmp / "source"
         source = source.spooled(spool)
     for regions in grids:
-        kept, step = None, regions.step
-        if step.last_scale < len(plan.info.scales) - 1:
+        kept = None
+        if regions.step.last_scale < len(plan.info.scales) - 1:
             from ngcore.conversion.kept import Kept  # most volumes take one pass
             from ngcore.transaction.output_file import make_folder
 
             make_folder(run.scratch)
             filled: set[Vec3] | None = set() if is_sparse else None
             kept = Kept(regions.blocks, tmp, plan.stream_axis, source.memory_order, filled)
+        step_run = PassRun(run, regions, source, kept)
         with closing(source):
             for place in regions:
-                is_written = step.first_scale > 0 or first_is_written
-                carry_out(run, regions, place, source, kept, first_is_written=is_written)
+                carry_out(step_run, place)
             source.finish()
         with suppress(OSError):  # its folder goes at the end
             if spool is not None:

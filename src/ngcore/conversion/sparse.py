@@ -11,7 +11,7 @@ import numpy as np
 
 from ngcore.arrays.values import Counts
 from ngcore.conversion.plan import INTERPRETER_BYTES, spread_plan
-from ngcore.conversion.region import Run, carry_out_block
+from ngcore.conversion.region import PassRun, Run, carry_out_block
 from ngcore.conversion.regions import Regions
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
@@ -19,7 +19,6 @@ from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.sources.base import Source, Sparsity
 
 if TYPE_CHECKING:
-    from ngcore.conversion.kept import Kept
     from ngcore.conversion.options import ConvertOptions
     from ngcore.conversion.prepare import Conversion
     from ngcore.precomputed.scale_info import ScaleInfo
@@ -73,34 +72,25 @@ def sparse_plan(
             plan.stream_axis,
             scales_per_pass=_SCALES_PER_PASS,
             block_chunks=chunks,
+            column_bytes=plan.column_bytes,
+            first_is_read=plan.first_is_read,
         )
         if all(grid.step.memory_bytes <= budget for grid in grids):
             return grids
     return None
 
 
-def carry_out_sparse_region(
-    run: Run,
-    regions: Regions,
-    place: Vec3,
-    source: Source,
-    kept: "Kept | None",
-    *,
-    first_is_written: bool,
-) -> None:
-    """Make every chunk that a region owns, without a look at what is empty.
-
-    Parameters are those of `carry_out_region`.
-    """
-    if _is_empty(regions, place, source):
-        _pass_over(run, regions, place, first_is_written=first_is_written)
+def carry_out_sparse_region(work: PassRun, place: Vec3) -> None:
+    """Do as `carry_out_region`, without a look at what is empty."""
+    if _is_empty(work.regions, place, work.source):
+        _pass_over(work.run, work.regions, place)
         return
-    blocks = regions.blocks
-    for block in regions.blocks_of(place):
-        if _is_empty(blocks, block, source):
-            _pass_over(run, blocks, block, first_is_written=first_is_written)
+    blocks = work.regions.blocks
+    for block in work.regions.blocks_of(place):
+        if _is_empty(blocks, block, work.source):
+            _pass_over(work.run, blocks, block)
         else:
-            carry_out_block(run, regions, block, source, kept, first_is_written=first_is_written)
+            carry_out_block(work, block)
 
 
 def _is_empty(regions: Regions, place: Vec3, source: Source) -> bool:
@@ -109,9 +99,9 @@ def _is_empty(regions: Regions, place: Vec3, source: Source) -> bool:
     return not levels or source.is_empty(levels[0].needed.slices(source.header.voxel_offset))
 
 
-def _pass_over(run: Run, regions: Regions, place: Vec3, *, first_is_written: bool) -> None:
+def _pass_over(run: Run, regions: Regions, place: Vec3) -> None:
     step = regions.step
-    for scale in range(step.first_scale + first_is_written, step.last_scale + 1):
+    for scale in range(step.first_scale, step.last_scale + 1):
         first, stop = regions.owned_cells(scale, place)
         if all(a < b for a, b in zip(first, stop, strict=True)):
             run.sink.write_zeros(scale, first, stop)

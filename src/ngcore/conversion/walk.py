@@ -60,8 +60,6 @@ class RegionWalk:
         Does the work.
     write_chunk : callable
         Called on the pool's threads with (scale, cell, voxels) of each chunk of the region.
-    first_is_written : bool
-        Whether the chunks of the finest level have been written before.
     """
 
     def __init__(
@@ -72,8 +70,6 @@ class RegionWalk:
         source: Source,
         pool: ThreadPool,
         write_chunk: WriteChunk,
-        *,
-        first_is_written: bool,
     ) -> None:
         info = conversion.info
         self._axis = conversion.plan.stream_axis
@@ -81,7 +77,6 @@ class RegionWalk:
         self._cost = source.cost
         self._memory_order = source.memory_order
         self._write_chunk = write_chunk
-        self._first_is_written = first_is_written
         self._pool = pool
         self._keep_last: KeepBox | None = None
         self._stick_memory = ThreadMemory()  # small enough to stay in the processor's cache
@@ -205,9 +200,8 @@ class RegionWalk:
             self._reduce(
                 voxels[source.slices(stick.start)], source, fine.factors, coarse.voxels(target)
             )
-        if not self._first_is_written:
-            for cell, bounds in fine.owned_chunks((cut, first, stop)):
-                self._write_chunk(fine.scale, cell, voxels[bounds.slices(stick.start)])
+        for cell, bounds in fine.owned_chunks((cut, first, stop)):
+            self._write_chunk(fine.scale, cell, voxels[bounds.slices(stick.start)])
 
     def _finish_sticks(self) -> None:
         """Open the next row of the finest level, when all sticks of the last are done."""
@@ -229,10 +223,9 @@ class RegionWalk:
             window.carried_from = window.filled
             if self._keep_last is not None and window.owns_row:
                 self._keep_last(*window.owned_part())
-        if index > 0 or not self._first_is_written:
-            for cell, bounds in window.owned_chunks():
-                task = partial(self._write_chunk, window.scale, cell, window.voxels(bounds))
-                self._pool.submit(task, window.readers)
+        for cell, bounds in window.owned_chunks():
+            task = partial(self._write_chunk, window.scale, cell, window.voxels(bounds))
+            self._pool.submit(task, window.readers)
         window.open_next_row(self._pool)
 
     def _feed_next_scale(self, fine: Window, index: int) -> None:

@@ -18,7 +18,7 @@ from ngcore.conversion.kept import Kept
 from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.region import Run, carry_out_region
+from ngcore.conversion.region import PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
@@ -153,14 +153,13 @@ def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:
 
 def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
     grid = work.grid
-    first_is_written = grid.first_is_read
     counts, lock = Counts(), threading.Lock()
     files: list[str] = []
     is_whole = trusted_files(work.dest, work.trust, str(work.tmp))
     known: dict[str, bool] = {}
     sink = ChunkSink(
         work.conversion.info,
-        range(grid.step.first_scale + first_is_written, grid.step.last_scale + 1),
+        range(grid.step.first_scale + grid.first_is_read, grid.step.last_scale + 1),
         work.options,
         work.dest,
         scratch,
@@ -186,9 +185,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         with closing(_open_source(work.source, work.source_name)) as source:
             with ThreadPool(work.threads) as pool:
                 run = Run(work.conversion, sink, pool, scratch, planes_read, row_done)
-                carry_out_region(
-                    run, grid, place, source, work.kept, first_is_written=first_is_written
-                )
+                carry_out_region(PassRun(run, grid, source, work.kept), place)
             source.finish()
         sink.finish(whole=False)
     finally:

@@ -27,11 +27,7 @@ class WritableScale(ScaleFacts):
 
     Boxes of whole chunks are written fastest. Safe to use from several threads and processes at
     once, as long as no voxel is assigned by two.
-
-    Attributes
-    ----------
-    shape : tuple of int, (x, y, z, channel)
-    dtype : dtype
+    Attributes are those of `ScaleArray`.
     """
 
     def __init__(

@@ -168,7 +168,7 @@ def export(
 
 def _is_placed(opened: Volume) -> bool:
     """Whether the world of a volume says more than its resolution and offset."""
-    transform = world_transform(opened)
+    transform = world_transform(opened.store)
     return has_world(transform)
 
 
@@ -202,7 +202,7 @@ def _source_dtype(opened: Volume) -> np.dtype[Any]:
 
 
 def _header(opened: Volume, scale: ScaleArray, dtype: np.dtype[Any], kind: str) -> bytes:
-    transform = world_transform(opened)
+    transform = world_transform(opened.store)
     where = opened.store.location
     if not has_world(transform) and kind != ".npy":
         logger.warning(

@@ -227,7 +227,7 @@ def _metadata(opened: Volume, first: int, name: str) -> dict[str, Any]:
 
 def _affines(opened: Volume, scales: tuple[ScaleArray, ...]) -> list[Affine]:
     """Return an affine without turns for each scale: in the world, else in the volume's frame."""
-    transform = world_transform(opened)
+    transform = world_transform(opened.store)
     affines = [scale_affine(scale, transform) for scale in scales]
     sizes = np.diag(affines[0])[:3]
     if np.allclose(affines[0][:3, :3], np.diag(sizes), atol=1e-6 * np.abs(sizes).max()) and (

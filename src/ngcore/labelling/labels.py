@@ -260,7 +260,7 @@ def _measures(
 def _voxel_volume_mm3(opened: Volume) -> float:
     """Return the volume of a voxel in the world: a sheared one is smaller than its sides say."""
     native = math.prod(length / NM_PER_MM for length in opened.scales[0].resolution)
-    transform = world_transform(opened)
+    transform = world_transform(opened.store)
     return native if transform is None else native * abs(float(np.linalg.det(transform[:3, :3])))
 
 

@@ -58,7 +58,7 @@ class DrawnLayer:
 
     def affine(self, scale: ScaleArray) -> NDArray[np.float64]:
         """From indices of voxel centres of a scale to millimetres of the picture's space."""
-        return scale_affine(scale, world_transform(self.volume) if self.is_placed else None)
+        return scale_affine(scale, world_transform(self.volume.store) if self.is_placed else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def make_scene(layers: Sequence[PictureLayer]) -> Scene:
     NgcoreError
         A volume is damaged, or what is asked of it does not fit it.
     """
-    is_world = any(has_world(world_transform(x.volume)) for x in layers)
+    is_world = any(has_world(world_transform(x.volume.store)) for x in layers)
     images = [x for x in layers if x.volume.info.type != "segmentation"]
     labels = [x for x in layers if x.volume.info.type == "segmentation"]
     are_series = [time_step_seconds(x.volume) is not None for x in images]

@@ -107,4 +107,4 @@ def _remake(
         change.sealing.begin()
         remove_volume_files(store, replace(info, scales=tuple(lost)))
         with working_folder(store) as tmp:
-            write_scales(Work(conversion, source, options), store, tmp, first_is_written=True)
+            write_scales(Work(conversion, source, options), store, tmp)

@@ -159,7 +159,7 @@ def facts_of(store: ReadableStore) -> dict[str, str]:
         has.append(f"{names} named labels")
     if has:
         facts["Has"] = ", ".join(has)
-    if has_world(world_transform(volume)):
+    if has_world(world_transform(volume.store)):
         facts["World"] = "placed"
     return facts
 

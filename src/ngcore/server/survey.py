@@ -61,7 +61,7 @@ def survey_volume(
         name=name,
         url=url,
         info=volume.info,
-        volume_to_world_nm=world_transform(volume),
+        volume_to_world_nm=world_transform(volume.store),
         time_step=time_step_seconds(volume),
         asked=asked,
     )

@@ -28,7 +28,8 @@ from ngcore.transaction.changes import Transaction
 from ngcore.transaction.layer_folder import LayerFolder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import open as open_volume
-from ngcore.volume.world import world_bounds_mm, world_to_native, world_transform
+from ngcore.volume.read import world_bounds_like
+from ngcore.volume.world import world_to_native, world_transform
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def skeletons(
             transform = IDENTITY if is_own else transform
             traced = _labels_traced(labels, ids, scale, bytes_of_memory, workers, is_native=is_own)
         else:
-            bounds = None if like is None else world_bounds_mm(open_volume(like)) * 1e6
+            bounds = None if like is None else world_bounds_like(like) * 1e6
             names = [str(x) if is_url(x) else Path(x).name for x in sources]
             traced = _files_traced(paths, names, units, bounds)
         options = {**traced.options, "sharding": sharding, "transform": list(transform)}
@@ -213,7 +214,7 @@ def _labels_traced(
     volume = open_volume(labels)
     voxels = check_segmentation(volume, scale)
     wanted = None if ids is None else sorted({int(number) for number in ids})
-    matrix = None if is_native else world_transform(volume)
+    matrix = None if is_native else world_transform(volume.store)
 
     def trace() -> tuple[Iterator[tuple[int, Skeleton]], dict[int, str]]:
         boxes = find_boxes(voxels, wanted)

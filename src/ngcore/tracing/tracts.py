@@ -34,8 +34,7 @@ from ngcore.transaction.layer_folder import LayerFolder
 from ngcore.transaction.output_file import check_output_folder, make_folder
 from ngcore.transaction.temporary import owned_folder, working_folder
 from ngcore.volume.provenance import Provenance
-from ngcore.volume.read import open as open_volume
-from ngcore.volume.world import world_bounds_mm
+from ngcore.volume.read import world_bounds_like
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ def tracts(
     with local_files(sources, tmp) as paths:
         for path in paths:
             open_tracts(path).close()
-        bounds = None if like is None else world_bounds_mm(open_volume(like))
+        bounds = None if like is None else world_bounds_like(like)
         identity = source_identity(paths[0], paths)
         options: dict[str, Any] = {
             "max_vertices": max_vertices,

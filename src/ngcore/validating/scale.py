@@ -40,7 +40,7 @@ class Basis:
 
     store: ReadableStore
     findings: Findings
-    work: Work | AtOnce
+    work: Work[ScaleCheck] | AtOnce[ScaleCheck]
     quick: bool = False
     provenance: Provenance = field(default_factory=Provenance)
 

@@ -93,7 +93,7 @@ class _Cells(Presence):
         return cell in self.cells
 
 
-class SpreadWork(Work):
+class SpreadWork(Work[ScaleCheck]):
     """Gives parts of scales to an executor, and all other tasks to threads.
 
     Parameters

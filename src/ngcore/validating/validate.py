@@ -135,7 +135,7 @@ def inspect(
         check_transform(store, findings)
         return findings.report(text, chunks=0, digests=()), Seal()
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
-        work = Work(pool)
+        work: Work[ScaleCheck] = Work(pool)
         kind = layer_kind(members)
         if kind is not None:
             basis = Basis(

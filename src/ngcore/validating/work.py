@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ngcore.errors import StorageError
 from ngcore.work.threads import TaskGroup
@@ -15,15 +15,17 @@ from ngcore.work.threads import TaskGroup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ngcore.validating.scale import ScaleCheck
     from ngcore.work.threads import ThreadPool
+
+Check = TypeVar("Check")
+"""What is known of the scale that a part is of."""
 
 
 class WorkError(StorageError):
     """Who was to check a part could not: nothing is known of the volume by that."""
 
 
-class Work:
+class Work(Generic[Check]):
     """Hands tasks to a pool, and waits where too many are queued: memory stays bounded.
 
     Parameters
@@ -47,9 +49,7 @@ class Work:
         self._pool.submit(task, group)
         self._groups.append(group)
 
-    def check(
-        self, check: ScaleCheck, function: Callable[[ScaleCheck, Any], None], part: Any
-    ) -> None:
+    def check(self, check: Check, function: Callable[[Check, Any], None], part: Any) -> None:
         """Queue the check of a part of a scale; the part can be pickled."""
         self.submit(partial(function, check, part))
 
@@ -59,7 +59,7 @@ class Work:
             self._pool.wait(self._groups.popleft())
 
 
-class AtOnce:
+class AtOnce(Generic[Check]):
     """Does every task when it comes, in a process that does a part of the work."""
 
     grain = 1
@@ -68,9 +68,7 @@ class AtOnce:
         """Do a task."""
         task()
 
-    def check(
-        self, check: ScaleCheck, function: Callable[[ScaleCheck, Any], None], part: Any
-    ) -> None:
+    def check(self, check: Check, function: Callable[[Check, Any], None], part: Any) -> None:
         """Check a part of a scale."""
         function(check, part)
 

@@ -115,10 +115,10 @@ def describe(path: str | os.PathLike[str]) -> Description:
             steps=steps,
         )
     volume = open_volume(path)  # or it says what is wrong
-    transform = world_transform(volume)
+    transform = world_transform(volume.store)
     orientation = extent = None
     if transform is not None and has_world(transform):
-        low, high = world_bounds_mm(volume).round(6).tolist()
+        low, high = world_bounds_mm(volume.scales[0], transform).round(6).tolist()
         import nibabel  # which brings a lot along
 
         codes: tuple[str, ...] = nibabel.aff2axcodes(volume.affine)  # type: ignore[no-untyped-call]

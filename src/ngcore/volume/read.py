@@ -88,6 +88,17 @@ def open(  # noqa: A001 (ngcore.open is its public name)
     return Volume(store, info, workers=workers, cache_bytes=cache_bytes)
 
 
+def world_bounds_like(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Return the lowest and the highest corner of a volume, shape (2, 3), in world millimetres.
+
+    Where it has no world, in its own millimetres.
+    """
+    from ngcore.volume.world import world_bounds_mm, world_transform
+
+    volume = open(path)
+    return world_bounds_mm(volume.scales[0], world_transform(volume.store))
+
+
 class Volume:
     """A multiscale volume. Safe to use from several threads at once; can be pickled.
 
@@ -145,7 +156,7 @@ class Volume:
         """
         from ngcore.volume.world import has_world, scale_affine, world_transform
 
-        transform = world_transform(self)
+        transform = world_transform(self.store)
         return scale_affine(self.scales[0], transform) if has_world(transform) else None
 
     @property

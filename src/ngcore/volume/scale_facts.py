@@ -13,25 +13,10 @@ if TYPE_CHECKING:
 
 
 class ScaleFacts:
-    """Shape, type and place of one scale of a volume.
-
-    Parameters
-    ----------
-    info : VolumeInfo
-    index : int
-        Its place among the volume's scales.
-
-    Attributes
-    ----------
-    info : ScaleInfo
-    shape : tuple of int, (x, y, z, channel)
-    dtype : dtype
-        In the byte order of this machine.
-    ndim : int
-        Number of axes: 4.
-    """
+    """Shape, type and place of one scale of a volume; see `ScaleArray` and `WritableScale`."""
 
     ndim = 4
+    """Number of axes: x, y, z and channel."""
 
     def __init__(self, info: VolumeInfo, index: int) -> None:
         self._volume = info

@@ -85,7 +85,8 @@ class Slabs:
         self._last: tuple[Selection, ...] | None = None
         self._walk: _Walk | None = None
         self._made: tuple[_Walk, ...] = ()
-        self._making = threading.Lock()
+        self._lock = threading.Lock()
+        self._making: dict[tuple[Any, ...], threading.Lock] = {}
 
     def plane(self, index: Any) -> NDArray[Any] | None:
         """Return what an index selects, where that is a whole plane of the slab used last.
@@ -220,14 +221,20 @@ class Slabs:
         return self._kept_or(spans, made)
 
     def _kept_or(self, key: tuple[Any, ...], made: Callable[[], Slab]) -> Slab:
-        """Return a slab that is kept, else one that is made, by one thread for all."""
+        """Return a slab that is kept, else one that is made, by one thread for all who wait."""
         kept = self._cache.get(self._scale.index, key)
         if kept is None:
-            with self._making:
-                kept = self._cache.get(self._scale.index, key)
-                if kept is None:
-                    kept = (made(),)
-                    self._cache.put(self._scale.index, key, kept[0])
+            with self._lock:
+                making = self._making.setdefault(key, threading.Lock())
+            try:
+                with making:
+                    kept = self._cache.get(self._scale.index, key)
+                    if kept is None:
+                        kept = (made(),)
+                        self._cache.put(self._scale.index, key, kept[0])
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
         slab: Slab = kept[0]
         return slab
 

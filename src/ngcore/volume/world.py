@@ -15,24 +15,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.storage import ReadableStore
-    from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
 
 Space = Literal["native", "world"]
 
 
-def world_transform(volume: Volume) -> Affine | None:
-    """Return the matrix from the volume's nanometres to the world's, None where there is none.
+def world_transform(store: ReadableStore) -> Affine | None:
+    """Return the matrix from a volume's nanometres to the world's, None where there is none.
 
     Raises
     ------
     FormatError
         `transform.json` holds no 4x4 affine matrix that can be inverted.
     """
-    document = volume.store.get(TRANSFORM_NAME)
+    document = store.get(TRANSFORM_NAME)
     if document is None:
         return None
-    return parse_transform(document, f"{volume.store.location}/{TRANSFORM_NAME}")
+    return parse_transform(document, f"{store.location}/{TRANSFORM_NAME}")
 
 
 def has_world(transform: Affine | None) -> bool:
@@ -40,18 +39,16 @@ def has_world(transform: Affine | None) -> bool:
     return transform is not None and not np.array_equal(transform, np.eye(4))
 
 
-def world_bounds_mm(volume: Volume) -> NDArray[np.float64]:
-    """Return the lowest and the highest corner, shape (2, 3), of a volume in its world.
+def world_bounds_mm(scale: ScaleArray, transform: Affine | None) -> NDArray[np.float64]:
+    """Return the lowest and the highest corner, shape (2, 3), of a scale in its world.
 
     Where it has none, in its own millimetres.
     """
-    scale = volume.scales[0]
     start = np.array(scale.voxel_offset, np.float64)
     corners = start + np.array(list(np.ndindex(2, 2, 2))) * np.array(scale.shape[:3])
     corners *= scale.resolution
-    matrix = world_transform(volume)
-    if matrix is not None:
-        corners = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    if transform is not None:
+        corners = corners @ transform[:3, :3].T + transform[:3, 3]
     return np.stack([corners.min(axis=0), corners.max(axis=0)]) * 1e-6
 
 
@@ -86,11 +83,10 @@ def world_to_native(store: ReadableStore, space: str) -> NDArray[np.float64] | N
         return None
     if space != "world":
         raise InputError(f"space must be native or world, got {space!r}")
-    data = store.get(TRANSFORM_NAME)
-    if data is None:
+    world_nm = world_transform(store)
+    if world_nm is None:
         raise InputNotFoundError(
             f"{store.location} holds no {TRANSFORM_NAME}, which --space world needs; "
             "pass --space native or --coord-transform"
         )
-    world_nm = parse_transform(data, f"{store.location}/{TRANSFORM_NAME}")
     return np.asarray(np.linalg.inv(world_nm))
