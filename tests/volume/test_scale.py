@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import math
 import pickle
@@ -19,6 +20,7 @@ import ngcore
 from ngcore.errors import FormatError, InputError
 from ngcore.storage import LocalStore
 from ngcore.volume.chunk_cache import ChunkCache
+from ngcore.volume.scale import ScaleArray
 
 SHAPE = (37, 22, 19, 1)
 OFFSET = (-5, 0, 7)
@@ -49,6 +51,70 @@ def test_reads_after_one_another_agree_whatever_was_kept(folder, data):
             for n, steps in zip(SHAPE[:3], [st.integers(1, 3)] * 3, strict=True)
         )
         np.testing.assert_array_equal(scale[index], voxels[index])
+
+
+class SpanStore(LocalStore):
+    """Notes how many bytes it is asked for."""
+
+    bytes_read = 0
+
+    def get_sized(self, name, start, stop):
+        found = super().get_sized(name, start, stop)
+        self.bytes_read += 0 if found is None else len(found[0])
+        return found
+
+
+class TestPartsOfRawChunks:
+    """Without a cache, no more of a raw file is read than from the first to the last voxel."""
+
+    CHUNK = (16, 8, 8)
+
+    @pytest.fixture
+    def written(self, tmp_path):
+        voxels = labels((*SHAPE[:3], 3), "uint16")
+        info = make_info(voxels, encoding="raw", chunk_sizes=(self.CHUNK,), voxel_offset=OFFSET)
+        write_volume(tmp_path, voxels, info)
+        return tmp_path, voxels
+
+    def scale_of(self, folder):
+        store = SpanStore(folder)
+        return store, ScaleArray(store, ngcore.open(folder).info, 0)
+
+    def test_only_their_bytes_are_read(self, written):
+        folder, voxels = written
+        store, scale = self.scale_of(folder)
+        index = (slice(18, 23, 2), slice(9, 12), slice(1, 7, 3), slice(1, 2))
+        np.testing.assert_array_equal(scale[index], voxels[index])
+        assert store.bytes_read == 2 * (3 * 128 + 2 * 16 + 4 + 1)  # planes, rows, voxels
+        np.testing.assert_array_equal(scale[20, 10, 4], voxels[20, 10, 4])
+
+    def test_gzipped_absent_and_nested_chunks_are_read_as_ever(self, written):
+        folder, voxels = written
+        chunks = sorted((folder / "1_1_1").iterdir())
+        data = chunks[0].read_bytes()
+        chunks[0].with_name(f"{chunks[0].name}.gz").write_bytes(gzip.compress(data))
+        chunks[0].unlink()
+        nested = folder / "1_1_1" / chunks[1].name.replace("_", "/")
+        nested.parent.mkdir(parents=True)
+        chunks[1].rename(nested)
+        absent = ngcore.open(folder).info.scales[0].grid.cell_of_name(chunks[2].name)
+        chunks[2].unlink()
+        box = tuple(slice(n * s, n * s + s) for n, s in zip(absent, self.CHUNK, strict=True))
+        expected = voxels.copy()
+        expected[box] = 0
+        _, scale = self.scale_of(folder)
+        np.testing.assert_array_equal(scale[1:36, 1:21, 1:18], expected[1:36, 1:21, 1:18])
+
+    @pytest.mark.parametrize("change", [-2, 2])
+    def test_a_file_of_another_size_is_damaged_although_the_part_is_there(self, written, change):
+        folder, voxels = written
+        first = folder / "1_1_1" / "-5-11_0-8_7-15"
+        data = first.read_bytes() + b"\0\0"
+        first.write_bytes(data[: len(data) - 2 + change])
+        _, scale = self.scale_of(folder)
+        with pytest.raises(FormatError, match=r"chunk 1_1_1/-5-11_0-8_7-15 .* has 6144 bytes"):
+            scale[2:5, 2:5, 2:5]
+        np.testing.assert_array_equal(scale[17:20, 2:5, 2:5], voxels[17:20, 2:5, 2:5])
 
 
 def test_blocks_fill_an_array_of_the_shape_of_the_scale(folder):

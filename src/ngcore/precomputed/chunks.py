@@ -165,7 +165,8 @@ class ChunkGrid:
         return ((i, j, k) for k in range(z) for j in range(y) for i in range(x))
 
     def __contains__(self, cell: Vec3) -> bool:
-        return all(0 <= c < n for c, n in zip(cell, self.shape, strict=True))
+        (i, j, k), (sx, sy, sz), (cx, cy, cz) = cell, self.size, self.chunk_size
+        return 0 <= i * cx < sx and 0 <= j * cy < sy and 0 <= k * cz < sz
 
     def bounds(self, cell: Vec3) -> Box:
         """Return the voxels of `cell` in global coordinates, clipped at the end of the volume.
@@ -219,5 +220,5 @@ class ChunkGrid:
         return cell_of_morton_code(chunk_id, self.shape)
 
     def _joined(self, cell: Vec3, separator: str) -> str:
-        box = self.bounds(cell)
-        return separator.join(f"{a}-{b}" for a, b in zip(box.start, box.stop, strict=True))
+        (x0, y0, z0), (x1, y1, z1) = self.bounds(cell)
+        return f"{x0}-{x1}{separator}{y0}-{y1}{separator}{z0}-{z1}"

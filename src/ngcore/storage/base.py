@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.encodings import Span
 
     AtOnce = Callable[[Iterable[Any], Callable[[Any], object], int], object]
 
@@ -37,6 +38,9 @@ class ReadableStore(ABC):
 
     is_remote: bool = False
     """Whether each look takes a request to another machine."""
+
+    has_cheap_ranges: bool = False
+    """Whether a part of a file takes less time than all of it, and is checked as well."""
 
     warns_of_lost: bool = True
     """Whether readers warn of chunks that ngcore wrote and that are gone."""
@@ -296,6 +300,24 @@ class ChunkReader(ABC):
         StorageError
             What is there can't be read.
         """
+
+    def read_span(self, cell: Vec3, span: Span) -> tuple[bytes | None, bool]:
+        """Do as `read`, or return a part of the chunk, where that takes less time.
+
+        Parameters
+        ----------
+        cell : tuple of int, (x, y, z)
+        span : Span
+            The part that is wanted.
+
+        Returns
+        -------
+        data : bytes or None
+        is_part : bool
+            Whether they are those of the span alone, of a chunk that has as many bytes as it says.
+        """
+        _ = span
+        return self.read(cell), False
 
     def in_groups(
         self, cells: Sequence[Vec3], workers: int, at_once: AtOnce

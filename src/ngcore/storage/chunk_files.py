@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ngcore.precomputed.chunks import Vec3
+    from ngcore.precomputed.chunks import ChunkGrid, Vec3
+    from ngcore.precomputed.encodings import Span
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.storage.base import Layout, ReadableStore, Store
     from ngcore.storage.uploads import Uploads
@@ -73,7 +74,8 @@ class ChunkFileReader(ChunkReader):
 
     def __init__(self, store: ReadableStore, scale: ScaleInfo, max_size: int) -> None:
         self._store = store
-        self._scale = scale
+        self._key = scale.key
+        self._grid = scale.grid
         self._max_size = max_size
         self._max_stored_size = max_stored_size(max_size)
         self._is_absence_known = False
@@ -81,15 +83,30 @@ class ChunkFileReader(ChunkReader):
 
     def read(self, cell: Vec3) -> bytes | None:
         """Return an encoded chunk; see `ChunkReader.read`."""
+        return self._read(cell, self._kinds)
+
+    def read_span(self, cell: Vec3, span: Span) -> tuple[bytes | None, bool]:
+        """Return a chunk or a part of it; see `ChunkReader.read_span`."""
         kinds = self._kinds
+        if not kinds[0][1] and self._store.has_cheap_ranges:
+            name = _name(self._key, self._grid, cell, *kinds[0])
+            found = self._store.get_sized(name, span.start, span.stop)
+            if found is None:
+                return self._read(cell, kinds[1:]), False
+            if found[1] == span.size and len(found[0]) == span.stop - span.start:
+                return found[0], True
+        return self._read(cell, kinds), False
+
+    def _read(self, cell: Vec3, kinds: tuple[tuple[Layout, str], ...]) -> bytes | None:
+        """Return a chunk that lies in one of some ways."""
         for kind in kinds:
-            name = _name(self._scale, cell, *kind)
+            name = _name(self._key, self._grid, cell, *kind)
             data = self._whole(name)
             if data is None:
                 continue
-            if kind is not kinds[0]:
+            if kind is not self._kinds[0]:
                 # A tuple that is replaced whole needs no lock.
-                self._kinds = (kind, *(other for other in kinds if other is not kind))
+                self._kinds = (kind, *(other for other in self._kinds if other is not kind))
             try:
                 return self._plain(data, kind[1])
             except FormatError as error:
@@ -100,11 +117,11 @@ class ChunkFileReader(ChunkReader):
     def _tell_of_lost(self, cell: Vec3) -> None:
         if self._store.warns_of_lost and not self._is_absence_known:
             self._is_absence_known = True
-            if is_by_ngcore(self._store, self._scale.key):
+            if is_by_ngcore(self._store, self._key):
                 logger.warning(
                     "%s in %s is missing, but ngcore writes every chunk, so it was lost; this "
                     "and other missing chunks read as zeros; run ngcore validate",
-                    _name(self._scale, cell, "flat", ""),
+                    _name(self._key, self._grid, cell, "flat", ""),
                     self._store.location,
                 )
 
@@ -158,6 +175,7 @@ class ChunkFileWriter(ChunkWriter):
             raise InputError(f"layout must be flat or nested, got {layout!r}")
         self._store = store
         self._scale = scale
+        self._grid = scale.grid
         self._is_gzipped = gzipped
         self._uploads: Uploads | None = None
         if in_background and store.is_remote:
@@ -184,7 +202,7 @@ class ChunkFileWriter(ChunkWriter):
     def write(self, cell: Vec3, data: Buffer | None) -> None:
         """Write a chunk; see `ChunkWriter.write`."""
         if data is None:
-            data = self._stored_zeros(self._scale.grid.bounds(cell).shape)
+            data = self._stored_zeros(self._grid.bounds(cell).shape)
         elif self._is_gzipped:
             data = gzip.compress(data)
         if self._uploads is not None:
@@ -197,13 +215,13 @@ class ChunkFileWriter(ChunkWriter):
         self._store.put_chunk(name, data, media_type=self._media_type, is_gzipped=self._is_gzipped)
         if self._may_be_stale:
             for kind in self._others:
-                self._store.delete(_name(self._scale, cell, *kind))
+                self._store.delete(_name(self._scale.key, self._grid, cell, *kind))
         if self._written is not None:
             self._written(name)
 
     def file_of(self, cell: Vec3) -> str:
         """Return the name of a chunk's file."""
-        return _name(self._scale, cell, *self._kind)
+        return _name(self._scale.key, self._grid, cell, *self._kind)
 
     def finish(self, *, whole: bool = True) -> None:  # noqa: ARG002 (there is no more to check)
         """Wait for what is on its way; see `ChunkWriter.finish`."""
@@ -216,7 +234,6 @@ class ChunkFileWriter(ChunkWriter):
             self._uploads.abort()
 
 
-def _name(scale: ScaleInfo, cell: Vec3, layout: Layout, ending: str) -> str:
-    grid = scale.grid
+def _name(key: str, grid: ChunkGrid, cell: Vec3, layout: Layout, ending: str) -> str:
     name = grid.name(cell) if layout == "flat" else grid.nested_name(cell)
-    return f"{scale.key}/{name}{ending}"
+    return f"{key}/{name}{ending}"

@@ -24,16 +24,24 @@ _PIECE = 1 << 20
 """Little enough to stay in the processor's cache from reading to writing."""
 
 
-def read_all(file: io.FileIO, size: int) -> bytes:
-    """Read `size` bytes, or what there is up to the end; one call may return fewer."""
-    data = file.read(size)
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read `size` bytes from `offset` on, or what there is up to the end."""
+    data = _read_some(descriptor, size, offset)
     if len(data) == size:
         return data
-    pieces = [data]
+    pieces = [data]  # one call may return fewer
     while data and size > sum(map(len, pieces)):
-        data = file.read(size - sum(map(len, pieces)))
+        done = sum(map(len, pieces))
+        data = _read_some(descriptor, size - done, offset + done)
         pieces.append(data)
     return b"".join(pieces)
+
+
+def _read_some(descriptor: int, size: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)  # the descriptor is its caller's alone
+    return os.read(descriptor, size)
 
 
 def read_pieces(file: io.FileIO) -> Iterator[memoryview]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
-from ngcore.storage.descriptors import read_all, read_pieces, write_all, write_patched
+from ngcore.storage.descriptors import read_at, read_pieces, write_all, write_patched
 from ngcore.storage.file_lock import LocalLock, is_locked, make_folders
 from ngcore.storage.names import proper_name, refuse_links_outside
 from ngcore.storage.sync import SyncError, fsync_file, sync_files, sync_folder, sync_path
@@ -58,6 +58,7 @@ others."""
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 """A pipe that lies among the files of a volume would be waited for until somebody writes to it."""
+_READ = os.O_RDONLY | _AT_ONCE | getattr(os, "O_BINARY", 0)
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _NOWHERE = {errno.ENAMETOOLONG, errno.ELOOP}
 """Of names that nothing can lie under: too long, or a symbolic link to itself."""
@@ -99,6 +100,8 @@ class LocalStore(Store):
     path : str or path
     """
 
+    has_cheap_ranges = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.location = str(self.path)
@@ -110,16 +113,24 @@ class LocalStore(Store):
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """Return the bytes of a file; see `Store.get`."""
+        found = self.get_sized(name, start, stop)
+        return None if found is None else found[0]
+
+    def get_sized(self, name: str, start: int, stop: int | None) -> tuple[bytes, int] | None:
+        """Return a range of a file, and its size; see `Store.get_sized`."""
         path = self._path(name)
         try:
-            with io.FileIO(path, opener=_open_at_once) as file:
-                status = os.fstat(file.fileno())
+            # A file object would make three calls more.
+            descriptor = os.open(path, _READ)
+            try:
+                status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     return None  # as `size` says
-                end = status.st_size if stop is None else min(stop, status.st_size)
-                if start:
-                    file.seek(start)
-                return read_all(file, max(0, end - start))
+                size = status.st_size
+                end = size if stop is None or stop > size else stop
+                return (read_at(descriptor, end - start, start) if start < end else b"", size)
+            finally:
+                os.close(descriptor)
         except _ABSENT as error:
             if isinstance(error, FileNotFoundError) and os.path.islink(path):  # noqa: PTH114
                 raise StorageError(

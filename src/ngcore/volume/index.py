@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ngcore.precomputed.encodings import Shape4
 
 
+Pieces = dict[int, tuple[slice, slice, int]]
+"""What is selected along an axis, chunk by chunk; see `Selection.pieces`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The voxels selected along one axis, ascending: start, start + step, ..., `count` many."""
@@ -45,6 +49,30 @@ class Selection:
     def span(self, side: int) -> tuple[int, int]:
         """Return the positions of the first and the last chunk that hold a selected voxel."""
         return self.start // side, self._last // side
+
+    def pieces(self, side: int, size: int) -> Pieces:
+        """Return what is selected of each chunk along the axis, by the chunk's position.
+
+        Parameters
+        ----------
+        side : int
+            Of a chunk.
+        size : int
+            Of the axis, in voxels.
+
+        Returns
+        -------
+        dict of int to tuple
+            Where the selected voxels are in the chunk, where in the result, and how many voxels
+            the chunk has.
+        """
+        return {
+            position: (
+                *self.overlap(position * side, side),
+                min(side, size - position * side),
+            )
+            for position in self.cells(side)
+        }
 
     def overlap(self, origin: int, side: int) -> tuple[slice, slice]:
         """Return the selected voxels of the chunk at `origin`, in it and in the result."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.storage.base import ChunkGroup
     from ngcore.storage.present import PresentCells
+    from ngcore.volume.index import Pieces
 
 _SMALL_READ = 256 << 10
 """Bytes of chunks that one thread reads from a disk as quickly as several would."""
@@ -44,6 +44,26 @@ _MANY_CHUNKS = 1 << 12
 
 _REMOTE_WORKERS = 16
 """Threads for chunks at URLs, which wait more than they work."""
+
+
+class _Piece(NamedTuple):
+    """What is wanted of one chunk.
+
+    Attributes
+    ----------
+    cell : tuple of int, (x, y, z)
+    shape : tuple of int, (x, y, z, channel)
+        Of the whole chunk.
+    box : tuple of four slices
+        In it.
+    out : ndarray
+        Where that goes.
+    """
+
+    cell: Vec3
+    shape: Shape4
+    box: tuple[slice, slice, slice, slice]
+    out: NDArray[Any]
 
 
 class ScaleArray(ScaleFacts):
@@ -268,20 +288,25 @@ class ScaleArray(ScaleFacts):
     def _read(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
         """Do as `_fill`, from chunks."""
         x, y, z, channels = selections
-        part = channels.as_slice()
+        selected, channel_count = channels.as_slice(), self.shape[3]
+        sides = zip((x, y, z), self.chunk_size, self.info.size, strict=True)
+        xs, ys, zs = axes = [part.pieces(side, size) for part, side, size in sides]
+
+        def piece(cell: Vec3) -> _Piece:
+            i, j, k = cell
+            (from_x, to_x, nx), (from_y, to_y, ny), (from_z, to_z, nz) = xs[i], ys[j], zs[k]
+            box, shape = (from_x, from_y, from_z, selected), (nx, ny, nz, channel_count)
+            return _Piece(cell, shape, box, voxels[to_x, to_y, to_z])
 
         def fill(cell: Vec3) -> None:
-            box, target = self._overlap((x, y, z), cell)
-            self._decode((*box, part), cell, voxels[target])
+            self._decode(piece(cell))
 
         def fill_group(group: ChunkGroup) -> None:
             for cell, data in zip(group.cells, group.read(), strict=True):
-                box, target = self._overlap((x, y, z), cell)
-                out, shape = voxels[target], self._chunk_shape(cell)
-                stored = self._kept(cell, data, is_whole=out.shape == shape)
-                self._write(stored, (*box, part), cell, shape, out)
+                wanted = piece(cell)
+                self._write(self._kept(wanted, data), wanted)
 
-        cells = self._chunks_there((x, y, z), voxels)
+        cells = self._chunks_there(axes, voxels)
         threads = self._threads_for(voxels, len(cells))
         if threads == 1:
             for cell in cells:
@@ -294,17 +319,16 @@ class ScaleArray(ScaleFacts):
         else:
             share(cells, fill, threads)
 
-    def _chunks_there(self, parts: tuple[Selection, ...], voxels: NDArray[Any]) -> list[Vec3]:
+    def _chunks_there(self, axes: Sequence[Pieces], voxels: NDArray[Any]) -> list[Vec3]:
         """Return the chunks of a selection; of many on a disk those that are not absent."""
-        spans = [part.span(side) for part, side in zip(parts, self.chunk_size, strict=True)]
-        most = math.prod(min(p.count, b - a + 1) for p, (a, b) in zip(parts, spans, strict=True))
-        if most <= _MANY_CHUNKS or self._store.is_remote or self.present is None:
-            return list(self._cells(*parts))
+        xs, ys, zs = axes
+        is_few = len(xs) * len(ys) * len(zs) <= _MANY_CHUNKS
+        if is_few or self._store.is_remote or self.present is None:
+            return [(i, j, k) for k in zs for j in ys for i in xs]
         voxels[...] = 0
-        wanted = [set(part.cells(side)) for part, side in zip(parts, self.chunk_size, strict=True)]
-        (a, b), (c, d), (e, f) = spans
-        there = self.present.within((a, c, e), (b + 1, d + 1, f + 1))
-        return [cell for cell in there if all(n in w for n, w in zip(cell, wanted, strict=True))]
+        first, stop = (min(xs), min(ys), min(zs)), (max(xs) + 1, max(ys) + 1, max(zs) + 1)
+        there = self.present.within(first, stop)
+        return [cell for cell in there if cell[0] in xs and cell[1] in ys and cell[2] in zs]
 
     def _threads_for(self, voxels: NDArray[Any], cells: int) -> int:
         """Return how many threads are to read some chunks for a result."""
@@ -316,76 +340,60 @@ class ScaleArray(ScaleFacts):
                 return 1
         return min(self._threads, cells)
 
-    def _decode(self, box: tuple[slice, ...], cell: Vec3, out: NDArray[Any]) -> None:
-        """Write a box of a chunk into `out`; the chunk is kept if that is not all of it."""
-        cached = self._cache.get(self._index, cell)
-        shape = self._chunk_shape(cell)
-        if cached is None:
-            stored = self._kept(cell, self._chunks.read(cell), is_whole=out.shape == shape)
+    def _decode(self, wanted: _Piece) -> None:
+        """Write a box of a chunk; the chunk is kept if that is not all of it."""
+        kept = self._cache.get(self._index, wanted.cell)
+        if kept is not None:
+            self._write(kept[0], wanted)
+            return
+        span = None
+        if not self._cache.max_bytes:
+            span = self._encoding.span_of(wanted.shape, wanted.box)
+        if span is None:
+            data = self._chunks.read(wanted.cell)
         else:
-            stored = cached[0]
-        self._write(stored, box, cell, shape, out)
+            data, is_part = self._chunks.read_span(wanted.cell, span)
+            if data is not None and is_part:
+                out = wanted.out
+                out[...] = np.ndarray(out.shape, span.dtype, data, strides=span.strides)
+                return
+        self._write(self._kept(wanted, data), wanted)
 
-    def _kept(
-        self, cell: Vec3, data: bytes | None, *, is_whole: bool
-    ) -> bytes | NDArray[Any] | None:
+    def _kept(self, wanted: _Piece, data: bytes | None) -> bytes | NDArray[Any] | None:
         """Return what the cache holds of a chunk, from now on unless all of it is wanted."""
-        if is_whole:
+        if not self._cache.max_bytes or wanted.out.shape == wanted.shape:
             return data
         stored: bytes | NDArray[Any] | None = data
         if data is not None and not self._encoding.decodes_boxes:
-            stored = self._decoded(data, cell)
-        self._cache.put(self._index, cell, stored)
+            stored = self._decoded(data, wanted.cell)
+        self._cache.put(self._index, wanted.cell, stored)
         return stored
 
-    def _write(
-        self,
-        stored: bytes | NDArray[Any] | None,
-        box: tuple[slice, ...],
-        cell: Vec3,
-        shape: Shape4,
-        out: NDArray[Any],
-    ) -> None:
-        """Write a box of a chunk, as it is stored or kept, into `out`."""
+    def _write(self, stored: bytes | NDArray[Any] | None, wanted: _Piece) -> None:
+        """Write a box of a chunk, as it is stored or kept."""
         if stored is None:
-            out[...] = 0
+            wanted.out[...] = 0
         elif isinstance(stored, bytes):
-            with self._located(cell):
-                self._encoding.decode_box(stored, shape, box, out)
+            try:
+                self._encoding.decode_box(stored, wanted.shape, wanted.box, wanted.out)
+            except FormatError as error:
+                raise self._located(error, wanted.cell) from error
         else:
-            out[...] = stored[box]
-
-    def _cells(self, x: Selection, y: Selection, z: Selection) -> Iterator[Vec3]:
-        """Yield the chunks that hold a selected voxel, x fastest."""
-        width, height, depth = self.chunk_size
-        for k, j, i in itertools.product(z.cells(depth), y.cells(height), x.cells(width)):
-            yield i, j, k
-
-    def _overlap(
-        self, selections: tuple[Selection, ...], cell: Vec3
-    ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Return where the selected voxels of a chunk are in it, and where in the result."""
-        overlaps = [
-            selection.overlap(position * side, side)
-            for selection, position, side in zip(selections, cell, self.chunk_size, strict=True)
-        ]
-        return tuple(source for source, _ in overlaps), tuple(target for _, target in overlaps)
+            wanted.out[...] = stored[wanted.box]
 
     def _chunk_shape(self, cell: Vec3) -> Shape4:
         return (*self.info.grid.bounds(cell).shape, self.shape[3])
 
     def _decoded(self, data: bytes, cell: Vec3) -> NDArray[Any]:
-        with self._located(cell):
-            return self._encoding.decode(data, self._chunk_shape(cell))
-
-    @contextmanager
-    def _located(self, cell: Vec3) -> Iterator[None]:
-        """Say in errors of the format which chunk they are about."""
         try:
-            yield
+            return self._encoding.decode(data, self._chunk_shape(cell))
         except FormatError as error:
-            name = f"{self.key}/{self.info.grid.name(cell)}"
-            raise FormatError(f"chunk {name} in {self._store.location}: {error}") from error
+            raise self._located(error, cell) from error
+
+    def _located(self, error: FormatError, cell: Vec3) -> FormatError:
+        """Return an error of the format that says which chunk it is about."""
+        name = f"{self.key}/{self.info.grid.name(cell)}"
+        return FormatError(f"chunk {name} in {self._store.location}: {error}")
 
     @cached_property
     def _slabs(self) -> Slabs:

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import InputError
-from ngcore.precomputed.encodings.base import ChunkEncoding, JpegPlane, Shape4
+from ngcore.precomputed.encodings.base import ChunkEncoding, JpegPlane, Shape4, Span
 from ngcore.precomputed.scale_info import ENCODINGS
 
 if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 
-__all__ = ["ChunkEncoding", "JpegPlane", "Shape4", "make_encoding", "register", "unregister"]
+__all__ = [
+    "ChunkEncoding",
+    "JpegPlane",
+    "Shape4",
+    "Span",
+    "make_encoding",
+    "register",
+    "unregister",
+]
 
 _REGISTERED: dict[str, type[ChunkEncoding]] = {}
 _FROM_ELSEWHERE: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from ngcore.errors import InputError
 
@@ -18,8 +18,31 @@ if TYPE_CHECKING:
 Shape4 = tuple[int, int, int, int]
 """Voxels along x, y, z, and channels."""
 
+
 JpegPlane = Literal["xy", "xz"]
 """Which axis runs along the rows of a JPEG picture, and which down its columns."""
+
+
+class Span(NamedTuple):
+    """Bytes of an encoded chunk that hold a box of its voxels as they lie in memory.
+
+    Attributes
+    ----------
+    start, stop : int
+        In the chunk.
+    size : int
+        Of the chunk, in bytes; one of another size is damaged.
+    dtype : dtype
+        Of the voxels, in the byte order in which they lie there.
+    strides : tuple of int, in bytes
+        From one voxel of the box to the next along x, y, z and channel.
+    """
+
+    start: int
+    stop: int
+    size: int
+    dtype: np.dtype[Any]
+    strides: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +148,14 @@ class ChunkEncoding(ABC):
             boxes alone don't look at the rest.
         """
         out[...] = self.decode(data, shape)[box]
+
+    def span_of(self, shape: Shape4, box: tuple[slice, ...]) -> Span | None:
+        """Return which bytes of a chunk hold a box; see `decode_box`.
+
+        None where voxels don't lie in chunks as they do in memory, or the box needs all bytes.
+        """
+        _ = shape, box
+        return None
 
     def max_encoded_size(self, shape: Shape4) -> int:
         """Return how many bytes an honest chunk of this shape may take; a bound against bombs."""

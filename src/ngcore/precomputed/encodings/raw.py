@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.precomputed.encodings.base import ChunkEncoding, Shape4
+from ngcore.precomputed.encodings.base import ChunkEncoding, Shape4, Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,22 @@ class RawEncoding(ChunkEncoding):
     ) -> None:
         """Decode a box of one chunk; see `ChunkEncoding.decode_box`."""
         out[...] = self._stored(data, shape)[box]
+
+    def span_of(self, shape: Shape4, box: tuple[slice, ...]) -> Span | None:
+        """Return which bytes of a chunk hold a box; see `ChunkEncoding.span_of`."""
+        step = self.dtype.itemsize
+        start, stop, strides = 0, step, []
+        for side, part in zip(shape, box, strict=True):
+            skip = part.step or 1
+            start += part.start * step
+            # The last voxel that is selected; `part.stop` may lie up to a step behind it.
+            stop += (part.stop - 1 - (part.stop - 1 - part.start) % skip) * step
+            strides.append(skip * step)
+            step *= side
+        if stop - start == step:
+            return None
+        dtype = self.dtype.newbyteorder("<")
+        return Span(start, stop, step, dtype, (strides[0], strides[1], strides[2], strides[3]))
 
     def _stored(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
         """Return the voxels of a chunk where they lie, read-only and little-endian."""
