@@ -104,6 +104,27 @@ def test_sections_are_anatomical_and_fit_any_window(
         assert values == list(MARKS)
 
 
+_GROW = """pixels => {
+  document.querySelector(".neuroglancer-viewer-top-row").style.minHeight = `${pixels}px`;
+  return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+_FILL = """() => [...viewer.display.panels].find(panel => panel.sliceView).element.clientHeight *
+  viewer.navigationState.zoomFactor.value"""
+
+
+def check_refitting(page: Page) -> None:
+    """Check that sections are fitted again when the client's bar grows, until the page is touched.
+
+    The bar grows in earnest too, when the client shows the position in it.
+    """
+    before = page.evaluate(_FILL)
+    page.evaluate(_GROW, 60)
+    page.wait_for_function(f"before => Math.abs(({_FILL})() / before - 1) < 1e-6", arg=before)
+    page.mouse.click(2, 2)
+    page.evaluate(_GROW, 100)
+    assert page.evaluate(_FILL) < 0.95 * before
+
+
 def test_a_slow_processor_shows_the_same(resized: Neuroglancer, tmp_path: Path) -> None:
     nibabel.save(head(LINEAR["rotated"]), tmp_path / "head.nii.gz")
     nibabel.save(marks(), tmp_path / "marks_dseg.nii.gz")
@@ -121,6 +142,8 @@ def test_a_slow_processor_shows_the_same(resized: Neuroglancer, tmp_path: Path) 
                 assert len(state["layers"]) == 3
                 extents = [extent(picture) for picture, _ in pictures(resized)]
                 found.append((state["crossSectionScale"], state["layout"], extents))
+                if rate == 1:
+                    check_refitting(resized.page)
             throttle.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     assert found[0] == found[1]
 

@@ -80,9 +80,18 @@
       await new Promise((resolve) => setTimeout(resolve, 20));
       const sizes = slicePanels().map(({element: e}) => [e.clientWidth, e.clientHeight]);
       const now = JSON.stringify(sizes);
-      if (sizes.length > 0 && sizes.every(([w, h]) => w > 0 && h > 0) && now === before) break;
+      if (sizes.every(isVisible) && sizes.length > 0 && now === before) break;
       before = now;
     }
+    fitNow(extent);
+    refitWhileUntouched(extent);
+  }
+
+  function isVisible([width, height]) {
+    return width > 0 && height > 0;
+  }
+
+  function fitNow(extent) {
     const panels = slicePanels();
     if (panels.length === 0) return;
     const {base, scales} = fitted.together(
@@ -99,6 +108,43 @@
       scale.restoreState({link: "relative", value: scales[index]});
     }
     fitProjection(extent);
+  }
+
+  // The client goes on laying out its page after the panels are there: its bar grows by some pixels
+  // when it shows the position, earlier or later by the speed of the processor. So panels are
+  // fitted again when their size changes, until somebody touches the page or another state is shown.
+  let stopRefitting = () => {};
+
+  function refitWhileUntouched(extent) {
+    stopRefitting();
+    const panels = slicePanels();
+    let last = zooms();
+    const observer = new ResizeObserver(() => {
+      const isSame = panels.every((panel) => viewer.display.panels.has(panel));
+      if (!isSame || zooms() !== last) return stopRefitting();
+      const sizes = panels.map(({element: e}) => [e.clientWidth, e.clientHeight]);
+      if (!sizes.every(isVisible)) return;
+      fitNow(extent);
+      last = zooms();
+    });
+    const touches = ["pointerdown", "wheel", "keydown"];
+    stopRefitting = () => {
+      observer.disconnect();
+      for (const touch of touches) window.removeEventListener(touch, stopRefitting, true);
+    };
+    for (const touch of touches) window.addEventListener(touch, stopRefitting, true);
+    for (const {element} of panels) observer.observe(element);
+  }
+
+  function zooms() {
+    const own = [...groups(viewer.layout.container)].map(
+      (group) => group.viewerNavigationState.crossSectionScale.toJSON(),
+    );
+    return JSON.stringify([
+      viewer.navigationState.zoomFactor.value,
+      viewer.perspectiveNavigationState.zoomFactor.value,
+      own,
+    ]);
   }
 
   function* groups(component) {
