@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, zoom
 
 import ngcore
+from ngcore.conversion import likeness
 from ngcore.conversion.likeness import Likeness, likeness_of
 from ngcore.work.serial import SerialExecutor
 
@@ -71,6 +72,19 @@ def test_labels_taken_for_an_image_are_warned_of_once(tmp_path, caplog, executor
         **options,
     )
     assert caplog.text.count("look like labels") == warns
+
+
+def test_one_sample_tells_the_encoding_and_that_it_looks_like_labels(
+    tmp_path, caplog, monkeypatch
+):
+    """With `--encoding auto`: nothing is looked at again while chunks are written."""
+    monkeypatch.setattr(likeness.LikenessSample, "look", None)
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, "encoding": "auto", "fsync": False}
+    ngcore.convert(LABELS["ids of any size"], tmp_path / "labels", **options)
+    assert caplog.text.count("look like labels") == 1
+    ngcore.convert(IMAGES["noise"], tmp_path / "image", **options)
+    ngcore.convert(LABELS["ids of any size"], tmp_path / "asked", type="image", **options)
+    assert caplog.text.count("look like labels") == 1
 
 
 def test_labels_of_one_chunk_are_seen_in_several_planes(tmp_path, caplog):

@@ -372,7 +372,8 @@ def finish(work: Work, destination: Destination, outcome: Outcome) -> None:
     """Write what lies beside the chunks, then `info`."""
     conversion, name = work.conversion, work.source.name
     warn_of(outcome.counts, name, conversion.info.data_type)
-    if outcome.likeness is not None and outcome.likeness.is_of_labels:
+    likeness = conversion.likeness or outcome.likeness
+    if likeness is not None and likeness.is_of_labels:
         logger.warning(
             "%s: its whole numbers look like labels, but were taken for an image; if they are "
             "labels, pass --type segmentation, else --type image",

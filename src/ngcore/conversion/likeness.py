@@ -1,6 +1,7 @@
 """Whether the voxels of an image look like labels, which averaging would turn into others.
 
-A few planes are looked at while chunks are written. Labels are whole numbers, mostly equal to
+A few planes are looked at, of a sample of the source where one is taken, else while chunks are
+written. Labels are whole numbers, mostly equal to
 their neighbours, and where they differ they do so by any amount; or they are few and oddly spaced.
 Images are neither, but for drawings.
 """
@@ -101,6 +102,14 @@ def likeness_of(plane: np.ndarray[Any, Any]) -> Likeness:
     return Likeness(pairs, equal, jumps, frozenset(values[values != 0].tolist()))
 
 
+def likeness_of_chunk(voxels: np.ndarray[Any, Any], planes: int = _FEWEST_PLANES) -> Likeness:
+    """Return what is seen of some planes of a chunk, shape (x, y, z, channel), spread evenly."""
+    depth, known = voxels.shape[2], Likeness()
+    for plane in sorted({depth * (2 * part + 1) // (2 * planes) for part in range(planes)}):
+        known = known.plus(likeness_of(voxels[:, :, plane, 0]))
+    return known
+
+
 class LikenessSample:
     """Takes a look at some chunks of a scale, from any thread.
 
@@ -122,9 +131,6 @@ class LikenessSample:
         x, y, z = cell
         if (x + self._shape[0] * (y + self._shape[1] * z)) % self._step or not self.found.is_whole:
             return
-        depth = voxels.shape[2]
-        planes = {depth * (2 * part + 1) // (2 * self._planes) for part in range(self._planes)}
-        for plane in sorted(planes):
-            seen = likeness_of(voxels[:, :, plane, 0])
-            with self._lock:
-                self.found = self.found.plus(seen)
+        seen = likeness_of_chunk(voxels, self._planes)
+        with self._lock:
+            self.found = self.found.plus(seen)

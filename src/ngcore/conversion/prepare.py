@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from ngcore.sources import base_name, open_source
 from ngcore.sources.base import Source
 from ngcore.sources.identity import lasting_identity
 from ngcore.volume.provenance import CONVERT, Provenance
+
+if TYPE_CHECKING:
+    from ngcore.conversion.likeness import Likeness
 
 _TINY_CHUNK, _MOST_TINY_CHUNKS, _ADVISED_CHUNK = 512, 1 << 20, 1 << 23
 
@@ -65,6 +68,10 @@ class Conversion(NamedTuple):
         What was chosen, for the curious.
     warnings : tuple of str
         What the user should know.
+    likeness : Likeness or None
+        Whether an image looks like labels, where a sample of the source has told already.
+    looks_for_labels : bool
+        Whether that is to be seen while chunks are written: nobody said that it is an image.
     """
 
     info: VolumeInfo
@@ -76,6 +83,8 @@ class Conversion(NamedTuple):
     record: Mapping[str, Mapping[str, Any]] = _NOTHING
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    likeness: "Likeness | None" = None
+    looks_for_labels: bool = False
 
 
 def open_for(source: object, options: ConvertOptions) -> Source:
@@ -188,13 +197,16 @@ def prepare(
         resolution=resolution,
         voxel_offset=source.header.voxel_offset,
     )
+    may_be_labels = options.type == "auto" and kind == "image" and source.shape[3] == 1
+    likeness: Likeness | None = None
     if options.encoding == "auto":
         if reopen is None:
             raise InputError("--encoding auto needs a source to look at; pass another encoding")
-        from ngcore.conversion.auto_encoding import choose_encoding
+        from ngcore.conversion.sample import look_at
 
         info, _ = make(replace(options, encoding="raw"))
-        options = replace(options, encoding=choose_encoding(info, mapping, options, reopen))
+        look = look_at(info, mapping, options, reopen, looks_for_labels=may_be_labels)
+        options, likeness = replace(options, encoding=look.encoding), look.likeness
         notes += (f"{source.name}: encoding {options.encoding}, the smallest on a sample",)
     info, factors = make(options)
     segments: dict[str, bytes] = {}
@@ -248,6 +260,8 @@ def prepare(
             *_warnings_of(info, options, method),
             *warnings_of_memory(plan, options),
         ),
+        likeness,
+        may_be_labels and likeness is None,
     )
 
 

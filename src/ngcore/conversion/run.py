@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     digests : dict of str to str
         Of the voxels of every scale, by its key.
     likeness : Likeness or None
-        Whether an image that nobody said is one looks like labels; None where somebody said it.
+        Whether an image looks like labels; None where nobody asked.
     """
 
     counts: Counts
@@ -116,6 +116,7 @@ def write_scales(
             shard_memory=shard_memory(options),
             is_written=journal.is_written if journal is not None and is_resumed else None,
             written=None if journal is None else journal.add,
+            looks_for_labels=work.conversion.looks_for_labels,
         )
         try:
             with ThreadPool(plan.threads) as pool:

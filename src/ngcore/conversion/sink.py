@@ -40,6 +40,8 @@ class ChunkSink:
         Called with the name of each file that is complete, from any thread.
     stale_scales : collection of int, optional
         Those whose folders held files before this run; default look.
+    looks_for_labels : bool
+        Whether to look at the finest scale: see `likeness`.
     """
 
     _sample: "LikenessSample | None"
@@ -56,6 +58,7 @@ class ChunkSink:
         is_written: Callable[[str], bool] | None = None,
         written: Callable[[str], None] | None = None,
         stale_scales: Collection[int] | None = None,
+        looks_for_labels: bool = False,
     ) -> None:
         self._info = info
         self._is_written = is_written
@@ -64,8 +67,8 @@ class ChunkSink:
         self._writers: dict[int, ChunkWriter] = {}
         self.digests: dict[int, ScaleDigest] = {}
         self._sample = None
-        if options.type == "auto" and info.type == "image" and info.num_channels == 1:
-            from ngcore.conversion.likeness import LikenessSample
+        if looks_for_labels:
+            from ngcore.conversion.likeness import LikenessSample  # only then
 
             self._sample = LikenessSample(info.scales[0].grid)
         for index in scales:
@@ -88,7 +91,7 @@ class ChunkSink:
 
     @property
     def likeness(self) -> "Likeness | None":
-        """What was seen of the finest scale of an image that nobody said is one."""
+        """What was seen of the finest scale; None where nobody asked."""
         return None if self._sample is None else self._sample.found
 
     def write(self, scale: int, cell: Vec3, voxels: Voxels) -> None:

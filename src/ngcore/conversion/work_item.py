@@ -168,6 +168,7 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
         is_written=is_whole and (lambda name: known.setdefault(name, is_whole(name))),
         written=files.append,
         stale_scales=work.stale_scales,
+        looks_for_labels=work.conversion.looks_for_labels,
     )
 
     def planes_read(_voxels: int, read: Counts) -> None:

@@ -1,7 +1,10 @@
-"""`--encoding auto`: the lossless encoding that makes a sample of the voxels smallest.
+"""A look at a sample of a source before it is converted, which `--encoding auto` needs.
+
+It tells the lossless encoding that makes the sample smallest, and whether an image looks like
+labels. Without it, that is seen while chunks are written, and the source is read once.
 
 The sample is of chunks of the finest scale, spread evenly; of a source that can only be read in
-order, of one row of chunks not far from its middle. So the choice depends on the source and the
+order, of one row of chunks not far from its middle. So what it tells depends on the source and the
 options alone.
 """
 
@@ -12,11 +15,12 @@ import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ngcore.codecs import gzip
+from ngcore.conversion.likeness import Likeness, likeness_of_chunk
 from ngcore.conversion.window import empty_planes
 from ngcore.errors import InputError, MissingExtraError
 from ngcore.precomputed.chunks import Box
@@ -43,13 +47,30 @@ _WORTH = 0.97
 """Of the bytes of raw: what saves less on a sample may take more in all."""
 
 
-def choose_encoding(
+class Look(NamedTuple):
+    """What a sample tells.
+
+    Attributes
+    ----------
+    encoding : str
+        The lossless one that makes it smallest.
+    likeness : Likeness or None
+        Whether it looks like labels; None where nobody asked.
+    """
+
+    encoding: str
+    likeness: Likeness | None
+
+
+def look_at(
     info: VolumeInfo,
     mapping: ValueMapping,
     options: ConvertOptions,
     reopen: Callable[[], Source],
-) -> str:
-    """Return the encoding of a volume.
+    *,
+    looks_for_labels: bool,
+) -> Look:
+    """Look at a sample of a source.
 
     Parameters
     ----------
@@ -60,12 +81,17 @@ def choose_encoding(
     options : ConvertOptions
     reopen : callable
         Opens the source; it is read to some part, and closed.
+    looks_for_labels : bool
+        Whether to tell if the voxels look like labels.
     """
     candidates = _candidates(info)
     if len(candidates) < 2:
-        return "raw"
+        return Look("raw", None)
     sizes = dict.fromkeys(candidates, 0)
+    likeness = Likeness() if looks_for_labels else None
     for voxels in _sample(info, mapping, options, reopen):
+        if likeness is not None:
+            likeness = likeness.plus(likeness_of_chunk(voxels))
         for name, encoding in list(candidates.items()):
             try:
                 data = encoding.encode(voxels)
@@ -74,7 +100,7 @@ def choose_encoding(
                 continue
             sizes[name] += len(gzip.compress(data)) if options.is_gzipped else len(data)
     best = min(sizes, key=lambda name: sizes[name])
-    return best if sizes[best] <= _WORTH * sizes["raw"] else "raw"
+    return Look(best if sizes[best] <= _WORTH * sizes["raw"] else "raw", likeness)
 
 
 def _candidates(info: VolumeInfo) -> dict[str, ChunkEncoding]:
