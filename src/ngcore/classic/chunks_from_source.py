@@ -82,6 +82,7 @@ def volume_to_raw_chunks(
         _check_sharding(info, sharding, dest)
     asked = writing_options(
         info,
+        dest,
         flat=flat,
         use_gzip=use_gzip,
         voxel_offset=info.scales[0].voxel_offset,
@@ -134,6 +135,7 @@ def slices_to_raw_chunks(
     info = open_volume(dest).info
     asked = writing_options(
         info,
+        dest,
         flat=flat,
         use_gzip=use_gzip,
         input_orientation=input_orientation,

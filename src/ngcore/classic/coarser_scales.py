@@ -73,6 +73,7 @@ def compute_scales(
     info = opened.info
     asked = writing_options(
         info,
+        dest,
         flat=flat,
         use_gzip=use_gzip,
         downsampling=downsampling,

@@ -20,7 +20,7 @@ from ngcore.errors import DestinationError, FormatError, InputError, InputNotFou
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.names import PROVENANCE_NAME, TRANSFORM_NAME
 from ngcore.sources.base import Source
-from ngcore.storage import LocalStore, ReadableStore, Store, writable_store
+from ngcore.storage import LocalStore, ReadableStore, Store, is_url, writable_store
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.removal import remove_volume_files
@@ -50,7 +50,12 @@ def open_volume(dest: str | os.PathLike[str]) -> Volume:
 
 
 def writing_options(
-    info: VolumeInfo, *, flat: bool = False, use_gzip: bool = True, **options: Any
+    info: VolumeInfo,
+    dest: str | os.PathLike[str],
+    *,
+    flat: bool = False,
+    use_gzip: bool = True,
+    **options: Any,
 ) -> ConvertOptions:
     """Return how to write the chunks of a volume.
 
@@ -58,6 +63,8 @@ def writing_options(
     ----------
     info : VolumeInfo
         Says whether chunks go into shards.
+    dest : path or URL
+        Where it lies.
     flat, use_gzip : bool
         How chunk files lie where they don't.
     **options
@@ -70,14 +77,18 @@ def writing_options(
     """
     if not any(scale.sharding is not None for scale in info.scales):
         return ConvertOptions(
-            sharding=False, layout="flat" if flat else "nested", gzip=use_gzip, **options
+            sharding=False,
+            layout="flat" if flat else "nested",
+            gzip=use_gzip,
+            is_uploaded=is_url(dest),
+            **options,
         )
     if flat or not use_gzip:
         raise InputError(
             "--flat and --no-gzip are for unsharded chunks, but the info file has sharding; "
             "leave them out"
         )
-    return ConvertOptions(sharding=True, **options)
+    return ConvertOptions(sharding=True, is_uploaded=is_url(dest), **options)
 
 
 def write_chunks(

@@ -10,7 +10,7 @@ from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for, prepare
 from ngcore.conversion.run import Progress, Work
 from ngcore.precomputed.sharding import ShardingSpec
-from ngcore.storage import writable_store
+from ngcore.storage import is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.work.progress import told
 
@@ -103,7 +103,7 @@ def volume_to_pyramid(
         options |= {"sharding": False, "layout": layout, "gzip": use_gzip}
         convert(source, dest, progress=progress, **options)
         return
-    asked = ConvertOptions(**options)
+    asked = ConvertOptions(**options, is_uploaded=is_url(dest))
     destination = Destination(writable_store(dest), overwrite=overwrite, sources=[source])
     with open_for(source, asked) as opened:
         conversion = _with_sharding(prepare(opened, asked), sharding)

@@ -161,6 +161,7 @@ def convert_chunks(
         _check_encoding(info, encoding, dest)
     asked = writing_options(
         info,
+        dest,
         flat=flat,
         use_gzip=use_gzip,
         jpeg_quality=jpeg_quality,

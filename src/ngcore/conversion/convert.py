@@ -213,6 +213,7 @@ def convert(
     tell = told(progress)
     executor = one_executor(executor, dask)
     destination = destination_of(source, dest, asked)
+    asked = replace(asked, is_uploaded=destination.store.is_remote)
     with _here(source, asked) as found, open_for(found, asked) as opened:
         destination.guard(places_of(found, opened.header.files))
         before = identity = source_identity(found, opened.header.files, opened)

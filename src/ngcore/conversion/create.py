@@ -139,6 +139,8 @@ def create(
     >>> int(ngcore.open(folder).scales[0][...].sum())
     240000
     """
+    if not os.fspath(dest):
+        raise InputError("the path of the destination is empty; pass that of a new folder")
     options = ConvertOptions(
         type=type,
         data_type=data_type,
@@ -160,9 +162,8 @@ def create(
         fsync=fsync,
         resume=resume,
         overwrite=overwrite,
+        is_uploaded=is_url(dest),
     )
-    if not os.fspath(dest):
-        raise InputError("the path of the destination is empty; pass that of a new folder")
     header = _header(shape, options, read_affine(affine))
     given = tuple(map(int, shape))
     place = os.fspath(dest) if is_url(dest) else Path(dest).absolute()

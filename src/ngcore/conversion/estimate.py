@@ -11,7 +11,7 @@ import numpy as np
 
 from ngcore.conversion.convert import destination_of, one_executor
 from ngcore.conversion.item_memory import WORKER_BYTES, bytes_of_item
-from ngcore.conversion.memory import plan_for
+from ngcore.conversion.memory import plan_for, upload_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
 from ngcore.conversion.plan import Plan, spread_plan
 from ngcore.conversion.prepare import make_info, open_for, prepare
@@ -172,12 +172,13 @@ def estimate(
         overwrite=overwrite,
     )
     if dest is not None:
-        destination_of(source, dest, asked)
+        is_uploaded = destination_of(source, dest, asked).store.is_remote
+        asked = replace(asked, is_uploaded=is_uploaded)
         check_output_folder(dest)
     if source is not None:
         with open_for(source, asked) as opened:
             plan = prepare(opened, asked, reopen=partial(open_for, source, asked)).plan
-            return _estimate_of(plan) if executor is None else _with_items(plan, opened)
+            return _estimate_of(plan) if executor is None else _with_items(plan, opened, asked)
     if shape is None:
         raise InputError("a dry run needs SOURCE, or --shape X,Y,Z")
     if asked.resolution_nm is None or asked.data_type is None:
@@ -201,15 +202,17 @@ def estimate(
         voxel_offset=(offset_x, offset_y, offset_z),
     )
     plan = plan_for(info, factors, 2, asked)
-    return _estimate_of(plan) if executor is None else _with_items(plan, None)
+    return _estimate_of(plan) if executor is None else _with_items(plan, None, asked)
 
 
-def _with_items(plan: Plan, source: Source | None) -> Estimate:
+def _with_items(plan: Plan, source: Source | None, options: ConvertOptions) -> Estimate:
     """Return the estimate for work that is cut into items instead of bands."""
     grids = spread_plan(plan.info, plan.factors, plan.stream_axis)
     return replace(
         _estimate_of(plan),
-        memory_bytes=WORKER_BYTES + bytes_of_item(grids, source, threads=1),
+        memory_bytes=WORKER_BYTES
+        + upload_memory(options)
+        + bytes_of_item(grids, source, threads=1),
         work_items=sum(grid.count for grid in grids),
         passes=len(grids),
     )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ngcore.conversion.memory import bytes_per_thread
+from ngcore.conversion.memory import bytes_per_thread, upload_memory
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import MEBIBYTE
 from ngcore.conversion.regions import Regions
@@ -64,6 +64,7 @@ def processes_here(grids: Sequence[Regions], source: Source, options: ConvertOpt
     needs = []
     for choice in choices:
         each = WORKER_BYTES + bytes_of_item(grids, source, choice.threads) + _SMALLEST_SHARD_MEMORY
+        each += upload_memory(options)
         needs.append(COORDINATOR_BYTES + choice.number * each)
         if needs[-1] <= options.memory_bytes:
             return choice
@@ -104,13 +105,15 @@ def memory_of_items(
     InputError
         If it is too little.
     """
-    room = (process_bytes - WORKER_BYTES) // items_per_process
+    # All items of a process share what is on its way.
+    fixed = WORKER_BYTES + upload_memory(options)
+    room = (process_bytes - fixed) // items_per_process
     room -= _scratch_bytes(grids, source, threads)
     rows = max(grid.step.memory_bytes for grid in grids)
     if room < rows + _SMALLEST_SHARD_MEMORY:
         need = bytes_of_item(grids, source, threads) + _SMALLEST_SHARD_MEMORY
         what = f"a worker process with {items_per_process} items at once"
-        raise _too_little(options, WORKER_BYTES + items_per_process * need, what)
+        raise _too_little(options, fixed + items_per_process * need, what)
     row_buffers = 2 if room >= 2 * rows + _SMALLEST_SHARD_MEMORY else 1
     return ItemMemory(row_buffers, min(room - row_buffers * rows, options.memory_bytes // 8))
 

@@ -13,6 +13,7 @@ from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.sources.base import Source
+from ngcore.storage.uploads import UPLOAD_BYTES
 
 # Small enough that a stored block and its values share the cache, large enough to read well.
 BLOCK_BYTES = 4 * MEBIBYTE
@@ -46,7 +47,7 @@ def plan_for(
         If `--memory` is too little.
     """
     for threads in _thread_counts(info, options):
-        scratch, column = bytes_per_thread(info) * threads + shard_memory(options), 0
+        scratch, column = bytes_per_thread(info) * threads + _waiting_memory(options), 0
         if source is not None:
             source.use_threads(threads)
             scratch += source.scratch_bytes
@@ -105,6 +106,15 @@ def shard_memory(options: ConvertOptions) -> int:
     return int(options.memory_bytes * _SHARD_SHARE) if options.sharding else 0
 
 
+def upload_memory(options: ConvertOptions) -> int:
+    """Return how many bytes are on their way to a bucket at once, or wait for their turn."""
+    return UPLOAD_BYTES if options.is_uploaded else 0
+
+
+def _waiting_memory(options: ConvertOptions) -> int:
+    return shard_memory(options) + upload_memory(options)
+
+
 def mapped_bytes(source: Source, mapping: ValueMapping, plan: Plan) -> int:
     """Return the memory of planes that are read whole, to be mapped to other values.
 
@@ -134,7 +144,7 @@ def _thread_counts(info: VolumeInfo, options: ConvertOptions) -> Iterator[int]:
     """
     threads = options.thread_count
     if options.workers is None:
-        free = options.memory_bytes - INTERPRETER_BYTES - shard_memory(options)
+        free = options.memory_bytes - INTERPRETER_BYTES - _waiting_memory(options)
         threads = min(threads, max(4, free // 2 // bytes_per_thread(info)))
     while threads > 1:
         yield threads

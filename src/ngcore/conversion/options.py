@@ -60,6 +60,8 @@ class ConvertOptions:
 
     Attributes
     ----------
+    is_uploaded : bool
+        Whether the volume is written to a bucket: what is on its way there takes memory.
     chunk_shape : tuple of int, (x, y, z), in voxels, or None
         What `chunk_size` says; this and what follows are resolved once, where options are made.
     resolution_nm : tuple of float, (x, y, z), in nanometres, or None
@@ -106,6 +108,7 @@ class ConvertOptions:
     fsync: bool = True
     resume: bool = False
     overwrite: bool = False
+    is_uploaded: bool = False
     chunk_shape: Vec3 | None = field(init=False, repr=False)
     resolution_nm: tuple[float, float, float] | None = field(init=False, repr=False)
     memory_bytes: int = field(init=False, repr=False)

@@ -96,10 +96,10 @@ def _remake(
     sample = next(walk_files(store, finest.key, depth=_NESTED_DEPTH), "")
     layout: Literal["flat", "nested"] = "nested" if "/" in sample else "flat"
     is_sharded = all(scale.sharding is not None for scale in lost)
-    options = ConvertOptions(sharding=True, workers=workers)
+    options = ConvertOptions(sharding=True, workers=workers, is_uploaded=store.is_remote)
     if not is_sharded:
         gzip = sample.endswith(".gz")
-        options = ConvertOptions(sharding=False, layout=layout, gzip=gzip, workers=workers)
+        options = replace(options, sharding=False, layout=layout, gzip=gzip)
     source, conversion = coarser_conversion(
         Volume(store, info).scales[0], info, downsampling, options, store.location
     )

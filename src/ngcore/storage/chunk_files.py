@@ -206,7 +206,8 @@ class ChunkFileWriter(ChunkWriter):
         elif self._is_gzipped:
             data = gzip.compress(data)
         if self._uploads is not None:
-            self._uploads.submit(partial(self._put, cell, bytes(data)))
+            stored = bytes(data)
+            self._uploads.submit(partial(self._put, cell, stored), len(stored))
         else:
             self._put(cell, data)
 

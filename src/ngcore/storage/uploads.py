@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +14,61 @@ if TYPE_CHECKING:
 
     from ngcore.storage.base import ReadableStore, Store
 
-_PIECE = 8 << 20
+UPLOAD_BYTES = 64 << 20
+"""What a process holds of all that it uploads, at most, beside what waits for its shard."""
+_PIECE = 1 << 20
 _FILES_AT_ONCE = 16
+
+
+class Room:
+    """Memory that some threads share. Each takes once what it needs, so none waits for ever.
+
+    Parameters
+    ----------
+    size : int, in bytes
+        Of all of it. Who needs more is let in alone.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[Callable[[int], None]]:
+        """Wait for room and have it within a `with` block, which gets what makes it smaller."""
+        held = min(size, self._size)
+
+        def keep(size: int) -> None:
+            nonlocal held
+            if size < held:
+                self.give(held - size)
+                held = size
+
+        self.take(size)
+        try:
+            yield keep
+        finally:
+            keep(0)
+
+    def take(self, size: int) -> None:
+        """Wait for room."""
+        size = min(size, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+        with self._changed:
+            self._free += min(size, self._size)
+            self._changed.notify_all()
+
+
+IN_FLIGHT = Room(UPLOAD_BYTES)
+"""Of the bytes that are on their way, whoever sends them."""
+_WAITING = Room(UPLOAD_BYTES)
+"""Of those that wait to be sent, which are often the same."""
 
 
 def carry(source: ReadableStore, dest: Store, names: Iterable[str]) -> None:
@@ -34,16 +89,25 @@ def carry(source: ReadableStore, dest: Store, names: Iterable[str]) -> None:
 
 
 def _carry(source: ReadableStore, dest: Store, name: str) -> None:
-    if dest.size(name) == source.size(name) and dest.get(name) == source.get(name):
-        return
-    dest.put_parts(name, _pieces(source, name))
+    pieces = _Pieces(source, name)
+    if dest.size(name) == source.size(name):
+        both = zip_longest(pieces, _Pieces(dest, name))
+        if all(here == there for here, there in both):
+            return
+    dest.put_parts(name, pieces)
 
 
-def _pieces(store: ReadableStore, name: str) -> Iterator[bytes]:
-    start = 0
-    while piece := store.get(name, start, start + _PIECE):
-        yield piece
-        start += len(piece)
+class _Pieces:
+    """The bytes of a file, some at a time, as often as they are asked for."""
+
+    def __init__(self, store: ReadableStore, name: str) -> None:
+        self._store, self._name = store, name
+
+    def __iter__(self) -> Iterator[bytes]:
+        start = 0
+        while piece := self._store.get(self._name, start, start + _PIECE):
+            yield piece
+            start += len(piece)
 
 
 class Uploads:
@@ -63,12 +127,20 @@ class Uploads:
         self._pending: set[Future[None]] = set()
         self._error: BaseException | None = None
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Do something soon, or raise the error of what was to be done before."""
+    def submit(self, work: Callable[[], None], size: int = 0) -> None:
+        """Do something soon, or raise the error of what was to be done before.
+
+        Parameters
+        ----------
+        work : callable
+        size : int, in bytes
+            What it holds in memory until it is done.
+        """
         self._room.acquire()
+        _WAITING.take(size)
         with self._lock:
             if self._error is not None:
-                self._room.release()
+                self._leave(size)
                 raise self._error
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor  # not for everybody else
@@ -76,13 +148,17 @@ class Uploads:
                 self._pool = ThreadPoolExecutor(self._at_once, "ngcore-upload")
             future = self._pool.submit(work)
             self._pending.add(future)
-        future.add_done_callback(self._done)
+        future.add_done_callback(partial(self._done, size))
 
-    def _done(self, future: Future[None]) -> None:
+    def _done(self, size: int, future: Future[None]) -> None:
         with self._lock:
             self._pending.discard(future)
             if not future.cancelled() and self._error is None:
                 self._error = future.exception()
+        self._leave(size)
+
+    def _leave(self, size: int) -> None:
+        _WAITING.give(size)
         self._room.release()
 
     def finish(self) -> None:

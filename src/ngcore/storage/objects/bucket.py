@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-PART_BYTES = 8 << 20
-"""More than this goes up in parts of this size, several at once. S3 allows 10,000 parts."""
-
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -110,24 +107,6 @@ class Bucket(ABC):
 
     def abort_uploads(self, folder: str) -> None:  # noqa: B027 (not all have such)
         """Give up uploads in parts below a folder, whose processes are gone."""
-
-
-def batches(parts: Iterable[Buffer]) -> Iterator[bytes]:
-    """Join small parts, so that each but the last has `PART_BYTES` or more.
-
-    Bytes are not copied before, and not at all where one part is enough.
-    """
-    waiting: list[bytes] = []
-    size = 0
-    for part in parts:
-        data = part if isinstance(part, bytes) else bytes(memoryview(part).cast("B"))
-        waiting.append(data)
-        size += len(data)
-        if size >= PART_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if size:
-        yield b"".join(waiting)
 
 
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName")

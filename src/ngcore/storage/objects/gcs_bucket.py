@@ -23,7 +23,8 @@ from urllib3.exceptions import HTTPError
 
 from ngcore.errors import MissingExtraError, StorageError
 from ngcore.storage.http import connections
-from ngcore.storage.objects.bucket import PART_BYTES, Bucket, StoredObject, batches, failure
+from ngcore.storage.objects.bucket import Bucket, StoredObject, failure
+from ngcore.storage.objects.parts import pieces_of, room_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -135,12 +136,13 @@ class GcsBucket(Bucket):
 
     def write(self, key: str, parts: Iterable[Buffer], headers: Mapping[str, str]) -> None:
         """Store an object, in parts where it is large; see `Bucket.write`."""
-        pieces = batches(parts)
-        start = list(itertools.islice(pieces, 2))
-        if len(start) < 2:
-            self._upload(key, b"".join(start), headers)
-            return
-        self._upload_in_parts(key, itertools.chain(start, pieces), headers)
+        with room_for(parts):
+            pieces = pieces_of(parts)
+            first, second = next(pieces, b""), next(pieces, None)
+            if second is None:
+                self._upload(key, bytes(first), headers)
+            else:
+                self._upload_in_parts(key, itertools.chain((first, second), pieces), headers)
 
     def create(self, key: str, data: bytes, headers: Mapping[str, str]) -> str | None:
         """Store an object under a key that is free; see `Bucket.create`."""
@@ -193,7 +195,7 @@ class GcsBucket(Bucket):
         return str(json.loads(answer.data).get("generation", ""))
 
     def _upload_in_parts(
-        self, key: str, pieces: Iterator[bytes], headers: Mapping[str, str]
+        self, key: str, pieces: Iterator[Buffer], headers: Mapping[str, str]
     ) -> None:
         query = urlencode({"uploadType": "resumable", "name": key})
         answer = self._ask(
@@ -206,28 +208,28 @@ class GcsBucket(Bucket):
         )
         session = answer.headers["Location"]
         try:
-            offset, waiting = 0, b""
-            for piece in pieces:
-                waiting += piece
-                while len(waiting) > PART_BYTES:
-                    self._put_part(session, key, waiting[:PART_BYTES], offset, total=None)
-                    offset, waiting = offset + PART_BYTES, waiting[PART_BYTES:]
-            self._put_part(session, key, waiting, offset, total=offset + len(waiting))
+            offset, piece = 0, next(pieces)
+            for following in pieces:
+                self._put_part(session, key, piece, offset, total=None)
+                offset, piece = offset + memoryview(piece).nbytes, following
+            total = offset + memoryview(piece).nbytes
+            self._put_part(session, key, piece, offset, total=total)
         except BaseException:
             with suppress(HTTPError, OSError):
                 connections().request("DELETE", session, retries=False, timeout=_TIMEOUT)
             raise
 
     def _put_part(
-        self, session: str, key: str, data: bytes, offset: int, *, total: int | None
+        self, session: str, key: str, data: Buffer, offset: int, *, total: int | None
     ) -> None:
         whole = "*" if total is None else total
+        stop = offset + memoryview(data).nbytes
         self._ask(
             "PUT",
             session,
             "write",
             key,
-            headers={"Content-Range": f"bytes {offset}-{offset + len(data) - 1}/{whole}"},
+            headers={"Content-Range": f"bytes {offset}-{stop - 1}/{whole}"},
             body=data,
         )
 
@@ -268,7 +270,7 @@ class GcsBucket(Bucket):
         key: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: Any = None,
         must_be_allowed: bool = False,
     ) -> _Answer:
         """Send a request, again where the service is out of order; raise what is refused."""

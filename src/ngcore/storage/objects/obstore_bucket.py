@@ -15,7 +15,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from ngcore.errors import DestinationError, InputError, StorageError
-from ngcore.storage.objects.bucket import PART_BYTES, Bucket, StoredObject, batches, failure
+from ngcore.storage.objects.bucket import Bucket, StoredObject, failure
+from ngcore.storage.objects.parts import PART_BYTES, PARTS_AT_ONCE, pieces_of, room_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,7 +39,6 @@ RETRIES: RetryConfig = {
         "base": 2,
     },
 }
-_PARTS_AT_ONCE = 4
 _PIECE = 256 << 10
 """Of what is read: such pieces are joined from the processor's cache."""
 _TRIES = 3
@@ -135,30 +135,44 @@ class ObstoreBucket(Bucket):
 
         An upload in parts that fails is aborted. It starts again where its parts can be had again.
         """
-        for last in (False,) * (_TRIES - 1) + (True,):
-            pieces = batches(parts)
-            start = list(itertools.islice(pieces, 2))
-            data = start[0] if start else b""
-            is_large = len(start) > 1 or len(data) > PART_BYTES
-            can_again = not is_large or iter(parts) is not parts
-            try:
-                obstore.put(
-                    self._store,
-                    key,
-                    itertools.chain(start, pieces) if is_large else data,
-                    attributes=dict(headers),
-                    use_multipart=is_large,
-                    chunk_size=PART_BYTES,
-                    max_concurrency=_PARTS_AT_ONCE,
-                )
-                return
-            except StorageError:
-                raise  # from the parts
-            except _FAILURES as error:
-                if last or not can_again or not _is_worth_another_try(error):
-                    raise self._failure("write", key, error) or error from error
-            if not is_large:
-                parts = start
+        with room_for(parts) as keep:
+            for last in (False,) * (_TRIES - 1) + (True,):
+                pieces = pieces_of(parts)
+                start = list(itertools.islice(pieces, 2))
+                is_large = len(start) > 1
+                if not is_large:
+                    parts = start  # which can be had again
+                    keep(sum(memoryview(piece).nbytes for piece in start))
+                can_again = iter(parts) is not parts
+                try:
+                    self._put(key, start, pieces if is_large else None, headers)
+                    return
+                except StorageError:
+                    raise  # from the parts
+                except _FAILURES as error:
+                    if last or not can_again or not _is_worth_another_try(error):
+                        raise self._failure("write", key, error) or error from error
+
+    def _put(
+        self,
+        key: str,
+        start: list[Buffer],
+        others: Iterator[Buffer] | None,
+        headers: Mapping[str, str],
+    ) -> None:
+        """Store pieces; `start` is emptied of them where others follow."""
+        data: Any = start[0] if start else b""
+        if others is not None:
+            data = itertools.chain(_taken_from(start), others)
+        obstore.put(
+            self._store,
+            key,
+            data,
+            attributes=dict(headers),
+            use_multipart=others is not None,
+            chunk_size=PART_BYTES,
+            max_concurrency=PARTS_AT_ONCE,
+        )
 
     def create(self, key: str, data: bytes, headers: Mapping[str, str]) -> str | None:
         """Store an object under a key that is free; see `Bucket.create`."""
@@ -231,6 +245,11 @@ class ObstoreBucket(Bucket):
         status, code = _answer(error)
         reason = _reason(error, status, code)
         return failure(self, action, key, reason, status, code, must_be_allowed=must_be_allowed)
+
+
+def _taken_from(pieces: list[Buffer]) -> Iterator[Buffer]:
+    while pieces:
+        yield pieces.pop(0)
 
 
 def _version(meta: Any) -> str:
