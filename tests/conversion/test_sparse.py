@@ -221,13 +221,14 @@ def test_keys_that_a_zip_lists_under_other_names_are_no_sign_of_nothing(tmp_path
     assert np.array_equal(made.scales[0][..., 0], voxels)
 
 
-def test_chunks_of_ngcore_that_are_gone_are_told_of(tmp_path, voxels, caplog):
+def test_chunks_of_ngcore_that_are_gone_are_not_taken_for_nothing(tmp_path, voxels):
     folder = tmp_path / "a"
     convert(voxels, folder, resolution=(8, 8, 8), chunk_size=SIDE, max_scales=1, sharding=False)
     shutil.rmtree(folder / "8_8_8")
     (folder / "8_8_8").mkdir()
-    convert(folder, tmp_path / "b", chunk_size=SIDE)
-    assert "it was lost" in caplog.text
+    with pytest.raises(FormatError, match="it was lost"):
+        convert(folder, tmp_path / "b", chunk_size=SIDE)
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_plane_of_a_large_volume_is_read_from_the_chunks_that_are_there(tmp_path):

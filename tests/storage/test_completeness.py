@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -41,3 +42,57 @@ def test_chunk_files_that_are_gone_are_told_of_once(tmp_path, capsys):
     assert run(["export", str(tmp_path / "v"), str(tmp_path / "back.nii")]) == 0
     err = capsys.readouterr().err
     assert err.count("is missing, but ngcore writes every chunk") == 1
+
+
+@pytest.mark.parametrize("words", [["convert"], ["convert-chunks", "--copy-info"]])
+def test_no_volume_that_validates_is_made_of_one_that_lost_a_chunk(tmp_path, capsys, words):
+    ngcore.convert(VOXELS, tmp_path / "v", sharding=False, max_scales=1, **OPTIONS)
+    (tmp_path / "v" / "8_8_8" / "0-16_0-16_0-16").unlink()
+    assert run([words[0], str(tmp_path / "v"), str(tmp_path / "copy"), *words[1:]]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "8_8_8/0-16_0-16_0-16" in line
+    assert "it was lost" in line
+    assert not (tmp_path / "copy" / "info").exists()
+
+
+def lose_provenance(folder):
+    (folder / "provenance").unlink()
+
+
+def rename_scale(folder):
+    (folder / "8_8_8").rename(folder / "8_8_8 copy")
+
+
+def rename_all(folder):
+    for path in (folder / "8_8_8").iterdir():
+        path.rename(path.with_name(f"{path.name}.GZ"))
+
+
+def rename_one(folder):
+    path = min((folder / "8_8_8").iterdir())
+    path.rename(path.with_name(f"{path.name}.part"))
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (rename_scale, "8_8_8 in .*: no (chunk|shard) of it is there; all of it reads as zeros"),
+        (rename_all, r"none of its files, such as '.*\.GZ', is named as a (chunk|shard) of it is"),
+        (rename_one, r"1 of its files, such as '.*\.part', are not named|none of its files"),
+    ],
+)
+def test_files_of_others_by_names_that_nobody_reads_are_warned_of(
+    tmp_path, caplog, sharding, change, expected
+):
+    folder = tmp_path / "v"
+    ngcore.convert(VOXELS, folder, sharding=sharding, max_scales=1, **OPTIONS)
+    lose_provenance(folder)
+    ngcore.convert(folder, tmp_path / "before", fsync=False)
+    assert not caplog.text
+    change(folder)
+    ngcore.open(folder).scales[0][...]
+    assert re.search(expected, caplog.text)
+    caplog.clear()
+    ngcore.convert(folder, tmp_path / "after", fsync=False)
+    assert re.search(expected, caplog.text)

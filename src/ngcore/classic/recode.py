@@ -149,6 +149,7 @@ def convert_chunks(
             f"{os.fspath(source)}: source and destination are the same folder; pass another DEST"
         )
     opened = open_volume(source)
+    opened.store.lost_chunks = "refuse"
     check_output_folder(dest)
     target = writable_store(dest)
     info_before = target.get("info")

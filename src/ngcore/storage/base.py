@@ -42,8 +42,9 @@ class ReadableStore(ABC):
     has_cheap_ranges: bool = False
     """Whether a part of a file takes less time than all of it, and is checked as well."""
 
-    warns_of_lost: bool = True
-    """Whether readers warn of chunks that ngcore wrote and that are gone."""
+    lost_chunks: Literal["warn", "refuse", "ignore"] = "warn"
+    """What readers do where chunk files that ngcore wrote are gone: whoever copies voxels to
+    another volume refuses, or zeros would become sound data there."""
 
     @abstractmethod
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:

@@ -18,7 +18,7 @@ from ngcore.codecs.content import BY_ENDING
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
-from ngcore.storage.completeness import is_by_ngcore
+from ngcore.storage.completeness import is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,7 @@ class ChunkFileReader(ChunkReader):
 
     def __init__(self, store: ReadableStore, scale: ScaleInfo, max_size: int) -> None:
         self._store = store
+        self._scale = scale
         self._key = scale.key
         self._grid = scale.grid
         self._max_size = max_size
@@ -115,15 +116,28 @@ class ChunkFileReader(ChunkReader):
         return None
 
     def _tell_of_lost(self, cell: Vec3) -> None:
-        if self._store.warns_of_lost and not self._is_absence_known:
+        if self._store.lost_chunks == "ignore" or self._is_absence_known:
+            return
+        key, location = self._key, self._store.location
+        if not is_by_ngcore(self._store, key):
             self._is_absence_known = True
-            if is_by_ngcore(self._store, self._key):
-                logger.warning(
-                    "%s in %s is missing, but ngcore writes every chunk, so it was lost; this "
-                    "and other missing chunks read as zeros; run ngcore validate",
-                    _name(self._key, self._grid, cell, "flat", ""),
-                    self._store.location,
-                )
+            note = note_on_names(self._store, self._scale)
+            if note is not None:
+                logger.warning("%s in %s: %s; run ngcore validate", key, location, note)
+            return
+        name = _name(key, self._grid, cell, "flat", "")
+        if self._store.lost_chunks == "refuse":
+            raise FormatError(
+                f"{name} in {location}: the file is missing, but ngcore writes every chunk: it "
+                "was lost; run ngcore validate, and copy what is lost again"
+            )
+        self._is_absence_known = True
+        logger.warning(
+            "%s in %s is missing, but ngcore writes every chunk, so it was lost; this and other "
+            "missing chunks read as zeros; run ngcore validate",
+            name,
+            location,
+        )
 
     def _whole(self, name: str) -> bytes | None:
         try:

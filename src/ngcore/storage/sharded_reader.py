@@ -9,6 +9,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sh
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from ngcore.precomputed.shard_index import (
     parse_shard_index,
 )
 from ngcore.storage.base import ChunkGroup, ChunkReader, max_stored_size
-from ngcore.storage.completeness import is_by_ngcore
+from ngcore.storage.completeness import is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.storage.base import AtOnce, ReadableStore
+
+logger = logging.getLogger(__name__)
 
 _CACHE_BYTES = 32 << 20
 _INDEX_BLOCK = 4096
@@ -73,6 +76,7 @@ class ShardedReader(ChunkReader):
     ) -> None:
         self._store = store
         self._key = scale.key
+        self._scale = scale
         self._grid = scale.grid
         self._spec = spec
         self._max_size = max_size
@@ -237,6 +241,12 @@ class ShardedReader(ChunkReader):
     def _refuse_lost(self) -> None:
         if self._is_by_ngcore is None:
             self._is_by_ngcore = is_by_ngcore(self._store, self._key)
+            if not self._is_by_ngcore and self._store.lost_chunks != "ignore":
+                note = note_on_names(self._store, self._scale)
+                if note is not None:
+                    logger.warning(
+                        "%s in %s: %s; run ngcore validate", self._key, self._store.location, note
+                    )
         if self._is_by_ngcore:
             raise FormatError("the file is missing, but ngcore writes every shard: it was lost")
 

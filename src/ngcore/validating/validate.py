@@ -128,7 +128,7 @@ def inspect(
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers}")
     store = open_store(path)
-    store.warns_of_lost = False
+    store.lost_chunks = "ignore"
     findings = Findings()
     members = read_members(store, findings)
     if members is None:

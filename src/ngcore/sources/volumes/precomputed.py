@@ -49,6 +49,7 @@ def open_precomputed(found: Found, choices: Asked) -> PrecomputedSource:
 
     path, name, asked = found.location, found.name, choices.geometry
     opened = open_volume(path, workers=1, cache_bytes=0)
+    opened.store.lost_chunks = "refuse"
     scale = opened.scales[0]
     transform = _transform(opened, name)
     offset = scale.voxel_offset
@@ -254,6 +255,7 @@ def _reopened(header: SourceHeader, path: str, index: int) -> PrecomputedSource:
     from ngcore.volume.read import open as open_volume
 
     volume = open_volume(path, workers=1, cache_bytes=0)
+    volume.store.lost_chunks = "refuse"
     return PrecomputedSource(header, volume.scales[index], workers=1)
 
 
