@@ -75,12 +75,23 @@ def encode(labels: NDArray[Any], *, block_size: Sequence[int] = (8, 8, 8)) -> by
     labels = np.asanyarray(labels)
     _check_dtype(labels.dtype)
     _check_shape(labels.shape, "labels")
-    block = _checked_block_size(block_size)
+    block = checked_block_size(block_size)
     if not labels.dtype.isnative or not labels.flags.aligned:
         labels = np.array(labels, dtype=labels.dtype.newbyteorder("="), order="K")
-    volume = labels[..., np.newaxis] if labels.ndim == 3 else labels
+    return encode_checked(labels[..., np.newaxis] if labels.ndim == 3 else labels, block)
+
+
+def encode_checked(labels: NDArray[Any], block: tuple[int, int, int]) -> bytes:
+    """Do as `encode`, for who has checked what `encode` checks.
+
+    Parameters
+    ----------
+    labels : ndarray of uint32 or uint64, shape (x, y, z, channel), native and aligned
+    block : tuple of int, (bx, by, bz), in voxels
+        As `checked_block_size` returns it.
+    """
     kernel = encode_u32 if labels.dtype == _UINT32 else encode_u64
-    encoded = kernel(volume, block)
+    encoded = kernel(labels, block)
     if isinstance(encoded, int):
         raise InputError(
             f"labels of shape {labels.shape} can't be encoded with block_size {block}: "
@@ -145,7 +156,7 @@ def decode(
     dtype = dtype.newbyteorder("=")
     shape = _whole_numbers(shape, "shape")
     _check_shape(shape, "shape")
-    block = _checked_block_size(block_size)
+    block = checked_block_size(block_size)
     corners = _corners(region, shape)
     wanted = tuple(b - a for a, b in zip(corners[:3], corners[3:], strict=True)) + shape[3:]
     if out is not None:
@@ -210,7 +221,14 @@ def _whole_numbers(numbers: Sequence[int], what: str) -> tuple[int, ...]:
     return whole
 
 
-def _checked_block_size(block_size: Sequence[int]) -> tuple[int, int, int]:
+def checked_block_size(block_size: Sequence[int]) -> tuple[int, int, int]:
+    """Return the size of a block, if it is one.
+
+    Raises
+    ------
+    InputError
+        It is not three positive integers, or has too many voxels.
+    """
     block = _whole_numbers(block_size, "block_size")
     if len(block) != 3 or min(block) < 1 or math.prod(block) > _MAX_BLOCK_VOXELS:
         raise InputError(

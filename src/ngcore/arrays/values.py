@@ -8,7 +8,7 @@ type or rounded to a whole number is counted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -80,6 +80,8 @@ class ValueMapping:
         `SCALED_LABEL_TOLERANCE` where there is a slope or a fractional intercept, else 0.
     name : str
         Where the values come from, for messages.
+    is_identity : bool
+        Whether stored bytes can be taken as they are.
 
     Raises
     ------
@@ -96,9 +98,17 @@ class ValueMapping:
     is_label: bool = False
     name: str = "the source"
     label_tolerance: float | None = None
+    is_identity: bool = field(init=False, repr=False)
+    _is_integer_shift: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_stored(self.stored, self.name)
+        is_plain = self.slope == 1 and self.input_max is None
+        is_identity = is_plain and self.intercept == 0 and self.stored == self.output
+        is_identity &= not (self.is_label and self.stored.kind != "u")
+        is_shift = is_plain and self.stored.kind in "iu" and float(self.intercept).is_integer()
+        object.__setattr__(self, "is_identity", bool(is_identity))
+        object.__setattr__(self, "_is_integer_shift", bool(is_shift))
         if self.output.name not in DATA_TYPES:
             raise InputError(
                 f"data type {self.output.name!r} is not one of {', '.join(DATA_TYPES)}"
@@ -134,27 +144,6 @@ class ValueMapping:
                 f"{self.intercept:g} can't be exact; pass --type image, or --ignore-scaling if "
                 f"the stored values are the labels"
             )
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether stored bytes can be taken as they are."""
-        return (
-            self.stored == self.output
-            and self.slope == 1
-            and self.intercept == 0
-            and self.input_max is None
-            and not (self.is_label and self.stored.kind != "u")
-        )
-
-    @property
-    def _is_integer_shift(self) -> bool:
-        """Whether meant values are stored integers plus an integer."""
-        return (
-            self.stored.kind in "iu"
-            and self.slope == 1
-            and float(self.intercept).is_integer()
-            and self.input_max is None
-        )
 
     def apply(self, stored: Array, out: Array) -> Counts:
         """Fill `out` with the values meant by `stored`; return what was clipped and rounded.

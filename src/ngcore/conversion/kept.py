@@ -12,7 +12,7 @@ from ngcore.conversion.regions import Regions
 from ngcore.conversion.window import Voxels
 from ngcore.errors import StorageError
 from ngcore.precomputed.chunks import Box, Vec3
-from ngcore.sources.base import Box3, Cost, MemoryOrder, SourceHeader, SuggestedType, Window
+from ngcore.sources.base import Box3, Cost, MemoryOrder, SourceHeader, SuggestedType
 from ngcore.sources.volumes.raw import AxisOrder, RawSource, ReadableSource
 
 if TYPE_CHECKING:
@@ -167,24 +167,17 @@ class KeptSource(ReadableSource):
             voxel_offset=scale.voxel_offset,
         )
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Fill `out` from every box that has a part of it; see `Source.read`."""
-        wanted = self._global(self.check_read(start, stop, out, window))
+    def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
+        """Fill `out` from every block that has a part of it."""
+        wanted = self._global(box)
         found = 0
         for place in self._kept.grid.owners(self._kept.scale, wanted):
-            box = self._kept.grid.owned_box(self._kept.scale, place)
-            part = None if box is None else box.intersection(wanted)
-            if box is not None and part:
+            owned = self._kept.grid.owned_box(self._kept.scale, place)
+            part = None if owned is None else owned.intersection(wanted)
+            if owned is not None and part:
                 target = out[part.slices(wanted.start)]
                 if self._kept.filled is None or place in self._kept.filled:
-                    self._read_part(place, box, part, target)
+                    self._read_part(place, owned, part, target)
                 else:
                     target[...] = 0
                 found += math.prod(part.shape)

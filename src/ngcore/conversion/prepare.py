@@ -23,7 +23,7 @@ from ngcore.precomputed.encodings import make_encoding
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.names import TRANSFORM_NAME
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE, PyramidLevel, pyramid_scales
-from ngcore.precomputed.sharding import choose_sharding, pyramid_chunk_bits
+from ngcore.precomputed.sharding import ShardingSpec, choose_sharding, pyramid_chunk_bits
 from ngcore.sources import base_name, open_source
 from ngcore.sources.base import Source
 from ngcore.sources.identity import lasting_identity
@@ -318,34 +318,29 @@ def make_info(
             "--encoding jpeg changes labels; leave it out, or pass --type image if these are "
             "not labels"
         )
-    scales: list[ScaleInfo] = []
-    for level in levels:
-        scale = ScaleInfo(
+    shardings: list[ShardingSpec | None] = [None] * len(levels)
+    if options.sharding:
+        grids = [ChunkGrid(level.size, level.chunk_size) for level in levels]
+        bits = pyramid_chunk_bits([grid.count for grid in grids])
+        shardings = [
+            choose_sharding(grid.shape, gzip=options.is_gzipped, chunk_bits=chunk_bits)
+            for grid, chunk_bits in zip(grids, bits, strict=True)
+        ]
+    block_size = (8, 8, 8) if encoding == "compressed_segmentation" else None
+    scales = tuple(
+        ScaleInfo(
             key=level.key,
             size=level.size,
             resolution=level.resolution,
             voxel_offset=level.voxel_offset,
             chunk_sizes=(level.chunk_size,),
             encoding=encoding,
-            compressed_segmentation_block_size=(
-                (8, 8, 8) if encoding == "compressed_segmentation" else None
-            ),
+            compressed_segmentation_block_size=block_size,
+            sharding=sharding,
         )
-        scales.append(scale)
-    if options.sharding:
-        bits = pyramid_chunk_bits([scale.grid.count for scale in scales])
-        scales = [
-            replace(
-                scale,
-                sharding=choose_sharding(
-                    scale.grid.shape, gzip=options.is_gzipped, chunk_bits=chunk_bits
-                ),
-            )
-            for scale, chunk_bits in zip(scales, bits, strict=True)
-        ]
-    info = VolumeInfo(
-        type=kind, data_type=data_type, num_channels=num_channels, scales=tuple(scales)
+        for level, sharding in zip(levels, shardings, strict=True)
     )
+    info = VolumeInfo(type=kind, data_type=data_type, num_channels=num_channels, scales=scales)
     return info, (*(level.factors_from_previous for level in levels[1:]), (1, 1, 1))
 
 

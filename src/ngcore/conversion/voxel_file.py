@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.precomputed.chunks import Vec3
-    from ngcore.sources.base import SourceHeader, Window
+    from ngcore.sources.base import Box3, SourceHeader
 
     Voxels = np.ndarray[Any, np.dtype[Any]]
 
@@ -238,7 +238,6 @@ class VoxelFileSource(ReadableSource):
         depth = file.grid.chunk_size[2]
         self.cost = Cost("boxes", is_concurrent=True, is_shareable=True, row_planes=depth)
 
-    def read(self, start: int, stop: int, out: Voxels, *, window: Window | None = None) -> None:
-        """Fill `out` with planes; see `Source.read`."""
-        x, y, z = self.check_read(start, stop, out, window)
+    def _read(self, box: Box3, out: Voxels) -> None:
+        x, y, z = box
         self._voxels.read(Box((x.start, y.start, z.start), (x.stop, y.stop, z.stop)), out)

@@ -338,20 +338,41 @@ class Source(ABC):
         StorageError
             If reading fails while running.
         """
-        with naming(self.name):
-            self._read(self.check_read(start, stop, out, window), out)
+        others = [axis for axis in range(3) if axis != self.stream_axis]
+        box = [slice(0, length) for length in self.shape[:3]]
+        box[self.stream_axis] = slice(start, stop)
+        if window is not None:
+            for axis, part in zip(others, window, strict=True):
+                box[axis] = part
+        self._read_checked((box[0], box[1], box[2]), out)
 
     def read_box(self, box: Box, out: np.ndarray[Any, Any]) -> None:
         """Fill `out` with the stored values of a box, in global coordinates; see `read`."""
-        ranges, axis = box.slices(self.header.voxel_offset), self.stream_axis
-        others = [other for other in range(3) if other != axis]
-        is_whole = all(ranges[other] == slice(0, self.shape[other]) for other in others)
-        window = None if is_whole else (ranges[others[0]], ranges[others[1]])
-        self.read(ranges[axis].start, ranges[axis].stop, out, window=window)
+        self._read_checked(box.slices(self.header.voxel_offset), out)
 
+    def _read_checked(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
+        """Read a box, slices along (x, y, z), if it fits the source and `out`.
+
+        Raises
+        ------
+        ValueError
+            If box and shape or type of `out` don't fit each other and the source.
+        """
+        for axis, part in enumerate(box):
+            if not 0 <= part.start < part.stop <= self.shape[axis] or part.step not in (None, 1):
+                raise ValueError(f"{self.name}: range {part} on axis {axis} of {self.shape}")
+        expected = (*(part.stop - part.start for part in box), self.shape[3])
+        if out.shape != expected or out.dtype != self.dtype:
+            raise ValueError(
+                f"{self.name}: out must be {self.dtype} of shape {expected}, "
+                f"got {out.dtype} of shape {out.shape}"
+            )
+        with naming(self.name):
+            self._read(box, out)
+
+    @abstractmethod
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         """Fill `out` with a box, slices along (x, y, z) that were checked; errors need no name."""
-        raise NotImplementedError
 
     @abstractmethod
     def spooled(self, path: Path) -> Source:
@@ -377,30 +398,3 @@ class Source(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def check_read(
-        self, start: int, stop: int, out: np.ndarray[Any, Any], window: Window | None
-    ) -> Box3:
-        """Check the arguments of `read`; return them as slices along (x, y, z).
-
-        Raises
-        ------
-        ValueError
-            If planes, window and the shape or type of `out` don't fit each other and the source.
-        """
-        others = [axis for axis in range(3) if axis != self.stream_axis]
-        box = [slice(0, length) for length in self.shape[:3]]
-        box[self.stream_axis] = slice(start, stop)
-        if window is not None:
-            for axis, part in zip(others, window, strict=True):
-                box[axis] = part
-        for axis, part in enumerate(box):
-            if not 0 <= part.start < part.stop <= self.shape[axis] or part.step not in (None, 1):
-                raise ValueError(f"{self.name}: range {part} on axis {axis} of {self.shape}")
-        expected = (*(part.stop - part.start for part in box), self.shape[3])
-        if out.shape != expected or out.dtype != self.dtype:
-            raise ValueError(
-                f"{self.name}: out must be {self.dtype} of shape {expected}, "
-                f"got {out.dtype} of shape {out.shape}"
-            )
-        return box[0], box[1], box[2]

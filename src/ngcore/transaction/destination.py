@@ -33,8 +33,8 @@ from ngcore.transaction.journal import (
     read_plan,
     resumable,
 )
-from ngcore.transaction.places import is_there, refuse_marked_source, refuse_overlap
-from ngcore.transaction.presence import lacking, replaced_infos
+from ngcore.transaction.places import refuse_marked_source, refuse_overlap
+from ngcore.transaction.presence import is_there, lacking, replaced_infos
 from ngcore.transaction.temporary import working_folder
 
 if TYPE_CHECKING:

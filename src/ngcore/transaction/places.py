@@ -26,39 +26,6 @@ if TYPE_CHECKING:
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
 
 
-def is_there(store: Store) -> bool:
-    """Whether a place is there; what can't be one is refused.
-
-    Raises
-    ------
-    DestinationError
-        It is a file, a URL, or a name that can't be.
-    """
-    if not isinstance(store, LocalStore):
-        return True
-    path = store.path
-    try:
-        with os.scandir(path):
-            return True
-    except FileNotFoundError:
-        return False
-    except NotADirectoryError as error:
-        if path.exists():
-            raise DestinationError(
-                f"{path} is a file; choose a folder that is empty or not there yet"
-            ) from error
-        return False  # a folder above is a file: the lock says so
-    except PermissionError as error:
-        raise DestinationError(
-            f"{path} can't be read: {error.strerror}; check its access rights"
-        ) from error
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise DestinationError(
-            f"{str(path)!r} can't be a folder: {reason}; choose another name"
-        ) from error
-
-
 def is_same_file(one: Path, other: Path) -> bool:
     """Whether two paths name the same file or folder; False where one is absent."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import DestinationError, FormatError
@@ -10,11 +11,45 @@ from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import VOLUME_TYPE
 from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.storage.local import LocalStore
 from ngcore.transaction.journal import PLAN, read_plan
 
 if TYPE_CHECKING:
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.storage.base import Store
+
+
+def is_there(store: Store) -> bool:
+    """Whether a place is there; what can't be one is refused.
+
+    Raises
+    ------
+    DestinationError
+        It is a file, a URL, or a name that can't be.
+    """
+    if not isinstance(store, LocalStore):
+        return True
+    path = store.path
+    try:
+        with os.scandir(path):
+            return True
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError as error:
+        if path.exists():
+            raise DestinationError(
+                f"{path} is a file; choose a folder that is empty or not there yet"
+            ) from error
+        return False  # a folder above is a file: the lock says so
+    except PermissionError as error:
+        raise DestinationError(
+            f"{path} can't be read: {error.strerror}; check its access rights"
+        ) from error
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise DestinationError(
+            f"{str(path)!r} can't be a folder: {reason}; choose another name"
+        ) from error
 
 
 def lacking(store: Store, info: VolumeInfo) -> str | None:

@@ -52,10 +52,14 @@ class CompressedSegmentationEncoding(ChunkEncoding):
             raise InputError(
                 f"compressed_segmentation chunks hold uint32 or uint64, got {self.dtype}; use raw"
             )
+        compressed_segmentation.checked_block_size(self.block_size)
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Encode one chunk; see `ChunkEncoding.encode`."""
-        return compressed_segmentation.encode(self._voxels(chunk), block_size=self.block_size)
+        voxels = self._voxels(chunk)
+        if not voxels.flags.aligned:
+            voxels = voxels.copy()
+        return compressed_segmentation.encode_checked(voxels, self.block_size)
 
     def decode(self, data: Buffer, shape: Shape4) -> NDArray[Any]:
         """Decode one chunk; see `ChunkEncoding.decode`."""
