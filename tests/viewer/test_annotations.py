@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import nibabel
 import nibabel.streamlines
 import numpy as np
 import pytest
+from serving import running
 
 import ngcore
 from ngcore.annotating.annotate import annotations
@@ -16,6 +18,8 @@ from ngcore.server.folders import layer_of
 from ngcore.storage import LocalStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from browser import Neuroglancer
 
 pytestmark = pytest.mark.browser
@@ -260,6 +264,41 @@ def test_the_three_layers_of_tracts_are_shown_together(neuroglancer, tmp_path):
           return coloured; }"""
     )
     assert picture > 500
+
+
+_PANELS = """() => [...viewer.display.panels].map(panel => {
+  const group = panel.element.closest(".neuroglancer-layer-group-viewer");
+  const names = [...group.querySelectorAll(".neuroglancer-layer-item-label")];
+  const note = panel.element.querySelector(".ngcore-note");
+  return [Boolean(panel.sliceView), names.map(e => e.textContent), note?.textContent ?? ""];
+})"""
+
+
+@pytest.mark.parametrize("count", [600, 60])
+def test_without_a_graphics_card_large_bundles_are_drawn_in_3d_alone(
+    neuroglancer: Neuroglancer, tmp_path: Path, count: int
+) -> None:
+    random = np.random.default_rng(1)
+    lines = random.normal((0.5, 0, 0), 1, (count, 40, 3)).cumsum(axis=1).astype(np.float32)
+    tractogram = nibabel.streamlines.Tractogram(list(lines), affine_to_rasmm=np.eye(4))
+    nibabel.streamlines.save(tractogram, tmp_path / "left.tck")
+    ngcore.tracts(tmp_path / "left.tck", tmp_path / "tr", fsync=False)
+    with running("view", tmp_path / "tr", "--no-browser") as (_, url):
+        given = json.loads(unquote(url.partition("#!")[2]))
+        with neuroglancer.visiting(url):
+            shown = neuroglancer.state()
+            panels = neuroglancer.page.evaluate(_PANELS)
+    assert given["ngcore"]["heavy"] == (["bundles"] if count == 600 else [])
+    names = ["bundles", "streamlines"]
+    in_sections = names[1:] if count == 600 else names
+    note = "bundles: in 3-D only (no graphics card)" if count == 600 else ""
+    expected = [[True, in_sections, note]] * 3 + [[False, names, ""]]
+    assert sorted(panels, reverse=True) == sorted(expected, reverse=True)
+    # Polylines of 40 vertices, some 2,500 in a panel; a ninth of that without a graphics card.
+    polylines = given["layers"][1]
+    assert polylines["projectionAnnotationSpacing"] == pytest.approx((2 * 40) ** 0.5, abs=0.06)
+    for name in ("projectionAnnotationSpacing", "crossSectionAnnotationSpacing"):
+        assert shown["layers"][1][name] == pytest.approx(3 * polylines[name])
 
 
 def test_shaders_colour_by_a_property_and_hide_words(neuroglancer):

@@ -58,10 +58,11 @@ def _millimetres(_ctx: click.Context, _param: click.Parameter, value: str | None
 @click.option(
     "--max-vertices",
     type=_Count(),
-    default="2M",
+    default="50k",
     show_default=True,
     metavar="N",
-    help="Limit on the vertices of all skeletons together.",
+    help="Limit on the vertices of all skeletons together: more show more lines, and take the "
+    "client longer to draw.",
 )
 @click.option(
     "--density",

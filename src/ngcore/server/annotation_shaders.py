@@ -6,7 +6,7 @@ https://github.com/google/neuroglancer/blob/master/src/annotation/rendering.md
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ngcore.precomputed.annotation_property import AnnotationProperty
+    from ngcore.precomputed.annotation_records import Annotations
     from ngcore.previewing.appearance import Asked
     from ngcore.storage.base import ReadableStore
 
@@ -29,6 +30,12 @@ _PALETTE = (
     *("#b07aa1", "#ff9da7", "#9c755f", "#bab0ac", "#86bcb6", "#d37295"),
 )
 """Tableau 10, and two more."""
+_SPACING = 8.0
+"""Pixels between annotations; the client's own."""
+_SECTION_SPACING = 3
+_PANEL_PIXELS = 200_000
+_PANEL_VERTICES = 100_000
+"""About as many vertices of polylines are drawn in a panel at first."""
 _SIZES = ("size", "radius", "diameter", "volume", "weight", "score")
 
 Range = tuple[float, float]
@@ -85,10 +92,10 @@ def annotation_shader(info: AnnotationInfo, ranges: Mapping[str, Range], asked: 
     return "".join(f"{control}\n" for control in controls) + f"void main() {{\n{body}}}\n"
 
 
-def property_ranges(store: ReadableStore, info: AnnotationInfo) -> dict[str, Range]:
-    """Return the range of each number, by the annotations of the coarsest level."""
+def coarsest(store: ReadableStore, info: AnnotationInfo) -> Annotations | None:
+    """Return the annotations of the first cell of the first level; None where it can't be read."""
     if not info.spatial:
-        return {}
+        return None
     level = info.spatial[0]
     try:
         if level.sharding is not None:
@@ -96,9 +103,14 @@ def property_ranges(store: ReadableStore, info: AnnotationInfo) -> dict[str, Ran
         else:
             name = "_".join("0" * info.rank)
             data = store.get_whole(f"{level.key}/{name}", _MAX_LIST)
-        found = {} if data is None else decode_list(data, info).properties
+        return None if data is None else decode_list(data, info)
     except NgcoreError:
-        return {}
+        return None
+
+
+def property_ranges(some: Annotations | None, info: AnnotationInfo) -> dict[str, Range]:
+    """Return the range of each number, by some of the annotations."""
+    found = {} if some is None else some.properties
     ranges = {}
     for item in info.properties:
         values = found.get(item.id)
@@ -110,13 +122,36 @@ def property_ranges(store: ReadableStore, info: AnnotationInfo) -> dict[str, Ran
     return ranges
 
 
-def shader_of(store: ReadableStore, document: bytes | str, asked: Asked) -> str | None:
-    """Return the shader for an `info` file; None where it can't be read."""
+def members_of(store: ReadableStore, document: bytes | str, asked: Asked) -> dict[str, Any]:
+    """Return how the layer of an `info` file is drawn; nothing where that can't be read."""
     try:
         info = AnnotationInfo.from_json(document)
     except FormatError:
-        return None
-    return annotation_shader(info, property_ranges(store, info), asked)
+        return {}
+    some = coarsest(store, info)
+    members: dict[str, Any] = {
+        "shader": annotation_shader(info, property_ranges(some, info), asked)
+    }
+    if info.annotation_type == "polyline" and some is not None:
+        members |= polyline_spacing(some)
+    return members
+
+
+def polyline_spacing(some: Annotations) -> dict[str, float]:
+    """Return how far apart polylines are, by which the client decides how many it draws.
+
+    It counts polylines, whatever their length. In a section it counts those in the slab of 20
+    pixels that is shown, but draws whole cells, so they are thinner there. As the view is zoomed
+    in, more of them are drawn.
+    """
+    if some.vertex_offsets is None or not len(some):
+        return {}
+    vertices = len(some.geometry) / len(some)
+    spacing = round(max(_SPACING, (_PANEL_PIXELS * vertices / _PANEL_VERTICES) ** 0.5), 1)
+    return {
+        "projectionAnnotationSpacing": spacing,
+        "crossSectionAnnotationSpacing": round(_SECTION_SPACING * spacing, 1),
+    }
 
 
 def _add_checkboxes(item: AnnotationProperty, controls: list[str], lines: list[str]) -> None:

@@ -27,9 +27,9 @@ from ngcore.precomputed.names import (
     VOLUME_TYPE,
 )
 from ngcore.previewing.appearance import NOTHING_ASKED
-from ngcore.server.annotation_shaders import shader_of
+from ngcore.server.annotation_shaders import members_of
 from ngcore.server.layers import ObjectLayer
-from ngcore.server.skeleton_look import look_at_skeletons
+from ngcore.server.skeleton_look import bytes_of_skeletons, look_at_skeletons
 from ngcore.server.survey import survey_volume
 from ngcore.storage import Store, open_store, parts_of_zip, place_in, split_place
 from ngcore.storage.completeness import refuse_unfinished
@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 _MAX_INFO = 16 << 20
 _MOST_FRAGMENTS = 64
 _DEFAULT_SURFACE = (230, 190, 150)
+_HEAVY_BYTES = 500_000
+"""Of skeletons: some 15,000 vertices, which take a processor half a second in each panel."""
 _DEFAULT_POINTS = (255, 220, 0)
 
 
@@ -217,9 +219,7 @@ def _annotations(
 ) -> ObjectLayer:
     colour = asked.colour or _DEFAULT_POINTS
     members: dict[str, Any] = {"annotationColor": hex_of(colour), "tab": "rendering"}
-    shader = shader_of(store, json.dumps(info), asked)
-    if shader is not None:
-        members["shader"] = shader
+    members |= members_of(store, json.dumps(info), asked)
     return ObjectLayer(
         name, url, "annotation", _annotation_bounds(info), members=members, asked=asked
     )
@@ -246,6 +246,7 @@ def _skeletons(
     store: ReadableStore, info: dict[str, Any], name: str, url: str, asked: Asked
 ) -> ObjectLayer:
     segments, bounds, attributes = look_at_skeletons(store, info)
+    is_heavy = bytes_of_skeletons(store) > _HEAVY_BYTES
     rendering: dict[str, Any] = {"mode2d": "lines"}
     members: dict[str, Any] = {
         "segments": segments,
@@ -259,7 +260,9 @@ def _skeletons(
         rendering["shader"] = "void main() {\n  emitRGB(abs(orientation));\n}\n"
     if asked.opacity is not None:
         members["objectAlpha"] = asked.opacity
-    return ObjectLayer(name, url, "segmentation", bounds, members=members, asked=asked)
+    return ObjectLayer(
+        name, url, "segmentation", bounds, members=members, asked=asked, is_heavy=is_heavy
+    )
 
 
 _OBJECTS: dict[str, Callable[[ReadableStore, dict[str, Any], str, str, Asked], ObjectLayer]] = {

@@ -146,6 +146,8 @@ class ObjectLayer:
     members : mapping of str to JSON
         What the state says about the layer besides.
     asked : Asked
+    is_heavy : bool
+        Without a graphics card it is drawn in one panel at most.
     """
 
     name: str
@@ -155,6 +157,7 @@ class ObjectLayer:
     has_world: bool = True
     members: Mapping[str, Any] = field(default_factory=dict)
     asked: Asked = NOTHING_ASKED
+    is_heavy: bool = False
 
     @property
     def has_mesh(self) -> bool:

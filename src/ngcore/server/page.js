@@ -6,12 +6,14 @@
 // `window.viewer` is undefined.
 "use strict";
 (() => {
+  const SOLID_NOTE = 4;
   const SIDES = [["L", "R"], ["P", "A"], ["I", "S"]];
   let given = location.hash;
   let viewer;
   let isReady = false;
   let hasWorld = false;
   let written = "";
+  let solidOnly = [];
 
   if (given.startsWith("#!")) history.replaceState(null, "", location.pathname + location.search);
   Object.defineProperty(window, "viewer", {
@@ -46,9 +48,42 @@
     } else {
       state = JSON.parse(decodeURIComponent(text));
     }
+    // What this page wrote before is light already.
+    solidOnly = state.ngcore && isSoftware() ? lighten(state) : [];
     restore(state);
     hasWorld = state.ngcore ? Boolean(state.ngcore.world) : hasSides(state);
     if (state.ngcore && state.ngcore.extent) await fit(state.ngcore.extent);
+  }
+
+  // Whether lines are drawn by the processor, which takes some 10 us for each piece of a line.
+  function isSoftware() {
+    const {gl} = viewer.display;
+    const names = gl.getExtension("WEBGL_debug_renderer_info");
+    const renderer = gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+    return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(renderer);
+  }
+
+  // Draws less: a ninth of the polylines, and heavy skeletons in 3-D alone, not in each section.
+  // Returns the names of those.
+  function lighten(state) {
+    for (const layer of state.layers ?? []) {
+      for (const name of ["projectionAnnotationSpacing", "crossSectionAnnotationSpacing"]) {
+        if (name in layer) layer[name] *= 3;
+      }
+    }
+    const {heavy = []} = state.ngcore;
+    const left = new Set();
+    for (const panel of panelsOf(state.layout)) {
+      if (panel.layout !== "xy") continue;
+      for (const name of panel.layers.filter((name) => heavy.includes(name))) left.add(name);
+      panel.layers = panel.layers.filter((name) => !heavy.includes(name));
+    }
+    return [...left];
+  }
+
+  function panelsOf(layout) {
+    if (layout?.type === "viewer") return [layout];
+    return (layout?.children ?? []).flatMap(panelsOf);
   }
 
   // Whoever listens would look at layers that are half made.
@@ -78,13 +113,20 @@
     let before = "";
     for (let tries = 0; tries < 150; ++tries) {
       await new Promise((resolve) => setTimeout(resolve, 20));
-      const sizes = slicePanels().map(({element: e}) => [e.clientWidth, e.clientHeight]);
+      const sizes = slicePanels().map(sizeOf);
       const now = JSON.stringify(sizes);
       if (sizes.every(isVisible) && sizes.length > 0 && now === before) break;
       before = now;
     }
     fitNow(extent);
     refitWhileUntouched(extent);
+  }
+
+  // Inside of its border, to a part of a pixel: what `clientHeight` makes of a half differs from
+  // visit to visit.
+  function sizeOf({element}) {
+    const {width, height} = element.getBoundingClientRect();
+    return [width - 2 * element.clientLeft, height - 2 * element.clientTop];
   }
 
   function isVisible([width, height]) {
@@ -95,10 +137,7 @@
     const panels = slicePanels();
     if (panels.length === 0) return;
     const {base, scales} = fitted.together(
-      panels.map((panel) => {
-        const {clientWidth, clientHeight} = panel.element;
-        return fitted.scale(orientationOf(panel), extent, [clientWidth, clientHeight]);
-      }),
+      panels.map((panel) => fitted.scale(orientationOf(panel), extent, sizeOf(panel))),
     );
     viewer.navigationState.zoomFactor.value = base;
     for (const group of groups(viewer.layout.container)) {
@@ -122,8 +161,7 @@
     const observer = new ResizeObserver(() => {
       const isSame = panels.every((panel) => viewer.display.panels.has(panel));
       if (!isSame || zooms() !== last) return stopRefitting();
-      const sizes = panels.map(({element: e}) => [e.clientWidth, e.clientHeight]);
-      if (!sizes.every(isVisible)) return;
+      if (!panels.map(sizeOf).every(isVisible)) return;
       fitNow(extent);
       last = zooms();
     });
@@ -159,8 +197,8 @@
       (p) => p.sliceView === undefined && p.navigationState !== undefined && p.sliceViews,
     );
     if (panel === undefined) return;
-    const {clientWidth, clientHeight} = panel.element;
-    const narrow = Math.max(1, clientHeight / Math.max(1, clientWidth));
+    const [width, height] = sizeOf(panel);
+    const narrow = Math.max(1, height / Math.max(1, width));
     viewer.perspectiveNavigationState.zoomFactor.value = fitted.projection(extent) * narrow;
   }
 
@@ -184,8 +222,9 @@
       if (!marks.has(panel)) marks.set(panel, makeMarks(panel.element));
       const {right, down} = fitted.axesOf(orientationOf(panel));
       const texts = [side(right, -1), side(right, 1), side(down, -1), side(down, 1)];
+      texts.push(solidOnly.length ? `${solidOnly.join(", ")}: in 3-D only (no graphics card)` : "");
       marks.get(panel).forEach((mark, i) => {
-        const text = hasWorld ? texts[i] : "";
+        const text = hasWorld || i === SOLID_NOTE ? texts[i] : "";
         if (mark.textContent !== text) mark.textContent = text;
       });
     }
@@ -197,12 +236,13 @@
       "right:4px;top:50%;transform:translateY(-50%)",
       "top:2px;left:50%;transform:translateX(-50%)",
       "bottom:2px;left:50%;transform:translateX(-50%)",
+      "bottom:4px;right:6px;font-size:11px;font-weight:normal",
     ];
-    return places.map((place) => {
+    return places.map((place, i) => {
       const mark = document.createElement("div");
-      mark.className = "ngcore-side";
+      mark.className = i === SOLID_NOTE ? "ngcore-note" : "ngcore-side";
       mark.style.cssText =
-        `position:absolute;${place};pointer-events:none;color:#fff;font:bold 15px sans-serif;` +
+        `position:absolute;pointer-events:none;color:#fff;font:bold 15px sans-serif;${place};` +
         "text-shadow:0 0 3px #000,0 0 3px #000,0 0 3px #000;z-index:1";
       element.appendChild(mark);
       return mark;

@@ -30,6 +30,14 @@ def look_at_skeletons(
     return ids, _bounds(store, info, ids), attributes
 
 
+def bytes_of_skeletons(store: ReadableStore) -> int:
+    """Return the size of a folder's files, all skeletons; 0 where that would be slow to ask."""
+    path = getattr(store, "path", None)
+    if path is None or not path.is_dir():
+        return 0
+    return sum(x.stat().st_size for x in path.iterdir() if x.is_file() and x.name != "provenance")
+
+
 def _ids(store: ReadableStore, info: dict[str, Any]) -> list[str]:
     folder = info.get("segment_properties")
     document = store.get(f"{folder}/info") if isinstance(folder, str) else None

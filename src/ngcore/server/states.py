@@ -119,7 +119,8 @@ def viewer_state(
         layout, names, extent, is_world=is_world, has_objects=has_objects, panel=panel
     )
     state |= _palette(volumes, looks, has_time=time_unit is not None)
-    state[PAGE_MEMBER] = {"extent": extent, "world": is_world}
+    heavy = [x.name for x in ordered if isinstance(x, ObjectLayer) and x.is_heavy]
+    state[PAGE_MEMBER] = {"extent": extent, "world": is_world, "heavy": heavy}
     return state
 
 

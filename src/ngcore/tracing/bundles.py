@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.tracing.tract_spool import SpooledTracts
+
+logger = logging.getLogger(__name__)
 
 ORIENTATION = VertexAttribute("orientation", "float32", 3)
 TOLERANCE_MM = 0.2
@@ -58,6 +61,12 @@ def bundle_skeletons(tracts: SpooledTracts, most_vertices: int) -> Iterator[tupl
         if len(line.points) <= left:
             left -= len(line.points)
             kept[line.bundle].append(line)
+    shown = sum(map(len, kept.values()))
+    if shown < (count := sum(bundle.count for bundle in tracts.bundles)):
+        logger.info(
+            "bundles show %d of %d streamlines, in %d vertices; --max-vertices makes that more",
+            *(shown, count, most_vertices - left),
+        )
     for number, lines in kept.items():
         yield number, _skeleton(lines)
 
