@@ -16,18 +16,28 @@ import re
 import time
 import urllib.request
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError
-from urllib3.exceptions import TimeoutError as SilenceError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from ngcore.codecs.content import decode_content
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.storage.base import ReadableStore, max_stored_size
+from ngcore.storage.http_client import (
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    Answer,
+    NoAnswerError,
+    Origin,
+    SilenceError,
+    Wanted,
+    fetch,
+    origin_of,
+    taken,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,37 +45,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ABSENT = (404, 410)
+_MOVED = (301, 302, 303, 307, 308)
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
 _WAITS = (0.1, 0.5, 1.5)
 """Seconds before the second, the third and the last try."""
 _LONGEST_WAIT = 10.0
-_CONNECT_SECONDS, _READ_SECONDS = 20.0, 60.0
+_READ_SECONDS = 60.0
 _REDIRECTS = 10
 _PIECE = 1 << 20
-_CONNECTIONS = 32
 _MAX_DECODED = 1 << 30
+_QUOTED = "/%:@!$&'()*+,;=~?"
 _WHOLE = {"Accept-Encoding": "gzip"}
 _IDENTITY = {"Accept-Encoding": "identity"}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server said.
-
-    Attributes
-    ----------
-    status : int
-    headers : mapping
-        By names in lower case.
-    body : bytes
-        As it was sent, and no more than was wanted; `is_cut` where there would be more.
-    """
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    is_cut: bool = False
 
 
 class _TryAgainError(Exception):
@@ -74,6 +66,10 @@ class _TryAgainError(Exception):
     def __init__(self, reason: str, wait: float = 0) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class _AstrayError(NoAnswerError):
+    """It refers to what is no place to read from, or from one place to the next without end."""
 
 
 class HttpStore(ReadableStore):
@@ -106,6 +102,7 @@ class HttpStore(ReadableStore):
                 "https://example.org/brain"
             )
         self.location = url.rstrip("/")
+        self._origin = origin_of(parts.scheme, parts.hostname, port)
         self._headers: dict[str, str] = {}
         if parts.username is not None:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -113,7 +110,7 @@ class HttpStore(ReadableStore):
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
             parts = parts._replace(netloc=host if port is None else f"{host}:{port}")
         # What people paste has spaces; what is quoted already stays.
-        self._parts = parts._replace(path=quote(parts.path, safe="/%:@!$&'()*+,;=~"))
+        self._parts = parts._replace(path=quote(parts.path, safe=_QUOTED.rstrip("?")))
         self._is_warned = False
         self._read_seconds = read_seconds
 
@@ -226,54 +223,49 @@ class HttpStore(ReadableStore):
         StorageError
             The server can't be reached, or doesn't answer in time.
         """
-        url = self.url_of(name)
+        wanted = Wanted(limit, skip, self._read_seconds)
         for wait in (*_WAITS, None):
             try:
-                return self._ask_once(method, url, headers, limit, skip)
-            except LocationParseError as error:
-                raise InputError(f"{url} is not a URL; check it") from error
-            except (HTTPError, OSError, _TryAgainError) as error:
-                if wait is None or isinstance(error, SilenceError) or _has_gone_round(error):
+                return self._ask_once(method, name, {**self._headers, **headers}, wanted)
+            except (NoAnswerError, _TryAgainError) as error:
+                if wait is None or isinstance(error, SilenceError | _AstrayError):
                     raise StorageError(
-                        f"can't read {url}: {self._reason(error)}; check the URL and the network"
+                        f"can't read {self.url_of(name)}: {error}; check the URL and the network"
                     ) from error
                 time.sleep(max(wait, getattr(error, "wait", 0)))
         raise AssertionError("the last try returns or raises")
 
     def url_of(self, name: str) -> str:
         """Return the URL of a file."""
-        path = posixpath.normpath(f"{self._parts.path.rstrip('/')}/{quote(name, safe='/:')}")
-        return urlunsplit(self._parts._replace(path=path, fragment=""))
+        return urlunsplit(self._parts._replace(path=self._path_of(name), fragment=""))
 
-    def _ask_once(
-        self, method: str, url: str, headers: Mapping[str, str], limit: int | None, skip: int
-    ) -> Answer:
-        response = connections().request(
-            method,
-            url,
-            headers={**self._headers, **headers},
-            preload_content=False,
-            decode_content=False,
-            retries=urllib3.Retry(
-                total=None, connect=0, read=0, other=0, status=0, redirect=_REDIRECTS
-            ),
-            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._read_seconds),
-        )
-        with closing(response):
-            found = {key.lower(): value for key, value in response.headers.items()}
-            if response.status in _WORTH_ANOTHER_TRY:
-                after = found.get("retry-after", "")
+    def _path_of(self, name: str) -> str:
+        path = f"{self._parts.path.rstrip('/')}/{quote(name, safe='/:')}"
+        # Most names need no more.
+        return posixpath.normpath(path) if "/." in path or "//" in path else path
+
+    def _ask_once(self, method: str, name: str, headers: dict[str, str], wanted: Wanted) -> Answer:
+        origin, target = self._origin, self._path_of(name)
+        if self._parts.query:
+            target = f"{target}?{quote(self._parts.query, safe=_QUOTED)}"
+        for _ in range(_REDIRECTS + 1):
+            send = _send_by_proxy if _is_proxied(os.getpid(), origin.host) else fetch
+            answer = send(origin, method, target, headers, wanted)
+            if answer.status in _WORTH_ANOTHER_TRY:
+                after = answer.headers.get("retry-after", "")
                 wait = min(float(after), _LONGEST_WAIT) if after.isdigit() else 0
-                raise _TryAgainError(f"HTTP {response.status}", wait)
-            if method == "HEAD" or response.status not in (200, 206):
-                response.drain_conn()
-                return Answer(response.status, found, b"")
-            if response.status == 206 and found.get("content-encoding", "identity") != "identity":
-                raise _TryAgainError("it sends a range of compressed bytes (Content-Encoding)")
-            body, is_cut = _read(response, limit, 0 if response.status == 206 else skip)
-            if not is_cut:
-                response.release_conn()
-            return Answer(response.status, found, body, is_cut)
+                raise _TryAgainError(f"HTTP {answer.status}", wait)
+            place = answer.headers.get("location")
+            if answer.status not in _MOVED or not place:
+                encoding = answer.headers.get("content-encoding", "identity")
+                if answer.status == 206 and encoding != "identity":
+                    raise _TryAgainError("it sends a range of compressed bytes (Content-Encoding)")
+                return answer
+            before = origin
+            origin, target = _moved_to(f"{origin.scheme}://{origin.netloc}{target}", place)
+            if origin != before:
+                headers.pop("authorization", None)  # meant for the first server alone
+        raise _AstrayError("it redirects without end")
 
     def _is_absent(self, name: str, answer: Answer) -> bool:
         """Whether the answer says that nothing is there.
@@ -295,7 +287,8 @@ class HttpStore(ReadableStore):
     def _check_range(self, name: str, answer: Answer, start: int, stop: int | None) -> None:
         """Refuse other bytes than those that were asked for."""
         header = answer.headers.get("content-range")
-        if header is None and stop is not None and len(answer.body) == stop - start:
+        is_length = stop is not None and len(answer.body) == stop - start
+        if header is None and is_length and not answer.is_cut:
             return
         match = _CONTENT_RANGE.fullmatch((header or "").strip())
         wanted = f"bytes {start}-{'' if stop is None else stop - 1}"
@@ -316,29 +309,18 @@ class HttpStore(ReadableStore):
             "server"
         )
 
-    def _reason(self, error: BaseException) -> str:
-        if isinstance(error, MaxRetryError):
-            if _has_gone_round(error):
-                return "it redirects without end"
-            error = error.reason or error
-        if isinstance(error, urllib3.exceptions.NameResolutionError):
-            return f"can't connect to {self._parts.netloc}: there is no such host"
-        if isinstance(error, urllib3.exceptions.NewConnectionError):
-            cause = str(error).rpartition(": ")[2]
-            return f"can't connect to {self._parts.netloc}: {cause}"
-        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-            return f"can't connect to {self._parts.netloc}: no answer in time"
-        if isinstance(error, SilenceError):
-            return "the server doesn't answer in time"
-        if isinstance(error, urllib3.exceptions.ProtocolError):
-            return "the connection was cut"
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
 
-
-def _has_gone_round(error: BaseException) -> bool:
-    return isinstance(error, MaxRetryError) and isinstance(
-        error.reason, urllib3.exceptions.ResponseError
-    )
+def _moved_to(url: str, place: str) -> tuple[Origin, str]:
+    """Return the server and the target that an answer refers to."""
+    try:
+        parts = urlsplit(urljoin(url, place))
+        origin = origin_of(parts.scheme, parts.hostname or "", parts.port)
+    except ValueError as error:  # InputError is one
+        raise _AstrayError(f"it refers to {place[:200]!r}, which is on no web server") from error
+    target = quote(parts.path or "/", safe=_QUOTED)
+    if parts.query:
+        target = f"{target}?{quote(parts.query, safe=_QUOTED)}"
+    return origin, target
 
 
 def connections() -> urllib3.PoolManager:
@@ -346,15 +328,58 @@ def connections() -> urllib3.PoolManager:
     return _pool(os.getpid())
 
 
+def _send_by_proxy(
+    origin: Origin, method: str, target: str, headers: Mapping[str, str], wanted: Wanted
+) -> Answer:
+    """Do as `fetch` through the proxy of the environment."""
+    try:
+        response = connections().request(
+            method,
+            f"{origin.scheme}://{origin.netloc}{target}",
+            headers=headers,
+            preload_content=False,
+            decode_content=False,
+            redirect=False,
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=wanted.seconds),
+        )
+        with closing(response):
+            found = {key.lower(): value for key, value in response.headers.items()}
+            if method == "HEAD" or response.status not in (200, 206):
+                response.drain_conn()
+                return Answer(response.status, found, b"")
+            skip = 0 if response.status == 206 else wanted.skip
+            pieces = response.stream(_PIECE, decode_content=False)
+            body, is_cut = taken(pieces, wanted.limit, skip)
+            if not is_cut:
+                response.release_conn()
+            return Answer(response.status, found, body, is_cut)
+    except ReadTimeoutError as error:
+        raise SilenceError("the server doesn't answer in time") from error
+    except (HTTPError, OSError) as error:
+        raise NoAnswerError(f"the proxy can't reach it: {str(error).splitlines()[0]}") from error
+
+
+@cache
+def _is_proxied(_process: int, host: str) -> bool:
+    """Whether requests to a server go through a proxy, as the environment says."""
+    return _proxy() is not None and not urllib.request.proxy_bypass(host)
+
+
+def _proxy() -> str | None:
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get("https") or proxies.get("http") or proxies.get("all")
+    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
+
+
 @cache
 def _pool(_process: int) -> urllib3.PoolManager:
     """Return the connections of this process, which a fork must not share."""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get("https") or proxies.get("http") or proxies.get("all")
-    direct = urllib3.PoolManager(num_pools=16, maxsize=_CONNECTIONS)
-    if not proxy or not proxy.startswith(("http://", "https://")):
+    proxy = _proxy()
+    direct = urllib3.PoolManager(num_pools=16, maxsize=CONNECTIONS)
+    if proxy is None:
         return direct
-    return _ProxiedPool(direct, urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS))
+    return _ProxiedPool(direct, urllib3.ProxyManager(proxy, maxsize=CONNECTIONS))
 
 
 class _ProxiedPool(urllib3.PoolManager):
@@ -369,18 +394,3 @@ class _ProxiedPool(urllib3.PoolManager):
         is_excepted = urllib.request.proxy_bypass(urlsplit(url).hostname or "")
         pool = self._direct if is_excepted else self._proxied
         return pool.request(method, url, **options)  # type: ignore[arg-type]
-
-
-def _read(response: urllib3.BaseHTTPResponse, limit: int | None, skip: int) -> tuple[bytes, bool]:
-    """Return so many bytes after `skip`, and whether there are more."""
-    kept = []
-    size = 0
-    for piece in response.stream(_PIECE, decode_content=False):
-        part = piece[skip:] if skip else piece
-        skip = max(0, skip - len(piece))
-        if limit is not None and size + len(part) > limit:
-            kept.append(part[: limit - size])
-            return b"".join(kept), True
-        kept.append(part)
-        size += len(part)
-    return b"".join(kept), False
