@@ -1,43 +1,25 @@
-# Two commands set everything up: `make demo` shows a brain, `make test` runs the tests.
-# Both make a virtual environment, build the wheel and install it.
+# `make demo` shows a brain, `make test` runs the tests; each builds the wheel and installs it first.
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+SECONDS ?= 600
 
-# tests/conftest.py says which tests go to one worker, and in which order.
-WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
-
-ifeq ($(OS),Windows_NT)
-BIN := $(VENV)/Scripts
-else
-BIN := $(VENV)/bin
-endif
-
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PY := $(abspath $(BIN))/python
 SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src -type f -not -name '*.pyc')
-PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Modules are compiled when they are first imported, and kept. pip would compile all of every package,
-# which takes longer than the rest of an installation, and most of them are never imported.
-INSTALL := $(PIP) install --quiet --no-compile
+WHEEL = $(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir
+# Modules are compiled when they are first imported, and kept: most of all packages never are.
+INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile
 export PYTHONDONTWRITEBYTECODE :=
+# tests/conftest.py says which tests go to one worker, and in which order.
+PYTEST = $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-.PHONY: help demo docs test test-thorough lint format bench bench-kernels bench-convert wheel wheels smoke checked sanitize fuzz clean
+.PHONY: help demo test test-thorough test-base lint format docs bench bench-kernels bench-convert \
+	wheel wheels smoke checked sanitize fuzz clean
 
 help:
-	@echo "make demo           a real brain, its tissues and surfaces: convert, check, say how to look"
-	@echo "make test           build, install and run the test suite"
-	@echo "make test-thorough  the same tests with larger numbers"
-	@echo "make lint           ruff, mypy, stubtest, cython-lint, import-linter, codespell, workflows, recipe"
-	@echo "make docs           the site in build/site, strict; open build/site/index.html"
-	@echo "make bench          every comparison with a peer in one table, some minutes"
-	@echo "make bench-kernels  kernels side by side with their peers: docs/benchmarks-kernels.md"
-	@echo "make bench-convert  whole conversions beside their peers, their stages and memory"
-	@echo "make wheel          build dist/*.whl"
-	@echo "make wheels         Linux wheels for x86_64, aarch64 and musl in dist/wheels, audited and tested"
-	@echo "make smoke          the wheel with the oldest and the newest versions of what it needs"
-	@echo "make checked        the suite on kernels built with every check on"
-	@echo "make sanitize       the kernel tests under AddressSanitizer and UBSan"
-	@echo "make fuzz           coverage-guided fuzzing of everything that reads bytes (SECONDS=600 each)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s%s\n", $$1, $$2}' Makefile
 
 $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)
@@ -47,7 +29,7 @@ $(VENV)/made:
 # One wheel serves every Python: its tag must say abi3.
 dist/made: $(SOURCES) | $(VENV)/made
 	rm -rf dist
-	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	$(WHEEL) dist .
 	ls dist/*-abi3-*.whl
 	touch $@
 
@@ -56,97 +38,79 @@ $(VENV)/installed: $(VENV)/made dist/made
 	$(INSTALL) --force-reinstall --no-deps dist/*.whl
 	touch $@
 
-$(VENV)/test-installed: $(VENV)/installed
+# A group of dependencies of pyproject.toml beside the wheel.
+$(VENV)/with-%: $(VENV)/installed
+	$(INSTALL) --group $*
+	touch $@
+
+$(VENV)/with-demo: $(VENV)/installed
+	$(INSTALL) --no-deps --group demo
+	touch $@
+
+$(VENV)/with-test: $(VENV)/installed
 	$(INSTALL) --group test
 	$(INSTALL) --no-deps --group demo
 	touch $@
 
-wheel: dist/made
-
-# scripts/wheels.sh says which Debian packages the cross-compilers and qemu are in.
-wheels: $(VENV)/test-installed
-	$(INSTALL) --group wheels
-	PYTHON="$(abspath $(BIN))/python" sh scripts/wheels.sh
-
-smoke: dist/made
-	PYTHON="$(PYTHON)" sh scripts/smoke.sh
-
-demo: $(VENV)/installed
-	$(INSTALL) --no-deps --group demo
-	$(BIN)/python scripts/demo.py
-
-test: $(VENV)/test-installed
-	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
-
-test-thorough: $(VENV)/test-installed
-	$(INSTALL) --group thorough
-	NGCORE_THOROUGH=1 $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
-
-lint: $(VENV)/installed
-	$(INSTALL) --group lint
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	PATH="$(abspath $(BIN)):$$PATH" cython-lint src
-	$(BIN)/codespell
-	$(BIN)/zizmor --offline --quiet .github
-	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml \
-		.github/ISSUE_TEMPLATE/idea.yml
-	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-	$(BIN)/python scripts/check_recipe.py
-	$(BIN)/mypy
-	$(BIN)/stubtest ngcore._encode ngcore._downsample ngcore._simplify
-	$(BIN)/lint-imports
-
-# A dead link, an orphan page or a missing name in the reference is an error.
-docs: $(VENV)/installed
-	$(INSTALL) --group docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-
-format: $(VENV)/made
-	$(INSTALL) --group lint
-	$(BIN)/ruff check --fix
-	$(BIN)/ruff format
-
-bench: $(VENV)/installed
-	$(INSTALL) --group bench
-	$(BIN)/python -m benchmarks
-
-bench-kernels: $(VENV)/installed
-	$(INSTALL) --group bench
-	$(BIN)/python -m benchmarks.report_kernels
-
-bench-convert: $(VENV)/installed
-	$(INSTALL) --group bench
-	$(BIN)/python -m benchmarks.report_convert
-	$(BIN)/python -m benchmarks.report_stages
-	$(BIN)/python -m benchmarks.report_memory
-	$(BIN)/python -m benchmarks.report_validate
-	$(BIN)/python -m benchmarks.report_slices
-
-# A wheel of kernels that check every index and assert every bound.
+# Kernels that check every index and assert every bound.
 build/checked/made: $(SOURCES) | $(VENV)/made
-	rm -rf build/checked/dist
-	$(PIP) wheel --quiet --no-deps --wheel-dir build/checked/dist \
-		--config-settings=cmake.define.NGCORE_CHECKED=ON \
+	rm -rf build/checked/dist build/checked/package
+	$(WHEEL) build/checked/dist --config-settings=cmake.define.NGCORE_CHECKED=ON \
 		--config-settings=build-dir=build/checked/cmake .
-	rm -rf build/checked/package
 	$(INSTALL) --no-deps --target build/checked/package build/checked/dist/*.whl
 	touch $@
 
-# The same suite on them, found before the wheel that is installed, which stays as it is.
-checked: $(VENV)/test-installed build/checked/made
-	PYTHONPATH="$(abspath build/checked/package)" $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
+demo: $(VENV)/with-demo  ## a real brain, its tissues and surfaces: convert, check, say how to look
+	$(PY) scripts/demo.py
 
-sanitize: $(VENV)/test-installed
-	sh scripts/sanitize.sh $(BIN)/python
+test: $(VENV)/with-test  ## build, install and run the test suite
+	$(PYTEST)
 
-# Atheris for what is Python, libFuzzer for the decoders in C.
-SECONDS ?= 600
-fuzz: $(VENV)/test-installed
-	$(INSTALL) --group fuzz
-	PYTHON="$(abspath $(BIN))/python" sh scripts/fuzz_readers.sh $(SECONDS)
-	PYTHON="$(abspath $(BIN))/python" sh scripts/fuzz.sh $(SECONDS)
+test-thorough: $(VENV)/with-test $(VENV)/with-thorough  ## the same tests with larger numbers
+	NGCORE_THOROUGH=1 $(PYTEST)
 
-clean:
+test-base: $(VENV)/made dist/made  ## kernels and conversions without extras; VENV must be its own
+	$(INSTALL) dist/*.whl hypothesis pytest
+	$(INSTALL) --force-reinstall --no-deps dist/*.whl
+	$(PY) -m pytest tests/test_downsampling.py tests/test_compressed_segmentation.py tests/arrays \
+		tests/cli/test_convert.py
+
+lint: $(VENV)/with-lint  ## ruff, mypy, stubtest, cython-lint, import-linter, codespell, workflows, recipe
+	PATH="$(abspath $(BIN)):$$PATH" sh scripts/lint.sh
+
+format: $(VENV)/with-lint  ## let ruff fix and format
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+docs: $(VENV)/with-docs  ## the site in build/site, strict; open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
+bench: $(VENV)/with-bench  ## every comparison with a peer in one table, some minutes
+	$(PY) -m benchmarks
+
+bench-kernels: $(VENV)/with-bench  ## kernels beside their peers: docs/benchmarks-kernels.md
+	$(PY) -m benchmarks.report_kernels
+
+bench-convert: $(VENV)/with-bench  ## conversions beside their peers, their stages and memory
+	set -e; for part in convert stages memory validate slices; do $(PY) -m benchmarks.report_$$part; done
+
+wheel: dist/made  ## dist/*.whl
+
+wheels: $(VENV)/with-test $(VENV)/with-wheels  ## for Linux on x86_64, aarch64 and musl, audited and tested
+	PYTHON="$(PY)" sh scripts/wheels.sh
+
+smoke: dist/made  ## the wheel with the oldest and the newest versions of what it needs
+	PYTHON="$(PYTHON)" sh scripts/smoke.sh
+
+checked: $(VENV)/with-test build/checked/made  ## the suite on kernels built with every check on
+	PYTHONPATH="$(abspath build/checked/package)" $(PYTEST)
+
+sanitize: $(VENV)/with-test  ## the kernel tests under AddressSanitizer and UBSan
+	sh scripts/sanitize.sh $(PY)
+
+fuzz: $(VENV)/with-test $(VENV)/with-fuzz  ## what reads bytes, guided by coverage (SECONDS=600 each)
+	PYTHON="$(PY)" sh scripts/fuzz_readers.sh $(SECONDS)
+	PYTHON="$(PY)" sh scripts/fuzz.sh $(SECONDS)
+
+clean:  ## all that was made
 	rm -rf build dist demo .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
