@@ -13,7 +13,6 @@ from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.sources.base import Source
-from ngcore.storage.uploads import UPLOAD_BYTES
 
 # Small enough that a stored block and its values share the cache, large enough to read well.
 BLOCK_BYTES = 4 * MEBIBYTE
@@ -108,7 +107,11 @@ def shard_memory(options: ConvertOptions) -> int:
 
 def upload_memory(options: ConvertOptions) -> int:
     """Return how many bytes are on their way to a bucket at once, or wait for their turn."""
-    return UPLOAD_BYTES if options.is_uploaded else 0
+    if not options.is_uploaded:
+        return 0
+    from ngcore.storage.uploads import UPLOAD_BYTES  # who writes a folder needs none
+
+    return UPLOAD_BYTES
 
 
 def _waiting_memory(options: ConvertOptions) -> int:

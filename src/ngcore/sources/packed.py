@@ -57,19 +57,6 @@ def open_packed(header: SourceHeader, packing: Packing) -> Source:
     return GzipSource(header, path, offset, order, dtype, opened)
 
 
-def order_of(letters: str) -> AxisOrder:
-    """Return the order of axes, fastest first, of letters among x, y, z, c; those that lack last.
-
-    Examples
-    --------
-    >>> order_of("cxy")
-    (3, 0, 1, 2)
-    """
-    here = ["xyzc".index(letter) for letter in dict.fromkeys(letters)]
-    a, b, c, d = (*here, *(axis for axis in range(4) if axis not in here))
-    return a, b, c, d
-
-
 def shape_of(letters: str, lengths: list[int]) -> Shape4:
     """Return (x, y, z, channel) of lengths by their letters."""
     sizes = dict(zip(letters, lengths, strict=True))

@@ -33,7 +33,6 @@ from ngcore.transaction.journal import (
     read_plan,
     resumable,
 )
-from ngcore.transaction.places import refuse_marked_source, refuse_overlap
 from ngcore.transaction.presence import is_there, lacking, replaced_infos
 from ngcore.transaction.temporary import working_folder
 
@@ -139,6 +138,8 @@ class Destination:
         """
         self._sources = tuple(dict.fromkeys((*self._sources, *sources)))
         if self._overwrite:
+            from ngcore.transaction.places import refuse_overlap  # seldom
+
             refuse_overlap(self.store, sources, "--overwrite of")
 
     def _check_content(self) -> None:
@@ -305,11 +306,12 @@ class Destination:
         old = replaced_infos(store)
         if not old:
             return
+        from ngcore.transaction.places import refuse_marked_source, refuse_overlap  # seldom
+        from ngcore.transaction.removal import remove_layer
+
         refuse_in_use(store, MESH_WORK_FOLDER)
         refuse_overlap(store, self._sources, "--overwrite of")
         refuse_marked_source(store, self._sources, "--overwrite of")
-        from ngcore.transaction.removal import remove_layer  # seldom
-
         journal.begin({**plan, "replaces": old})
         store.delete("info")
         if fsync:

@@ -22,7 +22,6 @@ from ngcore.sources.volumes.raw import (
     slowest_spatial_axis,
     write_spool,
 )
-from ngcore.sources.volumes.zstd_stream import ZSTD_MAGIC, ZstdStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from ngcore.sources.base import Box3, SourceHeader
     from ngcore.sources.volumes.raw import AxisOrder
+    from ngcore.sources.volumes.zstd_stream import ZstdStream
 
 COMPRESSED_BLOCK_BYTES = 1 << 17
 PLAIN_BLOCK_BYTES = 1 << 18
@@ -38,6 +38,7 @@ MAX_RATIO = 1032
 """Deflate can't pack more bytes than this into one."""
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _IsalError = cast("type[Exception]", igzip_lib.error)
 """Named here because isal's stubs declare the class as if it were an instance of it."""
@@ -242,7 +243,11 @@ def stream_of(head: bytes) -> type[GzipStream] | type[ZstdStream] | None:
     for kind in kinds:
         if head.startswith(kind.magic):  # type: ignore[union-attr]
             return kind
-    return ZstdStream if head.startswith(ZSTD_MAGIC) else None
+    if not head.startswith(ZSTD_MAGIC):
+        return None
+    from ngcore.sources.volumes.zstd_stream import ZstdStream  # seldom
+
+    return ZstdStream
 
 
 class GzipSource(Source):

@@ -16,13 +16,13 @@ from ngcore.sources.packed import (
     Packing,
     numbers,
     open_packed,
-    order_of,
     shape_of,
     whole_numbers,
 )
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.gzip_stream import GzipStream, ZlibStream
+from ngcore.sources.volumes.raw import order_of
 
 if TYPE_CHECKING:
     from pathlib import Path

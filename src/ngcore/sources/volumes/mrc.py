@@ -15,10 +15,11 @@ from ngcore.errors import FormatError, InputError
 from ngcore.sources.containers import diagonal_affine, foreign_errors, need, sizes_are_sound
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import placed_header
-from ngcore.sources.packed import Packing, open_packed, order_of, shape_of
+from ngcore.sources.packed import Packing, open_packed, shape_of
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.gzip_stream import stream_of
+from ngcore.sources.volumes.raw import order_of
 
 if TYPE_CHECKING:
     from ngcore.sources.base import Source

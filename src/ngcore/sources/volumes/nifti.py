@@ -19,17 +19,17 @@ from ngcore.sources.files import bytes_of, open_binary
 from ngcore.sources.geometry import place, shape_with_channels
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.gzip_stream import GZIP_MAGIC, GzipSource, GzipStream
+from ngcore.sources.volumes.gzip_stream import GZIP_MAGIC, ZSTD_MAGIC, GzipSource, GzipStream
 from ngcore.sources.volumes.nifti_affine import affine_of_header
 from ngcore.sources.volumes.nifti_fields import HEADER_TYPES
 from ngcore.sources.volumes.raw import FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
-from ngcore.sources.volumes.zstd_stream import ZSTD_MAGIC, ZstdStream
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.sources.base import Source
     from ngcore.sources.volumes.nifti_affine import Fields
+    from ngcore.sources.volumes.zstd_stream import ZstdStream
 
 MAGICS = {b"n+1\0": True, b"ni1\0": False, b"n+2\0": True, b"ni2\0": False}
 """Whether voxels follow in the same file."""
@@ -199,6 +199,8 @@ def _stream(path: Path, name: str) -> type[GzipStream] | type[ZstdStream] | None
     finally:
         file.close()
     if head.startswith(ZSTD_MAGIC) or path.suffix.lower() == ".zst":
+        from ngcore.sources.volumes.zstd_stream import ZstdStream  # seldom
+
         return ZstdStream
     if head.startswith(GZIP_MAGIC):
         return GzipStream

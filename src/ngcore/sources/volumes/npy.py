@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 from numpy.lib import format as npy_format
 
 from ngcore.errors import FormatError, InputError, StorageError
-from ngcore.sources.axes import axes_of
 from ngcore.sources.base import SourceHeader, color_count, stored_type
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import place, shape_with_channels
-from ngcore.sources.packed import order_of
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
-from ngcore.sources.volumes.raw import C_ORDER, FORTRAN_ORDER, INTERLEAVED_ORDER, RawSource
+from ngcore.sources.volumes.raw import (
+    C_ORDER,
+    FORTRAN_ORDER,
+    INTERLEAVED_ORDER,
+    RawSource,
+    order_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +62,8 @@ def open_npy(found: Found, choices: Asked) -> RawSource:
         fortran = INTERLEAVED_ORDER if colors > 1 else FORTRAN_ORDER
         order = fortran if is_fortran else C_ORDER
     else:
+        from ngcore.sources.axes import axes_of  # seldom
+
         axes = axes_of(shape, asked=choices.axes, colors=colors)
         volume_shape = axes.shape
         fast_to_slow = axes.code if is_fortran else axes.code[::-1]

@@ -15,10 +15,11 @@ from ngcore.sources.base import Segment, SuggestedType
 from ngcore.sources.containers import foreign_errors, mm_per_unit, need
 from ngcore.sources.files import missing_file, open_binary
 from ngcore.sources.geometry import placed_header
-from ngcore.sources.packed import Packing, open_packed, order_of, shape_of
+from ngcore.sources.packed import Packing, open_packed, shape_of
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.gzip_stream import Bzip2Stream, GzipStream
+from ngcore.sources.volumes.raw import order_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -157,6 +157,19 @@ def _reopened(arguments: tuple[Any, ...], size: int) -> RawSource:
     return source
 
 
+def order_of(letters: str) -> AxisOrder:
+    """Return the order of axes, fastest first, of letters among x, y, z, c; those that lack last.
+
+    Examples
+    --------
+    >>> order_of("cxy")
+    (3, 0, 1, 2)
+    """
+    here = ["xyzc".index(letter) for letter in dict.fromkeys(letters)]
+    a, b, c, d = (*here, *(axis for axis in range(4) if axis not in here))
+    return a, b, c, d
+
+
 def file_strides(header: SourceHeader, order: AxisOrder) -> tuple[int, int, int, int]:
     """Return the strides in bytes of (x, y, z, channel) in a packed file."""
     strides = [0, 0, 0, 0]

@@ -16,7 +16,6 @@ from ngcore.sources.files import bytes_of, open_binary
 if TYPE_CHECKING:
     from pathlib import Path
 
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BLOCK_BYTES = 1 << 18
 _LAST_WORDS = b"ngcore: the frame before this one was whole"
 
