@@ -110,7 +110,7 @@ def rates(own: Any) -> None:
         )
         compare(
             f"read {name}",
-            partial(at_once, store.get, names),
+            partial(at_once, store.get_buffer, names),
             {"obstore alone": lambda work=all_of_theirs: asyncio.run(work())},
         )
 

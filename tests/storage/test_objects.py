@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -62,6 +63,18 @@ def test_the_chunks_of_a_bucket_are_told_from_others_without_asking_for_each(mon
         assert chunks_identity(store, chunk_files(store, "key")) == one_by_one
     store.put("key/2", b"longer")
     assert chunks_identity(store, chunk_files(store, "key")) != one_by_one
+
+
+def test_a_buffer_of_a_large_object_is_no_copy():
+    store = writable_store(f"memory://bucket{next(_NUMBERS)}/v")
+    store.put("large", bytes(16 << 20))
+    tracemalloc.start()
+    try:
+        buffer = store.get_buffer("large", 1)
+        assert len(buffer) == (16 << 20) - 1
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_objects_say_what_they_are(bucket, endpoint):

@@ -36,6 +36,14 @@ class ReadableContract(ABC):
         assert full.get("name", 8, 99) == b"89"
         assert full.get("name", 50, 99) == b""
 
+    def test_buffers_hold_the_same_bytes(self, full):
+        for name in ("name", "key/big", "key/chunk"):
+            assert bytes(full.get_buffer(name)) == full.get(name)
+        assert bytes(full.get_buffer("key/big", 70000, 70003)) == bytes((112, 113, 114))
+        assert bytes(full.get_buffer("name", 8, 99)) == b"89"
+        assert bytes(full.get_buffer("name", 50, 99)) == b""
+        assert full.get_buffer("key/nothing") is None
+
     def test_a_range_comes_with_the_size_of_all(self, full):
         assert full.get_sized("name", 3, 5) == (b"34", 10)
         assert full.get_sized("name", 8, 99) == (b"89", 10)

@@ -230,7 +230,7 @@ def _pieces(store: Listed, file: _File) -> Iterator[Buffer]:
         return
     else:
         start = 0
-        while piece := store.get(file.stored, start, start + _PIECE):
+        while piece := store.get_buffer(file.stored, start, start + _PIECE):
             yield piece
             start += len(piece)
         return

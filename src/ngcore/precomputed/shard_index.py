@@ -125,7 +125,9 @@ def build_shard_index(ranges: _Offsets, spec: ShardingSpec) -> bytes:
     return relative.astype("<u8").tobytes()
 
 
-def parse_minishard_index(data: bytes, spec: ShardingSpec, *, file_size: int) -> MinishardIndex:
+def parse_minishard_index(
+    data: bytes | memoryview, spec: ShardingSpec, *, file_size: int
+) -> MinishardIndex:
     """Return what a minishard holds.
 
     Parameters

@@ -73,7 +73,7 @@ def _copy(url: str, path: Path) -> None:
     with path.open("wb") as file:
         start = 0
         while True:
-            data = store.get(name, start, start + _PART_BYTES)
+            data = store.get_buffer(name, start, start + _PART_BYTES)
             if data is None:
                 raise InputNotFoundError(f"{url}: no such file; check the URL")
             file.write(data)

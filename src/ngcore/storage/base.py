@@ -62,6 +62,12 @@ class ReadableStore(ABC):
             They are there, and can't be read.
         """
 
+    def get_buffer(
+        self, name: str, start: int = 0, stop: int | None = None
+    ) -> bytes | memoryview | None:
+        """Do as `get`, without a copy where what brought the bytes holds them in memory."""
+        return self.get(name, start, stop)
+
     def get_whole(self, name: str, max_size: int) -> bytes | None:
         """Return all bytes under a name, None where there are none.
 

@@ -100,7 +100,7 @@ class ShardedReader(ChunkReader):
         if place is None:
             return None
         with self._located(place.name, f"chunk {self._grid.name(cell)}"):
-            return self._range(*place, self._max_size)
+            return bytes(self._range(*place, self._max_size))
 
     def in_groups(
         self, cells: Sequence[Vec3], workers: int, at_once: AtOnce
@@ -143,9 +143,9 @@ class ShardedReader(ChunkReader):
                 _check_size(place.start, place.stop, self._max_size)
                 yield self._plain(data[place.start - start : place.stop - start])
 
-    def _plain(self, data: bytes) -> bytes:
+    def _plain(self, data: bytes | memoryview) -> bytes:
         if self._spec.data_encoding == "raw":
-            return data
+            return bytes(data)
         return gzip.decompress(data, max_size=self._max_size)
 
     def _place(self, cell: Vec3) -> _Place | None:
@@ -250,9 +250,9 @@ class ShardedReader(ChunkReader):
         if self._is_by_ngcore:
             raise FormatError("the file is missing, but ngcore writes every shard: it was lost")
 
-    def _range(self, name: str, start: int, stop: int, max_size: int) -> bytes:
+    def _range(self, name: str, start: int, stop: int, max_size: int) -> bytes | memoryview:
         _check_size(start, stop, max_size)
-        data = self._store.get(name, start, stop)
+        data = self._store.get_buffer(name, start, stop)
         return _check_length(data, start, stop)
 
     @contextmanager
@@ -287,7 +287,7 @@ def _check_size(start: int, stop: int, max_size: int) -> None:
         raise FormatError(f"{stop - start} bytes, where at most {max_size} are expected")
 
 
-def _check_length(data: bytes | None, start: int, stop: int) -> bytes:
+def _check_length(data: bytes | memoryview | None, start: int, stop: int) -> bytes | memoryview:
     """Return a range that was read, once it is known to be all of it."""
     if data is None or len(data) != stop - start:
         raise FormatError(

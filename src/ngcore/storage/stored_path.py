@@ -92,7 +92,7 @@ class StoredFile:
     def read_into(self, offset: int, view: memoryview) -> None:
         """Fill memory with the file's bytes from an offset on."""
         flat = view.cast("B")
-        data = self.path.store.get(self.path.full, offset, offset + len(flat))
+        data = self.path.store.get_buffer(self.path.full, offset, offset + len(flat))
         if data is None or len(data) != len(flat):
             raise StorageError(f"{self.path} was removed or truncated while it was read")
         flat[:] = data

@@ -103,9 +103,9 @@ class _Pieces:
     def __init__(self, store: ReadableStore, name: str) -> None:
         self._store, self._name = store, name
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | memoryview]:
         start = 0
-        while piece := self._store.get(self._name, start, start + _PIECE):
+        while piece := self._store.get_buffer(self._name, start, start + _PIECE):
             yield piece
             start += len(piece)
 

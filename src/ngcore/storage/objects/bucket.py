@@ -20,7 +20,7 @@ class StoredObject:
 
     Attributes
     ----------
-    data : bytes
+    data : bytes or memoryview
         Those that were asked for.
     size : int, in bytes
         Of the whole object.
@@ -30,7 +30,7 @@ class StoredObject:
         Its Content-Encoding.
     """
 
-    data: bytes = field(repr=False)
+    data: bytes | memoryview = field(repr=False)
     size: int
     version: str
     encoding: str | None = None

@@ -110,9 +110,9 @@ def _content(owner: dict[str, Any]) -> bytes:
     return json.dumps({**owner, "expires": time.time() + LIFETIME_SECONDS}).encode()
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def _parse(data: bytes | memoryview) -> dict[str, Any]:
     with suppress(ValueError):
-        found = json.loads(data)
+        found = json.loads(bytes(data))
         if isinstance(found, dict):
             return found
     return {}

@@ -39,8 +39,6 @@ RETRIES: RetryConfig = {
         "base": 2,
     },
 }
-_PIECE = 256 << 10
-"""Of what is read: such pieces are joined from the processor's cache."""
 _TRIES = 3
 _BATCH = 1000
 """Keys in one request; S3 deletes no more."""
@@ -100,7 +98,7 @@ class ObstoreBucket(Bucket):
                 found = obstore.get(self._store, key, options=options or None)  # type: ignore[arg-type]
                 meta = found.meta
                 is_wanted = max_size is None or meta["size"] <= max_size
-                data = b"".join(list(found.stream(_PIECE))) if is_wanted else b""
+                data = memoryview(found.bytes()) if is_wanted else b""
                 return StoredObject(
                     data, meta["size"], _version(meta), found.attributes.get("Content-Encoding")
                 )

@@ -23,10 +23,16 @@ PARTS_AT_ONCE = 3
 def room_for(parts: Iterable[Buffer]) -> Iterator[Callable[[int], None]]:
     """Wait until there is memory for an upload; see `Room.taken`."""
     most = (PARTS_AT_ONCE + 1) * PART_BYTES
-    if isinstance(parts, tuple | list):
-        most = min(most, sum(memoryview(part).nbytes for part in parts))
-    with IN_FLIGHT.taken(most) as keep:
+    size = _known_size(parts)
+    with IN_FLIGHT.taken(most if size is None else min(size, most)) as keep:
         yield keep
+
+
+def _known_size(parts: Iterable[Buffer]) -> int | None:
+    """Return how many bytes parts have that are all in memory; None of others."""
+    if isinstance(parts, tuple | list):
+        return sum(memoryview(part).nbytes for part in parts)
+    return None
 
 
 def pieces_of(parts: Iterable[Buffer]) -> Iterator[Buffer]:
@@ -36,6 +42,11 @@ def pieces_of(parts: Iterable[Buffer]) -> Iterator[Buffer]:
     which goes back to it as soon as a piece is sent: pieces that are made by one thread and freed
     by another leave holes in the heap that are as large as they.
     """
+    size = _known_size(parts)
+    if size is not None and size <= PART_BYTES:
+        if size:
+            yield parts[0] if len(parts) == 1 else b"".join(parts)  # type: ignore[index,arg-type]
+        return
     waiting, filled = memoryview(b""), 0
     for part in parts:
         left = memoryview(part).cast("B")

@@ -54,6 +54,13 @@ class ObjectStore(Store):
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """Return the bytes of an object as they lie; see `ReadableStore.get`."""
+        data = self.get_buffer(name, start, stop)
+        return None if data is None else bytes(data)
+
+    def get_buffer(
+        self, name: str, start: int = 0, stop: int | None = None
+    ) -> bytes | memoryview | None:
+        """Return the bytes of an object uncopied; see `ReadableStore.get_buffer`."""
         found = self._bucket.read(self._key(name), start, stop)
         return found.data if found is not None else None
 
@@ -67,7 +74,7 @@ class ObjectStore(Store):
             return None
         if found.size > max_size:
             raise FormatError(f"larger than the {max_size} bytes expected")
-        return decode_content(found.data, found.encoding, max_size=max_size)
+        return decode_content(bytes(found.data), found.encoding, max_size=max_size)
 
     def size(self, name: str) -> int | None:
         """Return the size of an object; see `ReadableStore.size`."""
@@ -77,7 +84,7 @@ class ObjectStore(Store):
     def get_sized(self, name: str, start: int, stop: int) -> tuple[bytes, int] | None:
         """Return a range and the size of its object; see `ReadableStore.get_sized`."""
         found = self._bucket.read(self._key(name), start, stop)
-        return (found.data, found.size) if found is not None else None
+        return (bytes(found.data), found.size) if found is not None else None
 
     def put_parts(self, name: str, parts: Iterable[Buffer]) -> None:
         """Write an object, in parts where it is large; see `Store.put_parts`."""
