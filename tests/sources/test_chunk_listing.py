@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ngcore
-from ngcore import InputError
+from ngcore import FormatError, InputError
 from ngcore.sources import open_source
 
 zarr = pytest.importorskip("zarr")
@@ -131,3 +131,20 @@ def test_hdf5_without_a_fill_value_is_read(tmp_path):
         file["v"][...] = 3
     made = ngcore.convert(tmp_path / "v.h5", tmp_path / "out", **OPTIONS)
     assert (made.scales[0][...] == 3).all()
+
+
+def test_an_index_that_is_found_broken_when_it_is_listed_is_one_line(tmp_path):
+    path = tmp_path / "v.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("v", (SIDE,) * 3, "u2", chunks=(4, 4, 4))
+        for number in range(100):
+            data[number * 4, 0, 0] = number
+    content = path.read_bytes()
+    assert content.count(b"TREE\x01\x00") > 1  # leaves of the index of chunks
+    path.write_bytes(content.replace(b"TREE\x01\x00", b"TORN\x01\x00"))
+    with open_source(f"{path}:/v") as source:
+        for listed in (source.sparsity, lambda: source.is_empty((slice(0, 4),) * 3)):
+            with pytest.raises(
+                FormatError, match=r"v\.h5:/v: its chunks can't be listed: .*B-tree"
+            ):
+                listed()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore.errors import InputError
+from ngcore.errors import InputError, naming
 from ngcore.sources.base import Cost, Sparsity
+from ngcore.sources.containers import foreign_errors
 from ngcore.sources.volumes.raw import ReadableSource
 from ngcore.storage.present import present_if_sparse
 
@@ -131,7 +132,9 @@ class ChunkedSource(ReadableSource):
                 cells = padded[:, columns]
                 yield cells[(cells < (w, h, d)).all(axis=1)]
 
-        return (x, y, z), present_if_sparse((w, h, d), cells())
+        # What can't be listed raises here, where it is listed, and not where it was opened.
+        with naming(self.name), foreign_errors("its chunks can't be listed"):
+            return (x, y, z), present_if_sparse((w, h, d), cells())
 
     def sparsity(self) -> Sparsity | None:
         """Return how few chunks are there."""

@@ -45,7 +45,8 @@ def pieces_of(parts: Iterable[Buffer]) -> Iterator[Buffer]:
     size = _known_size(parts)
     if size is not None and size <= PART_BYTES:
         if size:
-            yield parts[0] if len(parts) == 1 else b"".join(parts)  # type: ignore[index,arg-type]
+            views = [memoryview(part).cast("B") for part in parts]
+            yield views[0] if len(views) == 1 else b"".join(views)
         return
     waiting, filled = memoryview(b""), 0
     for part in parts:
