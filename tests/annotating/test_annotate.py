@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import Any
 
 import nibabel
@@ -310,6 +311,8 @@ def test_cells_are_those_that_sampled_points_lie_in(kind, seed, shape):
         ("x,y,z\n1,2,3\n1,inf,3\n", {}, "line 3, column 'y': 'inf' is not a coordinate"),
         ("x,y,z\n1,,3\n", {}, "line 2, column 'y': blank is not a coordinate"),
         ("x,y,z\n1,n/a,3\n", {}, "line 2, column 'y': blank is not a coordinate"),
+        ("x;y;z\n1;2;3,5\n", {}, "'3,5' is not a coordinate; .* with a decimal point"),
+        ("x,y,z\r1,2,3\r", {}, "its lines end in carriage returns alone"),
         ("x,y,z\n1,2,three\n", {}, "line 2, column 'z': 'three' is not a coordinate"),
         ("x,y,z\n1,2,1e39\n", {}, "line 2, column 'z': larger than float32 holds"),
         ("x,y,z\n1,2,3\n1,2\n", {}, "line 3: 2 cells, but the header has 3 columns"),
@@ -333,12 +336,34 @@ def test_cells_are_those_that_sampled_points_lie_in(kind, seed, shape):
 )
 def test_tables_that_can_not_be_used_are_refused_in_one_line(tmp_path, text, options, message):
     path = tmp_path / "table.csv"
-    path.write_text(text)
+    path.write_bytes(text.encode())
     with pytest.raises(NgcoreError, match=message) as caught:
         annotations(path, tmp_path / "out", **options)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, InputError | FormatError)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "warning"),
+    [
+        ("x;y;z;v\n1;2;3;0,5\n1;2;3;7\n", {}, "'v' holds numbers with decimal commas"),
+        ("x;y;z;v\n1;2;3;0,5\n1;2;3;a\n", {}, None),
+        ("x_um,y,z\n1,2,3\n", {"columns": {"x": "x_um"}}, "'x_um' is read in mm; .* --units um"),
+        ("x [\u00b5m],y,z\n1,2,3\n", {"columns": {"x": "x [\u00b5m]"}}, "--units um"),
+        ("x (nm),y,z\n1,2,3\n", {"columns": {"x": "x (nm)"}}, "--units nm"),
+        ("x (nm),y,z\n1,2,3\n", {"columns": {"x": "x (nm)"}, "units": "mm"}, None),
+        ("x_mm,y,z\n1,2,3\n", {"columns": {"x": "x_mm"}}, None),
+        ("album,y,z\n1,2,3\n", {"columns": {"x": "album"}}, None),
+    ],
+)
+def test_numbers_that_look_like_something_else_are_warned_of(
+    tmp_path, caplog, text, options, warning
+):
+    (tmp_path / "table.csv").write_text(text, encoding="utf-8")
+    annotations(tmp_path / "table.csv", tmp_path / "out", fsync=False, **options)
+    assert len(caplog.records) == (warning is not None)
+    assert warning is None or re.search(warning, caplog.text)
 
 
 def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path):

@@ -13,7 +13,7 @@ from ngcore.annotating.blocks import Blocks
 from ngcore.annotating.columns import RowBlocks, SpooledTable
 from ngcore.annotating.levels import choose_levels
 from ngcore.annotating.polylines import GroupedBlocks
-from ngcore.annotating.roles import TYPES, Kind, Roles, find_roles
+from ngcore.annotating.roles import TYPES, Kind, Roles, find_roles, warn_of_units
 from ngcore.annotating.write import Collection, SameIdError, write_collection
 from ngcore.conversion.options import parse_memory
 from ngcore.errors import InputError
@@ -139,6 +139,8 @@ def annotations(
             skip=skip,
         )
         unit = _unit(opened, units)
+        if units is None:
+            warn_of_units(opened.name, roles.coordinates, unit)
         bounds = None if like is None else _bounds_like(like, unit)
         identity = (
             source_identity(opened.files[0], opened.files)

@@ -8,6 +8,7 @@ the widest form. A column that turns out to be another kind midway is read again
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,6 +40,8 @@ MOST_WORDS = 65_535
 NOTHING = "n/a"
 _WHOLE_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 _EXACT_IN_FLOAT32 = 1 << 24
+_NUMBER = re.compile(r"[+-]?\d+(,\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _KINDS = ("number", "colour", "word")
 
 
@@ -112,11 +115,22 @@ class _Column:
                 )
             return AnnotationProperty(name, "rgb", description)
         if self.kind == "word":
+            self._warn_of_commas(where)
             labels = sorted(self.words) + ([NOTHING] if self.is_missing else [])
             kind = "uint8" if len(labels) <= 256 else "uint16"
             values = tuple(range(len(labels)))
             return AnnotationProperty(name, kind, description, None, values, tuple(labels))
         return AnnotationProperty(name, self._number_type(where), description)
+
+    def _warn_of_commas(self, where: str) -> None:
+        """Say that text is numbers, as some countries write them."""
+        with_comma = [word for word in self.words if _DECIMAL_COMMA.fullmatch(word)]
+        if with_comma and all(_NUMBER.fullmatch(word) for word in self.words):
+            logger.warning(
+                "%s: column %r holds numbers with decimal commas, such as %r, kept as text; write "
+                "them with a decimal point",
+                *(where, self.name, with_comma[0]),
+            )
 
     def _number_type(self, where: str) -> str:
         if not self.is_whole or self.is_missing or self.low > self.high:
@@ -261,6 +275,8 @@ class SpooledTable:
             if not is_good or "_" in text:
                 what = repr(text) if text else "blank"
                 problem = f"{what} is not a coordinate; each row needs finite numbers"
+                if _DECIMAL_COMMA.fullmatch(text):
+                    problem += ", with a decimal point"
                 fail_at(self._table, rows.first + row, column, problem)
         raise AssertionError
 

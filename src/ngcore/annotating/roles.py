@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ngcore.sources.points.base import Table
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["point", "line", "box", "ellipsoid", "polyline"]
 TYPES = {
@@ -31,6 +34,16 @@ _COORDINATES = {
     "ellipsoid": ("x", "y", "z", "rx", "ry", "rz"),
     "polyline": ("x", "y", "z"),
 }
+
+
+_UNITS = {
+    "mm": "mm",
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns"), "um"),
+    "nm": "nm",
+}
+_UNIT_IN_NAME = re.compile(
+    rf"(?:^|[^a-z])({'|'.join(sorted(_UNITS, key=len, reverse=True))})\W*$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,18 @@ def find_roles(
         ),
         property_ids([column for column in table.columns if column not in taken]),
     )
+
+
+def warn_of_units(name: str, columns: Sequence[str], unit: str) -> None:
+    """Say that a column's name tells another unit than the one that its numbers are read in."""
+    for column in columns:
+        told = _UNIT_IN_NAME.search(column)
+        if told and (other := _UNITS[told[1].lower()]) != unit:
+            logger.warning(
+                "%s: column %r is read in %s; if it is in %s, pass --units %s",
+                *(name, column, unit, other, other),
+            )
+            return
 
 
 def kind_by_columns(table: Table) -> tuple[Kind, str | None]:

@@ -44,6 +44,8 @@ def test_parent_0_is_a_root_only_where_no_node_has_the_id_0(tmp_path):
         ("1.5 1 0 0 0 1 -1\n", "line 1: the id is 1.5; it must be a whole number"),
         ("1 1 0 0 0 1 -1\n1 1 0 0 0 1 -1\n", "line 2: the id 1 occurs twice, first in line 1"),
         ("1 1 0 0 0 1 -1\n2 1 0 0 0 1 9\n", "line 2: the parent 9 is not in the file"),
+        ("1 1 0,5 0,5 0 1 -1\n", "line 1: '1 1 0,5 0,5 0 1 -1' has decimal commas"),
+        ("-5 1 0 0 0 1 -1\n2 1 0 0 0 1 -5\n", "line 1: the id is -5; ids are 0 or more"),
         ("1 1 0 0 0 1 1\n", "line 1: the parents of this node form a ring"),
         ("1 1 0 0 0 1 -1\n2 1 0 0 0 1 4\n3 1 0 0 0 1 2\n4 1 0 0 0 1 3\n", "line 2: the parents"),
     ],
@@ -51,6 +53,22 @@ def test_parent_0_is_a_root_only_where_no_node_has_the_id_0(tmp_path):
 def test_broken_files_are_refused_with_their_line(tmp_path, text, message):
     with pytest.raises(FormatError, match=message):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("1, 1, 0.5, 0, 0, 1, -1\n", None),
+        ("# SCALE 1.0 1.0 1.0\n# OFFSET 0 0 0\n# scale was not known\n1 1 0 0 0 1 -1\n", None),
+        ("# SCALE 0.5 0.5 2\n1 1 0 0 0 1 -1\n", "its comment SCALE 0.5 0.5 2 is not applied"),
+        ("# OFFSET 9 0 0\r\n1 1 0 0 0 1 -1\r\n", "its comment OFFSET 9 0 0 is not applied"),
+        ("1 1 0 0 0 -1 -1\n2 1 0 0 0 -1 1\n", "2 nodes have a negative radius"),
+    ],
+)
+def test_what_programs_do_not_agree_on_is_warned_of(tmp_path, caplog, text, warning):
+    read(tmp_path, text)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (warning is not None)
+    assert warning is None or warning in caplog.text
 
 
 def test_long_chains_are_no_rings(tmp_path):

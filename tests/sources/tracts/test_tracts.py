@@ -97,6 +97,24 @@ def test_files_that_are_cut_short_are_refused(name, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a.trk", "a.tck"])
+def test_another_number_of_streamlines_than_the_header_states_is_warned_of(name, tmp_path, caplog):
+    path = tmp_path / name
+    tractogram = nibabel.streamlines.Tractogram(made(), affine_to_rasmm=np.eye(4))
+    nibabel.streamlines.save(tractogram, path)
+    lines_of(path)
+    assert caplog.text == ""
+    data = path.read_bytes()
+    if name == "a.trk":  # cut short between two streamlines, which nothing else tells
+        path.write_bytes(data[: -4 - 12 * 20])
+        stated, held = 20, 19
+    else:
+        path.write_bytes(data.replace(b"count: 0000000020", b"count: 0000000021"))
+        stated, held = 21, 20
+    lines_of(path)
+    assert f"its header states {stated} streamlines, it holds {held}" in caplog.text
+
+
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"streamlines are \.trk, \.tck or \.trx"):
         open_tracts(tmp_path / "a.vtk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,22 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_count(path: Path, stated: object, found: int) -> None:
+    """Say that a header states another number of streamlines; 0 is unknown."""
+    try:
+        number = int(str(stated))
+    except ValueError:
+        return
+    if number > 0 and number != found:
+        logger.warning(
+            "%s: its header states %d streamlines, it holds %d; copy it again if it was cut",
+            *(path, number, found),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

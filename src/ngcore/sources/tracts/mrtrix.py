@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.sources.tracts.base import Lines
+from ngcore.sources.tracts.base import Lines, warn_of_count
 from ngcore.sources.tracts.headers import read_header
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class MrtrixFile:
             raise FormatError(
                 f"{path}: its numbers are {kind}; ngcore reads Float32LE and Float32BE"
             )
+        self._stated = header.get("count")
         self._dtype = np.dtype(">f4" if kind.endswith("BE") else "<f4")
         try:
             self._start = int(header["_offset_data"])
@@ -56,6 +57,7 @@ class MrtrixFile:
         with self.path.open("rb") as file:
             file.seek(self._start)
             rest = np.empty((0, 3), self._dtype)
+            count = 0
             while True:
                 data = file.read(_BLOCK_POINTS * _POINT)
                 whole = len(data) // _POINT * _POINT
@@ -72,12 +74,15 @@ class MrtrixFile:
                     )
                 gaps = np.flatnonzero(np.isnan(points).all(axis=1))
                 stop = int(gaps[-1]) + 1 if gaps.size else 0
+                count += len(gaps)
                 if stop:
                     yield self._lines(points[:stop], gaps)
                 if is_last:
                     if stop < len(points):  # a last streamline without its NaN
                         end = np.array([len(points) - stop])
+                        count += 1
                         yield self._lines(points[stop:], end)
+                    warn_of_count(self.path, self._stated, count)
                     return
                 rest = points[stop:]
 

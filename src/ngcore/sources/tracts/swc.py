@@ -8,6 +8,8 @@ http://www.neuronland.org/NLMorphologyConverter/MorphologyFormats/SWC/Spec.html
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 _FIELDS = 7
+_DECIMAL_COMMA = re.compile(rb"\d,\d")
+_PLACED = re.compile(rb"^\s*#\s*(SCALE|OFFSET)((?:\s+\S+){3})\s*$", re.MULTILINE | re.IGNORECASE)
 _NAMES = ("id", "type", "x", "y", "z", "radius", "parent")
 _MOST_ID = 2**53
 
@@ -68,21 +74,52 @@ def read_swc(path: Path) -> Neuron:
     table, lines = _table(data, name)
     ids, parents = _whole(table, 0, lines, name), _whole(table, 6, lines, name)
     types = _whole(table, 1, lines, name)
+    if (ids < 0).any():
+        row = int(np.argmax(ids < 0))
+        raise FormatError(
+            f"{name}, line {lines[row]}: the id is {ids[row]}; ids are 0 or more, as the "
+            "parent of a root is negative"
+        )
     wrong = np.argwhere(~np.isfinite(table[:, 2:6]))
     if wrong.size:
         row, column = wrong[0].tolist()
         what = f"{_NAMES[column + 2]} is {table[row, column + 2]}"
         raise FormatError(f"{name}, line {lines[row]}: {what}; nodes must have finite numbers")
+    if count := int((table[:, 5] < 0).sum()):
+        logger.warning("%s: %d nodes have a negative radius, kept as it is", name, count)
+    _warn_of_placing(data, name)
     return Neuron(table[:, 2:5], table[:, 5], types, _edges(ids, parents, lines, name))
+
+
+def _warn_of_placing(data: bytes, name: str) -> None:
+    """Say what the header asks for that programs do not agree on."""
+    for word, numbers in _PLACED.findall(data):
+        neutral = 1.0 if word.upper() == b"SCALE" else 0.0
+        try:
+            is_neutral = all(float(number) == neutral for number in numbers.split())
+        except ValueError:
+            continue  # a comment in words
+        if not is_neutral:
+            logger.warning(
+                "%s: its comment %s %s is not applied; coordinates are taken as they stand",
+                *(name, word.decode(), b" ".join(numbers.split()).decode()),
+            )
 
 
 def _table(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the numbers of all nodes, shape (n, 7), and the line of each."""
     rows, lines = [], []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-        words = line.partition(b"#")[0].replace(b",", b" ").split()
+        text = line.partition(b"#")[0]
+        words = text.replace(b",", b" ").split()
         if not words:
             continue
+        if len(words) > _FIELDS <= len(text.split()) and _DECIMAL_COMMA.search(text):
+            shown = line.decode("utf-8", "replace").strip()[:60]
+            raise FormatError(
+                f"{name}, line {number}: {shown!r} has decimal commas; write numbers with a "
+                "decimal point"
+            )
         try:
             if len(words) < _FIELDS:
                 raise ValueError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.sources.tracts.base import Lines
+from ngcore.sources.tracts.base import Lines, warn_of_count
 from ngcore.sources.tracts.headers import read_header
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class TrackVisFile:
         to_world: Any = trk.get_affine_trackvis_to_rasmm
         try:
             self._affine = np.asarray(to_world(header), np.float64)
+            self._stated = header.get("nb_streamlines")
             self._scalars = int(header["nb_scalars_per_point"])
             self._properties = int(header["nb_properties_per_streamline"])
             self._order = str(header["endianness"])
@@ -61,18 +62,19 @@ class TrackVisFile:
         with self.path.open("rb") as file:
             file.seek(_HEADER_BYTES)
             rest = np.empty(0, kind)
+            count = 0
             while True:
                 data = file.read(_BLOCK_WORDS * _WORD)
                 if len(data) % _WORD:
                     self._refuse("ends within a number")
                 words = np.concatenate([rest, np.frombuffer(data, kind)])
-                if not len(words):
-                    return
                 heads, stop = self._heads(words, is_last=not data)
+                count += len(heads)
                 if len(heads):
                     yield self._lines(words[:stop], heads)
                 rest = words[stop:]
                 if not data:
+                    warn_of_count(self.path, self._stated, count)
                     return
 
     def _heads(self, words: NDArray[Any], *, is_last: bool) -> tuple[NDArray[np.int64], int]:
