@@ -285,7 +285,7 @@ def _spread(files: Sequence[Path], most: int) -> list[Path]:
 
 def _checksums(path: Path, size: int, count: int | None) -> Iterator[int]:
     """Yield checksums of a file's bytes: of all, or of so many samples, both ends among them."""
-    buffer = bytearray(_PIECE if count is None else _SAMPLE_BYTES)
+    buffer = bytearray(_SAMPLE_BYTES if count is not None else max(1, min(size, _PIECE)))
     try:
         with path.open("rb", buffering=0) as file:
             last = max(0, size - len(buffer))
