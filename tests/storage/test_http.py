@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
-from serving import served
+from serving import served, served_by
 from store_contract import ReadableContract
 
 import ngcore
@@ -277,6 +277,57 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys):
         ngcore.open("https://example.org/volume")
     assert run(["info", "https://example.org/volume"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+class Crowd(http.server.SimpleHTTPRequestHandler):
+    """Lets requests wait for others, and counts how many are there at once."""
+
+    protocol_version = "HTTP/1.1"
+    here = most = 0
+    changed: ClassVar[threading.Condition] = threading.Condition()
+    paths: ClassVar[list[str]] = []
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        if self.path.endswith(("info", "provenance")):
+            super().do_GET()
+            return
+        kind = type(self)
+        with kind.changed:
+            kind.here += 1
+            kind.most = max(kind.most, kind.here)
+            kind.paths.append(self.path)
+            kind.changed.notify_all()
+            kind.changed.wait_for(lambda: kind.here >= 8, timeout=0.02)
+        super().do_GET()
+        with kind.changed:
+            kind.here -= 1
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+def test_many_requests_are_on_their_way_for_chunks_that_are_there_and_for_others(
+    tmp_path, sharding
+):
+    voxels = np.random.default_rng(0).integers(0, 99, (64, 64, 64)).astype(np.uint8)
+    options = {"resolution": (8, 8, 8), "chunk_size": 16, "max_scales": 1, "fsync": False}
+    ngcore.convert(voxels, tmp_path, sharding=sharding, **options)
+    if not sharding:
+        (tmp_path / "provenance").unlink()
+        for number, chunk in enumerate(sorted((tmp_path / "8_8_8").iterdir())):
+            if number % 4:
+                x, y, z = (slice(*map(int, part.split("-"))) for part in chunk.name.split("_"))
+                voxels[x, y, z] = 0
+                chunk.unlink()
+    handler = type("Counted", (Crowd,), {"changed": threading.Condition(), "paths": []})
+    with served_by(handler, tmp_path) as origin:
+        scale = ngcore.open(origin, cache_bytes=0).scales[0]
+        np.testing.assert_array_equal(scale[..., 0], voxels)
+        assert sharding or handler.most >= 8
+        np.testing.assert_array_equal(scale[9:60, 20:40, 3:50, 0], voxels[9:60, 20:40, 3:50])
+    if not sharding:
+        assert len(set(handler.paths)) == 64 + 3 * 48  # those that are there by one name alone
 
 
 def test_volumes_are_read_and_converted_from_a_url(tmp_path: Any) -> None:

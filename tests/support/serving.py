@@ -91,20 +91,25 @@ class _Plain(_Bare):
 
 def plainly_served(folder: object) -> contextlib.AbstractContextManager[str]:
     """Serve a folder as any web server or bucket does, with CORS and Range; yield the origin."""
-    return _served_by(_Plain, folder)
+    return served_by(_Plain, folder)
 
 
 def barely_served(folder: object) -> contextlib.AbstractContextManager[str]:
     """Serve a folder by Python's own server: no CORS, no ranges, no Content-Encoding."""
-    return _served_by(_Bare, folder)
+    return served_by(_Bare, folder)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # with 5, whoever connects a sixth time waits for a second
 
 
 @contextlib.contextmanager
-def _served_by(
+def served_by(
     handler_class: type[http.server.SimpleHTTPRequestHandler], folder: object
 ) -> Iterator[str]:
+    """Serve a folder by handlers of a class, in this process; yield the origin."""
     handler = functools.partial(handler_class, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from ngcore.errors import FormatError
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.encodings import Span
 
+    ChunkGroup = Callable[[], Iterable[tuple[Vec3, bytes | None]]]
+    """Reads some chunks, encoded, one after the other."""
     AtOnce = Callable[[Iterable[Any], Callable[[Any], object], int], object]
 
 Layout = Literal["flat", "nested"]
@@ -38,6 +40,9 @@ class ReadableStore(ABC):
 
     is_remote: bool = False
     """Whether each look takes a request to another machine."""
+
+    asks_ahead: bool = False
+    """Whether one thread may have several requests on their way, in `get_each`."""
 
     has_cheap_ranges: bool = False
     """Whether a part of a file takes less time than all of it, and is checked as well."""
@@ -88,6 +93,27 @@ class ReadableStore(ABC):
         if data is not None and len(data) > max_size:
             raise FormatError(f"larger than the {max_size} bytes expected")
         return data
+
+    def get_each(
+        self, ranges: Iterable[tuple[str, int, int]], ahead: int
+    ) -> Iterator[bytes | None]:
+        """Yield what `get` returns of names, starts and stops that are not empty ranges.
+
+        Parameters
+        ----------
+        ranges : iterable of tuple
+        ahead : int
+            How many are asked for at once, at most.
+        """
+        _ = ahead
+        return (self.get(name, start, stop) for name, start, stop in ranges)
+
+    def get_each_whole(
+        self, names: Iterable[str], max_size: int, ahead: int
+    ) -> Iterator[bytes | None]:
+        """Yield what `get_whole` returns of names, `ahead` of which are asked for at once."""
+        _ = ahead
+        return (self.get_whole(name, max_size) for name in names)
 
     @abstractmethod
     def size(self, name: str) -> int | None:
@@ -286,13 +312,6 @@ def max_stored_size(size: int) -> int:
     return 2 * size + 1024
 
 
-class ChunkGroup(NamedTuple):
-    """Chunks that are read one after the other, and what reads them, encoded, in that order."""
-
-    cells: Sequence[Vec3]
-    read: Callable[[], Iterable[bytes | None]]
-
-
 class ChunkReader(ABC):
     """Finds the encoded chunks of one scale. Safe to use from several threads at once."""
 
@@ -327,8 +346,8 @@ class ChunkReader(ABC):
         return self.read(cell), False
 
     def in_groups(
-        self, cells: Sequence[Vec3], workers: int, at_once: AtOnce
-    ) -> Iterable[ChunkGroup]:
+        self, cells: Sequence[Vec3], requests: int, threads: int, at_once: AtOnce
+    ) -> Sequence[ChunkGroup]:
         """Return chunks in groups, each of which one thread is to read.
 
         Chunks that lie side by side far away take one request instead of one each.
@@ -336,16 +355,18 @@ class ChunkReader(ABC):
         Parameters
         ----------
         cells : sequence of (x, y, z)
-        workers : int
-            How many threads read.
+        requests : int
+            How many may be on their way at once.
+        threads : int
+            How many threads read groups: as many as `requests`, unless the store asks ahead.
         at_once : callable
             Calls a function with every item of an iterable, on some threads.
         """
-        _ = workers, at_once
-        return (ChunkGroup((cell,), partial(self._read_one, cell)) for cell in cells)
+        _ = requests, threads, at_once
+        return [partial(self._read_one, cell) for cell in cells]
 
-    def _read_one(self, cell: Vec3) -> Iterator[bytes | None]:
-        yield self.read(cell)
+    def _read_one(self, cell: Vec3) -> Iterator[tuple[Vec3, bytes | None]]:
+        yield cell, self.read(cell)
 
 
 class ChunkWriter(ABC):

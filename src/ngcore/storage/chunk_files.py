@@ -21,14 +21,14 @@ from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
 from ngcore.storage.completeness import is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Buffer
 
     from ngcore.precomputed.chunks import ChunkGrid, Vec3
     from ngcore.precomputed.encodings import Span
     from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-    from ngcore.storage.base import Layout, ReadableStore, Store
+    from ngcore.storage.base import AtOnce, ChunkGroup, Layout, ReadableStore, Store
     from ngcore.storage.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ _RARE_KINDS: tuple[tuple[Layout, str], ...] = (
     ("nested", ".zstd"),
 )
 """Those of other programs, on disks; servers say it in Content-Encoding."""
+
+_PARTS = 4
+"""Times as many chunks as are on their way at once are looked for in one way, then in others."""
 
 _UPLOADS = 24
 """Chunks that are on their way to a bucket at once."""
@@ -105,15 +108,58 @@ class ChunkFileReader(ChunkReader):
             data = self._whole(name)
             if data is None:
                 continue
-            if kind is not self._kinds[0]:
-                # A tuple that is replaced whole needs no lock.
-                self._kinds = (kind, *(other for other in self._kinds if other is not kind))
-            try:
-                return self._plain(data, kind[1])
-            except FormatError as error:
-                raise FormatError(f"{name} in {self._store.location}: {error}") from error
+            return self._taken(data, name, kind)
         self._tell_of_lost(cell)
         return None
+
+    def in_groups(
+        self, cells: Sequence[Vec3], requests: int, threads: int, at_once: AtOnce
+    ) -> Sequence[ChunkGroup]:
+        """Return chunks in groups for threads; see `ChunkReader.in_groups`."""
+        if not self._store.asks_ahead:
+            return super().in_groups(cells, requests, threads, at_once)
+        ahead = max(1, requests // threads)
+        return [partial(self._read_ahead, cells[n::threads], ahead) for n in range(threads)]
+
+    def _read_ahead(
+        self, cells: Sequence[Vec3], ahead: int
+    ) -> Iterator[tuple[Vec3, bytes | None]]:
+        """Yield chunks, so many of which are asked for at once."""
+        # In parts, as the first of them tell in which way the others lie.
+        for first in range(0, len(cells), _PARTS * ahead):
+            left = list(cells[first : first + _PARTS * ahead])
+            for kind in self._kinds:
+                names = [_name(self._key, self._grid, cell, *kind) for cell in left]
+                found = self._store.get_each_whole(names, self._max_stored_size, ahead)
+                absent = []
+                for cell, name in zip(left, names, strict=True):
+                    data = self._next(found, name)
+                    if data is None:
+                        absent.append(cell)
+                    else:
+                        yield cell, self._taken(data, name, kind)
+                left = absent
+                if not left:
+                    break
+            for cell in left:
+                self._tell_of_lost(cell)
+                yield cell, None
+
+    def _next(self, found: Iterator[bytes | None], name: str) -> bytes | None:
+        try:
+            return next(found)
+        except FormatError as error:
+            raise FormatError(f"{name} in {self._store.location}: {error}") from error
+
+    def _taken(self, data: bytes, name: str, kind: tuple[Layout, str]) -> bytes:
+        """Return the chunk that a file holds, and remember in which way it lies."""
+        if kind is not self._kinds[0]:
+            # A tuple that is replaced whole needs no lock.
+            self._kinds = (kind, *(other for other in self._kinds if other is not kind))
+        try:
+            return self._plain(data, kind[1])
+        except FormatError as error:
+            raise FormatError(f"{name} in {self._store.location}: {error}") from error
 
     def _tell_of_lost(self, cell: Vec3) -> None:
         if self._store.lost_chunks == "ignore" or self._is_absence_known:

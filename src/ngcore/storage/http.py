@@ -9,38 +9,36 @@ https://www.rfc-editor.org/rfc/rfc9110
 
 from __future__ import annotations
 
+import itertools
 import logging
-import os
 import posixpath
 import re
 import time
-import urllib.request
-from contextlib import closing
-from functools import cache
-from typing import TYPE_CHECKING
+from collections import deque
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from ngcore.codecs.content import decode_content
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.storage.base import ReadableStore, max_stored_size
-from ngcore.storage.http_client import (
-    CONNECT_SECONDS,
-    CONNECTIONS,
+from ngcore.storage.http_proxy import fetch_by_proxy, is_proxied
+from ngcore.storage.web_connections import (
     Answer,
     NoAnswerError,
-    Origin,
     SilenceError,
     Wanted,
     fetch,
     origin_of,
-    taken,
+    send,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
+
+    from ngcore.storage.web_connections import Origin, Sent
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +50,6 @@ _WAITS = (0.1, 0.5, 1.5)
 _LONGEST_WAIT = 10.0
 _READ_SECONDS = 60.0
 _REDIRECTS = 10
-_PIECE = 1 << 20
 _MAX_DECODED = 1 << 30
 _QUOTED = "/%:@!$&'()*+,;=~?"
 _WHOLE = {"Accept-Encoding": "gzip"}
@@ -72,6 +69,15 @@ class _AstrayError(NoAnswerError):
     """It refers to what is no place to read from, or from one place to the next without end."""
 
 
+class _Request(NamedTuple):
+    """What is asked of a file: with which headers, how many bytes at most, from which on."""
+
+    name: str
+    headers: Mapping[str, str]
+    limit: int | None
+    skip: int
+
+
 class HttpStore(ReadableStore):
     """A folder on a web server.
 
@@ -89,6 +95,7 @@ class HttpStore(ReadableStore):
     """
 
     is_remote = True
+    asks_ahead = True
 
     def __init__(self, url: str, *, read_seconds: float = _READ_SECONDS) -> None:
         try:
@@ -121,11 +128,24 @@ class HttpStore(ReadableStore):
         """Return a range of a file; see `ReadableStore.get`."""
         if stop is not None and stop <= start:
             return None if self.size(name) is None else b""
-        headers = dict(_IDENTITY)
-        if start or stop is not None:
-            headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-        limit = None if stop is None else stop - start
-        answer = self.ask(name, headers, limit=limit, skip=start)
+        request = _range_of(name, start, stop)
+        return self._part(self._answer_to(request), request, start, stop)
+
+    def get_each(
+        self, ranges: Iterable[tuple[str, int, int]], ahead: int
+    ) -> Iterator[bytes | None]:
+        """Yield ranges of files, several asked for at once; see `ReadableStore.get_each`."""
+        first, again = itertools.tee(ranges)
+        answers = self._ask_ahead((_range_of(*asked) for asked in first), ahead)
+        with closing(answers):
+            for (_, start, stop), (request, answer) in zip(again, answers, strict=True):
+                yield self._part(answer, request, start, stop)
+
+    def _part(
+        self, answer: Answer, request: _Request, start: int, stop: int | None
+    ) -> bytes | None:
+        """Return a range of a file from the answer to a request for it."""
+        name = request.name
         if answer.status == 416:
             return b""
         if self._is_absent(name, answer):
@@ -147,7 +167,21 @@ class HttpStore(ReadableStore):
 
     def get_whole(self, name: str, max_size: int) -> bytes | None:
         """Return a file, decompressed if it was sent compressed; see `ReadableStore.get_whole`."""
-        answer = self.ask(name, _WHOLE, limit=max_stored_size(max_size))
+        request = _Request(name, _WHOLE, max_stored_size(max_size), 0)
+        return self._whole(self._answer_to(request), name, max_size)
+
+    def get_each_whole(
+        self, names: Iterable[str], max_size: int, ahead: int
+    ) -> Iterator[bytes | None]:
+        """Yield files, several asked for at once; see `ReadableStore.get_each_whole`."""
+        limit = max_stored_size(max_size)
+        answers = self._ask_ahead((_Request(name, _WHOLE, limit, 0) for name in names), ahead)
+        with closing(answers):
+            for request, answer in answers:
+                yield self._whole(answer, request.name, max_size)
+
+    def _whole(self, answer: Answer, name: str, max_size: int) -> bytes | None:
+        """Return a file from the answer to a request for it."""
         if self._is_absent(name, answer):
             return None
         encoding = answer.headers.get("content-encoding")
@@ -160,6 +194,50 @@ class HttpStore(ReadableStore):
             return decode_content(answer.body, encoding, max_size=max_size)
         except FormatError as error:
             raise FormatError(f"{self.url_of(name)}: {error}") from error
+
+    def _answer_to(self, request: _Request) -> Answer:
+        name, headers, limit, skip = request
+        return self.ask(name, headers, limit=limit, skip=skip)
+
+    def _ask_ahead(
+        self, requests: Iterable[_Request], ahead: int
+    ) -> Generator[tuple[_Request, Answer]]:
+        """Yield the answers to requests in their order, while so many are on their way.
+
+        One thread does it: waiting for the first, it has not to wait as long for the others. A
+        request that has no good answer at once is sent again, as `ask` does.
+        """
+        left = iter(requests)
+        waiting: deque[tuple[_Request, Sent | None]] = deque()
+        try:
+            while True:
+                while len(waiting) < ahead and (request := next(left, None)) is not None:
+                    waiting.append((request, self._sent(request)))
+                if not waiting:
+                    return
+                request, sent = waiting.popleft()
+                answer = None
+                if sent is not None:
+                    with suppress(NoAnswerError):
+                        answer = sent.answer()
+                if answer is None or not _is_final(answer):
+                    answer = self._answer_to(request)
+                yield request, answer
+        finally:
+            for _, sent in waiting:
+                if sent is not None:
+                    sent.give_up()
+
+    def _sent(self, request: _Request) -> Sent | None:
+        """Return a request that is on its way, None where it can't be sent now."""
+        if is_proxied(self._origin):
+            return None
+        headers = {**self._headers, **request.headers}
+        wanted = Wanted(request.limit, request.skip, self._read_seconds)
+        try:
+            return send(self._origin, "GET", self._target_of(request.name), headers, wanted)
+        except NoAnswerError:
+            return None
 
     def size(self, name: str) -> int | None:
         """Return the size of a file; see `ReadableStore.size`."""
@@ -244,13 +322,16 @@ class HttpStore(ReadableStore):
         # Most names need no more.
         return posixpath.normpath(path) if "/." in path or "//" in path else path
 
+    def _target_of(self, name: str) -> str:
+        query = self._parts.query
+        path = self._path_of(name)
+        return f"{path}?{quote(query, safe=_QUOTED)}" if query else path
+
     def _ask_once(self, method: str, name: str, headers: dict[str, str], wanted: Wanted) -> Answer:
-        origin, target = self._origin, self._path_of(name)
-        if self._parts.query:
-            target = f"{target}?{quote(self._parts.query, safe=_QUOTED)}"
+        origin, target = self._origin, self._target_of(name)
         for _ in range(_REDIRECTS + 1):
-            send = _send_by_proxy if _is_proxied(os.getpid(), origin.host) else fetch
-            answer = send(origin, method, target, headers, wanted)
+            ask = fetch_by_proxy if is_proxied(origin) else fetch
+            answer = ask(origin, method, target, headers, wanted)
             if answer.status in _WORTH_ANOTHER_TRY:
                 after = answer.headers.get("retry-after", "")
                 wait = min(float(after), _LONGEST_WAIT) if after.isdigit() else 0
@@ -310,6 +391,21 @@ class HttpStore(ReadableStore):
         )
 
 
+def _range_of(name: str, start: int, stop: int | None) -> _Request:
+    """Return the request for a range of a file."""
+    headers = dict(_IDENTITY)
+    if start or stop is not None:
+        headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+    return _Request(name, headers, None if stop is None else stop - start, start)
+
+
+def _is_final(answer: Answer) -> bool:
+    """Whether an answer says all that there is to say, and need not be asked for again."""
+    if answer.status == 206:
+        return answer.headers.get("content-encoding", "identity") == "identity"
+    return answer.status not in _MOVED and answer.status not in _WORTH_ANOTHER_TRY
+
+
 def _moved_to(url: str, place: str) -> tuple[Origin, str]:
     """Return the server and the target that an answer refers to."""
     try:
@@ -321,76 +417,3 @@ def _moved_to(url: str, place: str) -> tuple[Origin, str]:
     if parts.query:
         target = f"{target}?{quote(parts.query, safe=_QUOTED)}"
     return origin, target
-
-
-def connections() -> urllib3.PoolManager:
-    """Return the connections of this process, past or through a proxy as the environment says."""
-    return _pool(os.getpid())
-
-
-def _send_by_proxy(
-    origin: Origin, method: str, target: str, headers: Mapping[str, str], wanted: Wanted
-) -> Answer:
-    """Do as `fetch` through the proxy of the environment."""
-    try:
-        response = connections().request(
-            method,
-            f"{origin.scheme}://{origin.netloc}{target}",
-            headers=headers,
-            preload_content=False,
-            decode_content=False,
-            redirect=False,
-            retries=False,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=wanted.seconds),
-        )
-        with closing(response):
-            found = {key.lower(): value for key, value in response.headers.items()}
-            if method == "HEAD" or response.status not in (200, 206):
-                response.drain_conn()
-                return Answer(response.status, found, b"")
-            skip = 0 if response.status == 206 else wanted.skip
-            pieces = response.stream(_PIECE, decode_content=False)
-            body, is_cut = taken(pieces, wanted.limit, skip)
-            if not is_cut:
-                response.release_conn()
-            return Answer(response.status, found, body, is_cut)
-    except ReadTimeoutError as error:
-        raise SilenceError("the server doesn't answer in time") from error
-    except (HTTPError, OSError) as error:
-        raise NoAnswerError(f"the proxy can't reach it: {str(error).splitlines()[0]}") from error
-
-
-@cache
-def _is_proxied(_process: int, host: str) -> bool:
-    """Whether requests to a server go through a proxy, as the environment says."""
-    return _proxy() is not None and not urllib.request.proxy_bypass(host)
-
-
-def _proxy() -> str | None:
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get("https") or proxies.get("http") or proxies.get("all")
-    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
-
-
-@cache
-def _pool(_process: int) -> urllib3.PoolManager:
-    """Return the connections of this process, which a fork must not share."""
-    proxy = _proxy()
-    direct = urllib3.PoolManager(num_pools=16, maxsize=CONNECTIONS)
-    if proxy is None:
-        return direct
-    return _ProxiedPool(direct, urllib3.ProxyManager(proxy, maxsize=CONNECTIONS))
-
-
-class _ProxiedPool(urllib3.PoolManager):
-    """Goes through a proxy, but to hosts that the environment excepts (``no_proxy``)."""
-
-    def __init__(self, direct: urllib3.PoolManager, proxied: urllib3.PoolManager) -> None:
-        super().__init__()
-        self._direct, self._proxied = direct, proxied
-
-    def request(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
-        """Send a request the one way or the other."""
-        is_excepted = urllib.request.proxy_bypass(urlsplit(url).hostname or "")
-        pool = self._direct if is_excepted else self._proxied
-        return pool.request(method, url, **options)  # type: ignore[arg-type]

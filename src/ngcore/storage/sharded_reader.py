@@ -28,18 +28,18 @@ from ngcore.precomputed.shard_index import (
     parse_minishard_index,
     parse_shard_index,
 )
-from ngcore.storage.base import ChunkGroup, ChunkReader, max_stored_size
+from ngcore.storage.base import ChunkReader, max_stored_size
 from ngcore.storage.completeness import is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.precomputed.sharding import ShardingSpec
-    from ngcore.storage.base import AtOnce, ReadableStore
+    from ngcore.storage.base import AtOnce, ChunkGroup, ReadableStore
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +103,11 @@ class ShardedReader(ChunkReader):
             return bytes(self._range(*place, self._max_size))
 
     def in_groups(
-        self, cells: Sequence[Vec3], workers: int, at_once: AtOnce
-    ) -> Iterable[ChunkGroup]:
+        self, cells: Sequence[Vec3], requests: int, threads: int, at_once: AtOnce
+    ) -> Sequence[ChunkGroup]:
         """Return chunks by the requests that get them; see `ChunkReader.in_groups`."""
         if not self._store.is_remote or len(cells) < 2:
-            return super().in_groups(cells, workers, at_once)
+            return super().in_groups(cells, requests, threads, at_once)
         by_index: dict[tuple[int, int], list[Vec3]] = {}
         for cell in cells:
             by_index.setdefault(self._spec.locate(self._grid.chunk_id(cell)), []).append(cell)
@@ -123,25 +123,44 @@ class ShardedReader(ChunkReader):
                 else:
                     there.append((place, cell))
 
-        at_once(by_index, find, min(workers, len(by_index)))
-        groups = [
-            ChunkGroup([cell for _, cell in run], partial(self._read_run, run))
-            for run in _runs(sorted(there), -(-len(there) // workers))
+        unknown = []
+        for key in by_index:
+            if self._minishards.get(key) is None:
+                unknown.append(key)
+            else:
+                find(key)
+        if unknown:
+            at_once(unknown, find, min(requests, len(unknown)))
+        runs = list(_runs(sorted(there), -(-len(there) // requests)))
+        count = min(threads, len(runs)) if self._store.asks_ahead else len(runs)
+        parts = [runs[n::count] for n in range(count)]
+        groups: list[ChunkGroup] = [
+            partial(self._read_runs, part, max(1, requests // threads)) for part in parts
         ]
-        groups.append(ChunkGroup(absent, lambda: [None] * len(absent)))
+        if absent:
+            groups.append(lambda: ((cell, None) for cell in absent))
         return groups
 
-    def _read_run(self, run: Sequence[tuple[_Place, Vec3]]) -> Iterator[bytes]:
-        """Yield the data of chunks that lie side by side in one shard."""
-        (name, start, _), cell = run[0]
-        stop = run[-1][0].stop
-        largest = self._max_size if len(run) == 1 else _LARGEST_REQUEST
-        with self._located(name, f"chunk {self._grid.name(cell)}"):
-            data = self._range(name, start, stop, largest)
-        for place, cell in run:
+    def _read_runs(
+        self, runs: Sequence[Sequence[tuple[_Place, Vec3]]], ahead: int
+    ) -> Iterator[tuple[Vec3, bytes]]:
+        """Yield the data of chunks, of each run those that lie side by side in one shard."""
+        ranges = []
+        for run in runs:
+            (name, start, _), cell = run[0]
+            stop = run[-1][0].stop
             with self._located(name, f"chunk {self._grid.name(cell)}"):
-                _check_size(place.start, place.stop, self._max_size)
-                yield self._plain(data[place.start - start : place.stop - start])
+                _check_size(start, stop, self._max_size if len(run) == 1 else _LARGEST_REQUEST)
+            ranges.append((name, start, stop))
+        found = self._store.get_each(ranges, ahead)
+        for run, (name, start, stop) in zip(runs, ranges, strict=True):
+            with self._located(name, f"chunk {self._grid.name(run[0][1])}"):
+                data = _check_length(next(found), start, stop)
+            for place, cell in run:
+                with self._located(name, f"chunk {self._grid.name(cell)}"):
+                    _check_size(place.start, place.stop, self._max_size)
+                    plain = self._plain(data[place.start - start : place.stop - start])
+                yield cell, plain
 
     def _plain(self, data: bytes | memoryview) -> bytes:
         if self._spec.data_encoding == "raw":

@@ -302,22 +302,27 @@ class ScaleArray(ScaleFacts):
             self._decode(piece(cell))
 
         def fill_group(group: ChunkGroup) -> None:
-            for cell, data in zip(group.cells, group.read(), strict=True):
+            for cell, data in group():
                 wanted = piece(cell)
                 self._write(self._kept(wanted, data), wanted)
 
         cells = self._chunks_there(axes, voxels)
-        threads = self._threads_for(voxels, len(cells))
+        threads = min(self._threads_for(voxels, len(cells)), len(cells))
+        missing: list[Vec3] = []
+        if self._store.is_remote:
+            missing = [cell for cell in cells if self._cache.get(self._index, cell) is None]
+            here = set(missing)
+            cells = [cell for cell in cells if cell not in here]
         if threads == 1:
             for cell in cells:
                 fill(cell)
-        elif self._store.is_remote:
-            missing = [cell for cell in cells if self._cache.get(self._index, cell) is None]
-            here = set(cells).difference(missing)
-            share(here, fill, min(threads, max(1, len(here))))
-            share(self._chunks.in_groups(missing, threads, share), fill_group, threads)
         else:
-            share(cells, fill, threads)
+            share(cells, fill, min(threads, len(cells)))
+        if missing:
+            requests = min(self._threads, len(missing))
+            threads = min(threads, requests) if self._store.asks_ahead else requests
+            groups = self._chunks.in_groups(missing, requests, threads, share)
+            share(groups, fill_group, min(threads, len(groups)))
 
     def _chunks_there(self, axes: Sequence[Pieces], voxels: NDArray[Any]) -> list[Vec3]:
         """Return the chunks of a selection; of many on a disk those that are not absent."""
@@ -331,14 +336,14 @@ class ScaleArray(ScaleFacts):
         return [cell for cell in there if cell[0] in xs and cell[1] in ys and cell[2] in zs]
 
     def _threads_for(self, voxels: NDArray[Any], cells: int) -> int:
-        """Return how many threads are to read some chunks for a result."""
-        if not self._store.is_remote:
-            # A box of a gzipped chunk takes as long as all of it.
-            is_gzipped = self.info.sharding is not None
-            chunk_bytes = math.prod(self.chunk_size) * self.shape[3] * self.dtype.itemsize
-            if (cells * chunk_bytes if is_gzipped else voxels.nbytes) <= _SMALL_READ:
-                return 1
-        return min(self._threads, cells)
+        """Return how many threads are to decode some chunks for a result."""
+        # A box of a gzipped chunk takes as long as all of it.
+        is_gzipped = self.info.sharding is not None
+        chunk_bytes = math.prod(self.chunk_size) * self.shape[3] * self.dtype.itemsize
+        if (cells * chunk_bytes if is_gzipped else voxels.nbytes) <= _SMALL_READ:
+            return 1
+        most = self._workers or os.cpu_count() or 1
+        return min(most, os.cpu_count() or 1) if self._store.asks_ahead else most
 
     def _decode(self, wanted: _Piece) -> None:
         """Write a box of a chunk; the chunk is kept if that is not all of it."""

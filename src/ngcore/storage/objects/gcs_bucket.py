@@ -22,7 +22,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from ngcore.errors import MissingExtraError, StorageError
-from ngcore.storage.http import connections
+from ngcore.storage.http_proxy import connections
 from ngcore.storage.objects.bucket import Bucket, StoredObject, failure
 from ngcore.storage.objects.parts import pieces_of, room_for
 
