@@ -4,6 +4,7 @@ import contextlib
 import random
 import struct
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -16,7 +17,7 @@ import ngcore
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.precomputed.sharding import ShardingSpec
-from ngcore.storage import LocalStore, create_chunks, open_chunks
+from ngcore.storage import LocalStore, create_chunks, open_chunks, writable_store
 from ngcore.volume.chunk_cache import ChunkCache
 from ngcore.volume.scale import ScaleArray
 
@@ -391,3 +392,45 @@ def test_readers_are_shared_by_threads(tmp_path):
     for thread in threads:
         thread.join()
     assert not failures
+
+
+class _Slow:
+    """Counts how many requests are on their way at once."""
+
+    def __init__(self, monkeypatch, store):
+        self.most, self._now, self._lock = 0, 0, threading.Lock()
+        for name in ("get_buffer", "get_sized"):
+            monkeypatch.setattr(type(store), name, self._counted(getattr(type(store), name)))
+
+    def _counted(self, get):
+        def counted(*args):
+            with self._lock:
+                self._now += 1
+                self.most = max(self.most, self._now)
+            time.sleep(0.005)
+            try:
+                return get(*args)
+            finally:
+                with self._lock:
+                    self._now -= 1
+
+        return counted
+
+
+@pytest.mark.parametrize(
+    "spec", [ShardingSpec(3, "identity", 0, 9), ShardingSpec(3, "identity", 9, 0)]
+)
+def test_indexes_of_shards_far_away_are_read_many_at_once(monkeypatch, spec):
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    voxels = np.empty((64, 64, 64, 1), np.uint8)
+    info = make_info(voxels, chunk_sizes=((4, 4, 4),), sharding=spec)
+    store = writable_store(f"memory://indexes{spec.shard_bits}/v")
+    store.put("info", info.to_json().encode())
+    writer = create_chunks(store, info, 0)
+    for cell in info.scales[0].grid.cells():
+        writer.write(cell, bytes(64) if cell[0] == cell[1] and not cell[2] % 2 else None)
+    writer.finish()
+    slow = _Slow(monkeypatch, store)
+    present = ngcore.open(store.location).scales[0].present
+    assert sorted(present) == [(x, x, z) for x in range(16) for z in range(0, 16, 2)]
+    assert 4 < slow.most <= 32  # 16 of each kind of index

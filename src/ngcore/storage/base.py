@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     ChunkGroup = Callable[[], Iterable[tuple[Vec3, bytes | None]]]
     """Reads some chunks, encoded, one after the other."""
     AtOnce = Callable[[Iterable[Any], Callable[[Any], object], int], object]
+    Ahead = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 Layout = Literal["flat", "nested"]
 """Where the file of a chunk lies: ``key/X_Y_Z`` or ``key/X/Y/Z``."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.precomputed.sharding import ShardingSpec
-    from ngcore.storage.base import ChunkReader, ReadableStore
+    from ngcore.storage.base import Ahead, ChunkReader, ReadableStore
     from ngcore.storage.sharded_reader import ShardedReader
     from ngcore.storage.zip_store import ZipStore
 
@@ -204,7 +204,7 @@ def present_if_sparse(grid_shape: Vec3, found: Iterable[Cells]) -> PresentCells 
 
 
 def list_chunks(
-    store: ReadableStore, scale: ScaleInfo, reader: ChunkReader
+    store: ReadableStore, scale: ScaleInfo, reader: ChunkReader, ahead: Ahead = map
 ) -> PresentCells | None:
     """Return which chunks of a scale are there, if they are few and can be listed.
 
@@ -216,6 +216,8 @@ def list_chunks(
     reader : ChunkReader
         Of the scale. It is asked for one of the chunks that are not there: what it finds after
         all shows that the listing can't be believed.
+    ahead : callable
+        Does as `map`; from far away, several at once.
 
     Raises
     ------
@@ -235,7 +237,7 @@ def list_chunks(
         found: Iterable[Cells] | None = _cells_of_files(store, scale)
     else:
         assert isinstance(reader, ShardedReader)
-        found = _cells_of_shards(store, scale, scale.sharding, reader)
+        found = _cells_of_shards(store, scale, scale.sharding, reader, ahead)
     present = None if found is None else present_if_sparse(scale.grid.shape, found)
     absent = None if present is None else present.first_absent()
     if absent is not None and reader.read(absent) is not None:
@@ -244,17 +246,30 @@ def list_chunks(
 
 
 def _cells_of_shards(
-    store: Store | ZipStore, scale: ScaleInfo, spec: ShardingSpec, reader: ShardedReader
+    store: Store | ZipStore,
+    scale: ScaleInfo,
+    spec: ShardingSpec,
+    reader: ShardedReader,
+    ahead: Ahead,
 ) -> Iterator[Cells] | None:
     """Yield the cells that shards list; None where there are many shards, or some were lost."""
     shards, count = [], 0
     most = min(1 << spec.shard_bits, scale.grid.count) // SPARSE
-    for name, size in _sizes_in(store, scale.key):
+
+    def look(file: tuple[str, int | None]) -> tuple[int, bool]:
+        """Return the number of a shard, -1 if it is none, and whether it lists nothing."""
+        name, size = file
         number = int(name.removesuffix(".shard"), 16) if _SHARD_NAME.fullmatch(name) else -1
         if number < 0 or number >> spec.shard_bits or spec.file_name(number) != name:
-            continue
-        count += 1
-        if size != spec.shard_index_size or not _is_empty_shard(store, f"{scale.key}/{name}"):
+            return -1, True
+        is_short = size == spec.shard_index_size
+        return number, is_short and _is_empty_shard(store, f"{scale.key}/{name}")
+
+    # A listing tells all of it, where it is not a zip's.
+    looks = map if isinstance(store, Store) else ahead
+    for number, is_empty in looks(look, _sizes_in(store, scale.key)):
+        count += number >= 0
+        if not is_empty:
             shards.append(number)
         if len(shards) > max(most, 1):
             return None
@@ -265,8 +280,7 @@ def _cells_of_shards(
         return None
     return (
         cells[exist].astype(np.int64)
-        for number in shards
-        for ids in reader.ids_of(number)
+        for ids in reader.ids_of(shards, ahead)
         for cells, exist in [cells_of_morton_codes(ids, scale.grid.shape)]
     )
 

@@ -9,6 +9,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sh
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections import OrderedDict
@@ -32,14 +33,14 @@ from ngcore.storage.base import ChunkReader, max_stored_size
 from ngcore.storage.completeness import is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.precomputed.sharding import ShardingSpec
-    from ngcore.storage.base import AtOnce, ChunkGroup, ReadableStore
+    from ngcore.storage.base import Ahead, AtOnce, ChunkGroup, ReadableStore
 
 logger = logging.getLogger(__name__)
 
@@ -179,23 +180,40 @@ class ShardedReader(ChunkReader):
             return None
         return _Place(f"{self._key}/{self._spec.file_name(shard)}", *place)
 
-    def ids_of(self, shard: int) -> Iterator[NDArray[np.uint64]]:
-        """Yield the ids of the chunks that a shard holds, some at a time.
+    def ids_of(self, shards: Iterable[int], ahead: Ahead) -> Iterator[NDArray[np.uint64]]:
+        """Yield the ids of the chunks that shards hold, some at a time.
+
+        Parameters
+        ----------
+        shards : iterable of int
+            Those that are there.
+        ahead : callable
+            Does as `map`; from far away, several at once.
 
         Raises
         ------
         FormatError
             An index is damaged; the message names the file.
         """
-        name = f"{self._key}/{self._spec.file_name(shard)}"
-        for first in range(0, 1 << self._spec.minishard_bits, _INDEX_BLOCK):
-            with self._located(name, f"minishard {first}"):
-                found = self._index_block(name, shard, first // _INDEX_BLOCK)
-            ranges = np.empty((0, 2)) if found is None else found[1]
-            for entry in np.flatnonzero(ranges[:, 0] != ranges[:, 1]).tolist():
-                index = self._minishard_index(shard, first + entry)
-                if index is not None:
-                    yield index.ids[index.starts != index.stops]
+        blocks = range(-(-(1 << self._spec.minishard_bits) // _INDEX_BLOCK))
+        places = itertools.product(shards, blocks)
+        for ids in ahead(self._ids_in, itertools.chain.from_iterable(ahead(self._used, places))):
+            if ids is not None:
+                yield ids
+
+    def _used(self, place: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return the minishards of a part of a shard index that hold something."""
+        shard, block = place
+        name, first = f"{self._key}/{self._spec.file_name(shard)}", block * _INDEX_BLOCK
+        with self._located(name, f"minishard {first}"):
+            found = self._index_block(name, shard, block)
+        ranges = np.empty((0, 2)) if found is None else found[1]
+        used = np.flatnonzero(ranges[:, 0] != ranges[:, 1])
+        return [(shard, first + entry) for entry in used.tolist()]
+
+    def _ids_in(self, place: tuple[int, int]) -> NDArray[np.uint64] | None:
+        index = self._minishard_index(*place)
+        return None if index is None else index.ids[index.starts != index.stops]
 
     def _minishard_index(self, shard: int, minishard: int) -> MinishardIndex | None:
         key = (shard, minishard)

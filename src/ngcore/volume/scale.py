@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -269,7 +269,8 @@ class ScaleArray(ScaleFacts):
         """
         from ngcore.storage.present import list_chunks
 
-        return list_chunks(self._store, self.info, self._chunks)
+        ahead = partial(map_ahead, workers=_REMOTE_WORKERS) if self._store.is_remote else map
+        return list_chunks(self._store, self.info, self._chunks, ahead)
 
     @property
     def _threads(self) -> int:
