@@ -1,9 +1,10 @@
-"""`python -m benchmarks.report_mesh_quality [--side N] [--labels N] [--other NAME=NGCORE]`.
+"""`python -m benchmarks.report_mesh_quality [--of KIND] [--seed N] [--other NAME=NGCORE]`.
 
-Meshes of labels that wind like neurites, beside igneous's, if it is on PATH, and beside those of
-other versions of ngcore. For each level of detail: triangles, the volume beside the voxels', how
-far the mesh is from the voxels' own surface (marching cubes) and that surface from the mesh, and
-edges that are not of two triangles. Everything is read back by CloudVolume.
+Meshes of labels that wind like neurites, of smooth supervoxels, or of a real brain's parcels,
+beside igneous's, if it is on PATH, and beside those of other versions of ngcore. For each level of
+detail: triangles, the volume beside the voxels', how far the mesh is from the voxels' own surface
+(marching cubes) and that surface from the mesh, and edges that are not of two triangles. All is
+read back by CloudVolume.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESOLUTION = 40.0
+KINDS = ("neurites", "supervoxels", "brain")
 _NEAREST = 12
 """Triangles, by their middles, that the nearest point may be on."""
 _FINE = 1.0
@@ -59,12 +61,12 @@ def made_by(ngcore_program: str) -> list[list[str]]:
     return [[ngcore_program, "mesh", "OUT"]]
 
 
-def made_by_igneous(igneous: str, side: int) -> list[list[str]]:
+def made_by_igneous(igneous: str, shape: Sequence[int]) -> list[list[str]]:
     """Return the commands of igneous, which makes three levels here."""
     execute = f"{igneous} execute QUEUE --exit-on-empty -q".split()
     return [
         f"{igneous} mesh forge file://OUT --queue QUEUE --sharded --shape "
-        f"{side},{side},{side}".split(),
+        f"{','.join(map(str, shape))}".split(),
         execute,
         f"{igneous} mesh merge-sharded file://OUT --queue QUEUE --nlod 3".split(),
         execute,
@@ -167,24 +169,38 @@ def table(name: str, found: list[tuple[int, int, Measured]], large: int) -> Iter
             )
 
 
+def labels_of(asked: argparse.Namespace) -> NDArray[np.uint64]:
+    """Return the labels that are asked for."""
+    if asked.of == "neurites":
+        return workloads.neurites(asked.side, asked.labels, seed=asked.seed)
+    if asked.of == "supervoxels":
+        return workloads.supervoxels(asked.side, "uint64", rough=False)
+    return workloads.brain_parcels()
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=128)
-    parser.add_argument("--labels", type=int, default=60)
+    parser.add_argument("--of", choices=KINDS, default="neurites")
+    parser.add_argument(
+        "--side", type=int, default=128, help="but of the brain, which is as it is"
+    )
+    parser.add_argument("--labels", type=int, default=60, help="neurites")
+    parser.add_argument("--seed", type=int, default=5, help="of neurites")
     parser.add_argument("--measured", type=int, default=30, help="labels, the large one included")
     parser.add_argument("--other", action="append", default=[], metavar="NAME=NGCORE")
     asked = parser.parse_args()
     makers = {"ngcore": made_by(str(BIN / "ngcore"))}
     makers |= {name: made_by(at) for name, _, at in (one.partition("=") for one in asked.other)}
+    labels = labels_of(asked)
     igneous = program("igneous")
     if igneous is not None:
-        makers["igneous"] = made_by_igneous(igneous, asked.side)
-    labels = workloads.neurites(asked.side, asked.labels)
+        makers["igneous"] = made_by_igneous(igneous, labels.shape)
     known, sizes = np.unique(labels[labels != 0], return_counts=True)
     by_size = known[np.argsort(-sizes.astype(np.int64), kind="stable")].tolist()
     chosen = by_size[:: max(1, len(by_size) // asked.measured)]
-    print(f"{asked.side}^3 voxels, {len(known)} labels, {len(chosen)} of them measured; voxels.\n")
+    voxels = " x ".join(map(str, labels.shape))
+    print(f"{asked.of}, {voxels} voxels, {len(known)} labels, {len(chosen)} measured; voxels.\n")
     print(
         "| meshes | labels | level | triangles | volume, of the voxels' | to the voxels' surface, "
         "mean | most | from it, mean | most | open edges |"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
+import nibabel
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
@@ -80,14 +82,14 @@ def smooth_image(size: int) -> NDArray[Any]:
 
 
 @cache
-def neurites(side: int, count: int) -> NDArray[Any]:
+def neurites(side: int, count: int, *, seed: int = 5) -> NDArray[Any]:
     """Return side^3 uint64 labels that wind through each other as neurites do; the first is large.
 
     Every voxel has the label of the nearest of some random walks, each of which keeps its
     direction for a while; the large one is as long as twenty others. A tenth, the farthest from
     all of them, is 0.
     """
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(seed)
     lengths = [side] * count
     lengths[0] *= 20
     seeds = np.zeros((side,) * 3, np.uint16)
@@ -98,6 +100,32 @@ def neurites(side: int, count: int) -> NDArray[Any]:
     ids = np.random.default_rng(1).integers(1, 2**50, count + 1, dtype=np.uint64)
     ids[0] = 0
     return np.asfortranarray(ids[cells])
+
+
+def brain_parcels() -> NDArray[Any]:
+    """Return uint64 labels of a real brain: the tissues of the MNI template that nilearn ships.
+
+    White matter is label 1 on the left and 2 on the right. Grey matter is cut into parcels, each
+    what is nearest to one of the 264 regions of Power and others (2011). The rest is 0.
+    """
+    data = files("nilearn.datasets") / "data"
+    tissues = []
+    for tissue in ("gm", "wm"):
+        with as_file(data / f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz") as path:
+            image = nibabel.load(path)
+            tissues.append(np.asarray(image.dataobj))
+    grey, white = tissues
+    half = np.iinfo(grey.dtype).max / 2
+    voxels = np.argwhere(grey > half)
+    with as_file(data / "power_2011.csv") as path:
+        regions = np.loadtxt(path, delimiter=",", skiprows=1, usecols=(1, 2, 3))
+    world = nibabel.affines.apply_affine(image.affine, voxels)
+    labels = np.zeros(grey.shape, np.uint64, order="F")
+    labels[tuple(voxels.T)] = cKDTree(regions).query(world)[1] + 3
+    voxels = np.argwhere((white > half) & (grey <= half))
+    side = nibabel.affines.apply_affine(image.affine, voxels)[:, 0] > 0
+    labels[tuple(voxels.T)] = side + 1
+    return labels
 
 
 def _walk(random: np.random.Generator, side: int, length: int) -> NDArray[Any]:

@@ -7,14 +7,16 @@ blocks then make the same vertices where they meet, by which their surfaces are 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ngcore.arrays.triangles import Surface, joined
 from ngcore.meshing.libraries import load_library
+from ngcore.meshing.pieces import merged
 from ngcore.meshing.simplify import simplified
 from ngcore.precomputed.chunks import Box, ChunkGrid, Vec3
 from ngcore.volume.chunk_scan import cells_there
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ngcore.meshing.pieces import Place
+    from ngcore.meshing.pieces import Pieces, Place
     from ngcore.volume.scale import ScaleArray
 
 BLOCK_SIDE = 192
@@ -73,7 +75,8 @@ class LabelSurfaces:
         self._scale = scale
         self._bounds = scale.info.bounds
         self.blocks = ChunkGrid(scale.info.size, (x, y, z), scale.voxel_offset)
-        self._kept: dict[int, list[tuple[Box, Place]]] = {}
+        self._added: list[tuple[Box, Pieces]] = []
+        self._boxes: list[Box] = []
 
     def cells(self) -> Iterator[Vec3]:
         """Yield the blocks in turn: of a sparse volume those alone that may hold a surface."""
@@ -91,27 +94,49 @@ class LabelSurfaces:
             found.update((x, y, z) for x, y, z in product(*ranges))
         return iter(sorted(found, key=lambda cell: cell[::-1]))
 
-    def labels(self) -> list[int]:
-        """Return the labels that were found, those with the largest surfaces first."""
-        return sorted(self._kept, key=lambda label: (-self.size(label), label))
+    @cached_property
+    def labels(self) -> NDArray[np.uint64]:
+        """The labels that were found, ascending, once all blocks are added."""
+        return self._pieces.labels[self._firsts]
 
-    def size(self, label: int) -> int:
-        """Return how many bytes the surface of a label takes."""
-        return sum(place.stop - place.start for _, place in self._kept[label])
+    @cached_property
+    def sizes(self) -> NDArray[np.uint64]:
+        """How many bytes the surface of each label takes."""
+        firsts = self._firsts
+        return (
+            np.add.reduceat(self._pieces.sizes, firsts) if len(firsts) else np.empty(0, np.uint64)
+        )
+
+    @cached_property
+    def _pieces(self) -> Pieces:
+        """What was found in all blocks, by label, and by box for each label."""
+        self._added.sort(key=itemgetter(0))
+        self._boxes = [box for box, _ in self._added]
+        parts = [pieces for _, pieces in self._added]
+        self._added.clear()
+        return merged(parts)
+
+    @cached_property
+    def _firsts(self) -> NDArray[np.int64]:
+        """Where each label starts in `_pieces`."""
+        return np.unique(self._pieces.labels, return_index=True)[1]
 
     def box(self, cell: Vec3) -> Box:
         """Return one of `blocks` with what it shares with its neighbours."""
         return _with_neighbours(self.blocks.bounds(cell), self._bounds)
 
-    def add(self, cell: Vec3, places: Iterable[tuple[int, Place]]) -> None:
+    def add(self, cell: Vec3, pieces: Pieces) -> None:
         """Take note of where the surfaces that were found in a block lie."""
-        box = self.box(cell)
-        for label, place in places:
-            self._kept.setdefault(label, []).append((box, place))
+        self._added.append((self.box(cell), pieces))
 
-    def places(self, label: int) -> list[tuple[Box, Place]]:
-        """Return where a label's surface lies, in the order of blocks, each with its box."""
-        return sorted(self._kept[label])
+    def places(self, index: int) -> list[tuple[Box, Place]]:
+        """Return where the surface of one of `labels` lies, in the order of blocks."""
+        found, firsts = self._pieces, self._firsts
+        stop = int(firsts[index + 1]) if index + 1 < len(firsts) else len(found.labels)
+        return [
+            (self._boxes[found.numbers[row]], found.place(row))
+            for row in range(int(firsts[index]), stop)
+        ]
 
 
 def join_pieces(pieces: Iterable[Piece], units: NDArray[np.float64]) -> Surface:

@@ -18,9 +18,8 @@ from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.volume.seal import EntriesDigest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from ngcore.meshing.pieces import Place
     from ngcore.storage import Store
 
 _SHARD_BYTES = 64 << 20
@@ -96,14 +95,13 @@ def read_shard(store: Store, name: str, spec: ShardingSpec) -> Iterator[tuple[in
             yield label, manifest, store.get(name, first - length, first) or b""
 
 
-def choose_sharding(kept: Mapping[int, Place]) -> ShardingSpec:
-    """Choose shards of some 64 MiB, and small minishards, for meshes that lie in some places.
+def choose_sharding(count: int, size: int) -> ShardingSpec:
+    """Choose shards of some 64 MiB, and small minishards, for so many meshes and bytes of them.
 
     Labels are hashed: neighbouring ones are often a few of many, or all that there are.
     """
-    size = sum(place.stop - place.start for place in kept.values())
     shard_bits = max(0, -(-size // _SHARD_BYTES) - 1).bit_length()
-    minishards = -(-len(kept) // (_MINISHARD_ENTRIES << shard_bits))
+    minishards = -(-count // (_MINISHARD_ENTRIES << shard_bits))
     return ShardingSpec(
         preshift_bits=0,
         hash="murmurhash3_x86_128",

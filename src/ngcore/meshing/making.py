@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from array import array
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ngcore.meshing.files import choose_sharding
+from ngcore.meshing.pieces import merged
 from ngcore.meshing.work_item import (
     BlockItem,
     Job,
@@ -37,9 +39,11 @@ from ngcore.work.processes import WorkerProcesses
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from ngcore.arrays.triangles import Surface
     from ngcore.meshing.blocks import LabelSurfaces
-    from ngcore.meshing.pieces import Place
+    from ngcore.meshing.pieces import Pieces
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.transaction.mesh_folder import MeshFolder
     from ngcore.volume.chunk_scan import Progress
@@ -92,8 +96,8 @@ class Meshes:
     def __init__(self, work: MeshFolder, *, sharding: bool) -> None:
         self._work = work
         self._is_sharded = sharding
-        self._waiting: dict[int, Place] = {}
-        self.labels: list[int] = []
+        self._waiting: list[Pieces] = []
+        self.labels = array("Q")
         self.digest = EntriesDigest()
 
     def make(self, crew: Crew, given: Mapping[int, Surface], resolution: Sequence[float]) -> None:
@@ -113,17 +117,21 @@ class Meshes:
         progress: Progress | None,
     ) -> None:
         """Make a mesh of each label's surface, some labels at a time."""
-        labels = surfaces.labels()
-        total = sum(map(surfaces.size, labels))
-        done = 0
-        steps = list(_steps(labels, surfaces.size, min(_STEP_BYTES, total // _FEWEST_STEPS)))
+        labels, sizes = surfaces.labels, surfaces.sizes
+        order = np.lexsort((labels, ~sizes))  # those with the largest surfaces first
+        total, done = int(sizes.sum()), 0
+        steps = list(_steps(sizes[order], min(_STEP_BYTES, total // _FEWEST_STEPS)))
         items = (
-            self._item(crew.job, [(label, surfaces.places(label)) for label in step], resolution)
+            self._item(
+                crew.job,
+                [(int(labels[index]), surfaces.places(index)) for index in order[step].tolist()],
+                resolution,
+            )
             for step in steps
         )
-        sizes = {step[0]: sum(map(surfaces.size, step)) for step in steps}
+        bytes_of = {int(labels[order[step][0]]): int(sizes[order[step]].sum()) for step in steps}
         for first in self._carried_out(crew, make_labels, items):
-            done += sizes[first]
+            done += bytes_of[first]
             if progress is not None:
                 progress(done, total)
 
@@ -146,17 +154,17 @@ class Meshes:
         if not self._is_sharded:
             self._work.volume.put(f"{folder}/{EMPTY_MANIFEST_NAME}", empty_manifest())
             return None
-        spec = choose_sharding(self._waiting)
-        labels = np.sort(np.fromiter(self._waiting, np.uint64, len(self._waiting)))
-        shards, _ = spec.locate_many(labels)
+        waiting = merged(self._waiting)
+        self._waiting.clear()
+        spec = choose_sharding(len(waiting.labels), int(waiting.sizes.sum()))
+        shards, _ = spec.locate_many(waiting.labels)
 
         def items() -> Iterator[ShardItem]:
             for shard in range(1 << spec.shard_bits):
                 name = f"{folder}/{spec.file_name(shard)}"
-                places = {
-                    label: self._waiting[label] for label in labels[shards == shard].tolist()
-                }
-                yield ShardItem(crew.job, name, trusts(name), spec, places)
+                yield ShardItem(
+                    crew.job, name, trusts(name), spec, waiting.chosen(shards == shard)
+                )
 
         for _ in self._carried_out(crew, write_shard, items()):
             pass
@@ -172,8 +180,9 @@ class Meshes:
                 for name in made.files:
                     journal.add(name)
                 journal.checkpoint_if_due()
-                self._waiting.update(made.places)
-                self.labels += made.labels
+                if made.waiting is not None:
+                    self._waiting.append(made.waiting)
+                self.labels.extend(made.labels)
                 self.digest.add_sum(made.digest)
                 yield made.first
 
@@ -199,9 +208,9 @@ def find_surfaces(
             yield BlockItem(crew.job, cell, file, is_trusted, scale, box, chosen)
 
     with closing(crew.executor.results(find_block, items())) as results:
-        for cell, file, places in results:
-            surfaces.add(cell, places)
-            work.journal.add(file)
+        for cell, pieces in results:
+            surfaces.add(cell, pieces)
+            work.journal.add(*pieces.files)
             work.journal.checkpoint_if_due()
             done += math.prod(surfaces.blocks.bounds(cell).shape)
             if progress is not None:
@@ -210,15 +219,13 @@ def find_surfaces(
         progress(total, total)
 
 
-def _steps(labels: Iterable[int], size: Callable[[int], int], most: int) -> Iterator[list[int]]:
+def _steps(sizes: NDArray[np.uint64], most: int) -> Iterator[slice]:
     """Yield some labels at a time, the same in every run, whoever does the work."""
-    step: list[int] = []
-    bytes_in_step = 0
-    for label in labels:
-        step.append(label)
-        bytes_in_step += size(label)
-        if len(step) == _STEP_LABELS or bytes_in_step >= most:
-            yield step
-            step, bytes_in_step = [], 0
-    if step:
-        yield step
+    start = bytes_in_step = 0
+    for index, size in enumerate(map(int, sizes)):
+        bytes_in_step += size
+        if index + 1 - start == _STEP_LABELS or bytes_in_step >= most:
+            yield slice(start, index + 1)
+            start, bytes_in_step = index + 1, 0
+    if start < len(sizes):
+        yield slice(start, len(sizes))

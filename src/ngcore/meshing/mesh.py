@@ -37,7 +37,7 @@ from ngcore.volume.world import world_to_native
 from ngcore.work.progress import told
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -181,7 +181,7 @@ def write_meshes(
                 if voxels is not None:
                     surface = LabelSurfaces(voxels, block_side=block_side)
                     find_surfaces(work, surface, crew, scale, labels, progress=told(progress))
-                    _check_found(surface.labels(), labels, store.location)
+                    _check_found(surface.labels, labels, store.location)
                     if not sources.is_unchanged():
                         raise InputError(
                             f"{store.location} was changed while it was read; run this again "
@@ -262,11 +262,11 @@ def _given(
     return surface
 
 
-def _check_found(present: Sequence[int], wanted: Collection[int] | None, where: str) -> None:
-    if not present:
+def _check_found(present: NDArray[np.uint64], wanted: Collection[int] | None, where: str) -> None:
+    if not len(present):
         what = "no label but 0" if wanted is None else "none of these labels"
         raise InputError(f"{where} holds {what}, so there is nothing to mesh; see `ngcore info`")
-    missing = sorted({*(wanted or ())} - {*present})
+    missing = np.setdiff1d(np.array([*(wanted or ())], np.uint64), present).tolist()
     if missing:
         shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if missing[_SHOWN:] else "")
         has = "labels have" if len(missing) > 1 else "label has"

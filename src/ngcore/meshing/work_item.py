@@ -18,7 +18,7 @@ from ngcore.meshing.files import read_shard
 from ngcore.meshing.libraries import check_libraries
 from ngcore.meshing.octree import encode_levels
 from ngcore.meshing.pieces import Place, find_pieces, get_pieces, put_pieces
-from ngcore.precomputed.shard_index import layout_shard
+from ngcore.precomputed.shard_index import layout_shard_of
 from ngcore.transaction.shared_work import check_is_wanted, make_durable, this_process
 from ngcore.volume.seal import EntriesDigest
 from ngcore.work.threads import map_ahead
@@ -26,8 +26,9 @@ from ngcore.work.threads import map_ahead
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ngcore.meshing.pieces import Pieces
     from ngcore.precomputed.chunks import Box, Vec3
-    from ngcore.precomputed.shard_index import ShardLayout
+    from ngcore.precomputed.shard_index import ShardOrder
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.storage import Store
     from ngcore.storage.stored_path import StoredPath
@@ -112,19 +113,19 @@ class ShardItem(NamedTuple):
     name: str
     is_trusted: bool
     spec: ShardingSpec
-    places: dict[int, Place]
+    meshes: Pieces
 
 
 @dataclass
 class Made:
-    """What an item has made: files, places of meshes that wait, labels of those that don't.
+    """What an item has made: files, meshes that wait in one, labels of those that don't.
 
     `first` is the first label that it was to make.
     """
 
     first: int
     files: list[str] = field(default_factory=list)
-    places: list[tuple[int, Place]] = field(default_factory=list)
+    waiting: Pieces | None = None
     labels: list[int] = field(default_factory=list)
     digest: int = 0
 
@@ -137,19 +138,19 @@ def check_worker() -> None:
         raise MissingExtraError(f"the worker on {this_process()}: {error}") from error
 
 
-def find_block(item: BlockItem) -> tuple[Vec3, str, list[tuple[int, Place]]]:
+def find_block(item: BlockItem) -> tuple[Vec3, Pieces]:
     """Find the surfaces of all labels in a block; return where they lie."""
     job, file = item.job, item.file
     job.check()
-    places = find_pieces(job.store, file) if item.is_trusted else None
-    if places is None:
+    pieces = find_pieces(job.store, file) if item.is_trusted else None
+    if pieces is None:
         location = job.store.location
         found = find_surfaces(job.run, location, item.scale, item.box, item.wanted)
         job.check()
-        pieces = [(piece.label, piece.vertices, piece.triangles) for piece in found]
-        places = put_pieces(job.store, file, pieces)
+        data = [(piece.label, piece.vertices, piece.triangles) for piece in found]
+        pieces = put_pieces(job.store, file, data)
         job.written(file)
-    return item.cell, file, places
+    return item.cell, pieces
 
 
 def make_labels(item: LabelItem) -> Made:
@@ -158,19 +159,19 @@ def make_labels(item: LabelItem) -> Made:
     job.check()
     if file is None:
         return _make_files(item)
-    places = find_pieces(job.store, file) if file in item.trusted else None
-    if places is None:
+    waiting = find_pieces(job.store, file) if file in item.trusted else None
+    if waiting is None:
         meshes = [
             (label, mesh)
             for label, source in item.sources
             if (mesh := _encoded(job.store, label, source, item.resolution)) is not None
         ]
         job.check()
-        places = put_pieces(
+        waiting = put_pieces(
             job.store, file, [(label, data, manifest) for label, (manifest, data) in meshes]
         )
         job.written(file)
-    return Made(item.sources[0][0], [file], places)
+    return Made(item.sources[0][0], [file], waiting)
 
 
 def _make_files(item: LabelItem) -> Made:
@@ -219,29 +220,29 @@ def _encoded(
 
 def write_shard(item: ShardItem) -> Made:
     """Write a shard, or look what is in one that an earlier run has written."""
-    job, name, places = item.job, item.name, item.places
+    job, name, meshes = item.job, item.name, item.meshes
     job.check()
     digest = EntriesDigest()
     if item.is_trusted and job.store.size(name) is not None:
         for label, manifest, data in read_shard(job.store, name, item.spec):
             digest.add(label, manifest, [data])
     else:
-        sizes = {label: at.stop - at.middle for label, at in places.items()}
-        leads = {label: at.middle - at.start for label, at in places.items()}
-        layout = layout_shard(item.spec, sizes, leads)
-        job.store.put_parts(name, _parts(job.store, layout, places, digest))
+        starts, middles, stops = meshes.ends.T
+        layout = layout_shard_of(item.spec, meshes.labels, stops - middles, middles - starts)
+        job.store.put_parts(name, _parts(job.store, layout, meshes, digest))
         job.written(name)
-    return Made(next(iter(places), 0), [name], labels=list(places), digest=digest.sum)
+    labels = meshes.labels.tolist()
+    return Made(next(iter(labels), 0), [name], labels=labels, digest=digest.sum)
 
 
 def _parts(
-    store: Store, layout: ShardLayout, places: dict[int, Place], digest: EntriesDigest
+    store: Store, layout: ShardOrder, meshes: Pieces, digest: EntriesDigest
 ) -> Iterator[bytes]:
-    def pieces(label: int) -> tuple[int, bytes, bytes]:
-        return label, *get_pieces(store, places[label])
+    def pieces(index: int) -> tuple[int, bytes, bytes]:
+        return int(meshes.labels[index]), *get_pieces(store, meshes.place(index))
 
-    ids = list(layout.ids)
-    found = map_ahead(pieces, ids, _AT_ONCE) if store.is_remote else map(pieces, ids)
+    order = layout.order.tolist()
+    found = map_ahead(pieces, order, _AT_ONCE) if store.is_remote else map(pieces, order)
     yield layout.header
     for label, data, manifest in found:
         digest.add(label, manifest, [data])
