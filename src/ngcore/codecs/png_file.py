@@ -43,6 +43,7 @@ _ADAM7 = (
     (0, 1, 1, 2),
 )
 _PART_BYTES = 1 << 20
+_MOST_EXIF = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class PngHeader:
 class PngCheck:
     """Reads a PNG file to its end without decoding it: checksums, and how many pixels there are.
 
+    Afterwards `exif` holds what cameras and viewers note in it, such as an orientation.
+
     Parameters
     ----------
     file : BinaryIO
@@ -101,6 +104,7 @@ class PngCheck:
         if start != _SIGNATURE:
             raise FormatError(f"not a PNG file: it starts with {start.hex(' ') or 'nothing'}")
         self._position = len(_SIGNATURE)
+        self.exif = b""
         name, length = self._next()
         content = file.read(min(length, 13))
         self._header_bytes = length.to_bytes(4, "big") + name + content
@@ -137,6 +141,8 @@ class PngCheck:
                 checksum = _crc32(part, checksum)
                 if name == b"IDAT":
                     pixels.feed(part)
+                elif name == b"eXIf" and length <= _MOST_EXIF:
+                    self.exif += part
                 if copy is not None:
                     copy.write(part)
             end = self._end(length, checksum)

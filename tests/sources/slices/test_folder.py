@@ -408,3 +408,22 @@ def test_endings_of_big_tiff_are_slices(tmp_path, ending):
     tifffile.imwrite(tmp_path / f"a{ending}", plane, bigtiff=True)
     with SlicesSource([tmp_path]) as source:
         assert np.array_equal(read_all(source)[:, :, 0, 0], plane.T)
+
+
+def test_numbers_below_zero_come_first(tmp_path):
+    planes = random_volume((8, 5, 4))
+    for place, plane in enumerate(planes):
+        write_picture(tmp_path / f"slice{place - 3}.png", plane)
+    source = SlicesSource([tmp_path])
+    (note,) = source.header.notes
+    assert "go from there to 'slice4.png'" in note
+    assert np.array_equal(read_all(source)[..., 0].T, planes)
+
+
+def test_a_hyphen_before_every_number_is_no_sign(tmp_path):
+    planes = random_volume((12, 5, 4))
+    for place, plane in enumerate(planes):
+        write_picture(tmp_path / f"slice-{place}.png", plane)
+    source = SlicesSource([tmp_path])
+    assert source.header.notes == ()
+    assert np.array_equal(read_all(source)[..., 0].T, planes)

@@ -254,3 +254,43 @@ def test_palette_pictures_of_labels_give_indices_and_others_colours(tmp_path, bi
         assert np.array_equal(
             read_all(source), palette.reshape(-1, 3)[labels].transpose(2, 1, 0, 3)
         )
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_pictures_that_viewers_turn_are_warned_of(tmp_path, ending):
+    exif = Image.Exif()
+    exif[274] = 6
+    for number in range(2):
+        Image.fromarray(random_volume((9, 7))).save(tmp_path / f"{number}.{ending}", exif=exif)
+    (note,) = SlicesSource([tmp_path]).header.notes
+    assert "orientation tag (6) makes viewers mirror or turn it" in note
+
+
+def test_broken_exif_of_png_is_no_fault_of_the_pixels(tmp_path):
+    Image.fromarray(pixels := random_volume((9, 7))).save(tmp_path / "0.png")
+    data = (tmp_path / "0.png").read_bytes()
+    chunk = b"eXIf" + b"MM\0*\0\0\0\x08\0\xff"
+    broken = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "0.png").write_bytes(data[:33] + broken + data[33:])
+    source = SlicesSource([tmp_path])
+    assert source.header.notes == ()
+    assert np.array_equal(as_pixels(read_all(source)), pixels.reshape(9, 7, 1))
+
+
+def test_labels_in_jpeg_are_warned_of(tmp_path):
+    Image.fromarray(random_volume((9, 7))).save(tmp_path / "0.jpg")
+    assert SlicesSource([tmp_path]).header.notes == ()
+    (note,) = SlicesSource([tmp_path], is_label=True).header.notes
+    assert "JPEG does not keep values: labels are mixed up" in note
+
+
+@pytest.mark.parametrize(
+    ("photometric", "samples", "name"), [("separated", 4, "CMYK"), ("cielab", 3, "CIE L")]
+)
+def test_tiff_colours_that_are_not_rgb_are_warned_of(tmp_path, photometric, samples, name):
+    pixels = random_volume((9, 7, samples))
+    tifffile.imwrite(tmp_path / "0.tif", pixels, photometric=photometric)
+    source = SlicesSource([tmp_path])
+    (note,) = source.header.notes
+    assert f"pixels are {name}" in note
+    assert np.array_equal(as_pixels(read_all(source)), pixels)

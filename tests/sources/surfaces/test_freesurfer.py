@@ -28,9 +28,11 @@ def test_freesurfer_surface_of_a_conformed_volume_is_moved_by_its_centre(tmp_pat
     as_cube(read(tmp_path, "rh.pial", freesurfer(tmp_path, conformed)), shift)
 
 
-def test_freesurfer_surface_without_its_volume_stays_where_it_is(tmp_path):
+def test_freesurfer_surface_without_its_volume_stays_where_it_is_and_says_so(tmp_path, caplog):
     as_cube(read(tmp_path, "lh.a", freesurfer(tmp_path)))
+    assert "lh.a: doesn't describe the volume" in caplog.text
     as_cube(read(tmp_path, "lh.b", freesurfer(tmp_path, VOLUME, valid="0  # no")))
+    assert "lh.b: doesn't describe the volume" in caplog.text
 
 
 def test_freesurfer_surface_in_scanner_ras_stays_where_it_is(tmp_path):

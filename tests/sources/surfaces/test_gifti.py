@@ -2,7 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
-from nibabel.gifti import GiftiImage
+from nibabel.gifti import GiftiDataArray, GiftiImage
 from surface_files import (
     OBLIQUE,
     TRIANGLES,
@@ -14,7 +14,7 @@ from surface_files import (
     volgeom,
 )
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.surfaces.reading import read_mesh
 
 
@@ -83,3 +83,14 @@ def test_gifti_of_freesurfer_that_is_in_scanner_space_stays_there(tmp_path):
 def test_bad_gifti_is_refused_by_name(tmp_path, data, message):
     with pytest.raises(FormatError, match=rf"bad\.gii.*({message})"):
         read(tmp_path, "bad.gii", data)
+
+
+@pytest.mark.parametrize(
+    ("intent", "words"), [("LABEL", "NIFTI_INTENT_LABEL"), ("SHAPE", "NIFTI_INTENT_SHAPE")]
+)
+def test_a_gifti_of_values_says_what_it_is(tmp_path, intent, words):
+    array = GiftiDataArray(np.arange(4, dtype="i4"), intent=f"NIFTI_INTENT_{intent}", datatype=8)
+    path = tmp_path / "lh.gii"
+    GiftiImage(darrays=[array]).to_filename(path)
+    with pytest.raises(InputError, match=f"not a surface; it holds {words}; pass the surface"):
+        read_mesh(path)

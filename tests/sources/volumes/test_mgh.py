@@ -131,3 +131,20 @@ def test_frames_without_a_repetition_time_are_channels(tmp_path, cut):
     (tmp_path / "a.mgh").write_bytes(data[: len(data) - cut])
     with open_source(tmp_path / "a.mgh") as source:
         assert source.header.facts == {}
+
+
+def test_a_plain_file_under_mgz_is_read_with_a_warning(tmp_path):
+    values = voxels(SHAPE, "f4")
+    nibabel.save(nibabel.MGHImage(values, AFFINE), tmp_path / "a.mgh")
+    (tmp_path / "a.mgh").rename(tmp_path / "a.mgz")
+    with open_source(tmp_path / "a.mgz") as source:
+        (note,) = source.header.notes
+        assert "is not gzipped, though its name says so" in note
+        np.testing.assert_array_equal(read_all(source)[..., 0], values)
+
+
+def test_a_file_that_does_not_say_where_left_is_is_warned_of(tmp_path):
+    nibabel.save(nibabel.MGHImage(voxels(SHAPE, "f4"), AFFINE), tmp_path / "a.mgh")
+    change_header(tmp_path / "a.mgh", good_ras=0)
+    with open_source(tmp_path / "a.mgh") as source:
+        assert any("doesn't say where left is" in note for note in source.header.notes)

@@ -354,3 +354,14 @@ def test_a_request_that_does_not_fit_is_refused(tmp_path, start, stop, shape, dt
         pytest.raises(ValueError, match=r"volume.nii: "),
     ):
         source.read(start, stop, np.empty(shape, dtype))
+
+
+@pytest.mark.parametrize(("sform", "advice"), [(0, "--affine"), (1, "--form sform")])
+def test_what_is_advised_for_a_qform_that_is_no_rotation_helps(tmp_path, sform, advice):
+    path = save_nifti(tmp_path / "a.nii", voxels(SHAPE, "u1"))
+    set_fields(path, qform_code=1, sform_code=sform, quatern_b=1, quatern_c=1, quatern_d=1)
+    with pytest.raises(FormatError, match=f"not a rotation; pass {advice}"):
+        open_source(path, form="qform")
+    options = {"form": "sform"} if sform else {"affine": AFFINE}
+    with open_source(path, **options) as source:
+        np.testing.assert_allclose(source.header.affine_voxel_to_mm, AFFINE)

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from ngcore.errors import InputError, InputNotFoundError
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.names import is_slice_pattern
-from ngcore.sources.slices.natural_order import natural_key, numbering_of, part_by_channel
+from ngcore.sources.slices.natural_order import (
+    Grid,
+    in_natural_order,
+    natural_key,
+    numbering_of,
+    part_by_channel,
+)
 from ngcore.sources.slices.pictures import open_jpeg, open_png
 from ngcore.sources.slices.planes import PlanesSource
 from ngcore.sources.slices.tiff import open_tiff_slice, slice_pixel_size_nm
@@ -122,11 +128,11 @@ def list_slices(source: str | Path, gaps: Gaps = "keep") -> list[SliceList]:
             f"give the folder that holds them"
         )
     _check_one_format(name, slices)
-    slices.sort(key=natural_key)
-    notes = []
+    slices, sign_note = in_natural_order(slices)
+    notes = [] if sign_note is None else [f"{name}: {sign_note}"]
     if others:
         notes.append(f"{name}: not slices, so skipped{_listing(':', others)}")
-    grid = part_by_channel(slices)
+    grid = Grid((tuple(slices),)) if sign_note else part_by_channel(slices)
     if grid.note is not None:
         notes.append(f"{name}: {grid.note}")
     lists: list[SliceList] = []
@@ -260,8 +266,8 @@ class SlicesSource(PlanesSource):
 
 def _open_slice(path: Path, *, is_label: bool) -> SliceFile:
     opener = _OPENERS[path.suffix.lower()]
-    if opener is open_png:
-        return open_png(path, str(path), is_label=is_label)
+    if opener in (open_png, open_jpeg):
+        return opener(path, str(path), is_label=is_label)
     return opener(path, str(path))
 
 

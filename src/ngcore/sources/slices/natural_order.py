@@ -51,6 +51,51 @@ def natural_key(path: PurePath) -> NaturalKey:
     return tuple(_split_numbers(part) for part in parts), str(path)
 
 
+def in_natural_order(paths: Sequence[Path]) -> tuple[list[Path], str | None]:
+    """Return names in natural order, and a note where some of them count below zero.
+
+    A minus before a number is taken for its sign where other names have none at the place: alone
+    it is a hyphen, as in ``slice-5``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> names = [Path(f"z{n}.png") for n in (1, -2, 0, -1)]
+    >>> [path.stem for path in in_natural_order(names)[0]]
+    ['z-2', 'z-1', 'z0', 'z1']
+    """
+    ordered = sorted(paths, key=natural_key)
+    split = [_DIGITS.split(path.stem.casefold()) for path in ordered]
+    if len({len(parts) for parts in split}) != 1 or len({path.parent for path in ordered}) != 1:
+        return ordered, None
+    signed = []
+    for column in range(1, len(split[0]), 2):
+        before = [parts[column - 1] for parts in split]
+        hyphens = sum(text.endswith("-") for text in before)
+        if 0 < hyphens < len(before) and len({text.removesuffix("-") for text in before}) == 1:
+            signed.append(column)
+    if not signed:
+        return ordered, None
+
+    def key(place: int) -> list[str | int]:
+        parts = split[place]
+        found: list[str | int] = []
+        for column, part in enumerate(parts):
+            if column % 2 == 0:
+                found.append(part.removesuffix("-") if column + 1 in signed else part)
+            else:
+                is_below = column in signed and parts[column - 1].endswith("-")
+                found.append(-int(part) if is_below else int(part))
+        return found
+
+    places = sorted(range(len(ordered)), key=key)
+    found = [ordered[place] for place in places]
+    return found, (
+        f"the minus in names such as '{found[0].name}' is taken for a sign: slices go from there "
+        f"to '{found[-1].name}'"
+    )
+
+
 class Numbering(NamedTuple):
     """How the names of slices count.
 

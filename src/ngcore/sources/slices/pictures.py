@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _PNG_SAMPLES = {GREY: 1, RGB: 3, PALETTE: 3, GREY_ALPHA: 2, RGBA: 4}
+_BROKEN_EXIF = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error)
 # A progressive JPEG of one colour takes a bit and a half per block of 8 x 8 pixels.
 _JPEG_RATIO = 4096
 _JPEG_SAMPLES = {"L": 1, "RGB": 3}
@@ -64,7 +65,8 @@ def open_png(path: Path, where: str, *, is_label: bool = False) -> SliceFile:
 
     with decoding(where), path.open("rb") as file:
         try:
-            header = PngCheck(file).check()
+            check = PngCheck(file)
+            header = check.check()
         except FormatError as error:
             raise FormatError(f"{where}: {error}; the file is damaged") from error
         size = file.tell()
@@ -77,15 +79,36 @@ def open_png(path: Path, where: str, *, is_label: bool = False) -> SliceFile:
     )
     if header.bit_depth == 16 and header.colour != GREY:
         return _WidePng(path, where, layout, size)
-    notes: tuple[str, ...] = ()
+    notes = turned(_orientation(check.exif))
     if header.colour == PALETTE:
         values = "the palette's indices, as labels" if is_label else "their RGB colours"
-        notes = (f"slices with a palette are read as {values}",)
+        notes += (f"slices with a palette are read as {values}",)
     return _Picture(path, where, layout, PngImageFile, notes)
 
 
-def open_jpeg(path: Path, where: str) -> SliceFile:
+def _orientation(exif: bytes) -> object:
+    """Return what EXIF says of where rows and columns begin; None where it is broken."""
+    if not exif:
+        return None
+    from PIL.Image import Exif
+
+    known = Exif()
+    with suppress(*_BROKEN_EXIF), warnings.catch_warnings(action="ignore"):
+        known.load(exif)
+        return known.get(ORIENTATION)
+    return None
+
+
+def open_jpeg(path: Path, where: str, *, is_label: bool = False) -> SliceFile:
     """Read the header of a JPEG file, and return its slice.
+
+    Parameters
+    ----------
+    path : Path
+    where : str
+        For messages.
+    is_label : bool
+        Warn that labels don't survive it.
 
     Raises
     ------
@@ -100,9 +123,8 @@ def open_jpeg(path: Path, where: str) -> SliceFile:
         size = file.seek(0, 2)
         file.seek(0)
         picture = JpegImageFile(file)
-        orientation = None  # as of broken EXIF
-        broken = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error)
-        with suppress(*broken), warnings.catch_warnings(action="ignore"):
+        orientation = None
+        with suppress(*_BROKEN_EXIF), warnings.catch_warnings(action="ignore"):
             orientation = picture.getexif().get(ORIENTATION)
     samples = _JPEG_SAMPLES.get(picture.mode)
     if samples is None:
@@ -111,7 +133,13 @@ def open_jpeg(path: Path, where: str) -> SliceFile:
         )
     layout = PlaneLayout(*picture.size, samples, np.dtype(np.uint8))
     check_plausible_size(where, layout.plane_bytes, size, _JPEG_RATIO)
-    return _Picture(path, where, layout, JpegImageFile, turned(orientation))
+    notes = turned(orientation)
+    if is_label:
+        notes += (
+            "JPEG does not keep values: labels are mixed up, above all along their edges; use "
+            "PNG or TIFF files, or pass --type image",
+        )
+    return _Picture(path, where, layout, JpegImageFile, notes)
 
 
 class _Picture(SliceFile):

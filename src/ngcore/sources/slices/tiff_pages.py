@@ -42,6 +42,7 @@ _DEFLATE = (8, 32946)
 _PACKBITS = 32773
 _HORIZONTAL_PREDICTOR = 2
 _MIN_IS_WHITE, _PALETTE = 0, 3
+_OTHER_COLOURS = {5: "CMYK", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32845: "LogLuv"}
 _NODATA = 42113
 
 # What can be decoded without imagecodecs, within memory that the tags bound.
@@ -255,6 +256,11 @@ class TiffPlane:
             return ("TIFF pixels say that 0 is white; values are kept as stored, not inverted",)
         if self._page.photometric == _PALETTE:
             return ("TIFF pixels have a palette; values are its indices, not its colours",)
+        if self._page.photometric in _OTHER_COLOURS:
+            return (
+                f"TIFF pixels are {_OTHER_COLOURS[self._page.photometric]}; its channels are kept "
+                "as stored, and are not red, green and blue",
+            )
         return ()
 
     def _read_contiguous(self, into: np.ndarray[Any, Any], rows: slice, columns: slice) -> None:

@@ -9,6 +9,7 @@ https://surfer.nmr.mgh.harvard.edu/fswiki/CoordinateSystems
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 TRIANGLE_MAGIC = b"\xff\xff\xfe"
 QUAD_MAGICS = (b"\xff\xff\xff", b"\xff\xff\xfd")
@@ -106,7 +109,9 @@ def parse_freesurfer(data: bytes, name: str) -> Parsed:
         If the file is truncated or its description of the volume is malformed.
     """
     if data[:3] in QUAD_MAGICS:
-        return Parsed(*_parse_quads(data, name))
+        quads = Parsed(*_parse_quads(data, name))
+        _warn_of_tkras(name)
+        return quads
     # Two lines, of which the second is empty, come between the magic number and the counts.
     first_end = data.find(b"\n")
     counts_at = data.find(b"\n", first_end + 1) + 1
@@ -149,12 +154,22 @@ def _parse_quads(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[n
     return vertices.reshape(-1, 3), halves.reshape(-1, 3)
 
 
+def _warn_of_tkras(name: str) -> None:
+    logger.warning(
+        "%s: doesn't describe the volume that it was made from, so its points stay where "
+        "FreeSurfer counts them from (tkRAS): they are off by that volume's c_ras; pass "
+        "--coord-transform, or write the surface with mris_convert --to-scanner",
+        name,
+    )
+
+
 def _footer_transform(footer: bytes, name: str) -> NDArray[np.float64] | None:
     if _int32(footer, 0) == _TAG_USE_REAL_RAS:
         if _int32(footer, 4) != 0:
             return None  # already in scanner RAS
         footer = footer[8:]
     if _int32(footer, 0) != _TAG_VOLUME_GEOMETRY:
+        _warn_of_tkras(name)
         return None
     words = {}
     for line in footer[4:].split(b"\n", len(_GEOMETRY_FIELDS))[: len(_GEOMETRY_FIELDS)]:
@@ -162,6 +177,7 @@ def _footer_transform(footer: bytes, name: str) -> NDArray[np.float64] | None:
         words[field.strip()] = value
     try:
         if words["valid"].split()[0] != "1":
+            _warn_of_tkras(name)
             return None
         return VolumeGeometry.from_words(words).tkras_to_scanner_mm()
     except KeyError as error:

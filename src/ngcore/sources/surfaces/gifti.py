@@ -19,7 +19,7 @@ from xml.parsers.expat import ExpatError
 
 import numpy as np
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.surfaces.freesurfer import VolumeGeometry
 from ngcore.sources.surfaces.parsed import Parsed
 
@@ -98,12 +98,27 @@ def _only(arrays: list[Any], intent: str, name: str) -> Any:
 
     code = intent_codes[f"NIFTI_INTENT_{intent}"]
     found = [array for array in arrays if array.intent == code]
+    if not found and arrays:
+        held = ", ".join(sorted({_intent_name(array.intent) for array in arrays}))
+        raise InputError(
+            f"{name!r} has no {intent} array, so it is not a surface; it holds {held}; pass the "
+            "surface that belongs to it (.surf.gii)"
+        )
     if len(found) != 1 or found[0].data is None:
         raise FormatError(
             f"{name!r} has {len(found)} {intent} arrays; a GIfTI surface has exactly one, "
             "with data in it"
         )
     return found[0]
+
+
+def _intent_name(code: int) -> str:
+    from nibabel.nifti1 import intent_codes
+
+    try:
+        return str(intent_codes.niistring[code])
+    except KeyError:
+        return f"intent {code}"
 
 
 def _transform(points: Any, name: str) -> NDArray[np.float64] | None:

@@ -95,7 +95,8 @@ def _parse(data: bytes, name: str, kind: str, units: str | None) -> Mesh:
         if parsed.affine_mm is not None:
             mesh = mesh.transformed(affine_mm_to_nm(parsed.affine_mm))
     except InputError as error:
-        raise FormatError(f"mesh {name!r}: {error}") from error
+        text = str(error).removesuffix("; pass another")  # it is the file's own
+        raise FormatError(f"mesh {name!r}: {text}") from error
     if np.abs(mesh.vertices_nm).max() > _FARTHEST_NM:
         raise FormatError(f"mesh {name!r}: a vertex is too far away for float32 nanometres")
     return mesh

@@ -45,9 +45,7 @@ _IsalError = cast("type[Exception]", igzip_lib.error)
 
 
 def is_gzip(path: Path, name: str) -> bool:
-    """Return whether a file is gzipped, or claims to be by its name."""
-    if path.suffix.lower() in (".gz", ".mgz"):
-        return True
+    """Return whether a file is gzipped, whatever its name says."""
     file = open_binary(path, name)
     try:
         start = bytearray(min(len(GZIP_MAGIC), file.size))

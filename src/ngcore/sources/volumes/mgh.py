@@ -22,6 +22,8 @@ from ngcore.sources.volumes.gzip_stream import GzipSource, GzipStream, is_gzip
 from ngcore.sources.volumes.raw import FORTRAN_ORDER, RawSource
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ngcore.arrays.affines import Affine
     from ngcore.sources.base import Source
     from ngcore.sources.files import PositionalFile
@@ -85,7 +87,7 @@ def open_mgh(found: Found, choices: Asked) -> Source:
         resolution_nm=placement.resolution_nm,
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3]),
-        notes=placement.notes,
+        notes=(*placement.notes, *_notes(fields, path, name, is_compressed=is_compressed)),
         files=(path,),
     )
     kind = GzipSource if is_compressed else RawSource
@@ -102,6 +104,18 @@ def open_mgh(found: Found, choices: Asked) -> Source:
         return source
     source.close()
     return opened(replace(header, facts={"time_step": step}))
+
+
+def _notes(fields: np.void, path: Path, name: str, *, is_compressed: bool) -> tuple[str, ...]:
+    notes = []
+    if int(fields["good_ras"]) <= 0:
+        notes.append(
+            f"{name}: doesn't say where left is (goodRASFlag is 0); a coronal volume of 1 mm is "
+            "assumed, as FreeSurfer does; pass --affine if that is wrong"
+        )
+    if not is_compressed and path.suffix.lower() in (".mgz", ".gz"):
+        notes.append(f"{name}: is not gzipped, though its name says so; it is read as it is")
+    return tuple(notes)
 
 
 def _time_step(file: GzipStream | PositionalFile, end: int) -> float | None:

@@ -79,9 +79,9 @@ def affine_of_header(
             if used == "qform":
                 notes += size_notes
         except FormatError:
-            if used == "qform":
+            if used == "qform" and asked.affine is None:
                 raise
-            return _in_mm(sform, mm), notes  # a qform that is not used may be wrong
+            return _in_mm(sform, mm), notes  # one that is not used may be wrong
     if codes["sform"] > 0 and codes["qform"] > 0:
         notes += _compare(sform, qform, shape, used, name)
     return _in_mm(sform if used == "sform" else qform, mm), notes
@@ -101,6 +101,7 @@ def _qform(
     At code 0 the sizes are all there is: then x runs to the left and the middle of the volume is
     the origin, as nibabel and SPM have it.
     """
+    other = "--form sform" if int(fields["sform_code"]) > 0 else "--affine"
     rank = int(fields["dim"][0])
     sizes = fields["pixdim"][1:4].astype(np.float64)
     sizes[rank:] = np.where(sizes[rank:] > 0, sizes[rank:], 1.0)  # axes that are not there
@@ -130,7 +131,8 @@ def _qform(
     # NIfTI-2 has float64, but often what was float32 before.
     if not square > -EPSILONS_OF_NOISE * float(np.finfo(np.float32).eps):
         raise FormatError(
-            f"{name}: the qform's quaternion {tuple(parts)} is not a rotation; pass --form sform"
+            f"{name}: the qform's quaternion ({', '.join(f'{part:g}' for part in parts)}) is not "
+            f"a rotation; pass {other}"
         )
     noise = EPSILONS_OF_NOISE * float(np.finfo(fields["quatern_b"].dtype).eps)
     rotation = _rotation(math.sqrt(square) if square >= noise else 0.0, *parts)
