@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-_FIRST_SHARE = 1 / 4
+_FIRST_SHARE = 1 / 16
 _FIRST_SHARE_OF_FEW = 4.0**-6
 """Of the squared error, what a first pass allows; less where the error is not what ends it, so
 that the triangles that stay are those that matter."""

@@ -20,7 +20,7 @@ from ngcore.arrays.triangles import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-_SHARE = 1 / 40
+_SHARE = 1 / 56
 """Of its own size, how far a connected part may change."""
 _COARSE_SHARE = 1 / 5
 """In coarser levels of detail."""

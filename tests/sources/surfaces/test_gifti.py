@@ -47,6 +47,18 @@ def test_gifti_goes_through_its_coordinate_system(tmp_path):
     as_cube(read(tmp_path, "a.gii", gifti(affine=OBLIQUE)), OBLIQUE)
 
 
+def test_gifti_of_several_coordinate_systems_says_which_counts(tmp_path, caplog):
+    xml = gifti(affine=OBLIQUE).decode()
+    end = "</CoordinateSystemTransformMatrix>"
+    head, _, rest = xml.partition(end)
+    _, start, last = head.rpartition("<CoordinateSystemTransformMatrix>")
+    words = " ".join(map(str, np.eye(4).ravel()))
+    matrix = last[: last.index("<MatrixData>")] + f"<MatrixData>{words}</MatrixData>"
+    several = f"{head}{end}{start}{matrix}{end}{rest}"
+    as_cube(read(tmp_path, "a.gii", several.encode()))
+    assert "several coordinate systems; its coordinates go through the last one" in caplog.text
+
+
 def test_gifti_coordinate_system_that_mirrors_flips_the_triangles(tmp_path):
     mesh = read(tmp_path, "a.gii", gifti(affine=np.diag([-1.0, 1, 1, 1])))
     np.testing.assert_array_equal(mesh.vertices_nm, VERTICES * [-1e6, 1e6, 1e6])

@@ -18,6 +18,7 @@ from surface_files import (
 from ngcore.errors import FormatError
 from ngcore.sources.surfaces import polygons
 from ngcore.sources.surfaces.polygons import parse_obj
+from ngcore.sources.surfaces.reading import read_mesh
 
 
 @pytest.mark.parametrize(
@@ -114,3 +115,84 @@ def test_obj_read_as_a_whole_is_obj_read_line_by_line(text, monkeypatch):
     at_once = outcome()
     monkeypatch.setattr(polygons, "_uniform_obj", lambda _lines: None)
     assert at_once == outcome()
+
+
+_TURN = np.arange(10) * np.pi / 5
+_RADIUS = np.where(np.arange(10) % 2, 5.0, 2.0)
+_STAR = np.stack([_RADIUS * np.cos(_TURN), _RADIUS * np.sin(_TURN), np.ones(10)], axis=1).tolist()
+_INWARDS = {
+    "dart": [(0.5, 0.5, 0.0), (0, 2, 0), (0, 0, 0), (2, 0, 0)],
+    "U": [(0, 0, 0), (3, 0, 0), (3, 3, 0), (2, 3, 0), (2, 1, 0), (1, 1, 0), (1, 3, 0), (0, 3, 0)],
+    "star": _STAR,
+}
+
+
+def _as_obj(points, order):
+    vertices = "".join(f"v {x:.9g} {y:.9g} {z:.9g}\n" for x, y, z in points)
+    return (vertices + "f " + " ".join(str(at + 1) for at in order) + "\n").encode()
+
+
+def _as_relative_obj(points, order):
+    return _as_obj(points, [at - len(points) - 1 for at in order])
+
+
+def _as_off(points, order):
+    rows = "".join(f"{x:.9g} {y:.9g} {z:.9g}\n" for x, y, z in points)
+    face = " ".join(map(str, [len(order), *order]))
+    return f"OFF\n{len(points)} 1 0\n{rows}{face}\n".encode()
+
+
+def _as_ply(points, order):
+    head = f"ply\nformat ascii 1.0\nelement vertex {len(points)}\n" + "".join(
+        f"property double {axis}\n" for axis in "xyz"
+    )
+    rows = "".join(f"{x:.9g} {y:.9g} {z:.9g}\n" for x, y, z in points)
+    face = " ".join(map(str, [len(order), *order]))
+    lists = "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    return f"{head}{lists}{rows}{face}\n".encode()
+
+
+def _as_vtk(points, order):
+    rows = "\n".join(f"{x:.9g} {y:.9g} {z:.9g}" for x, y, z in points)
+    face = " ".join(map(str, [len(order), *order]))
+    return (
+        "# vtk DataFile Version 3.0\nx\nASCII\nDATASET POLYDATA\n"
+        f"POLYGONS 1 {len(order) + 1}\n{face}\nPOINTS {len(points)} double\n{rows}\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("shape", _INWARDS)
+@pytest.mark.parametrize(
+    ("ending", "written"),
+    [
+        ("obj", _as_obj),
+        ("obj", _as_relative_obj),
+        ("off", _as_off),
+        ("ply", _as_ply),
+        ("vtk", _as_vtk),
+    ],
+)
+def test_polygon_that_turns_inwards_is_covered_once(tmp_path, shape, ending, written):
+    points = np.array(_INWARDS[shape], np.float64)
+    following = np.roll(points, -1, axis=0)
+    area = np.cross(points, following).sum(axis=0)[2] / 2
+    for first in range(len(points)):
+        order = np.roll(np.arange(len(points)), -first).tolist()
+        path = tmp_path / f"{first}.{ending}"
+        path.write_bytes(written(points, order))
+        mesh = read_mesh(path)
+        a, b, c = (mesh.vertices_nm / 1e6)[mesh.triangles].transpose(1, 0, 2)
+        areas = np.cross(b - a, c - a)[:, 2] / 2
+        assert len(areas) == len(points) - 2
+        assert (areas * area > 0).all()
+        np.testing.assert_allclose(areas.sum(), area, rtol=1e-5)
+
+
+def test_polygon_of_very_many_corners_that_turns_inwards_is_refused(tmp_path):
+    turn = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    radius = np.where(np.arange(2000) % 2, 2.0, 5.0)
+    points = np.stack([radius * np.cos(turn), radius * np.sin(turn), 0 * turn], axis=1)
+    path = tmp_path / "star.obj"
+    path.write_bytes(_as_obj(points.tolist(), range(2000)))
+    with pytest.raises(FormatError, match="a face of 2000 corners turns inwards"):
+        read_mesh(path)

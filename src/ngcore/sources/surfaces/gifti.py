@@ -12,6 +12,7 @@ https://www.nitrc.org/projects/gifti/ and https://surfer.nmr.mgh.harvard.edu/fsw
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 # What nibabel's parser lets escape on malformed files, found by mutating files and by reading it.
 # It checks little itself: most of these are Python's own complaints about a missing attribute,
 # element or value, and the last four arise where an array lies in another file.
@@ -43,6 +46,7 @@ _NIBABEL_ERRORS = (
     OverflowError,
     TypeError,
 )
+_SYSTEM = b"<CoordinateSystemTransformMatrix"
 _SCANNER_SPACE = 1  # NIFTI_XFORM_SCANNER_ANAT
 _GEOMETRY_OF_VOLGEOM = {
     "volume": ("Width", "Height", "Depth"),
@@ -90,6 +94,10 @@ def parse_gifti(data: bytes, name: str) -> Parsed:
     arrays = parser.img.darrays if parser.img is not None else []
     points = _only(arrays, "POINTSET", name)
     triangles = _only(arrays, "TRIANGLE", name)
+    if data.count(_SYSTEM) > len(arrays):  # nibabel keeps the last one of each array
+        logger.warning(
+            "%r has several coordinate systems; its coordinates go through the last one", name
+        )
     return Parsed(points.data, triangles.data, _transform(points, name))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError, InputError
-from ngcore.sources.surfaces.parsed import Parsed, fans, numbers_of
+from ngcore.sources.surfaces.parsed import Parsed, numbers_of, triangulated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,8 @@ def parse_mni_obj(data: bytes, name: str) -> Parsed:
         reader.take(4 * (1, polygons, count)[flag], "f8")
         ends = reader.take(polygons, "i8")
         counts = np.diff(ends, prepend=0)
-        triangles = fans(counts, reader.take(int(ends[-1]) if polygons else 0, "i8"))
+        corners = reader.take(int(ends[-1]) if polygons else 0, "i8")
+        triangles = triangulated(counts, corners, vertices)
         reader.check_end()
     except ValueError as error:
         raise FormatError(f"{name!r}: MNI OBJ: {error}") from error

@@ -65,25 +65,14 @@ def numbers_of(words: Sequence[bytes], kind: str) -> NDArray[Any]:
         raise ValueError(f"a number was expected: {error}") from error
 
 
-def fans(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
-    """Cut polygons into triangles around their first corner.
+_FLAT = 1e-9
+"""Of a polygon's own area: a triangle of less may point anywhere."""
+_MOST_CORNERS = 512
+"""Of a polygon that turns inwards: each takes as long as all others."""
 
-    Parameters
-    ----------
-    counts : array of int, shape (n,)
-        Corners of each polygon.
-    corners : array of int
-        The corners of all polygons, one after the other.
 
-    Returns
-    -------
-    array of int64, shape (m, 3)
-
-    Raises
-    ------
-    ValueError
-        A polygon has less than three corners.
-    """
+def _fans(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
+    """Cut polygons into triangles around their first corner."""
     counts = counts.astype(np.int64)
     if counts.size and counts.min() < 3:
         raise ValueError(f"a face of {counts.min()} corners; it needs 3 or more")
@@ -93,3 +82,73 @@ def fans(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
     triangles = np.stack([starts, starts + turns + 1, starts + turns + 2], axis=1)
     found: NDArray[np.int64] = np.asarray(corners, dtype=np.int64)[triangles]
     return found
+
+
+def triangulated(
+    counts: NDArray[Any], corners: NDArray[Any], vertices: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Cut polygons into triangles that cover them, also those that turn inwards somewhere.
+
+    A fan around the first corner would cover what such a polygon leaves out.
+
+    Parameters
+    ----------
+    counts : array of int, shape (n,)
+        Corners of each polygon.
+    corners : array of int
+        The corners of all polygons, one after the other.
+    vertices : ndarray of float64, shape (v, 3)
+
+    Returns
+    -------
+    array of int64, shape (m, 3)
+
+    Raises
+    ------
+    ValueError
+        A polygon has less than three corners, or turns inwards and has very many.
+    """
+    triangles = _fans(counts, corners)
+    if not len(triangles) or counts.max() == 3:
+        return triangles
+    if triangles.min() < 0 or triangles.max() >= len(vertices):
+        return triangles  # to be refused as it is
+    a, b, c = vertices[triangles].transpose(1, 0, 2)
+    with np.errstate(all="ignore"):  # what is not finite is refused later
+        normals = np.cross(b - a, c - a)
+        pieces = counts.astype(np.int64) - 2
+        firsts = np.cumsum(pieces) - pieces
+        whole = np.add.reduceat(normals, firsts)
+        along = (normals * np.repeat(whole, pieces, axis=0)).sum(axis=1)
+        turned = along < -_FLAT * np.repeat((whole * whole).sum(axis=1), pieces)
+    edges = np.cumsum(counts, dtype=np.int64)
+    for face in np.unique(np.repeat(np.arange(len(counts)), pieces)[turned]).tolist():
+        names = corners[edges[face] - counts[face] : edges[face]].astype(np.int64)
+        rows = slice(firsts[face], firsts[face] + pieces[face])
+        triangles[rows] = names[_ears(vertices[names], whole[face])]
+    return triangles
+
+
+def _ears(points: NDArray[np.float64], normal: NDArray[np.float64]) -> list[list[int]]:
+    """Cut corner after corner off a polygon, where the triangle holds no other corner."""
+    if len(points) > _MOST_CORNERS:
+        raise ValueError(
+            f"a face of {len(points)} corners turns inwards; cut it into triangles before"
+        )
+    left, found = list(range(len(points))), []
+    while len(left) > 3:
+        ear = next((at for at in range(len(left)) if _is_ear(points[left], at, normal)), 0)
+        last, after = left[ear - 1], left[(ear + 1) % len(left)]
+        found.append([last, left.pop(ear), after])
+    return [*found, left]
+
+
+def _is_ear(points: NDArray[np.float64], at: int, normal: NDArray[np.float64]) -> bool:
+    around = [at - 1, at, (at + 1) % len(points)]
+    corners = points[around]
+    sides = np.roll(corners, -1, axis=0) - corners
+    if np.cross(sides[0], sides[1]) @ normal <= 0:
+        return False
+    others = np.delete(points, around, axis=0)
+    inwards = np.cross(sides[:, None], others[None] - corners[:, None]) @ normal
+    return not (inwards > 0).all(axis=0).any()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.sources.surfaces.parsed import Parsed, fans, numbers_of
+from ngcore.sources.surfaces.parsed import Parsed, numbers_of, triangulated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ def parse_ply(data: bytes, name: str) -> Parsed:
         counts, corners = faces["vertex_indices" if "vertex_indices" in faces else "vertex_index"]
         if counts is None or corners.dtype.kind not in "iu":
             raise ValueError("the vertex_indices of faces must be a list of whole numbers")
-        triangles = fans(counts, corners)
+        triangles = triangulated(counts, corners, vertices)
     except KeyError as error:
         raise FormatError(f"{name!r}: the PLY header lacks {error}") from error
     except (ValueError, MemoryError) as error:

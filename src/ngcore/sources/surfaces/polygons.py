@@ -1,6 +1,6 @@
 """OBJ and OFF: polygons as text, of which only the geometry is read.
 
-Polygons of more than three corners are cut into a fan of triangles around their first corner.
+Polygons of more than three corners are cut into triangles.
 
 https://paulbourke.net/dataformats/obj/ and https://www.geomview.org/docs/html/OFF.html
 """
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError, InputError
-from ngcore.sources.surfaces.parsed import Parsed, fans, numbers_of, point
+from ngcore.sources.surfaces.parsed import Parsed, numbers_of, point, triangulated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ngcore.sources.surfaces.parsed import Point
 
-    Triangle = tuple[int, int, int]
 
 # Normals, colours and texture places may follow each position; 4OFF and nOFF have other positions.
 _OFF_KEYWORD = re.compile(rb"(?:ST)?C?N?OFF")
@@ -47,7 +46,7 @@ def parse_obj(data: bytes, name: str) -> Parsed:
         If a vertex or face is malformed.
     """
     vertices: list[Point] = []
-    triangles: list[Triangle] = []
+    faces: list[list[int]] = []
     # A backslash at the end of a line continues it.
     lines = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines()
     quick = _uniform_obj(lines)
@@ -60,10 +59,10 @@ def parse_obj(data: bytes, name: str) -> Parsed:
                 vertices.append(point(words[1:4]))
             elif words and words[0] == b"f":
                 corners = [_obj_index(word.split(b"/", 1)[0], len(vertices)) for word in words[1:]]
-                triangles += _fan(corners)
+                faces.append(_face(corners))
         except ValueError as error:
             raise FormatError(f"{name!r}, line {number}: {error}") from error
-    return _arrays(vertices, triangles, data)
+    return _arrays(vertices, faces, data, name)
 
 
 def parse_off(data: bytes, name: str) -> Parsed:
@@ -106,16 +105,16 @@ def parse_off(data: bytes, name: str) -> Parsed:
         for line in lines[1 : 1 + vertex_count]:
             number, words = line
             vertices.append(point(words[:3]))
-        triangles: list[Triangle] = []
+        faces = []
         for line in lines[1 + vertex_count :][:face_count]:
             number, words = line
             corner_count = _off_count(words[0])
             if len(words) - 1 < corner_count:
                 raise ValueError(f"a face of {corner_count} corners names {len(words) - 1}")
-            triangles += _fan([_off_count(word) for word in words[1 : 1 + corner_count]])
+            faces.append(_face([_off_count(word) for word in words[1 : 1 + corner_count]]))
     except ValueError as error:
         raise FormatError(f"{name!r}, line {number}: {error}") from error
-    return _arrays(vertices, triangles, data)
+    return _arrays(vertices, faces, data, name)
 
 
 def _uniform_obj(lines: Sequence[bytes]) -> Parsed | None:
@@ -149,7 +148,11 @@ def _uniform_obj(lines: Sequence[bytes]) -> Parsed | None:
         return None
     if numbers.min() < 1:
         return None
-    return Parsed(positions, fans(np.full(len(faces), corners), numbers - 1))
+    try:
+        triangles = triangulated(np.full(len(faces), corners), numbers - 1, positions)
+    except ValueError:
+        return None
+    return Parsed(positions, triangles)
 
 
 def _obj_index(word: bytes, vertex_count: int) -> int:
@@ -168,19 +171,21 @@ def _off_count(word: bytes) -> int:
     return value
 
 
-def _fan(corners: Sequence[int]) -> list[Triangle]:
+def _face(corners: list[int]) -> list[int]:
     if len(corners) < 3:
         raise ValueError(f"a face of {len(corners)} corners; it needs 3 or more")
-    return [(corners[0], corners[i], corners[i + 1]) for i in range(1, len(corners) - 1)]
+    return corners
 
 
-def _arrays(vertices: list[Point], triangles: list[Triangle], data: bytes) -> Parsed:
-    return Parsed(
-        np.array(vertices, dtype=np.float64).reshape(-1, 3),
-        np.array(triangles, dtype=np.int64).reshape(-1, 3),
-        None,
-        _comments(data),
-    )
+def _arrays(vertices: list[Point], faces: list[list[int]], data: bytes, name: str) -> Parsed:
+    places = np.array(vertices, dtype=np.float64).reshape(-1, 3)
+    counts = np.array([len(corners) for corners in faces], np.int64)
+    corners = np.array([corner for face in faces for corner in face], np.int64)
+    try:
+        triangles = triangulated(counts, corners, places)
+    except ValueError as error:
+        raise FormatError(f"{name!r}: {error}") from error
+    return Parsed(places, triangles, None, _comments(data))
 
 
 def _comments(data: bytes) -> str:

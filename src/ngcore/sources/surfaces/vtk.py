@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.errors import FormatError, InputError
-from ngcore.sources.surfaces.parsed import Parsed, fans, numbers_of
+from ngcore.sources.surfaces.parsed import Parsed, numbers_of, triangulated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +77,7 @@ class _Reader:
     def read(self) -> tuple[NDArray[np.float64] | None, NDArray[np.int64]]:
         points: NDArray[np.float64] | None = None
         triangles = [np.empty((0, 3), np.int64)]
+        polygons = []
         while (section := self._next()) is not None:
             keyword, first, second = section
             if keyword in ("POINT_DATA", "CELL_DATA"):
@@ -87,10 +88,12 @@ class _Reader:
             elif keyword in ("VERTICES", "LINES", "POLYGONS", "TRIANGLE_STRIPS"):
                 counts, corners = self._cells(_count(first), _count(second))
                 if keyword == "POLYGONS":
-                    triangles.append(fans(counts, corners))
+                    polygons.append((counts, corners))
                 elif keyword == "TRIANGLE_STRIPS":
                     triangles.append(_strips(counts, corners))
-        return points, np.concatenate(triangles)
+        places = np.empty((0, 3)) if points is None else points
+        cut = [triangulated(counts, corners, places) for counts, corners in polygons]
+        return points, np.concatenate([*cut, *triangles])
 
     def _next(self) -> tuple[str, str, str] | None:
         """Return the next section's keyword and words, and go to what follows that line."""
