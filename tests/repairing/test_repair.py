@@ -14,30 +14,27 @@ import damage
 import numpy as np
 import pytest
 from classic_peer import write_sharded
+from mended import files_of, mend
 from thorough import amount
 
 import ngcore
-from faults.repairs import SmallRepair
 from ngcore.cli import run
 from ngcore.errors import (
     DestinationError,
     FormatError,
     InputError,
     InputNotFoundError,
-    StorageError,
 )
 from ngcore.precomputed.shard_index import layout_shard
 from ngcore.repairing.repair import repair
 from ngcore.storage import LocalStore
 from ngcore.storage.sharded_reader import ShardedReader
-from ngcore.transaction.journal import NOTES
 from ngcore.validating.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ngcore.repairing.repair import RepairReport
 
 PROPERTIES: dict[str, Any] = {
     "@type": "neuroglancer_segment_properties",
@@ -46,32 +43,6 @@ PROPERTIES: dict[str, Any] = {
         "properties": [{"id": "label", "type": "label", "values": ["c", "t", "h"]}],
     },
 }
-
-
-@pytest.fixture
-def volume(tmp_path):
-    """Return a function that makes a volume of one of the kinds of `damage`."""
-
-    def make(name: str) -> Path:
-        folder = tmp_path / "volume"
-        damage.make_volume(folder, name)
-        return folder
-
-    return make
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-def mend(folder: Path, **options: Any) -> RepairReport:
-    """Repair a volume; check that the source is left alone and the result is valid."""
-    before = files_of(folder)
-    report = repair(folder, folder.parent / "repaired", fsync=False, **options)
-    assert files_of(folder) == before
-    assert report.is_sound, (report.failures, report.validation.findings)
-    return report
 
 
 def voxels(folder: Path) -> list[bytes]:
@@ -402,119 +373,6 @@ def test_a_volume_that_is_there_is_replaced_only_if_asked(volume, tmp_path):
     assert (dest / "mesh" / "notes").read_text() == "mine"
     (dest / "mesh" / "notes").unlink()
     assert files_of(folder) == files_of(dest)
-
-
-@pytest.mark.parametrize(
-    ("kind", "count", "start"), [("sharded", 0, "names/"), ("files, nested, gzip", 20, "8_8_8/")]
-)
-def test_an_interrupted_repair_goes_on_and_tells_of_all_that_was_mended(
-    kind, count, start, tmp_path, monkeypatch
-):
-    small = SmallRepair(kind)
-    small.make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "repaired"
-    whole = repair(source, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "put_parts", fail_after(count, LocalStore.put_parts, start))
-        with pytest.raises(StorageError, match="continue with --resume"):
-            repair(source, dest, workers=1)
-    kept = {path: path.stat().st_mtime_ns for path in dest.glob("*_*_*/**/*") if path.is_file()}
-    assert kept
-    with pytest.raises(DestinationError, match=r"begun with another options: flat was False"):
-        repair(source, dest, resume=True, flat=True)
-    with pytest.raises(DestinationError, match="begun with another"):
-        ngcore.convert(source, dest, resume=True)
-    with pytest.raises(InputError, match="repaired is unfinished"):
-        repair(dest, tmp_path / "another")
-    report = repair(source, dest, resume=True)
-    assert files_of(dest) == files_of(tmp_path / "whole")
-    assert report.changes == whole.changes
-    assert not (dest / ".ngcore").exists()
-    if kind == "sharded":  # of chunk files, some of a batch of 16 are written anew
-        assert {path: path.stat().st_mtime_ns for path in kept} == kept
-
-
-def test_what_could_not_be_mended_is_told_of_by_a_resumed_repair_too(tmp_path, monkeypatch):
-    SmallRepair("sharded").make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "repaired"
-    shard = sorted((source / "8_8_8").iterdir())[0]
-    shard.write_bytes(shard.read_bytes()[:-7])
-    whole = repair(source, tmp_path / "whole")
-    assert whole.failure_count
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "put_parts", fail_after(0, LocalStore.put_parts, "names/"))
-        with pytest.raises(StorageError):
-            repair(source, dest)
-    report = repair(source, dest, resume=True)
-    assert (report.failures, report.changes) == (whole.failures, whole.changes)
-    assert files_of(dest) == files_of(tmp_path / "whole")
-
-
-def test_a_source_that_changed_is_not_resumed_and_what_was_done_is_kept(tmp_path, monkeypatch):
-    SmallRepair("sharded").make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "repaired"
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "put_parts", fail_after(0, LocalStore.put_parts, "names/"))
-        with pytest.raises(StorageError):
-            repair(source, dest)
-    before = files_of(dest)
-    shard = sorted((source / "8_8_8").iterdir())[0]
-    shard.write_bytes(shard.read_bytes() + b"more")
-    with pytest.raises(DestinationError, match="another source: content was"):
-        repair(source, dest, resume=True)
-    assert files_of(dest) == before
-    repair(source, dest, overwrite=True)
-
-
-def test_a_damaged_ledger_counts_for_nothing(tmp_path, monkeypatch):
-    SmallRepair("sharded").make_source(tmp_path)
-    source, dest = tmp_path / "source", tmp_path / "repaired"
-    whole = repair(source, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "put_parts", fail_after(0, LocalStore.put_parts, "names/"))
-        with pytest.raises(StorageError):
-            repair(source, dest)
-    ledger = dest / NOTES
-    lines = ledger.read_bytes().splitlines()
-    spoilt = [b'["other run", "8_8_8/0.shard", [], {}]', b"\0\0", b"[1, 2", lines[1][:9], b"[]"]
-    ledger.write_bytes(b"\n".join(spoilt))
-    report = repair(source, dest, resume=True)
-    assert report.changes == whole.changes
-    assert files_of(dest) == files_of(tmp_path / "whole")
-
-
-def test_a_finished_repair_is_not_resumed(volume, tmp_path):
-    folder, dest = volume("files"), tmp_path / "repaired"
-    repair(folder, dest, resume=True)
-    with pytest.raises(DestinationError, match="nothing to resume"):
-        repair(folder, dest, resume=True)
-    assert validate(dest).is_sound
-    with pytest.raises(InputError, match="contradict"):
-        repair(folder, dest, resume=True, overwrite=True)
-
-
-def test_a_full_disk_leaves_no_info_and_overwrite_starts_again(volume, tmp_path, monkeypatch):
-    folder, dest = volume("files"), tmp_path / "repaired"
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "put_parts", fail_after(20, LocalStore.put_parts))
-        with pytest.raises(StorageError, match="continue with --resume"):
-            repair(folder, dest, fsync=False)
-    assert not (dest / "info").exists()
-    with pytest.raises(DestinationError, match=r"unfinished; pass --resume .* --overwrite"):
-        repair(folder, dest)
-    mend(folder, overwrite=True)
-    assert files_of(folder) == files_of(dest)
-
-
-def fail_after(count: int, write: Callable[..., None], start: str = "") -> Callable[..., None]:
-    left = iter(range(count))
-
-    def put_parts(store: LocalStore, name: str, parts: Any) -> None:
-        if name.startswith(start) and next(left, None) is None:
-            raise StorageError(f"can't write {name}: no space left on device")
-        write(store, name, parts)
-
-    return put_parts
 
 
 def test_garbage_is_one_line(tmp_path, capsys):

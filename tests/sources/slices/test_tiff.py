@@ -11,25 +11,15 @@ import tifffile
 from slice_stacks import CODES, random_volume, read_all, slices_of
 from source_contract import SourceContract
 from thorough import IS_THOROUGH
+from tiff_stacks import COMPRESSIONS, read_stack, write_stack
 
-from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.slices.lzw import decode_lzw
 from ngcore.sources.slices.tiff import TiffStackSource, open_tiff_stack
 
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
-COMPRESSIONS = ["zlib", "lzw", "packbits", "zstd", "lzma"]
-
-
-def read_stack(path, **options):
-    with open_tiff_stack(path, str(path), **options) as source:
-        return read_all(source)
-
-
-def write_stack(path, planes, **options):
-    tifffile.imwrite(path, planes, **{"photometric": "minisblack", **options})
-    return path
 
 
 class TestOmeTiff(SourceContract):
@@ -158,127 +148,6 @@ def test_imagej_stack_with_tags_of_its_first_page_only_is_read(tmp_path):
             pytest.skip("this tifffile writes pixels before tags")
         file.write(planes[1:].tobytes())
     assert np.array_equal(read_stack(path)[..., 0].T, planes)
-
-
-@pytest.mark.parametrize("axes", ["ZCYX", "CZYX"])
-@pytest.mark.parametrize("compression", [None, "zlib"])
-def test_ome_channels_become_channels(tmp_path, axes, compression):
-    volume = random_volume((13, 9, 5, 3), np.uint16)
-    stored = volume.transpose(2, 3, 1, 0) if axes == "ZCYX" else volume.transpose(3, 2, 1, 0)
-    path = write_stack(
-        tmp_path / "a.ome.tif", stored, compression=compression, metadata={"axes": axes}
-    )
-    assert np.array_equal(read_stack(path), volume)
-
-
-def test_ome_channels_of_colour_pages_follow_each_other(tmp_path):
-    stored = random_volume((4, 2, 9, 13, 3))
-    path = write_stack(
-        tmp_path / "a.ome.tif", stored, photometric="rgb", metadata={"axes": "ZCYXS"}
-    )
-    volume = read_stack(path)
-    assert volume.shape == (13, 9, 4, 6)
-    assert np.array_equal(volume[..., :3].transpose(2, 1, 0, 3), stored[:, 0])
-    assert np.array_equal(volume[..., 3:].transpose(2, 1, 0, 3), stored[:, 1])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"ome": True, "metadata": {"TimeIncrement": 2000, "TimeIncrementUnit": "ms"}},
-     {"imagej": True, "metadata": {"finterval": 2}}],
-    ids=["OME", "ImageJ"],
-)  # fmt: skip
-def test_points_in_time_become_channels_with_their_step(tmp_path, options):
-    stored = random_volume((7, 2, 9, 13))
-    path = write_stack(
-        tmp_path / "a.tif",
-        stored,
-        **{**options, "metadata": {"axes": "TZYX", **options["metadata"]}},
-    )
-    with open_tiff_stack(path, "a.tif") as source:
-        assert np.array_equal(read_all(source), stored.transpose(3, 2, 1, 0))
-        assert source.header.facts == {"time_step": 2.0}
-
-
-def test_points_in_time_without_depth_may_be_slices_so_axes_are_asked_for(tmp_path):
-    stored = random_volume((7, 9, 13))
-    path = write_stack(tmp_path / "a.tif", stored, imagej=True, metadata={"axes": "TYX"})
-    with pytest.raises(InputError, match=r"7 points in time .* --axes zyx .* --axes tyx"):
-        TiffStackSource(path)
-    assert np.array_equal(read_stack(path, axes="zyx")[..., 0], stored.T)
-    assert np.array_equal(read_stack(path, axes="tyx")[:, :, 0], stored.T)
-
-
-def test_channels_at_several_times_are_refused(tmp_path):
-    path = write_stack(
-        tmp_path / "a.tif", random_volume((2, 3, 9, 13)), imagej=True, metadata={"axes": "TCYX"}
-    )
-    with pytest.raises(InputError, match="several channels at several times"):
-        TiffStackSource(path, axes="tcyx")
-
-
-@pytest.mark.parametrize("writer", ["shaped", "ome"])
-@pytest.mark.parametrize("axes", ["".join(one) for one in itertools.permutations("ZYX")])
-def test_axes_of_metadata_in_any_order_are_followed(tmp_path, axes, writer):
-    volume = random_volume((13, 9, 5), np.uint16)
-    stored = volume.transpose(["XYZ".index(letter) for letter in axes])
-    if writer == "ome":
-        if not axes.endswith("YX"):
-            pytest.skip("pages of OME-TIFF are rows and columns")
-        write_stack(tmp_path / "a.tif", stored, ome=True, metadata={"axes": axes})
-    else:
-        write_stack(tmp_path / "a.tif", stored, metadata={"axes": axes})
-    assert np.array_equal(read_stack(tmp_path / "a.tif")[..., 0], volume)
-
-
-@pytest.mark.parametrize("axes", ["ZYXC", "CZYX", "ZCYX", "YXZC", "XCZY", "ZYCX"])
-@pytest.mark.parametrize("channels", [2, 3])
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "tile": (16, 16)}])
-def test_channels_may_be_any_axis(tmp_path, axes, channels, options):
-    volume = random_volume((13, 9, 5, channels), np.uint16)
-    stored = volume.transpose(["XYZC".index(letter) for letter in axes])
-    path = write_stack(tmp_path / "a.tif", stored, metadata={"axes": axes}, **options)
-    assert np.array_equal(read_stack(path), volume)
-    plain = write_stack(tmp_path / "plain.tif", stored, metadata={"axes": "QRYX"}, **options)
-    assert np.array_equal(read_stack(plain, axes=axes.lower()), volume)
-
-
-@pytest.mark.parametrize("code", CODES[::7])
-def test_odd_axes_and_orientations_go_together(tmp_path, code):
-    volume = random_volume((5, 7, 9), np.uint16)
-    planes = slices_of(volume, code)
-    path = write_stack(tmp_path / "a.tif", planes.transpose(0, 2, 1), metadata={"axes": "ZXY"})
-    asked = AskedGeometry((1e6, 2e6, 3e6))
-    with open_tiff_stack(path, "a.tif", input_orientation=code, asked=asked) as source:
-        assert np.array_equal(read_all(source)[..., 0], volume)
-        assert source.header.resolution_nm == (1e6, 2e6, 3e6)
-        assert np.allclose(source.header.affine_voxel_to_mm, np.diag([1, 2, 3, 1]))
-    with open_tiff_stack(path, "a.tif", input_orientation=code) as source:
-        assert source.header.resolution_nm is None
-
-
-def test_boxes_of_odd_axes_are_read(tmp_path):
-    volume = random_volume((23, 19, 7), np.uint16)
-    path = write_stack(tmp_path / "a.tif", volume.transpose(2, 0, 1), metadata={"axes": "ZXY"})
-    with open_tiff_stack(path, "a.tif") as source:
-        assert source.stream_axis == 2
-        part = np.empty((10, 6, 3, 1), np.uint16)
-        source.read(2, 5, part, window=(slice(3, 13), slice(11, 17)))
-        assert np.array_equal(part[..., 0], volume[3:13, 11:17, 2:5])
-
-
-def test_axes_that_could_be_slices_or_channels_are_asked_for(tmp_path):
-    stored = random_volume((7, 2, 9, 13))
-    path = write_stack(tmp_path / "a.tif", stored)
-    with pytest.raises(InputError, match=r"\(7, 2, 9, 13\) don't say .* --axes czyx"):
-        TiffStackSource(path)
-    assert read_stack(path, axes="zcyx").shape == (13, 9, 7, 2)
-    with pytest.raises(
-        InputError, match=r"--axes zyx must be a letter .* each of the 4 dimensions"
-    ):
-        TiffStackSource(path, axes="zyx")
-    with pytest.raises(InputError, match="two axes are z"):
-        TiffStackSource(path, axes="zzyx")
 
 
 @pytest.mark.parametrize("is_big", [False, True])
@@ -507,53 +376,6 @@ def test_planes_that_lie_as_samples_within_a_page_are_planes(tmp_path):
     planes = random_volume((4, 6, 8), np.uint16)
     tifffile.imwrite(path, planes, photometric="rgb", metadata={"axes": "ZYX"})
     assert np.array_equal(read_stack(path)[..., 0], planes.T)
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(InputNotFoundError, match=r"nowhere\.tif"):
-        TiffStackSource(tmp_path / "nowhere.tif")
-
-
-@pytest.mark.parametrize("compression", [None, *COMPRESSIONS, "jpeg"])
-@pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
-def test_truncated_stack_is_named(tmp_path, compression, keep):
-    path = write_stack(
-        tmp_path / "a.tif", random_volume((4, 64, 64)), compression=compression, metadata=None
-    )
-    content = path.read_bytes()
-    path.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(FormatError, match=r"a\.tif") as caught:
-        read_stack(path)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("compression", ["zlib", "zstd", "lzma"])
-def test_damaged_strip_is_named(tmp_path, compression):
-    path = write_stack(tmp_path / "a.tif", random_volume((2, 64, 64)), compression=compression)
-    with tifffile.TiffFile(path) as tiff:
-        offset = tiff.pages[1].dataoffsets[0]
-    content = bytearray(path.read_bytes())
-    content[offset : offset + 30] = bytes(30)
-    path.write_bytes(content)
-    with pytest.raises(FormatError, match=r"a\.tif, page 1, strip or tile 0|a\.tif, page 1: "):
-        read_stack(path)
-
-
-def test_strip_that_was_never_written_is_named(tmp_path):
-    path = write_stack(tmp_path / "a.tif", random_volume((64, 64)), compression="zlib")
-    with tifffile.TiffFile(path, mode="r+") as tiff:
-        tiff.pages[0].tags["StripByteCounts"].overwrite(0)
-    with pytest.raises(FormatError, match="never written"):
-        TiffStackSource(path)
-
-
-def test_deflate_bomb_is_refused(tmp_path):
-    path = write_stack(tmp_path / "a.tif", np.zeros((64, 64), np.uint8), compression="zlib")
-    with tifffile.TiffFile(path, mode="r+") as tiff:
-        for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
-            tiff.pages[0].tags[tag].overwrite(2**30)
-    with pytest.raises(FormatError, match="promises"):
-        TiffStackSource(path)
 
 
 def test_windows_of_compressed_pages_are_said_to_cost_whole_pages(tmp_path):
