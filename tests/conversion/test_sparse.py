@@ -16,7 +16,9 @@ import pytest
 import ngcore
 from ngcore import FormatError
 from ngcore.cli import run
+from ngcore.conversion import work_item
 from ngcore.storage.present import PresentCells
+from ngcore.work.serial import SerialExecutor
 
 SIDE = 8
 convert = partial(ngcore.convert, fsync=False)
@@ -92,6 +94,43 @@ def test_what_is_passed_over_gives_the_bytes_of_what_is_walked(tmp_path, voxels,
     convert(source, tmp_path / "sparse", chunk_size=SIDE)
     assert files_of(tmp_path / "sparse") == files_of(tmp_path / "whole")
     assert ngcore.validate(tmp_path / "sparse").is_sound
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+def test_work_items_of_nothing_are_not_read_and_give_the_same_bytes(
+    tmp_path, voxels, sharding, monkeypatch
+):
+    offset = (5, -3, 7)
+    source = sparse_volume(tmp_path / "source", voxels, sharding=sharding, offset=offset)
+    options = {"chunk_size": SIDE, "resolution": (8, 8, 40), "voxel_offset": offset}
+    convert(voxels, tmp_path / "whole", **options)
+    read, passed_over = [], []
+    for name, places in (("carry_out_region", read), ("pass_over", passed_over)):
+        before = getattr(work_item, name)
+        monkeypatch.setattr(
+            work_item, name, lambda *args, to=places, by=before: (to.append(args[-1]), by(*args))
+        )
+    convert(source, tmp_path / "items", chunk_size=SIDE, dask=SerialExecutor())
+    assert files_of(tmp_path / "items") == files_of(tmp_path / "whole")
+    assert len(passed_over) > len(read) > 0
+
+
+def test_work_items_of_a_large_volume_take_the_time_of_what_is_there(tmp_path):
+    source = claiming(tmp_path / "source", 1 << 12)
+    start = time.process_time()
+    made = convert(source, tmp_path / "out", dask=SerialExecutor())
+    assert made.scales[0][-1, -1, -1, 0] == 5
+    assert time.process_time() - start < 30  # 2^36 voxels take minutes
+
+
+@pytest.mark.parametrize("command", ["convert", "convert-chunks"])
+def test_claims_end_in_a_line_in_work_items_and_from_volume_to_volume(tmp_path, command, capfd):
+    source = claiming(tmp_path / "source", 1 << 17)
+    words = {"convert": ["--dask", "local", "--no-sharding"], "convert-chunks": ["--copy-info"]}
+    assert run([command, str(source), str(tmp_path / "out"), *words[command]]) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
+    assert "chunks are there" in line
+    assert not (tmp_path / "out" / "info").exists()
 
 
 def test_axes_that_are_reordered_are_no_different(tmp_path, voxels):

@@ -43,6 +43,10 @@ from ngcore.work.threads import TaskGroup, ThreadPool
 
 logger = logging.getLogger(__name__)
 
+MOST_EMPTY_CHUNKS = 1 << 20
+EMPTY_CHUNKS_PER_CHUNK = 1000
+"""Of a volume with more chunks, in all and for each that is there, none is made."""
+
 _COMMAND = "convert-chunks"
 
 
@@ -150,6 +154,7 @@ def convert_chunks(
         )
     opened = open_volume(source)
     opened.store.lost_chunks = "refuse"
+    _refuse_endless(opened)
     check_output_folder(dest)
     target = writable_store(dest)
     info_before = target.get("info")
@@ -348,6 +353,27 @@ def _check_encoding(info: VolumeInfo, encoding: str, dest: str | os.PathLike[str
             raise InputError(
                 f"{os.fspath(dest)}/info: scales[{index}].encoding is {scale.encoding}; write the "
                 f"info file with generate-scales-info --encoding {encoding}"
+            )
+
+
+def _refuse_endless(source: Volume) -> None:
+    """Refuse a volume that claims so much more than is there that it would never be gone through.
+
+    Raises
+    ------
+    InputError
+        It does.
+    """
+    for scale in source.scales:
+        present = scale.present
+        if present is not None and present.total > max(
+            MOST_EMPTY_CHUNKS, EMPTY_CHUNKS_PER_CHUNK * len(present)
+        ):
+            raise InputError(
+                f"{source.store.location}: {scale.key}: only {len(present)} of its "
+                f"{present.total} chunks are there; more than {MOST_EMPTY_CHUNKS} are "
+                f"refused where that is over {EMPTY_CHUNKS_PER_CHUNK} for each: correct "
+                "the size that info claims, or use ngcore convert"
             )
 
 

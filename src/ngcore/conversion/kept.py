@@ -190,6 +190,14 @@ class KeptSource(ReadableSource):
         owners = self._kept.grid.owners(self._kept.scale, self._global(box))
         return self._kept.filled.isdisjoint(owners)
 
+    def within(self, wanted: Box) -> "KeptSource":
+        """Return what reads a part of it: it knows no more files than those of that."""
+        filled = self._kept.filled
+        if filled is None:
+            return self
+        owners = self._kept.grid.owners(self._kept.scale, wanted)
+        return KeptSource(self._kept._replace(filled=filled.intersection(owners)))
+
     def _global(self, box: Box3) -> Box:
         origin = self.header.voxel_offset
         x, y, z = (part.start + o for part, o in zip(box, origin, strict=True))

@@ -33,17 +33,15 @@ _SCALES_PER_PASS = 2
 _BLOCK_CHUNKS = (64, 8)
 
 
-def sparse_plan(
-    conversion: "Conversion", source: Source, sparsity: Sparsity, options: "ConvertOptions"
-) -> tuple[Regions, ...] | None:
-    """Return the regions of each pass where empty ones are skipped; None where none can be.
+def skips_empty(conversion: "Conversion", source: Source, sparsity: Sparsity) -> bool:
+    """Return whether regions of which the source has nothing can become empty shards, unread.
 
     Raises
     ------
     InputError
         What is written for nothing would never end.
     """
-    info, plan = conversion.info, conversion.plan
+    info = conversion.info
     is_zero = sparsity.fills_zeros and _zeros_stay_zeros(conversion)
     is_left_out = is_zero and all(scale.sharding for scale in info.scales)
     files = sum(
@@ -62,7 +60,21 @@ def sparse_plan(
             f"and {files} {what} would be written for them; more than {MOST_EMPTY_FILES} are "
             f"refused where that is over {EMPTY_FILES_PER_CHUNK} for each: {way_out}"
         )
-    if not is_left_out:
+    return is_left_out
+
+
+def sparse_plan(
+    conversion: "Conversion", source: Source, sparsity: Sparsity, options: "ConvertOptions"
+) -> tuple[Regions, ...] | None:
+    """Return the regions of each pass where empty ones are skipped; None where none can be.
+
+    Raises
+    ------
+    InputError
+        What is written for nothing would never end.
+    """
+    info, plan = conversion.info, conversion.plan
+    if not skips_empty(conversion, source, sparsity):
         return None
     budget = options.memory_bytes - INTERPRETER_BYTES - plan.scratch_bytes
     for chunks in _BLOCK_CHUNKS:
@@ -82,24 +94,25 @@ def sparse_plan(
 
 def carry_out_sparse_region(work: PassRun, place: Vec3) -> None:
     """Do as `carry_out_region`, without a look at what is empty."""
-    if _is_empty(work.regions, place, work.source):
-        _pass_over(work.run, work.regions, place)
+    if is_empty_at(work.regions, place, work.source):
+        pass_over(work.run, work.regions, place)
         return
     blocks = work.regions.blocks
     for block in work.regions.blocks_of(place):
-        if _is_empty(blocks, block, work.source):
-            _pass_over(work.run, blocks, block)
+        if is_empty_at(blocks, block, work.source):
+            pass_over(work.run, blocks, block)
         else:
             carry_out_block(work, block)
 
 
-def _is_empty(regions: Regions, place: Vec3, source: Source) -> bool:
+def is_empty_at(regions: Regions, place: Vec3, source: Source) -> bool:
     """Whether nothing that the scales of a region are made of is there."""
     levels = regions.levels(place)
     return not levels or source.is_empty(levels[0].needed.slices(source.header.voxel_offset))
 
 
-def _pass_over(run: Run, regions: Regions, place: Vec3) -> None:
+def pass_over(run: Run, regions: Regions, place: Vec3) -> None:
+    """Write the chunks of a region, or of a block, that is empty."""
     step = regions.step
     for scale in range(step.first_scale, step.last_scale + 1):
         first, stop = regions.owned_cells(scale, place)

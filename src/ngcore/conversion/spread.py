@@ -8,7 +8,7 @@ import math
 import os
 import pickle
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,14 @@ from ngcore.conversion.item_memory import (
     memory_of_items,
     processes_here,
 )
-from ngcore.conversion.kept import Kept
+from ngcore.conversion.kept import Kept, KeptSource
 from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.run import Outcome, Work
+from ngcore.conversion.sparse import is_empty_at, skips_empty
 from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
+from ngcore.precomputed.chunks import Vec3
 from ngcore.sources.base import Source
 from ngcore.sources.orient import OrientedSource
 from ngcore.sources.volumes.raw import RawSource
@@ -126,8 +128,10 @@ class SpreadRun:
             if scale.sharding is None and store.has_any(scale.key)
         )
         source = self._source
+        sparsity = source.sparsity()
+        is_sparse = sparsity is not None and skips_empty(self._conversion, source, sparsity)
         if not source.cost.is_shareable:
-            source = self._shared(source)
+            source, is_sparse = self._shared(source), False
         info, axis = self._conversion.info, source.stream_axis
         conversion = self._conversion._replace(
             plan=self._conversion.plan._replace(stream_axis=axis),
@@ -142,7 +146,8 @@ class SpreadRun:
         for grid in grids:
             kept = None
             if grid.step.last_scale < len(info.scales) - 1:
-                kept = Kept(grid.blocks, self._tmp, axis, source.memory_order)
+                filled: set[Vec3] | None = set() if is_sparse else None
+                kept = Kept(grid.blocks, self._tmp, axis, source.memory_order, filled)
             step = grid.step._replace(row_buffers=memory.row_buffers)
             work = Assignment(
                 conversion,
@@ -150,7 +155,7 @@ class SpreadRun:
                 replace(grid, step=step),
                 pickle.dumps(source),
                 source.name,
-                kept,
+                kept and kept._replace(filled=None),  # each item has its own
                 self._dest,
                 self._tmp,
                 self._executor.threads_per_item,
@@ -159,7 +164,9 @@ class SpreadRun:
                 self._syncs,
                 stale_scales,
             )
-            items = ((work, place) for place in grid)
+            items: Iterator[tuple[Assignment, Vec3]] = ((work, place) for place in grid)
+            if is_sparse:
+                items = _without_reading_nothing(work, source, kept)
             with closing(self._executor.results(carry_out_item, items)) as results:
                 for result in results:
                     for scale, chunk_sum in result.digests.items():
@@ -209,6 +216,28 @@ class SpreadRun:
             items_per_process=executor.items_per_process,
             threads=executor.threads_per_item,
         )
+
+
+def _without_reading_nothing(
+    work: Assignment, source: Source, kept: Kept | None
+) -> Iterator[tuple[Assignment, Vec3]]:
+    """Yield the items of a pass; those of which the source has nothing say so.
+
+    What the others keep for the next pass is noted in `kept`.
+    """
+    grid = work.grid
+    nothing = replace(work, source=b"", kept=None, is_empty=True)
+    for place in grid:
+        if is_empty_at(grid, place, source):
+            yield nothing, place
+            continue
+        if kept is not None and kept.filled is not None:
+            kept.filled.update(grid.blocks_of(place))
+        if isinstance(source, KeptSource):
+            needed = source.within(grid.levels(place)[0].needed)
+            yield replace(work, source=pickle.dumps(needed)), place
+        else:
+            yield work, place
 
 
 def open_executor(asked: object, work: Work) -> AbstractContextManager[Executor]:

@@ -21,6 +21,7 @@ from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.region import PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.sink import ChunkSink
+from ngcore.conversion.sparse import pass_over
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.sources.base import Source
@@ -67,6 +68,8 @@ class Assignment:
         Make each file durable before it is reported.
     stale_scales : frozenset of int
         Those whose folders held files before the run. What other items write there is not stale.
+    is_empty : bool
+        The source has nothing of the item: it becomes empty shards, unread.
     """
 
     conversion: Conversion
@@ -82,6 +85,7 @@ class Assignment:
     trust: Trust
     syncs: bool
     stale_scales: frozenset[int]
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +187,14 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
             raise StorageError(f"{work.dest.location}: the conversion was ended elsewhere")
 
     try:
-        with closing(_open_source(work.source, work.source_name)) as source:
-            with ThreadPool(work.threads) as pool:
-                run = Run(work.conversion, sink, pool, scratch, planes_read, row_done)
-                carry_out_region(PassRun(run, grid, source, work.kept), place)
-            source.finish()
+        with ThreadPool(work.threads) as pool:
+            run = Run(work.conversion, sink, pool, scratch, planes_read, row_done)
+            if work.is_empty:
+                pass_over(run, grid, place)
+            else:
+                with closing(_open_source(work.source, work.source_name)) as source:
+                    carry_out_region(PassRun(run, grid, source, work.kept), place)
+                    source.finish()
         sink.finish(whole=False)
     finally:
         sink.abort()
