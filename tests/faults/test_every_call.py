@@ -39,9 +39,17 @@ def test_every_failing_call_of_a_repair_is_survived_or_repeated(name, is_over, t
     assert result["failed"] > result["tried"] / 3
 
 
+# Thorough, a test for each command, so that several run at once: all take an hour of a processor.
+COMMANDS_TRIED = (
+    [(name,) for name in STEPS]
+    if IS_THOROUGH
+    else [("labels, others", "mesh-to-precomputed", "export")]
+)
+
+
 @needs_shim
-def test_every_failing_call_of_a_command_leaves_it_to_be_run_again(tmp_path):
-    names = STEPS if IS_THOROUGH else ["labels, others", "mesh-to-precomputed", "export"]
+@pytest.mark.parametrize("names", COMMANDS_TRIED, ids=" and ".join)
+def test_every_failing_call_of_a_command_leaves_it_to_be_run_again(tmp_path, names):
     result = run_under_shim(tmp_path, COMMANDS, tmp_path, amount(1, 40), *names)
     assert not result["wrong"], "\n".join(result["wrong"])
-    assert result["failed"] > result["tried"] / 4
+    assert result["failed"] > result["tried"] / 10
