@@ -44,7 +44,7 @@ def test_json_holds_every_finding(volume, capfd):
     (volume / "8_8_8" / "0-16_0-16_0-16").write_bytes(b"abc")
     assert run(["validate", str(volume), "--json"]) == 1
     report = json.loads(capfd.readouterr().out)
-    assert report["sound"] is False
+    assert report["valid"] is False
     assert report["errors"] == 1
     assert report["findings"][0]["where"] == "8_8_8/0-16_0-16_0-16"
     assert report["findings"][0]["severity"] == "error"

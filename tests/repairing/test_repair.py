@@ -411,4 +411,4 @@ def test_json_tells_what_was_changed(volume, tmp_path, capsys):
     assert report["changes"] == [
         {"kind": "null", "what": "members of info that are null left out", "count": 4}
     ]
-    assert report["validation"]["sound"]
+    assert report["validation"]["valid"]

@@ -110,7 +110,7 @@ class Report:
         return {
             "path": self.path,
             "what": self.what,
-            "sound": self.is_sound,
+            "valid": self.is_sound,
             "errors": self.errors,
             "warnings": self.warnings,
             "chunks": self.chunks,
