@@ -2,8 +2,9 @@
 
 Reading, also from a server 5 ms away, meshes, kernels, encodings, export, validation and whole
 conversions, each small enough that all of them take some minutes. A ratio says how many times as
-fast ngcore is, ours and theirs run in turn; `asked` is the least that we ask for. The reports that
-the rows are from say more: `benchmarks/report_*.py`.
+fast ngcore is, ours and theirs run in turn; `asked` is the least that we ask for. Rows that miss
+it say so, and stand together at the end; the exit status is 0 all the same, as a busy machine
+misses some. The reports that the rows are from say more: `benchmarks/report_*.py`.
 """
 
 from __future__ import annotations
@@ -99,16 +100,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n\n{HEADER}", flush=True)
-    left_out, missed = [], 0
+    left_out: list[str] = []
+    missed: list[Ratio] = []
     for name in [asked.only] if asked.only else PARTS:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 for ratio in PARTS[name](Path(folder), asked.side, asked.rounds):
                     print(ratio.row(), flush=True)
-                    missed += ratio.wall < ratio.asked
+                    if ratio.misses:
+                        missed.append(ratio)
             except (ImportError, SystemExit) as error:
                 left_out.append(f"{name}: {error}")
-    print(f"\nRows below what is asked: {missed}.")
+    print(f"\nRows below what is asked: {len(missed)}.")
+    for ratio in missed:
+        print(
+            f"- {ratio.what}: {ratio.wall:.2f} of {ratio.asked:.3g} "
+            f"({ratio.processor:.2f} in processor time), against {ratio.against}"
+        )
     for line in left_out:
         print(f"Left out: {line}.")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 HEADER = (
     "| what | against | theirs, ms | ours, ms | ratio | asked | processor time, ms: theirs | ours "
-    "| ratio |\n|---|---|---:|---:|---:|---:|---:|---:|---:|"
+    "| ratio | misses |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---|"
 )
 
 
@@ -33,6 +33,11 @@ class Ratio(NamedTuple):
     processor: float
     asked: float
 
+    @property
+    def misses(self) -> bool:
+        """Whether it is below what is asked."""
+        return self.wall < self.asked
+
     def row(self) -> str:
         """Return the row of the table of `HEADER`."""
         asked = f"{self.asked:.3g}" if self.asked else ""
@@ -40,7 +45,7 @@ class Ratio(NamedTuple):
             f"| {self.what} | {self.against} | {1e3 * self.theirs.wall:.1f} "
             f"| {1e3 * self.ours.wall:.1f} | **{self.wall:.2f}** | {asked} "
             f"| {1e3 * self.theirs.processor:.1f} | {1e3 * self.ours.processor:.1f} "
-            f"| {self.processor:.2f} |"
+            f"| {self.processor:.2f} | {'yes' if self.misses else ''} |"
         )
 
 
