@@ -71,7 +71,8 @@ def compressed_morton_code(cell: _Cell, grid_shape: _Cell) -> int:
     >>> compressed_morton_code((1, 1, 0), (4, 2, 1))
     3
     """
-    if not all(0 <= c < n for c, n in zip(cell, grid_shape, strict=True)):
+    (i, j, k), (columns, rows, layers) = cell, grid_shape
+    if not (0 <= i < columns and 0 <= j < rows and 0 <= k < layers):
         raise InputError(f"there is no chunk {cell} in a grid of {grid_shape} chunks")
     code = 0
     for position, (axis, bit) in enumerate(morton_bits(grid_shape)):

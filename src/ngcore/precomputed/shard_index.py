@@ -13,6 +13,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sh
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,8 +60,10 @@ class MinishardIndex:
 
     def find(self, chunk_id: int) -> tuple[int, int] | None:
         """Return where the data of an id start and stop in the file; None if it is not listed."""
-        position = int(np.searchsorted(self.ids, np.uint64(chunk_id)))
-        if position == len(self.ids) or int(self.ids[position]) != chunk_id:
+        # For one number that is quicker than NumPy's search.
+        ids = self.ids.data
+        position = bisect_left(ids, chunk_id)
+        if position == len(ids) or ids[position] != chunk_id:
             return None
         return int(self.starts[position]), int(self.stops[position])
 

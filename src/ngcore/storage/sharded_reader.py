@@ -109,16 +109,17 @@ class ShardedReader(ChunkReader):
         """Return chunks by the requests that get them; see `ChunkReader.in_groups`."""
         if not self._store.is_remote or len(cells) < 2:
             return super().in_groups(cells, requests, threads, at_once)
-        by_index: dict[tuple[int, int], list[Vec3]] = {}
+        by_index: dict[tuple[int, int], list[tuple[int, Vec3]]] = {}
         for cell in cells:
-            by_index.setdefault(self._spec.locate(self._grid.chunk_id(cell)), []).append(cell)
+            chunk_id = self._grid.chunk_id(cell)
+            by_index.setdefault(self._spec.locate(chunk_id), []).append((chunk_id, cell))
         absent: list[Vec3] = []
         there: list[tuple[_Place, Vec3]] = []
 
         def find(key: tuple[int, int]) -> None:
             index = self._minishard_index(*key)
-            for cell in by_index[key]:
-                place = self._place_in(index, cell, key[0])
+            for chunk_id, cell in by_index[key]:
+                place = self._place_in(index, chunk_id, key[0])
                 if place is None:
                     absent.append(cell)
                 else:
@@ -170,11 +171,12 @@ class ShardedReader(ChunkReader):
 
     def _place(self, cell: Vec3) -> _Place | None:
         """Return where a chunk lies, None where it is absent."""
-        shard, minishard = self._spec.locate(self._grid.chunk_id(cell))
-        return self._place_in(self._minishard_index(shard, minishard), cell, shard)
+        chunk_id = self._grid.chunk_id(cell)
+        shard, minishard = self._spec.locate(chunk_id)
+        return self._place_in(self._minishard_index(shard, minishard), chunk_id, shard)
 
-    def _place_in(self, index: MinishardIndex | None, cell: Vec3, shard: int) -> _Place | None:
-        place = index.find(self._grid.chunk_id(cell)) if index is not None else None
+    def _place_in(self, index: MinishardIndex | None, chunk_id: int, shard: int) -> _Place | None:
+        place = index.find(chunk_id) if index is not None else None
         # Some writers list chunks without data, where they have none.
         if place is None or place[0] == place[1]:
             return None
