@@ -7,6 +7,7 @@ import gzip
 import http.server
 import sys
 import threading
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -321,13 +322,18 @@ def test_many_requests_are_on_their_way_for_chunks_that_are_there_and_for_others
                 voxels[x, y, z] = 0
                 chunk.unlink()
     handler = type("Counted", (Crowd,), {"changed": threading.Condition(), "paths": []})
-    with served_by(handler, tmp_path) as origin:
+    with served_by(handler, tmp_path) as origin, TemporaryDirectory() as copy:
         scale = ngcore.open(origin, cache_bytes=0).scales[0]
         np.testing.assert_array_equal(scale[..., 0], voxels)
         assert sharding or handler.most >= 8
         np.testing.assert_array_equal(scale[9:60, 20:40, 3:50, 0], voxels[9:60, 20:40, 3:50])
+        handler.most = 0
+        made = ngcore.convert(origin, copy, workers=1, max_scales=1, fsync=False)
+        np.testing.assert_array_equal(made.scales[0][..., 0], voxels)
+        assert sharding or handler.most >= 8
     if not sharding:
-        assert len(set(handler.paths)) == 64 + 3 * 48  # those that are there by one name alone
+        chunks = {path for path in handler.paths if path.startswith("/8_8_8/")}
+        assert len(chunks) == 64 + 3 * 48  # those that are there by one name alone
 
 
 def test_volumes_are_read_and_converted_from_a_url(tmp_path: Any) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     AtOnce = Callable[[Iterable[Any], Callable[[Any], object], int], object]
     Ahead = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
+LARGEST_REQUEST = 4 << 20
+"""Bytes of several chunks of a shard that are read at once from far away."""
+
 Layout = Literal["flat", "nested"]
 """Where the file of a chunk lies: ``key/X_Y_Z`` or ``key/X/Y/Z``."""
 

@@ -29,7 +29,7 @@ from ngcore.precomputed.shard_index import (
     parse_minishard_index,
     parse_shard_index,
 )
-from ngcore.storage.base import ChunkReader, max_stored_size
+from ngcore.storage.base import LARGEST_REQUEST, ChunkReader, max_stored_size
 from ngcore.storage.completeness import is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
@@ -52,9 +52,6 @@ _MAX_MINISHARD_INDEX = 1 << 30
 
 _SMALL_REQUEST = 256 << 10
 """Bytes that take about as long as the way to a server and back."""
-
-_LARGEST_REQUEST = 4 << 20
-"""Bytes of several chunks that are read at once."""
 
 
 class ShardedReader(ChunkReader):
@@ -152,7 +149,7 @@ class ShardedReader(ChunkReader):
             (name, start, _), cell = run[0]
             stop = run[-1][0].stop
             with self._located(name, f"chunk {self._grid.name(cell)}"):
-                _check_size(start, stop, self._max_size if len(run) == 1 else _LARGEST_REQUEST)
+                _check_size(start, stop, self._max_size if len(run) == 1 else LARGEST_REQUEST)
             ranges.append((name, start, stop))
         found = self._store.get_each(ranges, ahead)
         for run, (name, start, stop) in zip(runs, ranges, strict=True):
@@ -311,7 +308,7 @@ def _runs(there: Sequence[tuple[_Place, Vec3]], most: int) -> Iterator[list[tupl
             (name, start, _), before = run[0][0], run[-1][0]
             is_beside = place.name == name and place.start == before.stop
             size = place.stop - start
-            is_small = size <= _SMALL_REQUEST or (len(run) < most and size <= _LARGEST_REQUEST)
+            is_small = size <= _SMALL_REQUEST or (len(run) < most and size <= LARGEST_REQUEST)
             if not is_beside or not is_small:
                 yield run
                 run = []

@@ -17,6 +17,7 @@ import numpy as np
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import ChunkEncoding, Shape4, make_encoding
 from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks
+from ngcore.storage.base import LARGEST_REQUEST
 from ngcore.volume.chunk_cache import ChunkCache
 from ngcore.volume.index import Selection, parse_index
 from ngcore.volume.scale_facts import ScaleFacts
@@ -273,10 +274,20 @@ class ScaleArray(ScaleFacts):
         return list_chunks(self._store, self.info, self._chunks, ahead)
 
     @property
+    def bytes_ahead(self) -> int:
+        """Bytes of further chunks that each thread holds at most while it reads one."""
+        return LARGEST_REQUEST if self._store.is_remote and self.info.sharding is not None else 0
+
+    @property
     def _threads(self) -> int:
         if self._workers is not None:
             return self._workers
         return _REMOTE_WORKERS if self._store.is_remote else os.cpu_count() or 1
+
+    @property
+    def _requests(self) -> int:
+        """How many may be on their way for one result: to web servers, by however few threads."""
+        return max(self._threads, _REMOTE_WORKERS) if self._store.asks_ahead else self._threads
 
     def _fill(self, voxels: NDArray[Any], selections: Sequence[Selection]) -> None:
         """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
@@ -320,7 +331,7 @@ class ScaleArray(ScaleFacts):
         else:
             share(cells, fill, min(threads, len(cells)))
         if missing:
-            requests = min(self._threads, len(missing))
+            requests = min(self._requests, len(missing))
             threads = min(threads, requests) if self._store.asks_ahead else requests
             groups = self._chunks.in_groups(missing, requests, threads, share)
             share(groups, fill_group, min(threads, len(groups)))

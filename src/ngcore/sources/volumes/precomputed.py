@@ -158,7 +158,7 @@ class PrecomputedSource(ReadableSource):
             "planes",
             is_shareable=True,
             row_planes=depth,
-            bytes_per_thread=2 * chunk_bytes,  # encoded and not
+            bytes_per_thread=2 * chunk_bytes + scale.bytes_ahead,  # encoded and not
             column_bytes=depth * self._voxel_bytes,  # of the row of chunks that is kept
         )
 
