@@ -63,7 +63,7 @@ def test_a_volume_in_the_bucket_is_a_source_there_and_processes_do_the_work(plac
     assert found == expected
 
 
-@pytest.mark.parametrize("kind", ["zarr in the bucket", "zarr", "n5", "orient"])
+@pytest.mark.parametrize("kind", ["zarr in the bucket", "zarr", "n5", "hdf5", "orient"])
 def test_items_read_the_chunks_that_they_need_and_nothing_is_unpacked(
     place, tmp_path, monkeypatch, kind
 ):
@@ -76,6 +76,12 @@ def test_items_read_the_chunks_that_they_need_and_nothing_is_unpacked(
         spec = {"driver": "n5", "kvstore": f"file://{source}/s0/"}
         spec["metadata"] = {**metadata, "compression": {"type": "raw"}}
         ts.open(spec, create=True).result().write(VOXELS).result()
+    elif kind == "hdf5":
+        h5py = pytest.importorskip("h5py", reason="the extra formats is not installed")
+        source = tmp_path / "a.h5"
+        with h5py.File(source, "w") as file:
+            file.create_dataset("v", data=VOXELS.transpose(2, 1, 0), chunks=(8, 8, 8))
+        options |= {"axes": "zyx"}
     else:
         zarr.create_array(source, data=VOXELS.transpose(2, 1, 0), chunks=(8, 8, 8))
         options |= {"axes": "zyx"} | ({"orient": "LPS"} if kind == "orient" else {})
@@ -101,6 +107,31 @@ def test_items_read_the_chunks_that_they_need_and_nothing_is_unpacked(
     for content in (found, expected):
         del content["provenance"]  # the name of the source, and by what it is known
     assert found == expected
+
+
+class _BlindExecutor(ElsewhereExecutor):
+    """Has workers that don't see a file."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def everywhere(self, function, *arguments):
+        hidden = self._path.rename(self._path.with_suffix(".hidden"))
+        try:
+            return super().everywhere(function, *arguments)
+        finally:
+            hidden.rename(self._path)
+
+
+def test_hdf5_that_workers_do_not_see_is_unpacked_for_them(place, tmp_path, caplog):
+    h5py = pytest.importorskip("h5py", reason="the extra formats is not installed")
+    path, options = tmp_path / "a.h5", {**OPTIONS, "axes": "zyx", "tmp": tmp_path}
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", data=VOXELS.transpose(2, 1, 0), chunks=(8, 8, 8))
+    ngcore.convert(path, f"{place.url}/v", **options)
+    ngcore.convert(path, f"{place.url}/w", executor=_BlindExecutor(path), **options)
+    assert place.objects("w") == place.objects("v")
+    assert "a.h5 is unpacked once, by this process, for not all workers can open it" in caplog.text
 
 
 def test_a_worker_without_access_is_named(place, monkeypatch):

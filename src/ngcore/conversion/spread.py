@@ -4,6 +4,7 @@ The volume's lock, its journal and its `info` are the coordinator's alone; see
 `ngcore.conversion.work_item` for what a worker does.
 """
 
+import logging
 import math
 import os
 import pickle
@@ -26,7 +27,12 @@ from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.run import Outcome, Work
 from ngcore.conversion.sparse import is_empty_at, skips_empty
-from ngcore.conversion.work_item import Assignment, carry_out_item, check_worker
+from ngcore.conversion.work_item import (
+    Assignment,
+    UnseenSourceError,
+    carry_out_item,
+    check_worker,
+)
 from ngcore.precomputed.chunks import Vec3
 from ngcore.sources.base import Source
 from ngcore.sources.orient import OrientedSource
@@ -41,6 +47,8 @@ from ngcore.volume.digest import ScaleDigest
 from ngcore.volume.provenance import Provenance
 from ngcore.work.base import Executor
 from ngcore.work.opening import executor_of
+
+logger = logging.getLogger(__name__)
 
 
 class SpreadRun:
@@ -74,6 +82,7 @@ class SpreadRun:
         if self._local:
             self._tmp = choose_temporary_folder(work_folder, self._options.tmp)
         self._make_tmp()
+        self._is_seen = True
 
     def _make_tmp(self) -> None:
         if isinstance(self._tmp, StoredPath):
@@ -106,7 +115,19 @@ class SpreadRun:
             If one does not; the message names it and the path.
         """
         source = pickle.dumps(self._source) if self._source.cost.is_shareable else None
-        self._executor.everywhere(check_worker, self._dest, self._tmp, source, self._source.name)
+        name = self._source.name
+        try:
+            self._executor.everywhere(check_worker, self._dest, self._tmp, source, name)
+        except UnseenSourceError as error:
+            if not self._source.cost.is_file:
+                raise
+            logger.warning(
+                "%s is unpacked once, by this process, for not all workers can open it: %s",
+                name,
+                str(error).partition(";")[0],
+            )
+            self._is_seen = False
+            self._executor.everywhere(check_worker, self._dest, self._tmp, None, name)
 
     def run(self, journal: Journal) -> Outcome:
         """Write every chunk of every scale.
@@ -130,7 +151,7 @@ class SpreadRun:
         source = self._source
         sparsity = source.sparsity()
         is_sparse = sparsity is not None and skips_empty(self._conversion, source, sparsity)
-        if not source.cost.is_shareable:
+        if not (source.cost.is_shareable and self._is_seen):
             source, is_sparse = self._shared(source), False
         info, axis = self._conversion.info, source.stream_axis
         conversion = self._conversion._replace(

@@ -113,6 +113,10 @@ class ItemResult:
     likeness: Likeness | None
 
 
+class UnseenSourceError(InputError):
+    """A process can't open the source."""
+
+
 def check_worker(
     dest: Store, tmp: Path | StoredPath, source: bytes | None, source_name: str
 ) -> None:
@@ -129,7 +133,7 @@ def check_worker(
     try:
         _open_source(source, source_name).close()
     except StorageError as error:
-        raise InputError(str(error)) from error
+        raise UnseenSourceError(str(error)) from error
 
 
 def carry_out_item(given: tuple[Assignment, Vec3]) -> ItemResult:

@@ -194,6 +194,8 @@ class Cost(NamedTuple):
     is_shareable : bool
         It can be pickled, and the copy, in another process or on another machine, reads the same
         files.
+    is_file : bool
+        It is one file, which is unpacked for processes that can't open it.
     row_planes : int
         How many planes are best read at once, from a multiple of it on: the depth of chunks.
     scratch_bytes : int
@@ -207,6 +209,7 @@ class Cost(NamedTuple):
     access: Access
     is_concurrent: bool = False
     is_shareable: bool = False
+    is_file: bool = False
     row_planes: int = 1
     scratch_bytes: int = 0
     bytes_per_thread: int = 0

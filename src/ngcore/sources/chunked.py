@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.sources.axes import ArrayAxes
-    from ngcore.sources.base import Box3, SourceHeader, Window
+    from ngcore.sources.base import Box3, Source, SourceHeader, Window
     from ngcore.sources.chunk_listing import Listing
     from ngcore.storage.present import PresentCells
 
@@ -66,6 +66,8 @@ class ChunkedSource(ReadableSource):
         How to find which chunks are there.
     reopen : callable, optional
         Opens the same again where it is unpickled; default: it can't be.
+    is_file : bool
+        See `Cost`.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class ChunkedSource(ReadableSource):
         origin: Sequence[int] | None = None,
         close: Callable[[], None] | None = None,
         listing: Listing | None = None,
-        reopen: Callable[[], ChunkedSource] | None = None,
+        reopen: Callable[[], Source] | None = None,
+        is_file: bool = False,
     ) -> None:
         refuse_too_many(header)
         self.header = header
@@ -103,6 +106,7 @@ class ChunkedSource(ReadableSource):
         self.cost = Cost(
             "planes",
             is_shareable=reopen is not None and max(self._chunk) <= MOST_SHARED_SIDE,
+            is_file=is_file,
             row_planes=depth,
             bytes_per_thread=2 * max(chunk_bytes, PIECE_BYTES),
             column_bytes=depth * voxel_bytes,
@@ -265,7 +269,7 @@ class ChunkedSource(ReadableSource):
             close()
 
 
-def _reopened(header: SourceHeader, reopen: Callable[[], ChunkedSource]) -> ChunkedSource:
+def _reopened(header: SourceHeader, reopen: Callable[[], Source]) -> Source:
     source = reopen()
     if (source.shape, source.dtype) != (header.shape, header.dtype):
         source.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,6 +136,8 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
         workers=1,
         close=file.close,
         listing=listing,
+        reopen=partial(open_hdf5, found.elsewhere(), asked._replace(workers=1)),
+        is_file=True,
     )
 
 
@@ -334,6 +337,8 @@ def _open_imaris(file: Any, found: Found, asked: Asked) -> Source:
         workers=1,
         close=file.close,
         listing=hdf5_listing(data_sets, is_stacked=several),
+        reopen=partial(open_hdf5, found.elsewhere(), asked._replace(workers=1)),
+        is_file=True,
     )
 
 
