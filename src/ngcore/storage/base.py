@@ -193,6 +193,10 @@ class Store(ReadableStore):
         _ = media_type, is_gzipped  # files have only names
         self.put(name, data)
 
+    def object_above(self) -> str | None:
+        """Return where a file is that would have to be a folder of this store; None if nowhere."""
+        return None
+
     @abstractmethod
     def delete(self, name: str) -> None:
         """Remove a name, if it is there."""

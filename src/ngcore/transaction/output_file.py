@@ -12,6 +12,7 @@ from ngcore.storage import LocalStore, Store, is_url, split_place, writable_stor
 from ngcore.storage.file_lock import make_folders
 from ngcore.storage.local import WRONG_FOLDER
 from ngcore.transaction.places import is_same_place
+from ngcore.transaction.presence import refuse_object
 from ngcore.transaction.stale import remove_stale
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def check_output_folder(folder: Store | str | os.PathLike[str]) -> None:
     store = folder if isinstance(folder, Store) else writable_store(folder)
     if not isinstance(store, LocalStore):
         store.entries()
+        refuse_object(store)
         return
     folder = store.path
     try:

@@ -28,6 +28,7 @@ def is_there(store: Store) -> bool:
         It is a file, a URL, or a name that can't be.
     """
     if not isinstance(store, LocalStore):
+        refuse_object(store)
         return True
     path = store.path
     try:
@@ -50,6 +51,19 @@ def is_there(store: Store) -> bool:
         raise DestinationError(
             f"{str(path)!r} can't be a folder: {reason}; choose another name"
         ) from error
+
+
+def refuse_object(store: Store) -> None:
+    """Refuse a folder of a bucket that is an object, or lies in one: no disk could hold a copy.
+
+    Raises
+    ------
+    DestinationError
+        It is, or does.
+    """
+    where = store.object_above()
+    if where is not None:
+        raise DestinationError(f"{where} is a file, not a folder; choose another place")
 
 
 def lacking(store: Store, info: VolumeInfo) -> str | None:

@@ -109,6 +109,11 @@ class Bucket(ABC):
         """Give up uploads in parts below a folder, whose processes are gone."""
 
 
+_OTHER_REGION = (
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+)
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName")
 
 
@@ -150,7 +155,9 @@ def failure(
     if may_be_absent and not (is_info or must_be_allowed):
         return None
     hint = "check the URL, the endpoint and the network"
-    if status in (400, 401, 403):
+    if code in _OTHER_REGION or status == 301:
+        hint = "set AWS_REGION to the region of the bucket"
+    elif status in (400, 401, 403):
         hint = f"check that your credentials allow to {action} it"
         if bucket.is_unsigned:
             hint = "no credentials were found, so none were sent: set them, or check the URL"

@@ -25,6 +25,7 @@ from ngcore.errors import MissingExtraError, StorageError
 from ngcore.storage.http_proxy import connections
 from ngcore.storage.objects.bucket import Bucket, StoredObject, failure
 from ngcore.storage.objects.parts import pieces_of, room_for
+from ngcore.storage.objects.settings import checked_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -349,9 +350,11 @@ def _stored(members: Mapping[str, Any]) -> StoredObject:
 
 def open_gcs(name: str) -> Bucket:
     """Return a bucket of Google's, or of an emulator (``STORAGE_EMULATOR_HOST``)."""
-    host = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
+    host = os.environ.get("STORAGE_EMULATOR_HOST", "")
     if host and "://" not in host:
         host = f"http://{host}"
+    if host:
+        host = checked_endpoint(host, "STORAGE_EMULATOR_HOST")
     return _open(name, host)
 
 

@@ -257,6 +257,8 @@ def _version(meta: Any) -> str:
 def _answer(error: Exception) -> tuple[int | None, str | None]:
     """Return the status and the service's own code that an error tells of."""
     text = str(error)
+    if "redirect without LOCATION" in text:  # as S3 answers for buckets of other regions
+        return 301, "PermanentRedirect"
     status, code = _STATUS.search(text), _CODE.search(text)
     return int(status[1]) if status else None, code[1] if code else None
 

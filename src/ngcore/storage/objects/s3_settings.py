@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ngcore.errors import InputError
+from ngcore.storage.objects.settings import check_secret, checked_endpoint
 
 _ROLES = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
+_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
 class S3Settings(NamedTuple):
@@ -41,17 +43,19 @@ def s3_settings() -> S3Settings:
             aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY", ""),
             aws_session_token=environ.get("AWS_SESSION_TOKEN", ""),
         )
+    for name in _SECRETS:
+        check_secret(found.get(name, ""), name.upper())
     has_keys = bool(found.get("aws_access_key_id"))
     has_role = any(environ.get(name) for name in _ROLES) or (not has_keys and _is_on_ec2())
+    variable = "AWS_ENDPOINT_URL_S3" if environ.get("AWS_ENDPOINT_URL_S3") else "AWS_ENDPOINT_URL"
+    endpoint = environ.get(variable) or found.get("endpoint_url")
+    region = (
+        environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or found.get("region") or ""
+    )
+    check_secret(region, "AWS_REGION")
     return S3Settings(
-        environ.get("AWS_ENDPOINT_URL_S3")
-        or environ.get("AWS_ENDPOINT_URL")
-        or found.get("endpoint_url")
-        or None,
-        environ.get("AWS_REGION")
-        or environ.get("AWS_DEFAULT_REGION")
-        or found.get("region")
-        or None,
+        checked_endpoint(endpoint, variable) if endpoint else None,
+        region or None,
         found.get("aws_access_key_id", ""),
         found.get("aws_secret_access_key", ""),
         found.get("aws_session_token", ""),

@@ -11,10 +11,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import obstore.store
+from obstore.exceptions import BaseError
 
 from ngcore.errors import InputError
 from ngcore.storage.objects.obstore_bucket import CLIENT, RETRIES, ObstoreBucket
 from ngcore.storage.objects.s3_settings import S3Settings, s3_settings
+from ngcore.storage.objects.settings import check_secret, checked_endpoint
 
 if TYPE_CHECKING:
     from ngcore.storage.objects.bucket import Bucket
@@ -80,14 +82,24 @@ def open_azure(container: str) -> Bucket:
             f"az://{container} has no account: set AZURE_STORAGE_CONNECTION_STRING, or "
             "AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"
         )
+    if config.get("endpoint"):
+        config["endpoint"] = checked_endpoint(config["endpoint"], "the endpoint of Azure")
+    for key in ("account_name", "account_key", "sas_key"):
+        check_secret(config.get(key, ""), f"the {key.replace('_', ' ')} of Azure")
     has_identity = any(environ.get(name) for name in ("AZURE_CLIENT_ID", "AZURE_STORAGE_TOKEN"))
     is_unsigned = not has_identity and not {"account_key", "sas_key"} & config.keys()
-    store = obstore.store.AzureStore(
-        container,
-        config={**config, **({"skip_signature": True} if is_unsigned else {})},  # type: ignore[arg-type]
-        client_options=CLIENT,
-        retry_config=RETRIES,
-    )
+    try:
+        store = obstore.store.AzureStore(
+            container,
+            config={**config, **({"skip_signature": True} if is_unsigned else {})},  # type: ignore[arg-type]
+            client_options=CLIENT,
+            retry_config=RETRIES,
+        )
+    except (BaseError, ValueError) as error:
+        reason = " ".join(str(error).partition("Debug source")[0].split())
+        raise InputError(
+            f"az://{container} can't be opened: {reason} Check the variables of Azure"
+        ) from error
     return ObstoreBucket(f"az://{container}", store, is_unsigned=is_unsigned)
 
 

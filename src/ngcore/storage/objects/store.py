@@ -11,7 +11,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from ngcore.codecs.content import decode_content
-from ngcore.errors import FormatError, StorageError
+from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.storage.base import Store
 from ngcore.storage.names import media_type, proper_name
 from ngcore.storage.objects.lock import ObjectLock
@@ -43,6 +43,8 @@ class ObjectStore(Store):
         self.location = url.rstrip("/")
         bucket, _, root = self.location.partition("://")[2].partition("/")
         self._root = posixpath.normpath(root).strip("/") if root else ""
+        if self._root.split("/", 1)[0] == "..":
+            raise InputError(f"{url} leads out of its bucket; pass a URL without ..")
         self._bucket = open_bucket(bucket)
         self._open_bucket = open_bucket
 
@@ -148,6 +150,19 @@ class ObjectStore(Store):
     def check(self) -> None:
         """Raise StorageError where the bucket is absent, or may not be listed."""
         next(iter(self._bucket.entries(self._root)), None)
+
+    def object_above(self) -> str | None:
+        """Return the URL of an object where a folder should be: this one, or one that it lies in.
+
+        Empty ones are what tools lay down for a folder.
+        """
+        parts = self._root.split("/") if self._root else []
+        for count in range(len(parts), 0, -1):
+            key = "/".join(parts[:count])
+            found = self._bucket.head(key)
+            if found is not None and found.size:
+                return f"{self._bucket.url}/{key}"
+        return None
 
     def _names(self, folder: str) -> Iterator[str]:
         start = len(self._root) + 1 if self._root else 0
