@@ -1,4 +1,5 @@
 import gzip
+import time
 
 import numpy as np
 import pytest
@@ -188,11 +189,25 @@ def test_polygon_that_turns_inwards_is_covered_once(tmp_path, shape, ending, wri
         np.testing.assert_allclose(areas.sum(), area, rtol=1e-5)
 
 
-def test_polygon_of_very_many_corners_that_turns_inwards_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("ending", "written"), [("obj", _as_obj), ("off", _as_off), ("vtk", _as_vtk)]
+)
+def test_polygon_of_very_many_corners_that_turns_inwards_is_refused(tmp_path, ending, written):
     turn = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
     radius = np.where(np.arange(2000) % 2, 2.0, 5.0)
     points = np.stack([radius * np.cos(turn), radius * np.sin(turn), 0 * turn], axis=1)
-    path = tmp_path / "star.obj"
-    path.write_bytes(_as_obj(points.tolist(), range(2000)))
-    with pytest.raises(FormatError, match="a face of 2000 corners turns inwards"):
+    path = tmp_path / f"star.{ending}"
+    path.write_bytes(written(points.tolist(), range(2000)))
+    with pytest.raises(FormatError, match="1 faces of five corners or more turn inwards"):
         read_mesh(path)
+
+
+def test_polygons_that_cross_themselves_take_no_time_to_speak_of(tmp_path):
+    turn = np.arange(101) * 2 * np.pi * 50 / 101
+    star = np.stack([np.cos(turn), np.sin(turn), np.sin(7 * turn)], axis=1)
+    face = "f " + " ".join(map(str, range(1, 102))) + "\n"
+    path = tmp_path / "a.obj"
+    path.write_bytes(_as_obj(star.tolist(), range(101)) + 5 * face.encode())
+    start = time.process_time()
+    assert len(read_mesh(path).triangles) == 6 * 99
+    assert time.process_time() - start < 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -67,8 +68,8 @@ def numbers_of(words: Sequence[bytes], kind: str) -> NDArray[Any]:
 
 _FLAT = 1e-9
 """Of a polygon's own area: a triangle of less may point anywhere."""
-_MOST_CORNERS = 512
-"""Of a polygon that turns inwards: each takes as long as all others."""
+_MOST_WORK = 1 << 20
+"""Squared corners of all larger polygons that turn inwards: what takes seconds, not hours."""
 
 
 def _fans(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
@@ -121,9 +122,19 @@ def triangulated(
         whole = np.add.reduceat(normals, firsts)
         along = (normals * np.repeat(whole, pieces, axis=0)).sum(axis=1)
         turned = along < -_FLAT * np.repeat((whole * whole).sum(axis=1), pieces)
-    edges = np.cumsum(counts, dtype=np.int64)
-    for face in np.unique(np.repeat(np.arange(len(counts)), pieces)[turned]).tolist():
-        names = corners[edges[face] - counts[face] : edges[face]].astype(np.int64)
+    faces = np.unique(np.repeat(np.arange(len(counts)), pieces)[turned])
+    starts = np.cumsum(counts, dtype=np.int64) - counts
+    quads = faces[counts[faces] == 4]
+    names = corners[starts[quads][:, None] + np.arange(4)].astype(np.int64)
+    triangles[firsts[quads]] = names[:, [1, 2, 3]]
+    triangles[firsts[quads] + 1] = names[:, [1, 3, 0]]
+    many = faces[counts[faces] > 4].tolist()
+    if sum(counts[many].astype(float) ** 2) > _MOST_WORK:
+        raise ValueError(
+            f"{len(many)} faces of five corners or more turn inwards; cut them into triangles"
+        )
+    for face in many:
+        names = corners[starts[face] : starts[face] + counts[face]].astype(np.int64)
         rows = slice(firsts[face], firsts[face] + pieces[face])
         triangles[rows] = names[_ears(vertices[names], whole[face])]
     return triangles
@@ -131,15 +142,17 @@ def triangulated(
 
 def _ears(points: NDArray[np.float64], normal: NDArray[np.float64]) -> list[list[int]]:
     """Cut corner after corner off a polygon, where the triangle holds no other corner."""
-    if len(points) > _MOST_CORNERS:
-        raise ValueError(
-            f"a face of {len(points)} corners turns inwards; cut it into triangles before"
-        )
-    left, found = list(range(len(points))), []
+    left, start = list(range(len(points))), 0
+    found: list[list[int]] = []
     while len(left) > 3:
-        ear = next((at for at in range(len(left)) if _is_ear(points[left], at, normal)), 0)
+        # Beside the last ear is mostly the next one.
+        turns = ((start + turn) % len(left) for turn in range(len(left)))
+        ear = next((at for at in turns if _is_ear(points[left], at, normal)), None)
+        if ear is None:  # it crosses itself, or is bent: no triangles cover it once
+            return [*found, *([left[0], *pair] for pair in pairwise(left[1:]))]
         last, after = left[ear - 1], left[(ear + 1) % len(left)]
         found.append([last, left.pop(ear), after])
+        start = ear
     return [*found, left]
 
 
