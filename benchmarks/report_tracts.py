@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 VERTICES = 100
 BLOCK = 10_000
 BUNDLES = 10
+MAX_VERTICES = 50_000
+"""Of all bundles together: what suits a browser without a graphics card."""
 
 
 def streamlines(count: int) -> Iterator[Any]:
@@ -89,7 +91,7 @@ def run_one(path: str, dest: str, memory: str) -> None:
     import ngcore
 
     start = time.perf_counter()
-    ngcore.tracts(path, dest, density=2, memory=memory, fsync=False)
+    ngcore.tracts(path, dest, max_vertices=MAX_VERTICES, density=2, memory=memory, fsync=False)
     seconds = time.perf_counter() - start
     used = resource.getrusage(resource.RUSAGE_SELF)
     processor = used.ru_utime + used.ru_stime

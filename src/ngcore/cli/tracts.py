@@ -58,11 +58,11 @@ def _millimetres(_ctx: click.Context, _param: click.Parameter, value: str | None
 @click.option(
     "--max-vertices",
     type=_Count(),
-    default="50k",
+    default="2M",
     show_default=True,
     metavar="N",
-    help="Limit on the vertices of all skeletons together: more show more lines, and take the "
-    "client longer to draw.",
+    help="Limit on the vertices of all skeletons together: fewer show fewer lines, and are drawn "
+    "sooner. 50k suits browsers without a graphics card.",
 )
 @click.option(
     "--density",

@@ -52,7 +52,7 @@ def tracts(
     files: PathLike | Sequence[PathLike],
     dest: PathLike,
     *,
-    max_vertices: int = 50_000,
+    max_vertices: int = 2_000_000,
     density: float | None = None,
     like: PathLike | None = None,
     sharding: bool = True,
@@ -72,9 +72,9 @@ def tracts(
         A folder that is empty or not there yet. It gets ``bundles``, skeletons with one segment
         for each bundle; ``streamlines``, polylines related to their bundle; and ``density``.
     max_vertices : int
-        Of all skeletons together: the client draws all of them in every panel, and some 50,000
-        of them at once even where there is no graphics card. Lines stay within 0.2 mm; where that
-        is too many vertices, lines are left out by lot, the same share of every bundle.
+        Of all skeletons together. Lines stay within 0.2 mm; where that is too many vertices,
+        lines are left out by lot, the same share of every bundle. The client draws all of them in
+        every panel: where there is no graphics card, 50,000 are drawn within seconds.
     density : float, optional
         Voxel size in millimetres of a volume that counts the streamlines in each voxel; default
         none.
