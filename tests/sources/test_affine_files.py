@@ -89,6 +89,17 @@ def test_resolution_far_from_that_of_the_source_is_warned_of(tmp_path, caplog, r
     assert ("check the unit" in caplog.text) == warns
 
 
+@pytest.mark.parametrize(("resolution", "warns"), [("8nm", True), ("1mm", False)])
+def test_resolution_far_from_the_affine_that_is_passed_is_warned_of(
+    tmp_path, caplog, resolution, warns
+):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4, 4), np.uint8))
+    for number, source in enumerate((tmp_path / "a.npy", np.zeros((4, 4, 4), np.uint8))):
+        caplog.clear()
+        ngcore.convert(source, tmp_path / str(number), affine=np.eye(4), resolution=resolution)
+        assert ("check the unit" in caplog.text) == warns
+
+
 def test_an_affine_that_is_singular_is_refused_in_words_of_its_option():
     with pytest.raises(InputError, match="--affine: the affine gives voxels of 0 x 2 x 2 mm") as e:
         read_affine("0,0,0,0,0,2,0,0,0,0,2,0")

@@ -122,6 +122,22 @@ def test_bundles_are_thinned_lines_with_names_counts_and_directions(tmp_path, mo
             assert ((steps * along[place[:-1]]).sum(axis=1) > 0.3).all()
 
 
+def test_bundles_that_get_no_vertex_are_warned_of(tmp_path, caplog):
+    files = [save(tmp_path / f"b{n}.tck", walks(3, n)) for n in range(1, 5)]
+    tracts(files, tmp_path / "whole", fsync=False)
+    assert not caplog.records
+    whole = bundles(tmp_path / "whole" / "bundles")[1]
+    most = max(len(item["vertices"]) for item in whole.values()) // 2
+    tracts(files, tmp_path / "out", max_vertices=most, fsync=False)
+    found = bundles(tmp_path / "out" / "bundles")[1]
+    empty = [n for n in range(1, 5) if not len(found[n]["vertices"])]
+    assert 0 < len(empty) < 4
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        f"{len(empty)} of 4 bundles, such as 'b{empty[0]}', have no streamline in {most} "
+        "vertices, and are empty; raise --max-vertices"
+    ]
+
+
 def test_density_counts_each_streamline_once_in_each_voxel_it_passes(tmp_path):
     lines = walks(25, 5, length=30)
     path = save(tmp_path / "all.tck", lines)

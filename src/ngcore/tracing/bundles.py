@@ -67,6 +67,12 @@ def bundle_skeletons(tracts: SpooledTracts, most_vertices: int) -> Iterator[tupl
             "bundles show %d of %d streamlines, in %d vertices; --max-vertices makes that more",
             *(shown, count, most_vertices - left),
         )
+    if empty := [tracts.bundles[n - 1].name for n, lines in kept.items() if not lines]:
+        logger.warning(
+            "%d of %d bundles, such as %r, have no streamline in %d vertices, and are empty; "
+            "raise --max-vertices",
+            *(len(empty), len(kept), empty[0], most_vertices),
+        )
     for number, lines in kept.items():
         yield number, _skeleton(lines)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.lib import format as npy_format
 
 from ngcore.errors import FormatError, InputError, StorageError
-from ngcore.sources.base import SourceHeader, color_count, stored_type
+from ngcore.sources.base import color_count, stored_type
 from ngcore.sources.files import open_binary
-from ngcore.sources.geometry import place, shape_with_channels
+from ngcore.sources.geometry import placed_header, shape_with_channels
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import (
@@ -68,14 +68,11 @@ def open_npy(found: Found, choices: Asked) -> RawSource:
         volume_shape = axes.shape
         fast_to_slow = axes.code if is_fortran else axes.code[::-1]
         order = order_of(("c" if colors > 1 else "") + fast_to_slow.replace("t", "c"))
-    placement = place(None, asked, name)
-    header = SourceHeader(
-        name=name,
+    header = placed_header(
+        None,
+        asked,
         shape=volume_shape,
         dtype=stored.newbyteorder("="),
-        affine_voxel_to_mm=placement.affine_voxel_to_mm,
-        resolution_nm=placement.resolution_nm,
-        voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, volume_shape[3]),
         files=(path,),
     )
