@@ -30,7 +30,7 @@ from ngcore.sources.containers import (
 )
 from ngcore.sources.files import open_binary
 from ngcore.sources.geometry import placed_header
-from ngcore.sources.hdf5_files import refuse_lost_files
+from ngcore.sources.hdf5_files import open_data_set
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
 
@@ -106,14 +106,15 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
             known = _data_sets(h5py, file, "")
             shown = ", ".join(repr(name) for name in known[:8]) or "none"
             raise InputNotFoundError(f"has no data set {path!r}; it has {shown}")
-        data = file[path]
+    with foreign_errors(f"data set {path!r} can't be looked at"):
+        data = open_data_set(file, path)
+    with foreign_errors("can't be listed"):
         dtype, lengths = np.dtype(data.dtype), tuple(int(n) for n in data.shape or ())
         meaning = _meaning(file, data, path, asked.axes)
     axes = axes_of(lengths, asked=asked.axes, names=meaning.names, default=meaning.default)
     notes = axes.notes if meaning.default == _DEFAULT_AXES else ()
     _check_storage(data)
     with foreign_errors(f"data set {path!r} can't be looked at"):
-        refuse_lost_files(data, found.path.parent)
         notes += unscaled(data.attrs)
     header = placed_header(
         meaning.affine,
@@ -296,7 +297,7 @@ def _open_imaris(file: Any, found: Found, asked: Asked) -> Source:
                 f"has {len(channels)} channels at {len(times)} times; pass one, such as "
                 f"'{found.location}:/{groups[0].name.strip('/')}/Data'"
             )
-        data_sets = [group["Data"] for group in groups]
+        data_sets = [open_data_set(group, "Data") for group in groups]
         first = groups[0].attrs
         sizes = [_number(first, f"ImageSize{letter}") for letter in "ZYX"]
         if any(math.isnan(size) for size in sizes):
