@@ -1,4 +1,4 @@
-"""What an array's files should hold and don't is no fill value without a word."""
+"""Nobody is given the fill value, unwarned, for what an array's files should hold and don't."""
 
 import json
 import shutil
@@ -68,7 +68,7 @@ def test_names_as_the_metadata_say_are_read_without_a_word(tmp_path, version, se
 def test_a_chunk_of_zarr_that_has_another_name_is_warned_of(tmp_path):
     zarr_of(tmp_path / "a.zarr", 2, ".")
     (tmp_path / "a.zarr" / "1.0.0").rename(tmp_path / "a.zarr" / "1.0.0.part")
-    with pytest.warns(ngcore.NgcoreWarning, match=r"'1\.0\.0\.part', are not named like a chunk"):
+    with pytest.warns(ngcore.NgcoreWarning, match=r"the file '1\.0\.0\.part' has no name of a"):
         ngcore.convert(tmp_path / "a.zarr", tmp_path / "out", **OPTIONS)
 
 
@@ -83,7 +83,7 @@ def test_an_array_without_any_chunk_says_so(tmp_path, kind):
         shutil.rmtree(path / "1")
         shutil.rmtree(path / "2")
     fill = 7 if kind == "Zarr" else 0
-    with pytest.warns(ngcore.NgcoreWarning, match=f"none of its chunks.*fill value, {fill}"):
+    with pytest.warns(ngcore.NgcoreWarning, match=f"it has no chunks: .* fill value, {fill}"):
         ngcore.convert(path, tmp_path / "out", **OPTIONS)
 
 
@@ -92,6 +92,54 @@ def n5_of(path, values):
     spec = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}}
     spec["metadata"] = {**metadata, "compression": {"type": "gzip"}}
     tensorstore.open(spec, create=True).result().write(values).result()
+
+
+def nested_of(path, kind):
+    """Write an array whose chunks lie in folders; return the folder of these."""
+    if kind == "N5":
+        n5_of(path, VALUES)
+        return path
+    zarr_of(path, int(kind[-1]), "/")
+    return path if kind == "Zarr 2" else path / "c"
+
+
+@pytest.mark.parametrize("kind", ["Zarr 2", "Zarr 3", "N5"])
+def test_a_folder_of_chunks_that_is_a_link_to_nothing_is_refused(tmp_path, kind):
+    folder = nested_of(tmp_path / "a", kind)
+    shutil.rmtree(folder / "1")
+    (folder / "1").symlink_to("/nonexistent/1")
+    with pytest.raises(InputNotFoundError, match=r"symbolic link to '/nonexistent/1'"):
+        ngcore.convert(tmp_path / "a", tmp_path / "out", **OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["Zarr 2", "Zarr 3", "N5"])
+def test_a_folder_in_the_place_of_a_chunk_is_refused(tmp_path, kind):
+    folder = nested_of(tmp_path / "a", kind)
+    (folder / "1/0/0").unlink()
+    (folder / "1/0/0").mkdir()
+    with pytest.raises(FormatError, match=r"1/0/0' is a folder, where a chunk should be"):
+        ngcore.convert(tmp_path / "a", tmp_path / "out", **OPTIONS)
+    assert not (tmp_path / "out" / "info").exists()
+
+
+@pytest.mark.parametrize("kind", ["Zarr 2", "Zarr 3", "N5"])
+def test_a_file_in_the_place_of_a_folder_of_chunks_is_refused(tmp_path, kind):
+    folder = nested_of(tmp_path / "a", kind)
+    shutil.rmtree(folder / "1")
+    (folder / "1").touch()
+    with pytest.raises(FormatError, match=r"1' is a file, where a folder of chunks should be"):
+        ngcore.convert(tmp_path / "a", tmp_path / "out", **OPTIONS)
+    assert not (tmp_path / "out" / "info").exists()
+
+
+def test_what_was_left_of_an_upload_to_an_empty_array_is_warned_of(tmp_path):
+    path = tmp_path / "a"
+    zarr.create_array(path, shape=(9, 9, 9), dtype="u2", chunks=(3, 3, 3), zarr_format=2)
+    (path / "0.0.0.3f2a.partial").touch()
+    with pytest.warns(ngcore.NgcoreWarning, match=r"no file has the name of a chunk.*partial'"):
+        volume = ngcore.convert(path, tmp_path / "out", **OPTIONS)
+    assert not volume.scales[0][...].any()
 
 
 @pytest.mark.parametrize("kind", ["Zarr 2", "Zarr 3", "N5", "precomputed"])

@@ -77,9 +77,15 @@ def rename_one(folder):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (rename_scale, "8_8_8 in .*: no (chunk|shard) of it is there; all of it reads as zeros"),
-        (rename_all, r"none of its files, such as '.*\.GZ', is named as a (chunk|shard) of it is"),
-        (rename_one, r"1 of its files, such as '.*\.part', are not named|none of its files"),
+        (rename_scale, "8_8_8 in .*: it has no (chunk|shard)s: all of its voxels read as zeros"),
+        (
+            rename_all,
+            r"no file has the name of a (chunk|shard), .* such as '.*\.GZ', which are not read",
+        ),
+        (
+            rename_one,
+            r"the file '.*\.part' has no name of a chunk|no file has the name of a shard",
+        ),
     ],
 )
 def test_files_of_others_by_names_that_nobody_reads_are_warned_of(

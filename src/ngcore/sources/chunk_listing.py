@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ngcore.errors import FormatError
+from ngcore.sources.files import refuse_broken_link
 from ngcore.storage.base import Store
-from ngcore.storage.listing import is_listed_name, walk_files
+from ngcore.storage.listing import is_listed_name, look_at_names, walk_files
 from ngcore.storage.local import LocalStore
 from ngcore.storage.present import SPARSE
 
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from ngcore.sources.registry import Found
 
 _AT_ONCE = 1 << 16
-_LOOKED_AT = 1 << 12
-"""As many names tell whether chunks are called as the metadata say."""
 _LIKE_A_CHUNK = re.compile("(?:c[/.])?[0-9]")
+_BY_ANOTHER_SEPARATOR = re.compile("(?:c[/.])?[0-9]+(?:[/.][0-9]+)*")
 _UNCHUNKED = 64
 """Side of the cells of an array that is stored as a whole, or not at all."""
 
@@ -59,16 +59,18 @@ def zarr_listing(array: Any, found: Found) -> Listing | None:
     if encode is None:
         return None
     rank, prefix = len(array.shape), f"{array.path}/" if array.path else ""
+    is_folder = not found.is_url and found.path.is_dir()
+    folder = found.path / array.path if is_folder else None
     place = re.compile(rf"(?:c[/.])?[0-9]{{1,18}}(?:[/.][0-9]{{1,18}}){{{rank - 1}}}")
 
     def places() -> Iterator[NDArray[np.int64]]:
         names = _names(found, array.path, rank)
         if names is None:
             return
+        keys = (name[len(prefix) :] for name in names if name.startswith(prefix))
         known = (
             place_of
-            for name in names
-            if name.startswith(prefix) and place.fullmatch(key := name[len(prefix) :])
+            for key in _placed(keys, place, folder)
             if encode(place_of := _numbers(key)) == key
         )
         yield from _in_arrays(known, rank)
@@ -81,42 +83,41 @@ def zarr_listing(array: Any, found: Found) -> Listing | None:
         lambda name: bool(place.fullmatch(name)) and encode(_numbers(name)) == name,
         encode((0,) * rank),
         array.fill_value,
+        folder,
     )
     sides = tuple(int(side) for side in array.shards or array.chunks)
     return Listing(sides, places, _is_zero(array.fill_value, array.dtype), notes)
 
 
 def _notes_on_names(
-    names: Iterable[str], is_chunk: Callable[[str], object], example: str, fill: object
+    names: Iterable[str],
+    is_chunk: Callable[[str], object],
+    example: str,
+    fill: object,
+    folder: Path | None,
 ) -> tuple[str, ...]:
     """Look at the first names below an array, and say what readers would take for absent.
 
     Raises
     ------
     FormatError
-        Files are there, but none is called as its metadata say that chunks are.
+        Chunks are there, but none has the name that its metadata ask for.
+    InputNotFoundError
+        A folder of chunks is a link to what is not there.
     """
-    chunks, strays, looked_at = 0, [], 0
-    for name in itertools.islice(names, _LOOKED_AT):
-        looked_at += 1
-        if is_chunk(name):
-            chunks += 1
-        elif _LIKE_A_CHUNK.match(name):
-            strays.append(name)
-    if strays and not chunks:
+    seen = look_at_names(names, is_chunk, _LIKE_A_CHUNK.match)
+    for stray in seen.strays:
+        if folder is not None:
+            refuse_broken_link(folder, stray)
+    other = next(filter(_BY_ANOTHER_SEPARATOR.fullmatch, seen.strays), None)
+    if other is not None and not seen.chunks:
         raise FormatError(
             f"by its metadata chunks have names such as {example!r}, but the files there are "
-            f"called {strays[0]!r} and the like, so all of it would read as the fill value; "
+            f"called {other!r} and the like, so all of it would read as the fill value; "
             "correct the separator (or the shape) in its metadata"
         )
-    if strays:
-        return (
-            f"{len(strays)} of the files beside its chunks, such as {strays[0]!r}, are not named "
-            f"like a chunk ({example!r}) and are not read; chunks that are missing read as {fill}",
-        )
-    if not chunks and looked_at < _LOOKED_AT:
-        return (f"none of its chunks is there: all of its voxels read as the fill value, {fill}",)
-    return ()
+    note = seen.note("chunk", example, f"the fill value, {fill}")
+    return () if note is None else (note,)
 
 
 def _names(found: Found, path: str, rank: int) -> Iterable[str] | None:
@@ -141,13 +142,22 @@ def n5_listing(folder: Path, sides: Sequence[int]) -> Listing:
     place = re.compile(rf"[0-9]{{1,18}}(?:/[0-9]{{1,18}}){{{rank - 1}}}")
 
     def places() -> Iterator[NDArray[np.int64]]:
-        names = walk_files(LocalStore(folder), "", depth=rank)
-        yield from _in_arrays((_numbers(name) for name in names if place.fullmatch(name)), rank)
+        # A folder in the place of a block is one that is there: whoever reads it refuses.
+        names = walk_files(LocalStore(folder), "", depth=rank - 1)
+        yield from _in_arrays(map(_numbers, _placed(names, place, folder)), rank)
 
-    notes = _notes_on_names(
-        walk_files(LocalStore(folder), "", depth=rank), place.fullmatch, "/".join("0" * rank), 0
-    )
+    names = walk_files(LocalStore(folder), "", depth=rank)
+    notes = _notes_on_names(names, place.fullmatch, "/".join("0" * rank), 0, folder)
     return Listing(tuple(sides), places, fills_zeros=True, notes=notes)
+
+
+def _placed(names: Iterable[str], place: re.Pattern[str], folder: Path | None) -> Iterator[str]:
+    """Yield the names of chunks; a folder of them that is a broken link is an error."""
+    for name in names:
+        if place.fullmatch(name):
+            yield name
+        elif folder is not None and _LIKE_A_CHUNK.match(name):
+            refuse_broken_link(folder, name)
 
 
 def hdf5_listing(data_sets: Sequence[Any], *, is_stacked: bool = False) -> Listing | None:

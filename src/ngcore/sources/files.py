@@ -6,6 +6,7 @@ the system has none (Windows), a lock guards seek and read.
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import threading
@@ -114,6 +115,47 @@ def missing_file(path: str | Path, name: str) -> InputNotFoundError:
             f"{name}: {other!r}, which belongs to it, is not there; keep both in one folder"
         )
     return InputNotFoundError(f"{name}: no such file; check the path")
+
+
+def refuse_broken_link(folder: Path, name: str) -> None:
+    """Refuse what is not there because it, or a folder that it lies in, is a link to nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        That links are looked for in.
+    name : str
+        Of the file, from there.
+
+    Raises
+    ------
+    InputNotFoundError
+        That says how to get it.
+    """
+    path = folder
+    for part in name.split("/"):
+        path /= part
+        if path.is_symlink() and not path.exists():
+            raise missing_file(path, path.relative_to(folder).as_posix())
+
+
+def refuse_folder_of_chunk(folder: Path, name: str) -> None:
+    """Refuse a folder in the place of a chunk, and a file in that of a folder of chunks.
+
+    Raises
+    ------
+    FormatError
+        What lies there would read as the fill value.
+    """
+    path = folder / name
+    if path.is_dir():
+        raise FormatError(f"{name!r} is a folder, where a chunk should be; copy the chunk again")
+    for above in itertools.takewhile(lambda above: above != folder, path.parents):
+        if above.is_file():
+            raise FormatError(
+                f"{above.relative_to(folder).as_posix()!r} is a file, where a folder of chunks "
+                "should be; copy that again"
+            )
 
 
 class PositionalFile:

@@ -1,7 +1,8 @@
 """Stores of zarr, read-only: ngcore's own (web servers, buckets), and folders.
 
 Zarr takes what is not there for a chunk of the fill value. Of a folder, a link to what is not
-there, as git-annex leaves it, is an error instead.
+there, as git-annex leaves it, is an error instead, of a chunk or of a folder of them; so is a
+folder in the place of a chunk.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from zarr.abc.store import (
 )
 from zarr.storage import LocalStore
 
-from ngcore.sources.files import missing_file
+from ngcore.sources.files import refuse_broken_link, refuse_folder_of_chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
     from ngcore.storage import ReadableStore
+
+_METADATA = {".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"}
 
 
 class ZarrStore(Store):
@@ -115,10 +118,15 @@ class _FolderStore(LocalStore):
     ) -> Buffer | None:
         """Return the bytes of a key, or a range of them; None where there is none."""
         found = await super().get(key, prototype, byte_range)
-        path = self.root / key
-        if found is None and path.is_symlink():
-            raise missing_file(path, key)
+        if found is None:
+            await asyncio.to_thread(_refuse_what_hides, self.root, key)
         return found
+
+
+def _refuse_what_hides(root: Path, key: str) -> None:
+    refuse_broken_link(root, key)
+    if key.rpartition("/")[2] not in _METADATA:
+        refuse_folder_of_chunk(root, key)
 
 
 def folder_store(path: Path) -> Store:

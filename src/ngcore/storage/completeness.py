@@ -6,7 +6,6 @@ others leave out zeros.
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,20 +13,17 @@ from typing import TYPE_CHECKING
 from ngcore.errors import FormatError, InputNotFoundError, StorageError
 from ngcore.precomputed.json_members import parse_object
 from ngcore.storage.base import Store
-from ngcore.storage.listing import is_listed_name, walk_files
+from ngcore.storage.listing import is_listed_name, look_at_names, walk_files
 from ngcore.storage.local import WORK_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ngcore.precomputed.chunks import ChunkGrid
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.storage.base import ReadableStore
-    from ngcore.storage.zip_store import ZipStore
 
 _MAX_BYTES = 64 << 20
-_LOOKED_AT = 1 << 12
-"""As many names tell whether files are called as chunks are."""
 _NESTED_DEPTH = 2
 _HEX = re.compile("[0-9a-f]{1,16}")
 _ENDINGS = (".gz", ".br", ".zst", ".zstd")
@@ -88,35 +84,15 @@ def note_on_names(store: ReadableStore, scale: ScaleInfo) -> str | None:
         return None
     if (store.is_remote or isinstance(store, ZipStore)) and not is_listed_name(scale.key):
         return None
-    what, read, strays, looked_at = "chunk", 0, [], 0
-    if scale.sharding is not None:
-        what = "shard"
     grids = [replace(scale, chunk_sizes=(size,)).grid for size in scale.chunk_sizes]
-    for name in _first_names(store, scale.key):
-        looked_at += 1
-        if _is_read(name, scale, grids):
-            read += 1
-        else:
-            strays.append(name)
-    if strays and not read:
-        return (
-            f"none of its files, such as {strays[0]!r}, is named as a {what} of it is; "
-            "all of it reads as zeros"
-        )
-    if strays:
-        return (
-            f"{len(strays)} of its files, such as {strays[0]!r}, are not named as a {what} is, "
-            f"and are not read; {what}s that are missing read as zeros"
-        )
-    if not read and looked_at < _LOOKED_AT:
-        return f"no {what} of it is there; all of it reads as zeros"
-    return None
-
-
-def _first_names(store: Store | ZipStore, key: str) -> Iterator[str]:
-    names = walk_files(store, key, depth=_NESTED_DEPTH)
+    if scale.sharding is None:
+        what, example = "chunk", grids[0].name((0, 0, 0))
+    else:
+        what, example = "shard", scale.sharding.file_name(0)
+    names = walk_files(store, scale.key, depth=_NESTED_DEPTH)
     visible = (name for name in names if not name.startswith("."))
-    return itertools.islice(visible, _LOOKED_AT)
+    seen = look_at_names(visible, lambda name: _is_read(name, scale, grids))
+    return seen.note(what, example, "zeros")
 
 
 def _is_read(name: str, scale: ScaleInfo, grids: Sequence[ChunkGrid]) -> bool:

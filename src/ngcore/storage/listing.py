@@ -3,19 +3,84 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import posixpath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.errors import StorageError
 from ngcore.storage.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from ngcore.storage.base import Store
     from ngcore.storage.zip_store import ZipStore
+
+_LOOKED_AT = 1 << 12
+"""As many names tell whether files are called as chunks are."""
+
+
+class NamesSeen(NamedTuple):
+    """What the first names of files tell: how many are chunks', and which are not."""
+
+    chunks: int
+    strays: list[str]
+    is_all: bool
+
+    def note(self, what: str, example: str, fill: str) -> str | None:
+        """Return what to warn of: that files are not read, or that nothing is there.
+
+        Parameters
+        ----------
+        what : "chunk" or "shard"
+        example : str
+            The name of one.
+        fill : str
+            As what voxels read that are not there.
+        """
+        if not self.strays:
+            if self.chunks or not self.is_all:
+                return None
+            return f"it has no {what}s: all of its voxels read as {fill}"
+        stray = self.strays[0]
+        if not self.chunks:
+            return (
+                f"no file has the name of a {what}, such as {example!r}; there are others, such "
+                f"as {stray!r}, which are not read: all of its voxels read as {fill}"
+            )
+        is_one = len(self.strays) == 1
+        found = f"the file {stray!r}" if is_one else f"{len(self.strays)} files such as {stray!r}"
+        return (
+            f"{found} {'has' if is_one else 'have'} no name of a {what}, such as {example!r}, and "
+            f"{'is' if is_one else 'are'} not read; {what}s that are missing read as {fill}"
+        )
+
+
+def look_at_names(
+    names: Iterable[str],
+    is_chunk: Callable[[str], object],
+    may_be_meant: Callable[[str], object] | None = None,
+) -> NamesSeen:
+    """Look at the first of some names.
+
+    Parameters
+    ----------
+    names : iterable of str
+    is_chunk : callable
+        Whether a name is that of a chunk, or of a shard.
+    may_be_meant : callable, optional
+        Whether another name counts; default all do.
+    """
+    chunks, strays, looked_at = 0, [], 0
+    for name in itertools.islice(names, _LOOKED_AT):
+        looked_at += 1
+        if is_chunk(name):
+            chunks += 1
+        elif may_be_meant is None or may_be_meant(name):
+            strays.append(name)
+    return NamesSeen(chunks, strays, looked_at < _LOOKED_AT)
 
 
 def walk_files(

@@ -26,7 +26,7 @@ from ngcore.sources.containers import (
     need,
     sizes_are_sound,
 )
-from ngcore.sources.files import missing_file
+from ngcore.sources.files import refuse_broken_link, refuse_folder_of_chunk
 from ngcore.sources.geometry import placed_header
 from ngcore.sources.registry import Asked, Found, SourceFormat, register
 from ngcore.sources.type_hints import suggest_type
@@ -117,7 +117,8 @@ def open_n5(found: Found, asked: Asked) -> ChunkedSource:
 class _Reader:
     """Slices an array of tensorstore; its errors are ours.
 
-    A block that is a link to what is not there, as git-annex leaves it, would be zeros.
+    A block that is a link to what is not there, as git-annex leaves it, or lies in such a folder,
+    would be zeros, as would a folder in the place of a block.
     """
 
     def __init__(self, array: Any, folder: Path, chunks: tuple[int, ...]) -> None:
@@ -132,9 +133,10 @@ class _Reader:
             for part, side in zip(index, self._chunks, strict=True)
         )
         for block in product(*blocks):
-            path = self._folder.joinpath(*map(str, block))
-            if path.is_symlink() and not path.exists():
-                raise missing_file(path, path.relative_to(self._folder).as_posix())
+            name = "/".join(map(str, block))
+            if not (self._folder / name).is_file():
+                refuse_broken_link(self._folder, name)
+                refuse_folder_of_chunk(self._folder, name)
         with foreign_errors(f"blocks at [{text}] can't be decoded"):
             return self._array[index].read().result()
 
