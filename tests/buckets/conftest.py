@@ -1,4 +1,4 @@
-"""An S3 server for the tests here, and a bucket for each."""
+"""Servers of S3 and of Google's storage for the tests here, and a bucket for each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import itertools
 from typing import Any, NamedTuple
 
 import pytest
-from bucket_servers import VARIABLES, objects_of, s3_client, s3_server, uploads_of
+from bucket_servers import (
+    VARIABLES,
+    gcs_server,
+    make_gcs_bucket,
+    objects_of,
+    s3_client,
+    s3_server,
+    uploads_of,
+)
 
 _NUMBERS = itertools.count()
 
@@ -36,6 +44,20 @@ class Place(NamedTuple):
 def s3_endpoint():
     with s3_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def gcs_endpoint():
+    with gcs_server() as url:
+        yield url
+
+
+@pytest.fixture
+def gcs_url(gcs_endpoint, monkeypatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_endpoint)
+    name = f"bucket-{next(_NUMBERS)}"
+    make_gcs_bucket(gcs_endpoint, name)
+    return f"gs://{name}"
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import peak_memory
@@ -12,6 +13,7 @@ import pytest
 from thorough import amount
 
 import ngcore
+from ngcore.storage import open_store, uploads
 from ngcore.storage.objects.parts import PART_BYTES, pieces_of
 from ngcore.storage.uploads import UPLOAD_BYTES, Room
 
@@ -38,6 +40,27 @@ with ThreadPoolExecutor(count) as pool:
 print(before, peak_bytes())
 """
 )
+WAITING = (
+    peak_memory.SCRIPT
+    + """
+import os, sys
+from functools import partial
+from ngcore.storage import open_store
+from ngcore.storage.uploads import Uploads
+
+store, (count, size) = open_store(sys.argv[1]), map(int, sys.argv[2:])
+
+store.put_chunk("small", b"first", media_type="image/png", is_gzipped=False)
+before = peak_bytes()
+uploads = Uploads(count)
+for number in range(count):
+    data = os.urandom(size)
+    put = partial(store.put_chunk, str(number), data, media_type="image/png", is_gzipped=False)
+    uploads.submit(put, size)
+uploads.finish()
+print(before, peak_bytes())
+"""
+)
 CONVERTING = (
     peak_memory.SCRIPT
     + """
@@ -60,12 +83,68 @@ def output_of(script, *arguments):
     return [int(number) for number in done.stdout.split()]
 
 
-def test_uploads_at_once_take_no_more_memory_than_they_may(place):
+@pytest.fixture(params=["s3", "gs"])
+def url(request):
+    """The URL of a bucket of each kind that a server can be started of."""
+    return (
+        request.getfixturevalue("place").url
+        if request.param == "s3"
+        else (request.getfixturevalue("gcs_url"))
+    )
+
+
+def test_uploads_at_once_take_no_more_memory_than_they_may(url):
     count, size = amount(4, 8), amount(24, 200) * MEBIBYTE
-    before, peak = output_of(UPLOADING, place.url, count, size)
-    sizes = [len(data) for data in place.objects().values()]
-    assert sorted(sizes) == [5, *[size] * count]
+    before, peak = output_of(UPLOADING, url, count, size)
+    store = open_store(url)
+    assert sorted(store.size(name) for name in store.list()) == [5, *[size] * count]
     assert peak - before <= UPLOAD_BYTES + 8 * MEBIBYTE
+
+
+def test_chunks_on_their_way_are_held_once(url):
+    count, size = 10, 7 * MEBIBYTE
+    before, peak = output_of(WAITING, url, count, size)
+    store = open_store(url)
+    assert sorted(store.size(name) for name in store.list()) == [5, *[size] * count]
+    assert peak - before <= UPLOAD_BYTES + size + 8 * MEBIBYTE  # one is made while they go
+
+
+def test_what_waits_and_what_is_sent_share_one_room():
+    may_end, sent = threading.Event(), []
+    waiting = uploads.Uploads(1)
+
+    def send():
+        with uploads.room_to_send(UPLOAD_BYTES // 2):  # it has waited for room before
+            may_end.wait(10)
+            sent.append("a chunk")
+
+    def send_parts():
+        with uploads.room_to_send(UPLOAD_BYTES // 2):
+            sent.append("a shard")
+
+    for _ in range(2):
+        waiting.submit(send, UPLOAD_BYTES // 2)
+    thread = threading.Thread(target=send_parts)
+    thread.start()
+    thread.join(0.2)
+    assert not sent
+    may_end.set()
+    thread.join(10)
+    waiting.finish()
+    assert sorted(sent) == ["a chunk", "a chunk", "a shard"]
+
+
+def test_room_is_given_back_where_no_thread_can_be_started(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):  # a third would wait for ever
+            with pytest.raises(RuntimeError, match="can't start"):
+                uploads.Uploads(1).submit(lambda: None, UPLOAD_BYTES // 2)
+    with uploads._ROOM._changed:
+        assert uploads._ROOM._free == UPLOAD_BYTES
 
 
 @pytest.mark.parametrize("options", [[], ["--no-sharding"]][: amount(0, 2)])

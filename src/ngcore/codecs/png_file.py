@@ -141,8 +141,8 @@ class PngCheck:
                 checksum = _crc32(part, checksum)
                 if name == b"IDAT":
                     pixels.feed(part)
-                elif name == b"eXIf" and length <= _MOST_EXIF:
-                    self.exif += part
+                elif name == b"eXIf" and not self.exif and length <= _MOST_EXIF:
+                    self.exif = part  # the first: a file has one, and whole, as it is short
                 if copy is not None:
                     copy.write(part)
             end = self._end(length, checksum)

@@ -8,6 +8,8 @@ from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from ngcore.errors import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from ngcore.storage.base import ReadableStore, Store
 
 UPLOAD_BYTES = 64 << 20
-"""What a process holds of all that it uploads, at most, beside what waits for its shard."""
+"""What a process holds of all that it uploads, at most: what waits to be sent, and what is on its
+way. What waits for its shard to be complete comes beside it, and what is larger goes alone."""
 _PIECE = 1 << 20
 _FILES_AT_ONCE = 16
 
@@ -65,10 +68,36 @@ class Room:
             self._changed.notify_all()
 
 
-IN_FLIGHT = Room(UPLOAD_BYTES)
-"""Of the bytes that are on their way, whoever sends them."""
-_WAITING = Room(UPLOAD_BYTES)
-"""Of those that wait to be sent, which are often the same."""
+_ROOM = Room(UPLOAD_BYTES)
+"""Of the bytes that wait to be sent or are on their way, whoever sends them."""
+_COUNTED = threading.local()
+"""Where a thread does work of `Uploads` for which room was taken, `size` says how much."""
+
+
+@contextmanager
+def room_to_send(size: int) -> Iterator[Callable[[int], None]]:
+    """Wait for room for what is sent within a `with` block; see `Room.taken`.
+
+    What `Uploads` were told the size of has its room from then on. Who waited for more while it
+    holds that could wait for ever.
+    """
+    if getattr(_COUNTED, "size", 0):
+        yield _no_less
+        return
+    with _ROOM.taken(size) as keep:
+        yield keep
+
+
+def _no_less(_size: int) -> None:
+    """Keep all, which `Uploads` give back."""
+
+
+def _do_counted(work: Callable[[], None], size: int) -> None:
+    _COUNTED.size = size
+    try:
+        work()
+    finally:
+        _COUNTED.size = 0
 
 
 def carry(source: ReadableStore, dest: Store, names: Iterable[str]) -> None:
@@ -89,25 +118,39 @@ def carry(source: ReadableStore, dest: Store, names: Iterable[str]) -> None:
 
 
 def _carry(source: ReadableStore, dest: Store, name: str) -> None:
-    pieces = _Pieces(source, name)
-    if dest.size(name) == source.size(name):
-        both = zip_longest(pieces, _Pieces(dest, name))
+    size = source.size(name)
+    if size is None:
+        raise StorageError(
+            f"can't copy {name} from {source.location}: it is gone; make it again, and keep what "
+            "removes it from doing so"
+        )
+    pieces = _Pieces(source, name, size)
+    if dest.size(name) == size:
+        both = zip_longest(pieces, _Pieces(dest, name, size))
         if all(here == there for here, there in both):
             return
     dest.put_parts(name, pieces)
 
 
 class _Pieces:
-    """The bytes of a file, some at a time, as often as they are asked for."""
+    """The bytes of a file, some at a time, as often as they are asked for.
 
-    def __init__(self, store: ReadableStore, name: str) -> None:
-        self._store, self._name = store, name
+    It raises StorageError where they are fewer or more than they were.
+    """
+
+    def __init__(self, store: ReadableStore, name: str, size: int) -> None:
+        self._store, self._name, self._size = store, name, size
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
         start = 0
         while piece := self._store.get_buffer(self._name, start, start + _PIECE):
             yield piece
             start += len(piece)
+        if start != self._size:
+            raise StorageError(
+                f"can't copy {self._name} from {self._store.location}: it has {start} bytes, and "
+                f"had {self._size}; copy it when nothing changes it"
+            )
 
 
 class Uploads:
@@ -137,10 +180,21 @@ class Uploads:
             What it holds in memory until it is done.
         """
         self._room.acquire()
-        _WAITING.take(size)
+        try:
+            _ROOM.take(size)
+        except BaseException:
+            self._room.release()
+            raise
+        try:
+            future = self._begun(partial(_do_counted, work, size))
+        except BaseException:  # where no thread can be started, say
+            self._leave(size)
+            raise
+        future.add_done_callback(partial(self._done, size))
+
+    def _begun(self, work: Callable[[], None]) -> Future[None]:
         with self._lock:
             if self._error is not None:
-                self._leave(size)
                 raise self._error
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor  # not for everybody else
@@ -148,7 +202,7 @@ class Uploads:
                 self._pool = ThreadPoolExecutor(self._at_once, "ngcore-upload")
             future = self._pool.submit(work)
             self._pending.add(future)
-        future.add_done_callback(partial(self._done, size))
+            return future
 
     def _done(self, size: int, future: Future[None]) -> None:
         with self._lock:
@@ -158,7 +212,7 @@ class Uploads:
         self._leave(size)
 
     def _leave(self, size: int) -> None:
-        _WAITING.give(size)
+        _ROOM.give(size)
         self._room.release()
 
     def finish(self) -> None:

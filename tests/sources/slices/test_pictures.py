@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from io import BytesIO
 
 import imagecodecs
 import numpy as np
@@ -19,6 +20,7 @@ from slice_stacks import (
 )
 from thorough import amount
 
+from ngcore.codecs.png_file import PngCheck
 from ngcore.errors import FormatError, InputError, NgcoreError
 from ngcore.sources.slices.folder import SlicesSource
 
@@ -254,6 +256,20 @@ def test_palette_pictures_of_labels_give_indices_and_others_colours(tmp_path, bi
         assert np.array_equal(
             read_all(source), palette.reshape(-1, 3)[labels].transpose(2, 1, 0, 3)
         )
+
+
+def test_of_many_exif_chunks_of_png_the_first_is_kept():
+    def chunk(content):
+        start = struct.pack(">I", len(content) - 4)
+        return start + content + struct.pack(">I", zlib.crc32(content))
+
+    Image.fromarray(random_volume((9, 7))).save(file := BytesIO(), "png")
+    data = file.getvalue()
+    others = chunk(b"eXIf" + bytes(1 << 16)) * 50
+    file = BytesIO(data[:33] + chunk(b"eXIffirst") + others + data[33:])
+    check = PngCheck(file)
+    check.check()
+    assert check.exif == b"first"
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])

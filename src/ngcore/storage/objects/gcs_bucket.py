@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import threading
 import time
 from contextlib import suppress
@@ -24,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from ngcore.errors import MissingExtraError, StorageError
 from ngcore.storage.http_proxy import connections
 from ngcore.storage.objects.bucket import Bucket, StoredObject, failure
-from ngcore.storage.objects.parts import pieces_of, room_for
+from ngcore.storage.objects.parts import PART_BYTES, known_size, pieces_of, room_for
 from ngcore.storage.objects.settings import checked_endpoint
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ _WAITS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _BOUNDARY = "ngcore-part-of-an-upload"
+_STORED = (200, 201)
+_INCOMPLETE = 308
+"""What the service answers as long as it waits for more of an upload in parts."""
+_KEPT = re.compile(r"bytes=0-(\d{1,18})")
 _FIELDS = "nextPageToken,prefixes,items(name,size)"
 _OBJECT = "size,generation,contentEncoding"
 _MEMBERS = {
@@ -138,10 +143,14 @@ class GcsBucket(Bucket):
     def write(self, key: str, parts: Iterable[Buffer], headers: Mapping[str, str]) -> None:
         """Store an object, in parts where it is large; see `Bucket.write`."""
         with room_for(parts):
+            size = known_size(parts)
+            if size is not None and size <= PART_BYTES:
+                self._upload(key, tuple(parts), headers)
+                return
             pieces = pieces_of(parts)
             first, second = next(pieces, b""), next(pieces, None)
             if second is None:
-                self._upload(key, bytes(first), headers)
+                self._upload(key, (first,), headers)
             else:
                 self._upload_in_parts(key, itertools.chain((first, second), pieces), headers)
 
@@ -150,34 +159,30 @@ class GcsBucket(Bucket):
         # Some emulators take no conditions.
         if self._is_emulator and self._head(key) is not None:
             return None
-        return self._upload(key, data, headers, version="0")
+        return self._upload(key, (data,), headers, version="0")
 
     def replace(
         self, key: str, data: bytes, version: str, headers: Mapping[str, str]
     ) -> str | None:
         """Store an object over a version of it; see `Bucket.replace`."""
-        return self._upload(key, data, headers, version=version)
+        return self._upload(key, (data,), headers, version=version)
 
     def _upload(
-        self, key: str, data: bytes, headers: Mapping[str, str], version: str | None = None
+        self,
+        key: str,
+        parts: tuple[Buffer, ...],
+        headers: Mapping[str, str],
+        version: str | None = None,
     ) -> str | None:
-        members = json.dumps(_members(key, headers)).encode()
-        kind = headers.get("Content-Type", "application/octet-stream").encode()
-        mark = f"--{_BOUNDARY}".encode()
-        body = b"\r\n".join(
-            (
-                mark,
-                b"Content-Type: application/json; charset=UTF-8",
-                b"",
-                members,
-                mark,
-                b"Content-Type: " + kind,
-                b"",
-                data,
-                mark + b"--",
-                b"",
-            )
+        kind = headers.get("Content-Type", "application/octet-stream")
+        head = (
+            f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
+            f"{json.dumps(_members(key, headers))}\r\n"
+            f"--{_BOUNDARY}\r\nContent-Type: {kind}\r\n\r\n"
         )
+        # A tuple is sent without a copy, and can be sent again.
+        views = [memoryview(part).cast("B") for part in parts]
+        body = (head.encode(), *views, f"\r\n--{_BOUNDARY}--\r\n".encode())
         query = {"uploadType": "multipart", "name": key}
         if version is not None:
             query["ifGenerationMatch"] = version
@@ -186,13 +191,18 @@ class GcsBucket(Bucket):
             f"{self._uploads}?{urlencode(query)}",
             "write",
             key,
-            headers={"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
+            headers={
+                "Content-Type": f"multipart/related; boundary={_BOUNDARY}",
+                "Content-Length": str(sum(map(len, body))),
+            },
             body=body,
         )
         if answer.status == 412:
             # Perhaps by our own request, whose answer was lost.
             found = self.read(key, must_be_allowed=True)
-            return found.version if answer.retries and found and found.data == data else None
+            is_ours = answer.retries and found is not None and found.data == b"".join(views)
+            return found.version if found is not None and is_ours else None
+        self._check_stored(answer, key)
         return str(json.loads(answer.data).get("generation", ""))
 
     def _upload_in_parts(
@@ -207,32 +217,59 @@ class GcsBucket(Bucket):
             headers={"Content-Type": "application/json; charset=UTF-8"},
             body=json.dumps(_members(key, headers)).encode(),
         )
+        self._check_stored(answer, key)
         session = answer.headers["Location"]
         try:
-            offset, piece = 0, next(pieces)
+            offset, piece = 0, memoryview(next(pieces))
             for following in pieces:
                 self._put_part(session, key, piece, offset, total=None)
-                offset, piece = offset + memoryview(piece).nbytes, following
-            total = offset + memoryview(piece).nbytes
-            self._put_part(session, key, piece, offset, total=total)
+                offset, piece = offset + piece.nbytes, memoryview(following)
+            self._put_part(session, key, piece, offset, total=offset + piece.nbytes)
         except BaseException:
             with suppress(HTTPError, OSError):
                 connections().request("DELETE", session, retries=False, timeout=_TIMEOUT)
             raise
 
     def _put_part(
-        self, session: str, key: str, data: Buffer, offset: int, *, total: int | None
+        self, session: str, key: str, data: memoryview, offset: int, *, total: int | None
     ) -> None:
+        """Send a part, and again what the service has not kept of it, until it has all.
+
+        The last one has a total: the object is there when the service says so.
+        """
+        start, stop = offset, offset + data.nbytes
         whole = "*" if total is None else total
-        stop = offset + memoryview(data).nbytes
-        self._ask(
-            "PUT",
-            session,
-            "write",
-            key,
-            headers={"Content-Range": f"bytes {offset}-{stop - 1}/{whole}"},
-            body=data,
-        )
+        for wait in (*_WAITS, None):
+            sent = f"{start}-{stop - 1}" if start < stop else "*"  # nothing left: does it know?
+            answer = self._ask(
+                "PUT",
+                session,
+                "write",
+                key,
+                headers={"Content-Range": f"bytes {sent}/{whole}"},
+                body=data[start - offset :],
+            )
+            if answer.status != _INCOMPLETE:
+                self._check_stored(answer, key)
+                return
+            found = _KEPT.fullmatch(answer.headers.get("Range", ""))
+            start = int(found[1]) + 1 if found else 0
+            if start == stop and total is None:
+                return
+            if not offset <= start <= stop or wait is None:
+                raise StorageError(
+                    f"can't write {self.url}/{key}: the service has kept {start} of {stop} bytes "
+                    "that were sent; try again"
+                )
+            time.sleep(wait)
+
+    def _check_stored(self, answer: _Answer, key: str) -> None:
+        """Refuse any answer but that something is stored."""
+        if answer.status not in _STORED:
+            raise StorageError(
+                f"can't write {self.url}/{key}: HTTP {answer.status}, where 200 says that it is "
+                "there; try again"
+            )
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; see `Bucket.delete`."""
@@ -317,7 +354,8 @@ class GcsBucket(Bucket):
         code = None
         if status == 404 and (action in ("list", "write") or "bucket does not exist" in text):
             code = "NoSuchBucket"
-        is_answer = status < 400 or status in (412, 416) or (status == 404 and code is None)
+        also = (_INCOMPLETE, 412, 416) if action == "write" else (412, 416)
+        is_answer = status < 300 or status in also or (status == 404 and code is None)
         if not is_answer:
             reason = f"HTTP {status}" + (f" {code}" if code else "")
             error = failure(

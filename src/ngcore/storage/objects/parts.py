@@ -6,7 +6,7 @@ import mmap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ngcore.storage.uploads import IN_FLIGHT
+from ngcore.storage.uploads import room_to_send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,14 +21,14 @@ PARTS_AT_ONCE = 3
 
 @contextmanager
 def room_for(parts: Iterable[Buffer]) -> Iterator[Callable[[int], None]]:
-    """Wait until there is memory for an upload; see `Room.taken`."""
+    """Wait until there is memory for an upload; see `room_to_send`."""
     most = (PARTS_AT_ONCE + 1) * PART_BYTES
-    size = _known_size(parts)
-    with IN_FLIGHT.taken(most if size is None else min(size, most)) as keep:
+    size = known_size(parts)
+    with room_to_send(most if size is None else min(size, most)) as keep:
         yield keep
 
 
-def _known_size(parts: Iterable[Buffer]) -> int | None:
+def known_size(parts: Iterable[Buffer]) -> int | None:
     """Return how many bytes parts have that are all in memory; None of others."""
     if isinstance(parts, tuple | list):
         return sum(memoryview(part).nbytes for part in parts)
@@ -42,7 +42,7 @@ def pieces_of(parts: Iterable[Buffer]) -> Iterator[Buffer]:
     which goes back to it as soon as a piece is sent: pieces that are made by one thread and freed
     by another leave holes in the heap that are as large as they.
     """
-    size = _known_size(parts)
+    size = known_size(parts)
     if size is not None and size <= PART_BYTES:
         if size:
             views = [memoryview(part).cast("B") for part in parts]
