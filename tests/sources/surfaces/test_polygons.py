@@ -16,7 +16,7 @@ from surface_files import (
     read,
 )
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.surfaces import polygons
 from ngcore.sources.surfaces.polygons import parse_obj
 from ngcore.sources.surfaces.reading import read_mesh
@@ -189,17 +189,66 @@ def test_polygon_that_turns_inwards_is_covered_once(tmp_path, shape, ending, wri
         np.testing.assert_allclose(areas.sum(), area, rtol=1e-5)
 
 
+def _spiral(corners):
+    turn = np.linspace(0, 12 * np.pi, corners // 2)
+    around = np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=1)
+    return np.concatenate([(turn + 2)[:, None] * around, ((turn + 1)[:, None] * around)[::-1]])
+
+
 @pytest.mark.parametrize(
-    ("ending", "written"), [("obj", _as_obj), ("off", _as_off), ("vtk", _as_vtk)]
+    ("ending", "written", "where"),
+    [
+        ("obj", _as_obj, "line 6001"),
+        ("obj", _as_relative_obj, "line 6001"),
+        ("off", _as_off, "line 6003"),
+        ("ply", _as_ply, "face 1"),
+        ("vtk", _as_vtk, "polygon 1"),
+    ],
 )
-def test_polygon_of_very_many_corners_that_turns_inwards_is_refused(tmp_path, ending, written):
-    turn = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
-    radius = np.where(np.arange(2000) % 2, 2.0, 5.0)
-    points = np.stack([radius * np.cos(turn), radius * np.sin(turn), 0 * turn], axis=1)
-    path = tmp_path / f"star.{ending}"
-    path.write_bytes(written(points.tolist(), range(2000)))
-    with pytest.raises(FormatError, match="1 faces of five corners or more turn inwards"):
+def test_polygon_of_very_many_corners_that_turns_inwards_is_refused(
+    tmp_path, ending, written, where
+):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(written(_spiral(6000).tolist(), range(6000)).replace(b"uchar", b"int"))
+    with pytest.raises(InputError) as caught:
         read_mesh(path)
+    assert str(caught.value) == (
+        f"'{path}', {where}: a face of 6000 corners turns inwards; cutting it would take "
+        "too long; save the surface as triangles"
+    )
+
+
+def test_spirals_take_seconds_however_many_there_are(tmp_path):
+    points = _spiral(512)
+    path = tmp_path / "a.obj"
+    data = _as_obj(points.tolist(), range(512))
+    face = data[data.index(b"f ") :]
+    path.write_bytes(data + 7 * face)
+    start = time.process_time()
+    a, b, c = (read_mesh(path).vertices_nm / 1e6)[read_mesh(path).triangles].transpose(1, 0, 2)
+    assert time.process_time() - start < 3
+    area = np.cross(points, np.roll(points, -1, axis=0)).sum(axis=0)[2] / 2
+    areas = np.cross(b - a, c - a)[:, 2] / 2
+    assert (areas * area >= 0).all()
+    np.testing.assert_allclose(areas.sum(), 8 * area, rtol=1e-4)
+    path.write_bytes(data + 999 * face)
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"line 633: a face of 512 corners .*the 1000 that do"):
+        read_mesh(path)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("corners", [1000, 6000])
+def test_rounded_coordinates_do_not_make_a_face_turn_inwards(tmp_path, corners):
+    turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    circle = np.stack([10 * np.cos(turn), 10 * np.sin(turn), 0 * turn], axis=1).round(3)
+    path = tmp_path / "a.obj"
+    path.write_bytes(_as_obj(circle.tolist(), range(corners)))
+    mesh = read_mesh(path)
+    a, b, c = (mesh.vertices_nm / 1e6)[mesh.triangles].transpose(1, 0, 2)
+    areas = np.cross(b - a, c - a)[:, 2] / 2
+    np.testing.assert_allclose(areas.sum(), np.pi * 100, rtol=1e-4)
+    np.testing.assert_allclose(np.abs(areas).sum(), np.pi * 100, rtol=2e-4)
 
 
 def test_polygons_that_cross_themselves_take_no_time_to_speak_of(tmp_path):

@@ -65,8 +65,12 @@ def parse_mni_obj(data: bytes, name: str) -> Parsed:
         ends = reader.take(polygons, "i8")
         counts = np.diff(ends, prepend=0)
         corners = reader.take(int(ends[-1]) if polygons else 0, "i8")
-        triangles = triangulated(counts, corners, vertices)
+        triangles = triangulated(
+            counts, corners, vertices, lambda at: f"{name!r}, polygon {at + 1}"
+        )
         reader.check_end()
+    except InputError:
+        raise  # of what is no fault of the file
     except ValueError as error:
         raise FormatError(f"{name!r}: MNI OBJ: {error}") from error
     return Parsed(vertices, triangles)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ngcore.errors import InputError
+from ngcore.sources.surfaces.ears import cut_ears
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,9 +69,13 @@ def numbers_of(words: Sequence[bytes], kind: str) -> NDArray[Any]:
 
 
 _FLAT = 1e-9
-"""Of a polygon's own area: a triangle of less may point anywhere."""
-_MOST_WORK = 1 << 20
-"""Squared corners of all larger polygons that turn inwards: what takes seconds, not hours."""
+"""Of a polygon's area: what a fan may turn over without a thought."""
+_ROUNDED = 1e-4
+"""Of a polygon's area: what rounded coordinates may turn over in a fan."""
+_MOST_WORK = 1 << 25
+"""Of all larger polygons that turn inwards: what takes seconds, not hours."""
+_WORK_OF_CORNER = 32
+"""Besides the look at the other corners, in such looks."""
 
 
 def _fans(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
@@ -79,14 +85,17 @@ def _fans(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
         raise ValueError(f"a face of {counts.min()} corners; it needs 3 or more")
     pieces = counts - 2
     starts = np.repeat(np.cumsum(counts) - counts, pieces)
-    turns = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    turns = _runs(np.zeros_like(pieces), pieces)
     triangles = np.stack([starts, starts + turns + 1, starts + turns + 2], axis=1)
     found: NDArray[np.int64] = np.asarray(corners, dtype=np.int64)[triangles]
     return found
 
 
 def triangulated(
-    counts: NDArray[Any], corners: NDArray[Any], vertices: NDArray[np.float64]
+    counts: NDArray[Any],
+    corners: NDArray[Any],
+    vertices: NDArray[np.float64],
+    place: Callable[[int], str],
 ) -> NDArray[np.int64]:
     """Cut polygons into triangles that cover them, also those that turn inwards somewhere.
 
@@ -99,6 +108,8 @@ def triangulated(
     corners : array of int
         The corners of all polygons, one after the other.
     vertices : ndarray of float64, shape (v, 3)
+    place : callable
+        Says in which file and where the polygon of an index from 0 stands.
 
     Returns
     -------
@@ -107,7 +118,9 @@ def triangulated(
     Raises
     ------
     ValueError
-        A polygon has less than three corners, or turns inwards and has very many.
+        A polygon has less than three corners.
+    InputError
+        Polygons that turn inwards have too many corners to be cut within seconds.
     """
     triangles = _fans(counts, corners)
     if not len(triangles) or counts.max() == 3:
@@ -121,47 +134,39 @@ def triangulated(
         firsts = np.cumsum(pieces) - pieces
         whole = np.add.reduceat(normals, firsts)
         along = (normals * np.repeat(whole, pieces, axis=0)).sum(axis=1)
-        turned = along < -_FLAT * np.repeat((whole * whole).sum(axis=1), pieces)
-    faces = np.unique(np.repeat(np.arange(len(counts)), pieces)[turned])
+        turned = np.add.reduceat(np.minimum(along, 0), firsts)
+        share = -turned / (whole * whole).sum(axis=1)
+    faces = np.flatnonzero(share > _FLAT)
     starts = np.cumsum(counts, dtype=np.int64) - counts
     quads = faces[counts[faces] == 4]
     names = corners[starts[quads][:, None] + np.arange(4)].astype(np.int64)
     triangles[firsts[quads]] = names[:, [1, 2, 3]]
     triangles[firsts[quads] + 1] = names[:, [1, 3, 0]]
-    many = faces[counts[faces] > 4].tolist()
-    if sum(counts[many].astype(float) ** 2) > _MOST_WORK:
-        raise ValueError(
-            f"{len(many)} faces of five corners or more turn inwards; cut them into triangles"
+    many = faces[counts[faces] > 4]
+    if _work(counts[many])[-1:].sum() > _MOST_WORK:
+        many = many[share[many] > _ROUNDED]
+    is_too_much = _work(counts[many]) > _MOST_WORK
+    if is_too_much.any():
+        face = int(many[np.argmax(is_too_much)])
+        which = "cutting it" if len(many) == 1 else f"cutting the {len(many)} that do"
+        raise InputError(
+            f"{place(face)}: a face of {counts[face]} corners turns inwards; {which} would take "
+            "too long; save the surface as triangles"
         )
-    for face in many:
-        names = corners[starts[face] : starts[face] + counts[face]].astype(np.int64)
-        rows = slice(firsts[face], firsts[face] + pieces[face])
-        triangles[rows] = names[_ears(vertices[names], whole[face])]
+    if len(many):
+        rows, names = _runs(firsts[many], pieces[many]), _runs(starts[many], counts[many])
+        ears = cut_ears(counts[many].astype(np.int64), vertices[corners[names]], whole[many])
+        triangles[rows] = corners[names][ears]
     return triangles
 
 
-def _ears(points: NDArray[np.float64], normal: NDArray[np.float64]) -> list[list[int]]:
-    """Cut corner after corner off a polygon, where the triangle holds no other corner."""
-    left, start = list(range(len(points))), 0
-    found: list[list[int]] = []
-    while len(left) > 3:
-        # Beside the last ear is mostly the next one.
-        turns = ((start + turn) % len(left) for turn in range(len(left)))
-        ear = next((at for at in turns if _is_ear(points[left], at, normal)), None)
-        if ear is None:  # it crosses itself, or is bent: no triangles cover it once
-            return [*found, *([left[0], *pair] for pair in pairwise(left[1:]))]
-        last, after = left[ear - 1], left[(ear + 1) % len(left)]
-        found.append([last, left.pop(ear), after])
-        start = ear
-    return [*found, left]
+def _work(counts: NDArray[Any]) -> NDArray[np.float64]:
+    lengths = counts.astype(np.float64)
+    return np.cumsum(lengths * (lengths + _WORK_OF_CORNER))
 
 
-def _is_ear(points: NDArray[np.float64], at: int, normal: NDArray[np.float64]) -> bool:
-    around = [at - 1, at, (at + 1) % len(points)]
-    corners = points[around]
-    sides = np.roll(corners, -1, axis=0) - corners
-    if np.cross(sides[0], sides[1]) @ normal <= 0:
-        return False
-    others = np.delete(points, around, axis=0)
-    inwards = np.cross(sides[:, None], others[None] - corners[:, None]) @ normal
-    return not (inwards > 0).all(axis=0).any()
+def _runs(starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the numbers of runs, one run after the other."""
+    lengths = lengths.astype(np.int64)
+    skipped: NDArray[np.int64] = starts - (np.cumsum(lengths) - lengths)
+    return np.repeat(skipped, lengths) + np.arange(lengths.sum())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, InputError
 from ngcore.sources.surfaces.parsed import Parsed, numbers_of, triangulated
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def parse_ply(data: bytes, name: str) -> Parsed:
         counts, corners = faces["vertex_indices" if "vertex_indices" in faces else "vertex_index"]
         if counts is None or corners.dtype.kind not in "iu":
             raise ValueError("the vertex_indices of faces must be a list of whole numbers")
-        triangles = triangulated(counts, corners, vertices)
+        triangles = triangulated(counts, corners, vertices, lambda at: f"{name!r}, face {at + 1}")
+    except InputError:
+        raise  # of what is no fault of the file
     except KeyError as error:
         raise FormatError(f"{name!r}: the PLY header lacks {error}") from error
     except (ValueError, MemoryError) as error:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from ngcore.sources.surfaces.parsed import Point
 
-
 # Normals, colours and texture places may follow each position; 4OFF and nOFF have other positions.
 _OFF_KEYWORD = re.compile(rb"(?:ST)?C?N?OFF")
 _MAX_INDEX = 2**32
@@ -47,6 +46,7 @@ def parse_obj(data: bytes, name: str) -> Parsed:
     """
     vertices: list[Point] = []
     faces: list[list[int]] = []
+    places: list[int] = []
     # A backslash at the end of a line continues it.
     lines = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines()
     quick = _uniform_obj(lines)
@@ -60,9 +60,10 @@ def parse_obj(data: bytes, name: str) -> Parsed:
             elif words and words[0] == b"f":
                 corners = [_obj_index(word.split(b"/", 1)[0], len(vertices)) for word in words[1:]]
                 faces.append(_face(corners))
+                places.append(number)
         except ValueError as error:
             raise FormatError(f"{name!r}, line {number}: {error}") from error
-    return _arrays(vertices, faces, data, name)
+    return _arrays(vertices, faces, places, data, name)
 
 
 def parse_off(data: bytes, name: str) -> Parsed:
@@ -114,7 +115,8 @@ def parse_off(data: bytes, name: str) -> Parsed:
             faces.append(_face([_off_count(word) for word in words[1 : 1 + corner_count]]))
     except ValueError as error:
         raise FormatError(f"{name!r}, line {number}: {error}") from error
-    return _arrays(vertices, faces, data, name)
+    places = [number for number, _ in lines[1 + vertex_count :]]
+    return _arrays(vertices, faces, places, data, name)
 
 
 def _uniform_obj(lines: Sequence[bytes]) -> Parsed | None:
@@ -149,7 +151,8 @@ def _uniform_obj(lines: Sequence[bytes]) -> Parsed | None:
     if numbers.min() < 1:
         return None
     try:
-        triangles = triangulated(np.full(len(faces), corners), numbers - 1, positions)
+        counts = np.full(len(faces), corners)
+        triangles = triangulated(counts, numbers - 1, positions, str)
     except ValueError:
         return None
     return Parsed(positions, triangles)
@@ -177,15 +180,17 @@ def _face(corners: list[int]) -> list[int]:
     return corners
 
 
-def _arrays(vertices: list[Point], faces: list[list[int]], data: bytes, name: str) -> Parsed:
+def _arrays(
+    vertices: list[Point], faces: list[list[int]], lines: list[int], data: bytes, name: str
+) -> Parsed:
     places = np.array(vertices, dtype=np.float64).reshape(-1, 3)
     counts = np.array([len(corners) for corners in faces], np.int64)
     corners = np.array([corner for face in faces for corner in face], np.int64)
-    try:
-        triangles = triangulated(counts, corners, places)
-    except ValueError as error:
-        raise FormatError(f"{name!r}: {error}") from error
-    return Parsed(places, triangles, None, _comments(data))
+
+    def line(face: int) -> str:
+        return f"{name!r}, line {lines[face]}"
+
+    return Parsed(places, triangulated(counts, corners, places, line), None, _comments(data))
 
 
 def _comments(data: bytes) -> str:

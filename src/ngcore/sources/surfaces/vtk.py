@@ -60,9 +60,11 @@ def parse_vtk(data: bytes, name: str) -> Parsed:
             f"{name!r} holds a VTK {kind}, not PolyData; extract its surface (in ParaView: "
             "Extract Surface)"
         )
-    reader = _Reader(data, start.end(), is_binary=start[2].upper() == b"BINARY")
+    reader = _Reader(data, name, start.end(), is_binary=start[2].upper() == b"BINARY")
     try:
         points, triangles = reader.read()
+    except InputError:
+        raise  # of what is no fault of the file
     except (ValueError, MemoryError) as error:
         raise FormatError(f"{name!r}: VTK: {error}") from error
     if points is None:
@@ -71,8 +73,8 @@ def parse_vtk(data: bytes, name: str) -> Parsed:
 
 
 class _Reader:
-    def __init__(self, data: bytes, at: int, *, is_binary: bool) -> None:
-        self._data, self._at, self._is_binary = data, at, is_binary
+    def __init__(self, data: bytes, name: str, at: int, *, is_binary: bool) -> None:
+        self._data, self._name, self._at, self._is_binary = data, name, at, is_binary
 
     def read(self) -> tuple[NDArray[np.float64] | None, NDArray[np.int64]]:
         points: NDArray[np.float64] | None = None
@@ -92,8 +94,11 @@ class _Reader:
                 elif keyword == "TRIANGLE_STRIPS":
                     triangles.append(_strips(counts, corners))
         places = np.empty((0, 3)) if points is None else points
-        cut = [triangulated(counts, corners, places) for counts, corners in polygons]
+        cut = [triangulated(*polygon, places, self._place) for polygon in polygons]
         return points, np.concatenate([*cut, *triangles])
+
+    def _place(self, polygon: int) -> str:
+        return f"{self._name!r}, polygon {polygon + 1}"
 
     def _next(self) -> tuple[str, str, str] | None:
         """Return the next section's keyword and words, and go to what follows that line."""
