@@ -113,6 +113,37 @@ def test_reader_finds_chunks_of_mixed_layouts(store):
     assert [reader.read(cell) for cell in cells] == [bytes([n]) for n in range(len(cells))]
 
 
+class AskingStore(LocalStore):
+    """Is read as web servers are, and tells what of it is."""
+
+    asks_ahead = True
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.asked = []
+
+    def get_whole(self, name, max_size):
+        self.asked.append(name)
+        return super().get_whole(name, max_size)
+
+
+def test_a_chunk_that_was_found_is_looked_for_nowhere_else(tmp_path):
+    """Other copies may be damaged, and are bytes to load."""
+    store = AskingStore(tmp_path)
+    store.put(NAMES["nested", True], gzip.compress(ENCODED))
+    store.put(NAMES["flat", True], bytes(5_000_000))
+    store.put(NAMES["nested", False], ENCODED)
+    reader = open_chunks(store, INFO, 0)
+    absent = (0, 0, 0)
+    (group,) = reader.in_groups([CELL, absent], 16, 1, None)
+    assert dict(group()) == {CELL: ENCODED, absent: None}
+    assert {name for name in store.asked if "3-5" in name} == {
+        NAMES["flat", False],
+        NAMES["nested", True],
+    }
+    assert len(store.asked) == len(set(store.asked))
+
+
 def test_gzipped_chunk_of_other_programs_is_read(store):
     store.put(NAMES["flat", True], standard_gzip.compress(ENCODED))
     assert open_chunks(store, INFO, 0).read(CELL) == ENCODED

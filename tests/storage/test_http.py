@@ -273,7 +273,8 @@ def test_403_is_absence_but_for_info_and_where_a_token_may_have_expired(origin):
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "urllib3", None)
-    monkeypatch.delitem(sys.modules, "ngcore.storage.http")
+    for name in ("http", "http_proxy"):
+        monkeypatch.delitem(sys.modules, f"ngcore.storage.{name}")
     with pytest.raises(MissingExtraError, match=r"pip install 'ngcore-neuroglancer\[cloud\]'"):
         ngcore.open("https://example.org/volume")
     assert run(["info", "https://example.org/volume"]) == 2

@@ -11,14 +11,18 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
+import tracemalloc
+from base64 import b64encode
 
 import pytest
 from thorough import amount
 
 pytest.importorskip("urllib3", reason="the extra cloud is not installed")
 
+from ngcore.cli import run
 from ngcore.errors import InputError, StorageError
-from ngcore.storage import web_connections
+from ngcore.storage import http_proxy, web_connections
 from ngcore.storage.http import HttpStore
 from ngcore.storage.web_connections import NoAnswerError, SilenceError, Wanted, fetch, origin_of
 
@@ -30,7 +34,8 @@ ALL = Wanted(None, 0, 5)
 class Script:
     """A server whose connections answer one request after the other with the bytes of a script.
 
-    An answer of None closes the connection instead; those behind it are for the next one.
+    An answer of None closes the connection instead; those behind it are for the next one. Of a
+    tuple, what follows the first piece is sent a little later.
     """
 
     def __init__(self, *answers, context=None):
@@ -66,8 +71,12 @@ class Script:
                     answer = self.answers.pop(0)
                     if answer is None:
                         return
-                    connection.sendall(answer)
-                    if b"Connection: close" in answer or b"HTTP/1.0" in answer:
+                    pieces = answer if isinstance(answer, tuple) else (answer,)
+                    for number, piece in enumerate(pieces):
+                        if number == 1:
+                            time.sleep(0.05)  # until the first has been read
+                        connection.sendall(piece)
+                    if b"Connection: close" in pieces[0] or b"HTTP/1.0" in pieces[0]:
                         return
 
     def close(self):
@@ -167,6 +176,56 @@ def test_interim_answers_heads_and_other_line_ends(scripted):
     assert (answer.headers["content-length"], answer.body) == ("5", b"")
     assert body_of(server) == BODY
     assert server.connections == 1
+
+
+@pytest.mark.parametrize("interim", [102, 103, 199])
+def test_interim_answers_are_not_taken_for_the_one_that_follows_late(scripted, interim):
+    """Else every later request would get the body of the one before."""
+    early = b"HTTP/1.1 %d Wait\r\nLink: </x>\r\nContent-Length: 9\r\n\r\n" % interim
+    bodies = [b"first", b"second", b"third"]
+    plain = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(b), b) for b in bodies]
+    server = scripted((early, early + plain[0]), early + plain[1], plain[2])
+    assert [body_of(server) for _ in bodies] == bodies
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "first", [b"HTTP/1.1 101 Switching\r\n\r\n", b"HTTP/1.1 103 A\r\n\r\n" * 999]
+)
+def test_a_connection_without_a_final_answer_is_not_used_again(scripted, first):
+    server = scripted((first, GOOD.replace(BODY, bytes(len(BODY)))), GOOD)
+    with pytest.raises(NoAnswerError, match="no answer but HTTP 10"):
+        ask(server)
+    assert body_of(server) == BODY
+    assert server.connections == 2
+
+
+def test_of_a_body_that_is_left_out_little_is_in_memory(scripted):
+    size = amount(24, 600) << 20
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    server = scripted(
+        (whole, *[bytes(1 << 20)] * ((size >> 20) - 1), bytes((1 << 20) - 3) + b"end")
+    )
+    tracemalloc.start()
+    try:
+        answer = ask(server, Wanted(3, size - 3, 5))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (answer.body, answer.is_cut) == (b"end", False)
+    assert peak < 8 << 20
+    with pytest.raises(NoAnswerError):
+        ask(scripted((whole, b"abc"), None), Wanted(3, size - 3, 0.2))
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(scripted, monkeypatch):
+    server = scripted(*[GOOD] * 4)
+    assert body_of(server) == body_of(server) == BODY
+    assert server.connections == 1
+    now = time.monotonic()
+    monkeypatch.setattr(web_connections.time, "monotonic", lambda: now + 60)
+    assert body_of(server) == body_of(server) == BODY
+    assert server.connections == 2
 
 
 BROKEN = {
@@ -313,7 +372,45 @@ def test_a_forked_process_has_connections_of_its_own(scripted):
     assert server.connections == 2
 
 
+@pytest.mark.parametrize(
+    ("user", "sent"),
+    [
+        ("%D1%8F:p", "\u044f:p".encode()),
+        ("a%3Ab:c%40", b"a:b:c@"),
+        ("\xfc", "\xfc:".encode()),
+        ("%FF:", b"\xff:"),
+    ],
+)
+def test_users_and_passwords_are_sent_in_utf_8(scripted, user, sent):
+    server = scripted(GOOD)
+    HttpStore(f"http://{user}@127.0.0.1:{server.port}/a").get_whole("x", len(BODY))
+    assert f"authorization: Basic {b64encode(sent).decode()}" in server.requests[0]
+
+
+@pytest.mark.parametrize("part", ["v\udce4", "v?t=\udce4", "\udcff/v"])
+def test_a_url_that_is_no_text_is_refused_in_one_line(part, capsys):
+    assert run(["info", f"http://127.0.0.1:9/{part}"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "has bytes that are no text in UTF-8" in error
+
+
 class TestThroughAProxy:
+    @pytest.fixture(autouse=True)
+    def _proxy_is_looked_up(self):
+        http_proxy._pool.cache_clear()
+        yield
+        http_proxy._pool.cache_clear()
+
+    def test_interim_answers_are_not_taken_for_the_one_that_follows(self, scripted, monkeypatch):
+        early = b"HTTP/1.1 103 Early\r\n\r\n"
+        proxy = scripted((early, GOOD.replace(BODY, bytes(len(BODY)))), GOOD)
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        store = HttpStore("http://early.invalid/a")
+        assert store.get_whole("x", len(BODY)) == BODY
+        assert proxy.connections == 2
+
     def test_requests_carry_the_whole_url_and_answers_are_the_same(self, scripted, monkeypatch):
         proxy = scripted(
             GOOD,

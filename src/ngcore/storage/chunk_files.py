@@ -127,35 +127,29 @@ class ChunkFileReader(ChunkReader):
         """Yield chunks, so many of which are asked for at once."""
         # In parts, as the first of them tell in which way the others lie.
         for first in range(0, len(cells), _PARTS * ahead):
-            usual, *others = self._kinds
-            absent = []
-            for cell, data in self._looked_for(
-                cells[first : first + _PARTS * ahead], (usual,), ahead
-            ):
-                if data is None:
-                    absent.append(cell)
-                else:
-                    yield cell, data
-            for cell, data in self._looked_for(absent, others, ahead):
-                if data is None:
-                    self._tell_of_lost(cell)
-                yield cell, data
+            left = cells[first : first + _PARTS * ahead]
+            for kind in self._kinds:
+                # Found in one way, a chunk is not looked for in others: those may be damaged.
+                absent = []
+                for cell, data in self._looked_for(left, kind, ahead):
+                    if data is None:
+                        absent.append(cell)
+                    else:
+                        yield cell, data
+                left = absent
+            for cell in left:
+                self._tell_of_lost(cell)
+                yield cell, None
 
     def _looked_for(
-        self, cells: Sequence[Vec3], kinds: Sequence[tuple[Layout, str]], ahead: int
+        self, cells: Sequence[Vec3], kind: tuple[Layout, str], ahead: int
     ) -> Iterator[tuple[Vec3, bytes | None]]:
-        """Yield chunks that lie in one of some ways, all of which are asked for at once."""
-        names = [_name(self._key, self._grid, cell, *kind) for cell in cells for kind in kinds]
+        """Yield chunks as far as they lie in one way, several of which are asked for at once."""
+        names = [_name(self._key, self._grid, cell, *kind) for cell in cells]
         found = self._store.get_each_whole(names, self._max_stored_size, ahead)
-        places = iter(names)
-        for cell in cells:
-            chunk = None
-            for kind in kinds:
-                name = next(places)
-                data = self._next(found, name)
-                if data is not None and chunk is None:
-                    chunk = self._taken(data, name, kind)
-            yield cell, chunk
+        for cell, name in zip(cells, names, strict=True):
+            data = self._next(found, name)
+            yield cell, None if data is None else self._taken(data, name, kind)
 
     def _next(self, found: Iterator[bytes | None], name: str) -> bytes | None:
         try:

@@ -14,12 +14,11 @@ import logging
 import posixpath
 import re
 import time
+from base64 import b64encode
 from collections import deque
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
-
-import urllib3
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
 from ngcore.codecs.content import decode_content
 from ngcore.errors import FormatError, InputError, StorageError
@@ -99,6 +98,13 @@ class HttpStore(ReadableStore):
 
     def __init__(self, url: str, *, read_seconds: float = _READ_SECONDS) -> None:
         try:
+            url.encode()
+        except UnicodeEncodeError as error:
+            shown = url.encode(errors="backslashreplace").decode()
+            raise InputError(
+                f"{shown} is not a URL: it has bytes that are no text in UTF-8; write them as %XX"
+            ) from error
+        try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
@@ -112,8 +118,9 @@ class HttpStore(ReadableStore):
         self._origin = origin_of(parts.scheme, parts.hostname, port)
         self._headers: dict[str, str] = {}
         if parts.username is not None:
-            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers = urllib3.util.make_headers(basic_auth=user)
+            # As https://www.rfc-editor.org/rfc/rfc7617 has it, in UTF-8.
+            user = b":".join(map(unquote_to_bytes, (parts.username, parts.password or "")))
+            self._headers = {"authorization": f"Basic {b64encode(user).decode()}"}
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
             parts = parts._replace(netloc=host if port is None else f"{host}:{port}")
         # What people paste has spaces; what is quoted already stays.
@@ -318,7 +325,7 @@ class HttpStore(ReadableStore):
         return urlunsplit(self._parts._replace(path=self._path_of(name), fragment=""))
 
     def _path_of(self, name: str) -> str:
-        path = f"{self._parts.path.rstrip('/')}/{quote(name, safe='/:')}"
+        path = f"{self._parts.path.rstrip('/')}/{quote(name, '/:', errors='surrogatepass')}"
         # Most names need no more.
         return posixpath.normpath(path) if "/." in path or "//" in path else path
 

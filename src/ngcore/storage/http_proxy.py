@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import urllib.request
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,14 +18,13 @@ from ngcore.storage.web_connections import (
     Answer,
     NoAnswerError,
     SilenceError,
+    taken,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from ngcore.storage.web_connections import Origin, Wanted
-
-_PIECE = 1 << 20
 
 
 def connections() -> urllib3.PoolManager:
@@ -49,13 +48,16 @@ def fetch_by_proxy(
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=wanted.seconds),
         )
         with closing(response):
+            if response.status < 200:
+                # Its connection, on which the answer itself may follow, is closed.
+                raise NoAnswerError(f"it sends no answer but HTTP {response.status}")
             found = {key.lower(): value for key, value in response.headers.items()}
             if method == "HEAD" or response.status not in (200, 206):
                 response.drain_conn()
                 return Answer(response.status, found, b"")
             skip = 0 if response.status == 206 else wanted.skip
-            pieces = response.stream(_PIECE, decode_content=False)
-            body, is_cut = _taken(pieces, wanted.limit, skip)
+            read = partial(response.read, decode_content=False)
+            body, is_cut = taken(read, wanted.limit, skip)
             if not is_cut:
                 response.release_conn()
             return Answer(response.status, found, body, is_cut)
@@ -103,18 +105,3 @@ class _ProxiedPool(urllib3.PoolManager):
         is_excepted = urllib.request.proxy_bypass(urlsplit(url).hostname or "")
         pool = self._direct if is_excepted else self._proxied
         return pool.request(method, url, **options)  # type: ignore[arg-type]
-
-
-def _taken(pieces: Iterable[bytes], limit: int | None, skip: int) -> tuple[bytes, bool]:
-    """Return so many bytes after `skip`, and whether there are more."""
-    kept = []
-    size = 0
-    for piece in pieces:
-        part = piece[skip:] if skip else piece
-        skip = max(0, skip - len(piece))
-        if limit is not None and size + len(part) > limit:
-            kept.append(part[: limit - size])
-            return b"".join(kept), True
-        kept.append(part)
-        size += len(part)
-    return b"".join(kept), False

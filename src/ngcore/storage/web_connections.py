@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,16 +23,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from ngcore.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 CONNECT_SECONDS = 20.0
 CONNECTIONS = 32
 """To one server, that wait for their next request."""
 
+_IDLE_SECONDS = 30.0
+"""After which a connection is not used again: routers forget those that are idle, without a word
+to either end, and a request on one would wait for an answer that can't come."""
 _MAX_DRAINED = 1 << 16
 """Bytes of a body that nobody wants, up to which it is read so that its connection stays."""
+_MAX_INTERIM = 100
+"""Interim answers before one that counts."""
 _PIECE = 16 << 20
 """Of a body that are taken at once: its length is only claimed."""
+_DROPPED_PIECE = 1 << 20
 _HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?")
 _CUT = "the connection was cut"
 
@@ -132,7 +139,7 @@ def fetch(
         sent = send(origin, method, target, headers, wanted)
         try:
             return sent.answer()
-        except _StaleError:
+        except StaleError:
             pass  # the server had closed it: each of those that wait is tried once
 
 
@@ -168,7 +175,7 @@ class Sent(NamedTuple):
                 response = self.connection.getresponse()
             except ConnectionError as error:
                 if self.is_used:
-                    raise _StaleError(_CUT) from error
+                    raise StaleError(_CUT) from error
                 raise
             answer = _answer(response, self.wanted)
         except TimeoutError as error:
@@ -180,7 +187,7 @@ class Sent(NamedTuple):
         except BaseException:
             self.give_up()
             raise
-        if response.isclosed() and not response.will_close:
+        if response.isclosed() and not response.will_close and answer.status >= 200:
             self.pool.give_back(self.connection)
         else:
             self.give_up()
@@ -191,38 +198,65 @@ class Sent(NamedTuple):
         self.connection.close()
 
 
-class _StaleError(NoAnswerError):
+class StaleError(NoAnswerError):
     """A connection that had been used before was closed before anything came."""
+
+
+class _Response(HTTPResponse):
+    """The answer itself, past interim ones (103 Early Hints): `http.client` skips 100 alone."""
+
+    def begin(self) -> None:
+        """Read the head of the answer."""
+        super().begin()
+        for _ in range(_MAX_INTERIM):
+            # After 101 the server speaks another protocol.
+            if self.status >= 200 or self.status == 101:
+                return
+            self.headers = self.msg = None  # type: ignore[assignment]  # read another one
+            super().begin()
 
 
 def _answer(response: HTTPResponse, wanted: Wanted) -> Answer:
     headers = {name.lower(): value for name, value in response.headers.items()}
     status = response.status
+    if status < 200:
+        raise NoAnswerError(f"it sends no answer but HTTP {status}")
     if status not in (200, 206):
-        _body(response, _MAX_DRAINED)
+        taken(response.read, _MAX_DRAINED, 0)
         return Answer(status, headers, b"")
-    skip = wanted.skip if status == 200 else 0
-    size = response.length
-    most = None if wanted.limit is None else skip + wanted.limit
-    # One more tells whether there are more, where the server doesn't.
-    body = _body(response, most if most is None or size is not None else most + 1)
-    is_cut = most is not None and (size if size is not None else len(body)) > most
-    if size is not None and len(body) < (size if most is None else min(size, most)):
+    body, is_cut = taken(response.read, wanted.limit, wanted.skip if status == 200 else 0)
+    if response.length and not is_cut:
         raise NoAnswerError(_CUT)
-    return Answer(status, headers, body[skip:most] if skip or is_cut else body, is_cut)
+    return Answer(status, headers, body, is_cut)
 
 
-def _body(response: HTTPResponse, most: int | None) -> bytes:
-    """Return as many bytes of a body, or what there is up to its end."""
+def taken(read: Callable[[int], bytes], limit: int | None, skip: int) -> tuple[bytes, bool]:
+    """Return a part of a body, and whether there are more bytes behind it.
+
+    Parameters
+    ----------
+    read : callable
+        Returns as many of the next bytes, fewer where the body ends.
+    limit : int, optional
+        How many bytes are wanted; default all.
+    skip : int
+        How many to leave out before, of which few are in memory at once.
+    """
+    while skip:
+        dropped = len(read(min(skip, _DROPPED_PIECE)))
+        if not dropped:
+            return b"", False
+        skip -= dropped
     pieces: list[bytes] = []
-    left = _PIECE if most is None else most
-    while left and not response.isclosed():
-        piece = response.read(min(left, _PIECE))
+    left = _PIECE if limit is None else limit
+    while left:
+        piece = read(min(left, _PIECE))
         if not piece:
             break
         pieces.append(piece)
-        left = _PIECE if most is None else left - len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        left = _PIECE if limit is None else left - len(piece)
+    is_cut = not left and bool(read(1))
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces), is_cut
 
 
 class _Pool:
@@ -230,7 +264,7 @@ class _Pool:
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self._waiting: list[HTTPConnection] = []
+        self._waiting: list[tuple[HTTPConnection, float]] = []  # since when they do
         self._lock = threading.Lock()
         weakref.finalize(self, _close_all, self._waiting)  # at the latest when Python ends
 
@@ -238,23 +272,25 @@ class _Pool:
         """Return a connection, and whether it has been used before."""
         while True:
             with self._lock:
-                connection = self._waiting.pop() if self._waiting else None
-            if connection is None:
+                found = self._waiting.pop() if self._waiting else None
+            if found is None:
                 return _connected(self._origin), False
-            if not _is_readable(connection.sock):
+            connection, since = found
+            is_old = time.monotonic() - since > _IDLE_SECONDS
+            if not is_old and not _is_readable(connection.sock):
                 return connection, True
-            connection.close()  # by the server; or it sends what nobody asked for
+            connection.close()  # the server did; or it sends what nobody asked for
 
     def give_back(self, connection: HTTPConnection) -> None:
         with self._lock:
             if len(self._waiting) < CONNECTIONS:
-                self._waiting.append(connection)
+                self._waiting.append((connection, time.monotonic()))
                 return
         connection.close()
 
 
-def _close_all(waiting: list[HTTPConnection]) -> None:
-    for connection in waiting:
+def _close_all(waiting: list[tuple[HTTPConnection, float]]) -> None:
+    for connection, _ in waiting:
         connection.close()
 
 
@@ -279,6 +315,7 @@ def _connected(origin: Origin) -> HTTPConnection:
         )
     else:
         connection = HTTPConnection(origin.host, origin.port, timeout=CONNECT_SECONDS)
+    connection.response_class = _Response
     try:
         connection.connect()
     except Exception as error:
