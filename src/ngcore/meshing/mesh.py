@@ -188,6 +188,7 @@ def write_meshes(
                             "when nobody writes to it"
                         )
                     meshes.make_found(crew, surface, voxels.resolution, told(mesh_progress))
+                    del surface  # it holds a row for each label, as what is sorted next does
                 spec = meshes.finish(crew)
             made, digest = tuple(sorted(meshes.labels)), str(meshes.digest)
             info = MultilodInfo(QUANTIZATION_BITS, _IDENTITY, 1.0, spec)
