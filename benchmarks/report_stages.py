@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STAGES: list[tuple[str, list[tuple[Any, str]]]] = [
-    ("reading", [(RawSource, "read"), (GzipSource, "read")]),
+    ("reading", [(RawSource, "_read"), (GzipSource, "_read")]),
     ("downsampling", [(walk, "downsample")]),
     ("copying chunks", [(sink, "copy_chunk")]),
     ("encoding", [(RawEncoding, "encode"), (CompressedSegmentationEncoding, "encode")]),

@@ -369,7 +369,10 @@ def _shown(example: Example, made: Path, url: str) -> Shown:
 
 def _run(command: str) -> str:
     """Return what a command prints, its warnings too."""
-    return CliRunner().invoke(cli, command.split(), prog_name="ngcore").output
+    result = CliRunner().invoke(cli, command.split(), prog_name="ngcore")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
 
 
 @contextlib.contextmanager

@@ -108,11 +108,14 @@ class ThreadPool:
         if self._error is not None:
             raise self._error
 
+    def _wait_for_work(self) -> None:
+        while not self._queue and not self._closing and self._error is None:
+            self._has_work.wait()
+
     def _run(self) -> None:
         while True:
             with self._has_work:
-                while not self._queue and not self._closing and self._error is None:
-                    self._has_work.wait()
+                self._wait_for_work()
                 if self._error is not None or not self._queue:
                     return
                 _, _, task, group = heapq.heappop(self._queue)

@@ -64,9 +64,9 @@ def decoded(monkeypatch):
     counts = {}
     original = ScaleArray._decode
 
-    def counted(self, box, cell, out):
-        counts[cell] = counts.get(cell, 0) + 1
-        original(self, box, cell, out)
+    def counted(self, wanted):
+        counts[wanted.cell] = counts.get(wanted.cell, 0) + 1
+        original(self, wanted)
 
     monkeypatch.setattr(ScaleArray, "_decode", counted)
     return counts
