@@ -1,3 +1,4 @@
+import re
 import threading
 import tracemalloc
 from pathlib import Path
@@ -416,7 +417,7 @@ def test_numbers_below_zero_come_first(tmp_path):
         write_picture(tmp_path / f"slice{place - 3}.png", plane)
     source = SlicesSource([tmp_path])
     (note,) = source.header.notes
-    assert "go from there to 'slice4.png'" in note
+    assert "is taken for a sign: slices go from 'slice-3.png' to 'slice4.png'" in note
     assert np.array_equal(read_all(source)[..., 0].T, planes)
 
 
@@ -427,3 +428,49 @@ def test_a_hyphen_before_every_number_is_no_sign(tmp_path):
     source = SlicesSource([tmp_path])
     assert source.header.notes == ()
     assert np.array_equal(read_all(source)[..., 0].T, planes)
+
+
+@pytest.mark.parametrize(
+    ("names", "taken_for", "others"),
+    [
+        ("z-3 z-1 z0 z1", "a sign", ["jump from -3 to -1"]),
+        ("z--2 z--1 z-0 z-1", "a sign", []),
+        ("z-02 z-01 z+00 z+01", "a sign", []),
+        ("z-2_0715 z-1_0723 z0_0731 z1_0744", "a sign", []),
+        ("x-1_z0 x-1_z1 x-1_z2 x1_z0 x1_z1 x1_z2", "a sign", [r"more than slices \(2 x 3\)"]),
+        ("scan-1 scan-2 scan-3 scan4", "a hyphen", []),
+        ("scan1 scan-2 scan-3", "a hyphen", []),
+        ("sub-01_run-1 sub-01_run-2 sub-01_run3", "a hyphen", []),
+        ("scan-1 scan-2 scan-3 scan3", "a hyphen", ["'scan-3.png' and 'scan3.png' have the same"]),
+        ("s1-1 s1-2 s2-1 s2-2", None, [r"more than slices \(2 x 2\)"]),
+        ("z0 z+1 z2", None, []),
+    ],
+)
+def test_a_minus_is_a_sign_where_numbers_then_count_evenly(tmp_path, names, taken_for, others):
+    planes = random_volume((len(names.split()), 5, 4))
+    for name, plane in zip(names.split(), planes, strict=True):
+        write_picture(tmp_path / f"{name}.png", plane)
+    source = SlicesSource([tmp_path])
+    assert np.array_equal(read_all(source)[..., 0].T, planes)
+    expected = [f"is taken for {taken_for}: slices go from "] if taken_for else []
+    assert len(source.header.notes) == len(expected + others)
+    for note, words in zip(source.header.notes, expected + others, strict=True):
+        assert re.search(words, note)
+
+
+def test_channels_of_numbers_below_zero_are_channels(tmp_path):
+    planes = random_volume((8, 5, 4)).reshape(4, 2, 5, 4)
+    for z, c in np.ndindex(4, 2):
+        write_picture(tmp_path / f"z{z - 2}_c{c}.png", planes[z, c])
+    source = SlicesSource([tmp_path])
+    assert np.array_equal(read_all(source), planes.transpose(3, 2, 0, 1))
+
+
+def test_missing_numbers_below_zero_are_left_blank(tmp_path):
+    planes = random_volume((4, 5, 4))
+    for z, plane in zip((-3, -1, 0, 1), planes, strict=True):
+        write_picture(tmp_path / f"z{z}.png", plane)
+    source = SlicesSource([tmp_path], gaps="blank")
+    stack = read_all(source)[..., 0].T
+    assert np.array_equal(stack[[0, 2, 3, 4]], planes)
+    assert not stack[1].any()

@@ -17,14 +17,13 @@ from ngcore.errors import InputError, InputNotFoundError
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.slices.names import is_slice_pattern
 from ngcore.sources.slices.natural_order import (
-    Grid,
-    in_natural_order,
     natural_key,
     numbering_of,
     part_by_channel,
 )
 from ngcore.sources.slices.pictures import open_jpeg, open_png
 from ngcore.sources.slices.planes import PlanesSource
+from ngcore.sources.slices.signs import Signs
 from ngcore.sources.slices.tiff import open_tiff_slice, slice_pixel_size_nm
 from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.foreign import way_from
@@ -128,25 +127,29 @@ def list_slices(source: str | Path, gaps: Gaps = "keep") -> list[SliceList]:
             f"give the folder that holds them"
         )
     _check_one_format(name, slices)
-    slices, sign_note = in_natural_order(slices)
+    signs = Signs(slices)
+    slices = sorted(slices, key=lambda path: natural_key(path, signs))
+    sign_note = signs.note(slices)
     notes = [] if sign_note is None else [f"{name}: {sign_note}"]
     if others:
         notes.append(f"{name}: not slices, so skipped{_listing(':', others)}")
-    grid = Grid((tuple(slices),)) if sign_note else part_by_channel(slices)
+    grid = part_by_channel(slices, signs)
     if grid.note is not None:
         notes.append(f"{name}: {grid.note}")
     lists: list[SliceList] = []
     for paths in grid.channels:
-        places, fault = _places(paths, gaps, name)
+        places, fault = _places(paths, signs, gaps, name)
         if fault is not None and not lists:
             notes.append(f"{name}: {fault}")
         lists.append(SliceList(name, paths, tuple(notes) if not lists else (), places))
     return lists
 
 
-def _places(paths: Sequence[Path], gaps: Gaps, name: str) -> tuple[tuple[int, ...], str | None]:
+def _places(
+    paths: Sequence[Path], signs: Signs, gaps: Gaps, name: str
+) -> tuple[tuple[int, ...], str | None]:
     """Return where each slice lies along the stack, and what to say of missing ones."""
-    numbering = numbering_of(paths)
+    numbering = numbering_of(paths, signs)
     is_blank = gaps == "blank" and len(paths) > 1
     fault = None if numbering is None else numbering.fault(paths, are_left_blank=is_blank)
     if not is_blank:

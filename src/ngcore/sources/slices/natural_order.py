@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore.errors import InputError
+from ngcore.sources.slices.signs import NO_SIGNS, count_missing, frequent_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path, PurePath
 
+    from ngcore.sources.slices.signs import Signs
+
 NaturalKey = tuple[tuple[list[str | int], ...], str]
 
-_DIGITS = re.compile(r"([0-9]+)")
+_DIGITS = re.compile(r"[+-]*([0-9]+)")
 _COUNTED = {
     "z": re.compile(
         r"(?:(?:^|[^A-Za-z])(?i:z|zslice|zstack|slice|section|sec|plane|layer|depth)"
@@ -37,8 +39,14 @@ _COUNTED = {
 """What stands before a number that counts slices, channels or times."""
 
 
-def natural_key(path: PurePath) -> NaturalKey:
+def natural_key(path: PurePath, signs: Signs = NO_SIGNS) -> NaturalKey:
     """Return a sort key that compares the numbers within names as numbers, letters without case.
+
+    Parameters
+    ----------
+    path : path
+    signs : Signs
+        Of the numbers of all names that are compared.
 
     Examples
     --------
@@ -47,53 +55,8 @@ def natural_key(path: PurePath) -> NaturalKey:
     >>> sorted(names, key=lambda name: natural_key(PurePath(name)))
     ['slice1.png', 'Slice2.png', 'slice10.png']
     """
-    parts = (*path.parts[:-1], path.stem, path.suffix)
-    return tuple(_split_numbers(part) for part in parts), str(path)
-
-
-def in_natural_order(paths: Sequence[Path]) -> tuple[list[Path], str | None]:
-    """Return names in natural order, and a note where some of them count below zero.
-
-    A minus before a number is taken for its sign where other names have none at the place: alone
-    it is a hyphen, as in ``slice-5``.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> names = [Path(f"z{n}.png") for n in (1, -2, 0, -1)]
-    >>> [path.stem for path in in_natural_order(names)[0]]
-    ['z-2', 'z-1', 'z0', 'z1']
-    """
-    ordered = sorted(paths, key=natural_key)
-    split = [_DIGITS.split(path.stem.casefold()) for path in ordered]
-    if len({len(parts) for parts in split}) != 1 or len({path.parent for path in ordered}) != 1:
-        return ordered, None
-    signed = []
-    for column in range(1, len(split[0]), 2):
-        before = [parts[column - 1] for parts in split]
-        hyphens = sum(text.endswith("-") for text in before)
-        if 0 < hyphens < len(before) and len({text.removesuffix("-") for text in before}) == 1:
-            signed.append(column)
-    if not signed:
-        return ordered, None
-
-    def key(place: int) -> list[str | int]:
-        parts = split[place]
-        found: list[str | int] = []
-        for column, part in enumerate(parts):
-            if column % 2 == 0:
-                found.append(part.removesuffix("-") if column + 1 in signed else part)
-            else:
-                is_below = column in signed and parts[column - 1].endswith("-")
-                found.append(-int(part) if is_below else int(part))
-        return found
-
-    places = sorted(range(len(ordered)), key=key)
-    found = [ordered[place] for place in places]
-    return found, (
-        f"the minus in names such as '{found[0].name}' is taken for a sign: slices go from there "
-        f"to '{found[-1].name}'"
-    )
+    folders = [NO_SIGNS.split(part) for part in path.parts[:-1]]
+    return (*folders, signs.split(path.stem), NO_SIGNS.split(path.suffix)), str(path)
 
 
 class Numbering(NamedTuple):
@@ -114,9 +77,7 @@ class Numbering(NamedTuple):
     @property
     def missing(self) -> int:
         """How many slices are missing."""
-        if self.step == 0:
-            return 0
-        return sum(max(0, gap // self.step - 1) for gap in self._gaps)
+        return count_missing(self.numbers, self.step)
 
     @property
     def _gaps(self) -> list[int]:
@@ -150,27 +111,26 @@ class Numbering(NamedTuple):
         )
 
 
-def numbering_of(paths: Sequence[PurePath]) -> Numbering | None:
+def numbering_of(paths: Sequence[PurePath], signs: Signs = NO_SIGNS) -> Numbering | None:
     """Return how names that differ in one number only count; None for others.
 
     Parameters
     ----------
     paths : sequence of path
         In natural order.
+    signs : Signs
+        Of their numbers.
     """
     if len(paths) < 3:
         return None
-    columns = _varying([path.stem for path in paths])
+    columns = _varying([path.stem for path in paths], signs)
     if columns is None or len(columns) != 1:
         return None
     ((_, values),) = columns.items()
     numbers = [value for value in values if isinstance(value, int)]
     if len(numbers) != len(paths):
         return None
-    steps = [after - before for before, after in pairwise(numbers)]
-    counts = Counter(steps)
-    step = min(steps, key=lambda one: (-counts[one], one))
-    return Numbering(tuple(numbers), step if step > 0 and 2 * counts[step] >= len(steps) else 0)
+    return Numbering(tuple(numbers), frequent_step(numbers))
 
 
 class Grid(NamedTuple):
@@ -188,13 +148,15 @@ class Grid(NamedTuple):
     note: str | None = None
 
 
-def part_by_channel(paths: Sequence[Path]) -> Grid:
+def part_by_channel(paths: Sequence[Path], signs: Signs = NO_SIGNS) -> Grid:
     """Part slices by the channels that their names number: ``img_Z003_C01.tif``.
 
     Parameters
     ----------
     paths : sequence of Path
         In natural order.
+    signs : Signs
+        Of their numbers.
 
     Raises
     ------
@@ -202,7 +164,7 @@ def part_by_channel(paths: Sequence[Path]) -> Grid:
         A slice of a channel is missing.
     """
     alone = Grid((tuple(paths),))
-    columns = _varying([path.stem for path in paths]) if len(paths) > 1 else None
+    columns = _varying([path.stem for path in paths], signs) if len(paths) > 1 else None
     if not columns:
         return alone
     parts = _DIGITS.split(paths[0].stem)
@@ -248,15 +210,9 @@ def _counted(parts: Sequence[str], column: int) -> str:
     return next((letter for letter, pattern in _COUNTED.items() if pattern.search(before)), "")
 
 
-def _split_numbers(text: str) -> list[str | int]:
-    """Return text and numbers in turns, text first, so that keys compare place by place."""
-    parts = _DIGITS.split(text.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
-
-
-def _varying(names: Sequence[str]) -> dict[int, tuple[str | int, ...]] | None:
+def _varying(names: Sequence[str], signs: Signs) -> dict[int, tuple[str | int, ...]] | None:
     """Return the parts of names that differ, by their place; None where names are built unlike."""
-    split = [_split_numbers(name) for name in names]
+    split = [signs.split(name) for name in names]
     if len({len(parts) for parts in split}) != 1:
         return None
     return {
