@@ -63,7 +63,7 @@ def test_files_that_packages_ship_lie_where_nibabel_has_them(tmp_path, path):
 # trx-python's writer leaves its temporary folder to the collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_real_streamlines_through_trx_python_lie_there_too(tmp_path):
+def test_real_streamlines_through_trx_python_lie_there_too(tmp_path, caplog):
     trx = pytest.importorskip("trx.trx_file_memmap")
     found = [path for path in FILES if path.name == "tracks300.trk"]
     if not found:
@@ -81,5 +81,10 @@ def test_real_streamlines_through_trx_python_lie_there_too(tmp_path):
     )
     trx.save(file, str(tmp_path / "real.trx"))
     tracts(tmp_path / "real.trx", tmp_path / "out", fsync=False)
+    assert "in no group" not in caplog.text
+    file.groups = {"some": np.arange(10, dtype=np.uint32)}
+    trx.save(file, str(tmp_path / "grouped.trx"))
+    tracts(tmp_path / "grouped.trx", tmp_path / "grouped", fsync=False)
+    assert f"in no bundle: {len(tractogram.streamlines) - 10} of its streamlines" in caplog.text
     expected = [line for line in tractogram.streamlines if len(line) > 1]
     assert_lines_are_there(tmp_path / "out", expected)

@@ -183,6 +183,7 @@ def test_groups_of_trx_are_bundles(tmp_path):
     related = [(starts.tolist(), segments.tolist()) for _, _, (starts, segments) in found.parts()]
     assert related == [([0, 1, 1], [1]), ([0, 2, 3, 3], [1, 2, 2])]
     assert [(bundle.name, bundle.count) for bundle in found.bundles] == [("one", 2), ("two", 2)]
+    assert found.loose == 2
     spool.close()
 
 

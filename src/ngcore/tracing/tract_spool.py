@@ -46,12 +46,15 @@ class SpooledTracts:
         Segment i + 1 is the one at place i.
     count : int
         Streamlines, ids 1 to `count`.
+    loose : int
+        Those of them that are in no group of their file, and so in no bundle.
     lower, upper : ndarray of float64, shape (3,)
     """
 
     spool: Spool
     bundles: list[Bundle] = field(default_factory=list)
     count: int = 0
+    loose: int = 0
     lower: NDArray[np.float64] = field(default_factory=lambda: np.full(3, np.inf))
     upper: NDArray[np.float64] = field(default_factory=lambda: np.full(3, -np.inf))
     _parts: list[tuple[Place, ...]] = field(default_factory=list)
@@ -125,6 +128,7 @@ class SpooledTracts:
             low = np.searchsorted(segments[0], rows + first, side="left")
             high = np.searchsorted(segments[0], rows + first, side="right")
             starts = offsets_of(high - low)
+            self.loose += int((high == low).sum())
             place = np.repeat(low - starts[:-1], high - low) + np.arange(int(starts[-1]))
             related = segments[1][place]
         for number, count in zip(*np.unique(related, return_counts=True), strict=True):
@@ -150,6 +154,7 @@ def spool_tracts(paths: Sequence[Path], spool: Spool) -> SpooledTracts:
     found = SpooledTracts(spool)
     for path in paths:
         tracts = open_tracts(path)
+        loose = found.loose
         try:
             dropped = found.add_file(tracts)
         finally:
@@ -157,6 +162,12 @@ def spool_tracts(paths: Sequence[Path], spool: Spool) -> SpooledTracts:
         if dropped:
             logger.warning(
                 "%s: %d streamlines of fewer than two points are left out", path, dropped
+            )
+        if found.loose > loose:
+            logger.warning(
+                "%s: in no group, and so in no bundle: %d of its streamlines; all of them are in "
+                "`streamlines`",
+                *(path, found.loose - loose),
             )
     if not found.count:
         raise InputError(f"{', '.join(map(str, paths))}: no streamline of two points or more")
