@@ -170,12 +170,13 @@ def test_a_volume_without_a_world_is_exported_with_a_warning(tmp_path, caplog):
         (tmp_path / "v/transform.json").unlink(missing_ok=True)
 
 
-def test_absent_chunks_are_zeros(tmp_path):
+def test_chunks_that_others_leave_out_are_zeros(tmp_path):
     values = volume_files.voxels((20, 8, 8))
     volume = ngcore.convert(
         values, tmp_path / "v", resolution=(1, 1, 1), chunk_size=8, sharding=False, fsync=False
     )
     (tmp_path / "v" / volume.scales[0].key / "8-16_0-8_0-8").unlink()
+    (tmp_path / "v" / "provenance").unlink()
     export(tmp_path / "v", tmp_path / "out.nii")
     out = np.asanyarray(nibabel.load(tmp_path / "out.nii").dataobj)
     values[8:16] = 0

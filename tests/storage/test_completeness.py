@@ -35,13 +35,63 @@ def test_shards_that_others_leave_out_are_zeros(tmp_path):
     assert not ngcore.open(tmp_path / "v").scales[0][...].any()
 
 
-def test_chunk_files_that_are_gone_are_told_of_once(tmp_path, capsys):
+def test_chunk_files_that_are_gone_are_told_of_once(tmp_path, caplog):
     ngcore.convert(VOXELS, tmp_path / "v", sharding=False, **OPTIONS)
     for chunk in list((tmp_path / "v" / "8_8_8").iterdir())[:3]:
         chunk.unlink()
-    assert run(["export", str(tmp_path / "v"), str(tmp_path / "back.nii")]) == 0
-    err = capsys.readouterr().err
-    assert err.count("is missing, but ngcore writes every chunk") == 1
+    ngcore.open(tmp_path / "v").scales[0][...]
+    assert caplog.text.count("ngcore writes every chunk: if it was lost, copy it again") == 1
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "v", "back.nii.gz"],
+        ["export", "v", "back.zarr"],
+        ["compute-scales", "v"],
+        ["mesh", "v", "--labels", "1"],
+        ["labels", "v", "names.tsv"],
+        ["skeletons", "--labels", "v", "bones"],
+    ],
+)
+def test_nothing_is_made_of_a_volume_that_lost_a_chunk(
+    tmp_path, capsys, monkeypatch, words, sharding
+):
+    monkeypatch.chdir(tmp_path)
+    labels = np.zeros((40, 40, 40), np.uint32)
+    labels[2:38, 2:38, 2:38] = 1
+    ngcore.convert(labels, "v", sharding=sharding, type="segmentation", **OPTIONS)
+    file = min((tmp_path / "v" / "8_8_8").iterdir())
+    file.unlink()
+    (tmp_path / "names.tsv").write_text("index\tname\n1\tone\n")
+    before = content(tmp_path)
+    assert run([*words, "--quiet"]) == 2
+    line = capsys.readouterr().err
+    assert f"8_8_8/{file.name} in" in line
+    assert "if it was lost, copy it again" in line
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+def test_the_advice_on_chunks_that_another_program_left_out_helps(tmp_path, capsys, sharding):
+    ngcore.convert(VOXELS, tmp_path / "v", sharding=sharding, max_scales=1, **OPTIONS)
+    file = min((tmp_path / "v" / "8_8_8").iterdir())
+    file.unlink()
+    expected = VOXELS.copy()
+    expected[:16, :16, :16] = 0
+    if sharding:
+        expected[...] = 0
+    volume, repaired, copy = (str(tmp_path / name) for name in ("v", "repaired", "copy"))
+    assert run(["convert", volume, copy]) == 2
+    assert "ngcore repair --accept-changes" in capsys.readouterr().err
+    run(["repair", volume, repaired, "--accept-changes", "--no-fsync"])
+    assert run(["convert", repaired, copy, "--no-fsync"]) == 0
+    np.testing.assert_array_equal(ngcore.open(copy).scales[0][..., 0], expected)
 
 
 @pytest.mark.parametrize("words", [["convert"], ["convert-chunks", "--copy-info"]])

@@ -19,6 +19,7 @@ from ngcore.conversion.run import Progress
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
 from ngcore.precomputed.encodings import make_encoding
+from ngcore.storage.present import refuse_lost
 from ngcore.transaction.changes import Transaction
 from ngcore.work.progress import told
 
@@ -66,10 +67,12 @@ def compute_scales(
         If the finest scale has no chunks, or a scale's resolution is not a multiple of the one
         before.
     FormatError
-        If a chunk is damaged. What was written of the coarser scales is removed.
+        If a chunk is damaged. What was written of the coarser scales is removed. If a chunk or a
+        shard is gone that ngcore wrote: nothing is changed.
     """
     tell = told(progress)
     opened = open_volume(dest)
+    opened.store.lost_chunks = "refuse"
     info = opened.info
     asked = writing_options(
         info,
@@ -87,6 +90,7 @@ def compute_scales(
         raise InputError(f"--outside-value is for --downsampling average, got {method}")
     checked_outside_value(outside_value, method, info.dtype, name="--outside-value")
     pyramid_factors(info)  # or it raises
+    refuse_lost(opened.store, info.scales[0])  # before coarser scales, which may show it, are gone
     if not has_chunks(opened.store, info.scales[0]):
         raise InputError(
             f"{Path(dest) / info.scales[0].key} holds no chunks; write the finest scale first, "

@@ -117,6 +117,7 @@ def export(
         export_layer(dest, layer, out, overwrite=overwrite)
         return
     opened = open_volume(dest)
+    opened.store.lost_chunks = "refuse"
     where = opened.store.location
     name = split_place(out)[1].lower()
     kind = next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), None)

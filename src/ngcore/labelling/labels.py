@@ -107,6 +107,7 @@ def write_labels(
     """
     tell = told(progress)
     opened = open_volume(dest)
+    opened.store.lost_chunks = "refuse"
     where = opened.store.location
     if opened.info.type != "segmentation":
         raise InputError(

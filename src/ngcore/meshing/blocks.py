@@ -197,7 +197,9 @@ def find_surfaces(
 
 @lru_cache(maxsize=1)
 def _opened(_run: bytes, folder: str) -> Volume:
-    return open_volume(folder, workers=1, cache_bytes=0)
+    volume = open_volume(folder, workers=1, cache_bytes=0)
+    volume.store.lost_chunks = "refuse"
+    return volume
 
 
 def _with_neighbours(bounds: Box, whole: Box) -> Box:

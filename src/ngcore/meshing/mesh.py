@@ -135,6 +135,7 @@ def write_meshes(
     """
     opened = open_volume(dest)
     store = opened.store
+    store.lost_chunks = "refuse"
     if not isinstance(store, Store):
         raise InputError(f"{store.location} can only be read; meshes go into the volume")
     surfaces, names = surfaces or {}, names or {}

@@ -52,8 +52,8 @@ class ReadableStore(ABC):
     """Whether a part of a file takes less time than all of it, and is checked as well."""
 
     lost_chunks: Literal["warn", "refuse", "ignore"] = "warn"
-    """What readers do where chunk files that ngcore wrote are gone: whoever copies voxels to
-    another volume refuses, or zeros would become sound data there."""
+    """What readers do where chunk files that ngcore wrote are gone: whoever writes what is made of
+    voxels (volumes, meshes, tables of labels) refuses, or zeros would become sound data there."""
 
     @abstractmethod
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:

@@ -18,7 +18,7 @@ from ngcore.codecs.content import BY_ENDING
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
-from ngcore.storage.completeness import is_by_ngcore, note_on_names
+from ngcore.storage.completeness import advice_on_lost, is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -180,15 +180,14 @@ class ChunkFileReader(ChunkReader):
         name = _name(key, self._grid, cell, "flat", "")
         if self._store.lost_chunks == "refuse":
             raise FormatError(
-                f"{name} in {location}: the file is missing, but ngcore writes every chunk: it "
-                "was lost; run ngcore validate, and copy what is lost again"
+                f"{name} in {location}: the file is missing, but {advice_on_lost('chunk')}"
             )
         self._is_absence_known = True
         logger.warning(
-            "%s in %s is missing, but ngcore writes every chunk, so it was lost; this and other "
-            "missing chunks read as zeros; run ngcore validate",
+            "%s in %s is missing, and it and others read as zeros, but %s",
             name,
             location,
+            advice_on_lost("chunk"),
         )
 
     def _whole(self, name: str) -> bytes | None:

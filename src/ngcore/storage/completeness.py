@@ -45,7 +45,9 @@ def refuse_unfinished(store: ReadableStore) -> None:
 
 
 def is_by_ngcore(store: ReadableStore, key: str) -> bool:
-    """Whether ngcore wrote all of a scale, by the volume's `provenance`.
+    """Whether ngcore wrote all of a scale, and nobody changed it since, by the `provenance`.
+
+    Changes that `repair` was told to accept may have left out zeros.
 
     Parameters
     ----------
@@ -59,13 +61,28 @@ def is_by_ngcore(store: ReadableStore, key: str) -> bool:
         steps = parse_object(document or b"{}").get("processing")
     except (FormatError, StorageError):
         return False
-    for step in steps if isinstance(steps, list) else ():
+    for step in reversed(steps) if isinstance(steps, list) else ():
         method = step.get("method") if isinstance(step, dict) else None
-        digests = method.get("digests") if isinstance(method, dict) else None
+        if not isinstance(method, dict):
+            continue
+        digests = method.get("digests")
         scales = digests.get("scales") if isinstance(digests, dict) else None
         if isinstance(scales, dict) and key in scales:
-            return True
+            return method.get("accept_changes") is not True
     return False
+
+
+def advice_on_lost(what: str) -> str:
+    """Return what to do where a file is gone that ngcore wrote.
+
+    Parameters
+    ----------
+    what : "chunk" or "shard"
+    """
+    return (
+        f"ngcore writes every {what}: if it was lost, copy it again; if another program left it "
+        "out as zeros, make a copy that says so with ngcore repair --accept-changes"
+    )
 
 
 def note_on_names(store: ReadableStore, scale: ScaleInfo) -> str | None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngcore.errors import InputError
+from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.storage.base import Store
-from ngcore.storage.completeness import is_by_ngcore
+from ngcore.storage.completeness import advice_on_lost, is_by_ngcore
 from ngcore.storage.listing import is_listed_name, walk_files
 from ngcore.storage.local import LocalStore
 
@@ -44,6 +44,8 @@ _LARGEST_NUMBER = 1 << 62
 _MOST_YIELDED = 1 << 32
 _FEW_CELLS = 1 << 8
 """Grids of so few cells are walked through anyway."""
+_MOST_MARKED = 1 << 28
+"""Cells of which one byte each is kept to see which are not there."""
 SPARSE = 8
 """A volume is sparse if no more than one of so many chunks is there."""
 _NAMES_AT_ONCE = 1 << 16
@@ -243,6 +245,45 @@ def list_chunks(
     if absent is not None and reader.read(absent) is not None:
         return None
     return present
+
+
+def refuse_lost(store: ReadableStore, scale: ScaleInfo) -> None:
+    """Refuse a scale of which files are gone that ngcore wrote, by their names.
+
+    Whoever replaces what was made of the scale asks before the first file is touched: readers find
+    out as they read.
+
+    Parameters
+    ----------
+    store : ReadableStore
+        The volume's. Web servers list nothing: all of it is taken to be there.
+    scale : ScaleInfo
+
+    Raises
+    ------
+    FormatError
+        That names the first of them.
+    """
+    if not isinstance(store, Store) or not is_by_ngcore(store, scale.key):
+        return
+    grid, spec = scale.grid, scale.sharding
+    lost, what = None, "chunk"
+    if spec is not None:
+        what, there = "shard", set(walk_files(store, scale.key))
+        names = (spec.file_name(shard) for shard in ShardGrid(spec, grid.shape))
+        lost = next((name for name in names if name not in there), None)
+    elif grid.count <= _MOST_MARKED:
+        is_there = np.zeros(grid.shape, np.bool_)
+        for cells in _cells_of_files(store, scale):
+            is_there[tuple(cells.T)] = True
+        if not is_there.all():
+            x, y, z = np.unravel_index(int(is_there.argmin()), is_there.shape)
+            lost = grid.name((int(x), int(y), int(z)))
+    if lost is not None:
+        raise FormatError(
+            f"{scale.key}/{lost} in {store.location}: the file is missing, but "
+            f"{advice_on_lost(what)}"
+        )
 
 
 def _cells_of_shards(

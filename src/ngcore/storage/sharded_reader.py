@@ -30,7 +30,7 @@ from ngcore.precomputed.shard_index import (
     parse_shard_index,
 )
 from ngcore.storage.base import LARGEST_REQUEST, ChunkReader, max_stored_size
-from ngcore.storage.completeness import is_by_ngcore, note_on_names
+from ngcore.storage.completeness import advice_on_lost, is_by_ngcore, note_on_names
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -284,7 +284,7 @@ class ShardedReader(ChunkReader):
                         "%s in %s: %s; run ngcore validate", self._key, self._store.location, note
                     )
         if self._is_by_ngcore:
-            raise FormatError("the file is missing, but ngcore writes every shard: it was lost")
+            raise FormatError(f"the file is missing, but {advice_on_lost('shard')}")
 
     def _range(self, name: str, start: int, stop: int, max_size: int) -> bytes | memoryview:
         _check_size(start, stop, max_size)

@@ -245,7 +245,9 @@ def trace_label(run: bytes, location: str, scale: int, found: _Found) -> Skeleto
 
 @lru_cache(maxsize=1)
 def _opened(_run: bytes, location: str) -> Volume:
-    return open_volume(location, workers=1, cache_bytes=_CACHE_BYTES)
+    volume = open_volume(location, workers=1, cache_bytes=_CACHE_BYTES)
+    volume.store.lost_chunks = "refuse"
+    return volume
 
 
 def _shape_of(array: ScaleArray, found: _Found) -> NDArray[np.bool_]:

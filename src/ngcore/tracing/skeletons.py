@@ -212,6 +212,7 @@ def _labels_traced(
 ) -> _Traced:
     load_skeletonize()  # or it says what is missing
     volume = open_volume(labels)
+    volume.store.lost_chunks = "refuse"
     voxels = check_segmentation(volume, scale)
     wanted = None if ids is None else sorted({int(number) for number in ids})
     matrix = None if is_native else world_transform(volume.store)
