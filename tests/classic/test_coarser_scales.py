@@ -16,6 +16,7 @@ import ngcore
 import oracles
 from ngcore.classic.chunks_from_source import volume_to_raw_chunks
 from ngcore.classic.coarser_scales import compute_scales
+from ngcore.conversion.plan import INTERPRETER_BYTES, make_plan
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 
 
@@ -85,6 +86,25 @@ def test_scales_of_any_ratio_offset_and_chunk_size_are_those_of_the_oracle(
         for (fine, coarse), factors in zip(itertools.pairwise(scales), ratios, strict=True):
             expected = oracles.downsample(fine[...], factors, method, fine.voxel_offset)
             assert np.array_equal(coarse[...], expected)
+
+
+@pytest.mark.parametrize("offset", [(0, 0, 0), (1, 7, 3)])
+def test_progress_of_scales_made_in_bands_ends_at_the_number_of_voxels(
+    tmp_path, monkeypatch, offset
+):
+    def plan_within(info, factors, **asked):
+        room = INTERPRETER_BYTES + asked["scratch_bytes"] + 60_000
+        return make_plan(info, factors, **asked | {"memory_bytes": room})
+
+    calls = []
+    options = {"resolution": (8, 8, 8), "chunk_size": 8, "type": "image", "sharding": False}
+    voxels = np.ones((69, 75, 97), np.uint16)
+    ngcore.convert(voxels, tmp_path / "v", voxel_offset=offset, max_scales=4, **options)
+    monkeypatch.setattr("ngcore.conversion.memory.make_plan", plan_within)
+    compute_scales(tmp_path / "v", progress=lambda *call: calls.append(call))
+    assert len(calls) > 20
+    assert calls == sorted(calls)
+    assert calls[-1] == (calls[0][1], calls[0][1])
 
 
 def test_labels_are_downsampled_by_majority_and_images_padded_as_asked(tmp_path):

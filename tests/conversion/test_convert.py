@@ -233,7 +233,7 @@ def test_any_volume_is_read_back_with_every_scale_as_the_oracle_makes_it(case):
         assert_scales_follow(volume, voxels, case["method"])
 
 
-def convert_within(buffer_bytes, source, dest, **options):
+def convert_within(buffer_bytes, source, dest, progress=None, **options):
     """Convert with a plan that has only so much room for its rows, and return the plan."""
     asked = ConvertOptions(**options)
     destination = Destination(dest, overwrite=False)
@@ -248,7 +248,7 @@ def convert_within(buffer_bytes, source, dest, **options):
             memory_bytes=INTERPRETER_BYTES + buffer_bytes,
             scratch_bytes=0,
         )
-        carry_out(Work(decided._replace(plan=plan), opened, asked), destination)
+        carry_out(Work(decided._replace(plan=plan), opened, asked, progress), destination)
     return plan
 
 
@@ -427,6 +427,18 @@ def test_progress_ends_at_the_number_of_voxels(tmp_path):
     )
     assert calls[-1] == (40 * 50 * 60, 40 * 50 * 60)
     assert calls == sorted(calls)
+
+
+@pytest.mark.parametrize("room", [30_000, 60_000, 1 << 30])
+@pytest.mark.parametrize("offset", [(0, 0, 0), (1, 7, 3)])
+def test_progress_counts_each_voxel_once_where_bands_overlap(tmp_path, offset, room):
+    voxels, calls = np.ones((69, 75, 97), np.uint16), []
+    options = {"resolution": (8, 8, 8), "voxel_offset": offset, "chunk_size": 8, "type": "image"}
+    convert_within(room, voxels, tmp_path / "v", lambda *call: calls.append(call), **options)
+    done, totals = zip(*calls, strict=True)
+    assert len(set(totals)) == 1
+    assert done[-1] == totals[0]
+    assert list(done) == sorted(done)
 
 
 @pytest.mark.parametrize("executor", [None, SerialExecutor()], ids=["threads", "items"])

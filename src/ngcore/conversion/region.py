@@ -35,8 +35,8 @@ class Run(NamedTuple):
     scratch : Path
         A folder of this attempt alone, on the file system of what is kept.
     planes_read : callable
-        Called after each reading, on any thread, with the voxels read and what happened to their
-        values.
+        Called after each reading, on any thread, with how many voxels of the region's share are
+        done by it, and what happened to the values.
     row_done : callable or None
         Called after each row of chunks of the first scale.
     """
@@ -77,10 +77,16 @@ def carry_out_region(work: PassRun, place: Vec3) -> None:
 def carry_out_block(work: PassRun, block: Vec3) -> None:
     """Make every chunk that a block owns, by its place among the blocks of all regions."""
     run, step, kept = work.run, work.regions.step, work.kept
-    levels = work.regions.blocks.levels(block)
+    blocks = work.regions.blocks
+    levels, share = blocks.levels(block), blocks.share(block)
+    unread = math.prod(share.shape)
+    if levels:
+        unread -= math.prod(share.intersection(levels[0].needed).shape)
+    if unread:  # nothing is made of it
+        run.planes_read(unread, Counts())
     if not levels:
         return
-    read = _BoxReader(run, work.source, levels[0], step)
+    read = _BoxReader(run, work.source, levels[0], step, share)
     walk = RegionWalk(run.conversion, step, levels, work.source, run.pool, run.sink.write)
     if kept is None:
         walk.run(read, read.part_planes, run.row_done)
@@ -103,9 +109,12 @@ class _BoxReader:
         The scale that is read, cut to the block.
     step : Pass
         The first one reads stored values, later ones those of the volume.
+    share : Box
+        What counts as done when it is read. Other blocks count what lies beyond it.
     """
 
-    def __init__(self, run: Run, source: Source, level: Level, step: Pass) -> None:
+    def __init__(self, run: Run, source: Source, level: Level, step: Pass, share: Box) -> None:
+        self._share = share
         needed = level.needed
         self._source = source
         self._planes_read = run.planes_read
@@ -134,7 +143,7 @@ class _BoxReader:
                 changed = self._mapping.apply(stored, values)
                 if changed != Counts():
                     counts = counts.plus(self._own_counts(part, stored, changed))
-        self._planes_read(math.prod(box.shape), counts)
+        self._planes_read(math.prod(box.intersection(self._share).shape), counts)
 
     def _parts(self, box: Box) -> Iterator[Box]:
         """Cut what is read to be mapped into `BLOCK_BYTES`, where that costs nothing.

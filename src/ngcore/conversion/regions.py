@@ -179,11 +179,21 @@ class Regions:
         owned = [self.owned_cells(scale, place) for scale in scales]
         return levels_of(self.info, self.factors, self.step.first_scale, owned)
 
+    def share(self, place: Vec3) -> Box:
+        """Return the region's share of the first scale, global: each voxel is in that of one.
+
+        What it reads can be more, or less.
+        """
+        scale = self.info.scales[self.step.first_scale]
+        sides = list(zip(scale.voxel_offset, scale.size, self.step.widths, place, strict=True))
+        return Box(
+            vec3([offset + index * width for offset, _, width, index in sides]),
+            vec3([offset + min(n, (index + 1) * width) for offset, n, width, index in sides]),
+        )
+
     def voxels(self, place: Vec3) -> int:
         """Return how many voxels of the first scale are the region's share."""
-        size = self.info.scales[self.step.first_scale].size
-        sides = zip(size, self.step.widths, place, strict=True)
-        return prod(min(n, (index + 1) * width) - index * width for n, width, index in sides)
+        return prod(self.share(place).shape)
 
 
 def levels_of(
