@@ -313,6 +313,8 @@ def test_cells_are_those_that_sampled_points_lie_in(kind, seed, shape):
         ("x,y,z\n1,n/a,3\n", {}, "line 2, column 'y': blank is not a coordinate"),
         ("x;y;z\n1;2;3,5\n", {}, "'3,5' is not a coordinate; .* with a decimal point"),
         ("x,y,z\r1,2,3\r", {}, "its lines end in carriage returns alone"),
+        ('"x",y,z\r1,2,3\r', {}, "its lines end in carriage returns alone"),
+        ('x"y,y,z\r1,2,3\r', {}, "its lines end in carriage returns alone"),
         ("x,y,z\n1,2,three\n", {}, "line 2, column 'z': 'three' is not a coordinate"),
         ("x,y,z\n1,2,1e39\n", {}, "line 2, column 'z': larger than float32 holds"),
         ("x,y,z\n1,2,3\n1,2\n", {}, "line 3: 2 cells, but the header has 3 columns"),

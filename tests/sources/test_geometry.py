@@ -85,6 +85,9 @@ def test_without_either_x_runs_to_the_left_as_nibabel_has_it_and_a_warning_says_
         (note,) = source.header.notes
         assert "doesn't say where left is" in note
         assert source.header.facts == {"sform_code": 0, "qform_code": 0, "left_is_unknown": True}
+    with open_source(path, affine=np.diag([-1.0, 1, 1, 1])) as source:
+        assert source.header.notes == ()
+        assert "left_is_unknown" not in source.header.facts
 
 
 def test_analyze_does_not_say_where_left_is(tmp_path):
@@ -96,6 +99,9 @@ def test_analyze_does_not_say_where_left_is(tmp_path):
         )
         assert "doesn't say where left is" in source.header.notes[0]
         assert source.header.facts == {"left_is_unknown": True}
+    with open_source(tmp_path / "a.img", affine=np.diag([-1.0, 1, 1, 1])) as source:
+        assert not any("where left is" in note for note in source.header.notes)
+        assert source.header.facts == {}
 
 
 def test_negative_voxel_sizes_are_lengths_as_nibabel_has_them(tmp_path):

@@ -190,7 +190,7 @@ def test_groups_of_trx_are_bundles(tmp_path):
 def test_streamlines_of_one_point_are_left_out_and_told_of(tmp_path, capsys):
     path = save(tmp_path / "a.tck", [*walks(3, 1), np.zeros((1, 3), np.float32)])
     assert run(["tracts", str(path), str(tmp_path / "out"), "--no-fsync"]) == 0
-    assert "1 streamlines of fewer than two points are left out" in capsys.readouterr().err
+    assert "1 streamline of fewer than two points is left out" in capsys.readouterr().err
     assert len(Collection(tmp_path / "out" / "streamlines").by_id) == 3
 
 

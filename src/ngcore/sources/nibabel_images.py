@@ -105,7 +105,10 @@ def open_with_nibabel(found: Found, choices: Asked) -> Source:
     image, notes = _load(path, name)
     proxy = image.dataobj
     affine, facts, left_notes = _affine(image, path)
-    notes += left_notes
+    if asked.affine is None:
+        notes += left_notes
+    else:
+        facts = {}
     placement = place(affine, asked, name)
     time_axis = _leading_time_axis(image)
     shape = shape_with_channels((*image.shape[time_axis:], *image.shape[:time_axis]), name)

@@ -160,9 +160,9 @@ def spool_tracts(paths: Sequence[Path], spool: Spool) -> SpooledTracts:
         finally:
             tracts.close()
         if dropped:
-            logger.warning(
-                "%s: %d streamlines of fewer than two points are left out", path, dropped
-            )
+            what = "1 streamline" if dropped == 1 else f"{dropped} streamlines"
+            are = "is" if dropped == 1 else "are"
+            logger.warning("%s: %s of fewer than two points %s left out", path, what, are)
         if found.loose > loose:
             logger.warning(
                 "%s: in no group, and so in no bundle: %d of its streamlines; all of them are in "

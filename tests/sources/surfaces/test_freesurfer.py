@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from surface_files import VERTICES, VOLUME, as_cube, freesurfer, read, tkras_to_scanner
 
+from ngcore._words import in_python
 from ngcore.errors import FormatError
 
 
@@ -33,6 +34,8 @@ def test_freesurfer_surface_without_its_volume_stays_where_it_is_and_says_so(tmp
     assert "lh.a: doesn't describe the volume" in caplog.text
     as_cube(read(tmp_path, "lh.b", freesurfer(tmp_path, VOLUME, valid="0  # no")))
     assert "lh.b: doesn't describe the volume" in caplog.text
+    assert "--coord-transform" not in caplog.text  # which view and meshes of volumes have not
+    assert "`mris_convert --to-scanner`" in in_python(caplog.text)
 
 
 def test_freesurfer_surface_in_scanner_ras_stays_where_it_is(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,12 @@ def test_broken_files_are_refused_with_their_line(tmp_path, text, message):
     ("text", "warning"),
     [
         ("1, 1, 0.5, 0, 0, 1, -1\n", None),
+        ("1 1 0 0 0 1 -1 4,5\n", None),
+        ("1,1,0,0,0,1,-1 a b c\n", None),
+        ("1,1,0,0,0,1,-1 a b c d e f\n", None),
+        ("\ufeff#OFFSET 9 0 0\n1 1 0 0 0 1 -1\n", "its comment OFFSET 9 0 0 is not applied"),
+        ("# OFFSET\n# 9 0\n1 1 0 0 0 1 -1\n", None),
+        ("1 1 0 0 0 -1 -1\n", ": 1 node has a negative radius"),
         ("# SCALE 1.0 1.0 1.0\n# OFFSET 0 0 0\n# scale was not known\n1 1 0 0 0 1 -1\n", None),
         ("# SCALE 0.5 0.5 2\n1 1 0 0 0 1 -1\n", "its comment SCALE 0.5 0.5 2 is not applied"),
         ("# OFFSET 9 0 0\r\n1 1 0 0 0 1 -1\r\n", "its comment OFFSET 9 0 0 is not applied"),
@@ -69,6 +77,12 @@ def test_what_programs_do_not_agree_on_is_warned_of(tmp_path, caplog, text, warn
     read(tmp_path, text)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * (warning is not None)
     assert warning is None or warning in caplog.text
+
+
+def test_blank_lines_take_no_time_to_speak_of(tmp_path):
+    start = time.process_time()
+    read(tmp_path, "\n" * 30_000 + "# OFFSET" + " " * 30_000 + "x\n1 1 0 0 0 1 -1\n")
+    assert time.process_time() - start < 2
 
 
 def test_long_chains_are_no_rings(tmp_path):

@@ -148,3 +148,5 @@ def test_a_file_that_does_not_say_where_left_is_is_warned_of(tmp_path):
     change_header(tmp_path / "a.mgh", good_ras=0)
     with open_source(tmp_path / "a.mgh") as source:
         assert any("doesn't say where left is" in note for note in source.header.notes)
+    with open_source(tmp_path / "a.mgh", affine=AFFINE) as source:
+        assert source.header.notes == ()

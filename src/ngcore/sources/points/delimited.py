@@ -51,15 +51,15 @@ class DelimitedTable:
         self._header_lines = number
         self._skip = self._header_end()
         header = self._decoded(line, 1).lstrip("\ufeff").rstrip("\r\n")
-        if "\r" in header and '"' not in header:
-            raise FormatError(
-                f"{name}: its lines end in carriage returns alone, as on old Macs; save it with "
-                "line feeds"
-            )
         self._delimiter = _delimiter(header, path.name)
         try:
             cells = next(csv.reader([header], delimiter=self._delimiter, strict=True))
         except csv.Error as error:
+            if "\r" in header:
+                raise FormatError(
+                    f"{name}: its lines end in carriage returns alone, as on old Macs; save it "
+                    "with line feeds"
+                ) from error
             raise FormatError(f"{name}, line {number}: {error}; check the header") from error
         self.columns: tuple[str, ...] = tuple(cell.strip() for cell in cells)
         for column in self.columns:

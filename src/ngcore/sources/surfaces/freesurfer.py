@@ -157,8 +157,8 @@ def _parse_quads(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[n
 def _warn_of_tkras(name: str) -> None:
     logger.warning(
         "%s: doesn't describe the volume that it was made from, so its points stay where "
-        "FreeSurfer counts them from (tkRAS): they are off by that volume's c_ras; pass "
-        "--coord-transform, or write the surface with mris_convert --to-scanner",
+        "FreeSurfer counts them from (tkRAS): they are off by that volume's c_ras, unless "
+        "a transform moves them; `mris_convert --to-scanner` writes a surface that needs none",
         name,
     )
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ _NIBABEL_ERRORS = (
     OverflowError,
     TypeError,
 )
+_ARRAY = re.compile(rb"<DataArray\b.*?</DataArray\s*>", re.DOTALL)
+_POINTS = re.compile(rb"<DataArray\b[^>]*NIFTI_INTENT_POINTSET")
 _SYSTEM = b"<CoordinateSystemTransformMatrix"
 _SCANNER_SPACE = 1  # NIFTI_XFORM_SCANNER_ANAT
 _GEOMETRY_OF_VOLGEOM = {
@@ -94,11 +97,19 @@ def parse_gifti(data: bytes, name: str) -> Parsed:
     arrays = parser.img.darrays if parser.img is not None else []
     points = _only(arrays, "POINTSET", name)
     triangles = _only(arrays, "TRIANGLE", name)
-    if data.count(_SYSTEM) > len(arrays):  # nibabel keeps the last one of each array
+    if _has_several_systems(data):  # nibabel keeps the last one of each array
         logger.warning(
             "%r has several coordinate systems; its coordinates go through the last one", name
         )
     return Parsed(points.data, triangles.data, _transform(points, name))
+
+
+def _has_several_systems(data: bytes) -> bool:
+    """Whether points have more than one coordinate system."""
+    if data.count(_SYSTEM) < 2:
+        return False
+    points = (array[0] for array in _ARRAY.finditer(data) if _POINTS.match(array[0]))
+    return any(array.count(_SYSTEM) > 1 for array in points)
 
 
 def _only(arrays: list[Any], intent: str, name: str) -> Any:
@@ -107,26 +118,31 @@ def _only(arrays: list[Any], intent: str, name: str) -> Any:
     code = intent_codes[f"NIFTI_INTENT_{intent}"]
     found = [array for array in arrays if array.intent == code]
     if not found and arrays:
-        held = ", ".join(sorted({_intent_name(array.intent) for array in arrays}))
+        held = ", ".join(sorted({_held(array.intent) for array in arrays}))
         raise InputError(
             f"{name!r} has no {intent} array, so it is not a surface; it holds {held}; pass the "
             "surface that belongs to it (.surf.gii)"
         )
     if len(found) != 1 or found[0].data is None:
+        count = f"{len(found) or 'no'} {intent} array{'s' * (len(found) > 1)}"
         raise FormatError(
-            f"{name!r} has {len(found)} {intent} arrays; a GIfTI surface has exactly one, "
-            "with data in it"
+            f"{name!r} has {count}{' without data' * (len(found) == 1)}; a GIfTI surface has "
+            "exactly one, with data in it"
         )
     return found[0]
 
 
-def _intent_name(code: int) -> str:
+def _held(code: int) -> str:
+    """Return what arrays of an intent hold, in words."""
     from nibabel.nifti1 import intent_codes
 
     try:
-        return str(intent_codes.niistring[code])
+        name = str(intent_codes.niistring[code])
     except KeyError:
-        return f"intent {code}"
+        return f"arrays of intent {code}"
+    known = {"POINTSET": "points", "TRIANGLE": "triangles", "LABEL": "labels for each vertex"}
+    intent = name.removeprefix("NIFTI_INTENT_")
+    return known.get(intent, f"values for each vertex ({name})")
 
 
 def _transform(points: Any, name: str) -> NDArray[np.float64] | None:

@@ -25,8 +25,8 @@ def warn_of_count(path: Path, stated: object, found: int) -> None:
         return
     if number > 0 and number != found:
         logger.warning(
-            "%s: its header states %d streamlines, it holds %d; copy it again if it was cut",
-            *(path, number, found),
+            "%s: its header states %d streamline%s, it holds %d; copy it again if it was cut",
+            *(path, number, "s" * (number > 1), found),
         )
 
 

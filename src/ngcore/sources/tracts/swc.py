@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_BOM = b"\xef\xbb\xbf"
 _FIELDS = 7
-_DECIMAL_COMMA = re.compile(rb"\d,\d")
-_PLACED = re.compile(rb"^\s*#\s*(SCALE|OFFSET)((?:\s+\S+){3})\s*$", re.MULTILINE | re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(rb"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+_PLACED = re.compile(rb"#[ \t]*(SCALE|OFFSET)((?:[ \t]+\S+){3})", re.IGNORECASE)
 _NAMES = ("id", "type", "x", "y", "z", "radius", "parent")
 _MOST_ID = 2**53
 
@@ -86,14 +87,19 @@ def read_swc(path: Path) -> Neuron:
         what = f"{_NAMES[column + 2]} is {table[row, column + 2]}"
         raise FormatError(f"{name}, line {lines[row]}: {what}; nodes must have finite numbers")
     if count := int((table[:, 5] < 0).sum()):
-        logger.warning("%s: %d nodes have a negative radius, kept as it is", name, count)
+        nodes = "1 node has" if count == 1 else f"{count} nodes have"
+        logger.warning("%s: %s a negative radius, kept as it is", name, nodes)
     _warn_of_placing(data, name)
     return Neuron(table[:, 2:5], table[:, 5], types, _edges(ids, parents, lines, name))
 
 
 def _warn_of_placing(data: bytes, name: str) -> None:
     """Say what the header asks for that programs do not agree on."""
-    for word, numbers in _PLACED.findall(data):
+    for line in data.removeprefix(_BOM).splitlines():
+        found = _PLACED.fullmatch(line.strip())
+        if found is None:
+            continue
+        word, numbers = found.groups()
         neutral = 1.0 if word.upper() == b"SCALE" else 0.0
         try:
             is_neutral = all(float(number) == neutral for number in numbers.split())
@@ -109,12 +115,13 @@ def _warn_of_placing(data: bytes, name: str) -> None:
 def _table(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the numbers of all nodes, shape (n, 7), and the line of each."""
     rows, lines = [], []
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+    for number, line in enumerate(data.removeprefix(_BOM).splitlines(), start=1):
         text = line.partition(b"#")[0]
         words = text.replace(b",", b" ").split()
         if not words:
             continue
-        if len(words) > _FIELDS <= len(text.split()) and _DECIMAL_COMMA.search(text):
+        columns = text.split()[:_FIELDS]
+        if len(columns) == _FIELDS and any(map(_DECIMAL_COMMA.fullmatch, columns)):
             shown = line.decode("utf-8", "replace").strip()[:60]
             raise FormatError(
                 f"{name}, line {number}: {shown!r} has decimal commas; write numbers with a "

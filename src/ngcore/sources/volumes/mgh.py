@@ -22,8 +22,6 @@ from ngcore.sources.volumes.gzip_stream import GzipSource, GzipStream, is_gzip
 from ngcore.sources.volumes.raw import FORTRAN_ORDER, RawSource
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ngcore.arrays.affines import Affine
     from ngcore.sources.base import Source
     from ngcore.sources.files import PositionalFile
@@ -79,6 +77,9 @@ def open_mgh(found: Found, choices: Asked) -> Source:
     stored = np.dtype(TYPES[code])
     shape = shape_with_channels([int(length) for length in fields["dims"]], name)
     placement = place(_affine(fields), asked, name)
+    notes = [] if asked.affine is not None else _notes_on_place(fields, name)
+    if not is_compressed and path.suffix.lower() in (".mgz", ".gz"):
+        notes.append(f"{name}: is not gzipped, though its name says so; it is read as it is")
     header = SourceHeader(
         name=name,
         shape=shape,
@@ -87,7 +88,7 @@ def open_mgh(found: Found, choices: Asked) -> Source:
         resolution_nm=placement.resolution_nm,
         voxel_offset=placement.voxel_offset,
         suggested_type=suggest_type(name, shape[3]),
-        notes=(*placement.notes, *_notes(fields, path, name, is_compressed=is_compressed)),
+        notes=(*placement.notes, *notes),
         files=(path,),
     )
     kind = GzipSource if is_compressed else RawSource
@@ -106,16 +107,13 @@ def open_mgh(found: Found, choices: Asked) -> Source:
     return opened(replace(header, facts={"time_step": step}))
 
 
-def _notes(fields: np.void, path: Path, name: str, *, is_compressed: bool) -> tuple[str, ...]:
-    notes = []
-    if int(fields["good_ras"]) <= 0:
-        notes.append(
-            f"{name}: doesn't say where left is (goodRASFlag is 0); a coronal volume of 1 mm is "
-            "assumed, as FreeSurfer does; pass --affine if that is wrong"
-        )
-    if not is_compressed and path.suffix.lower() in (".mgz", ".gz"):
-        notes.append(f"{name}: is not gzipped, though its name says so; it is read as it is")
-    return tuple(notes)
+def _notes_on_place(fields: np.void, name: str) -> list[str]:
+    if int(fields["good_ras"]) > 0:
+        return []
+    return [
+        f"{name}: doesn't say where left is (goodRASFlag is 0); a coronal volume of 1 mm is "
+        "assumed, as FreeSurfer does; pass --affine if that is wrong"
+    ]
 
 
 def _time_step(file: GzipStream | PositionalFile, end: int) -> float | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ngcore.sources.base import Source
+    from ngcore.sources.geometry import AskedGeometry
     from ngcore.sources.volumes.nifti_affine import Fields
     from ngcore.sources.volumes.zstd_stream import ZstdStream
 
@@ -142,7 +143,7 @@ def open_nifti(found: Found, asked: Asked) -> Source:
         suggested_type=suggest_type(name, shape[3], int(fields["intent_code"])),
         notes=form_notes + placement.notes + _name_notes(found, is_pair=header_file != voxels),
         files=(header_file,) if is_single else (header_file, voxels),
-        facts=_facts(fields, lengths),
+        facts=_facts(fields, lengths, asked.geometry),
     )
     offset = _voxels_offset(fields, len(block), is_single=is_single, name=name)
     voxels = header_file if is_single else voxels
@@ -167,13 +168,13 @@ def _lengths(fields: Fields, name: str) -> list[int]:
     return lengths
 
 
-def _facts(fields: Fields, lengths: list[int]) -> dict[str, Any]:
+def _facts(fields: Fields, lengths: list[int], asked: AskedGeometry) -> dict[str, Any]:
     """Return what `export` gives back: codes, and the time from one volume to the next."""
     facts: dict[str, Any] = {
         "sform_code": int(fields["sform_code"]),
         "qform_code": int(fields["qform_code"]),
     }
-    if facts["sform_code"] <= 0 and facts["qform_code"] <= 0:
+    if facts["sform_code"] <= 0 and facts["qform_code"] <= 0 and asked.affine is None:
         facts["left_is_unknown"] = True
     step = float(fields["pixdim"][4])
     seconds = _SECONDS_PER_UNIT.get(int(fields["xyzt_units"]) & 0x38)

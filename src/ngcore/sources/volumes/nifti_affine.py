@@ -125,7 +125,7 @@ def _qform(
             "doesn't say where left is (sform and qform codes are 0); x is assumed to run to "
             "the left, as nibabel does; pass --affine if that is wrong"
         )
-        return affine, (*notes, left)
+        return affine, notes if asked.affine is not None else (*notes, left)
     parts = [float(fields[part]) for part in ("quatern_b", "quatern_c", "quatern_d")]
     square = 1 - sum(x * x for x in parts)
     # NIfTI-2 has float64, but often what was float32 before.
