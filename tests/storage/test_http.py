@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.server
+import re
 import sys
 import threading
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
-from serving import served, served_by
+from serving import Plain, plainly_served, served, served_by
 from store_contract import ReadableContract
 
 import ngcore
@@ -24,6 +25,7 @@ zstandard = pytest.importorskip("zstandard")
 pytest.importorskip("urllib3", reason="the extra cloud is not installed")
 
 
+from ngcore.storage import http_proxy  # noqa: E402
 from ngcore.storage.http import HttpStore  # noqa: E402
 from ngcore.storage.opening import open_store  # noqa: E402
 
@@ -136,6 +138,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer_tired(self) -> None:
         """Fail once, then answer."""
         self.send(503 if self.asked.count(self.path) % 2 else 200, DATA)
+
+    def answer_busy(self) -> None:
+        """Ask to wait once, then answer."""
+        status = int(self.path.rpartition("/")[2].partition("_")[0])
+        if self.asked.count(self.path) == 1:
+            self.send(status, Retry_After="3")
+        else:
+            self.send(200, DATA)
+
+    def answer_odd(self) -> None:
+        """Say a size that is no number, and one of far too many digits."""
+        if self.command == "HEAD":
+            self.send(
+                200, Content_Length="\xb2" if self.asked.count(self.path) == 1 else "9" * 5000
+            )
+        else:
+            self.send(206, DATA[:1], Content_Range=f"bytes 0-0/{len(DATA)}")
+
+    def answer_mixed(self) -> None:
+        if self.path.endswith("broken"):
+            self.answer_broken()
+        else:
+            self.answer_whole()
 
     def answer_slow(self) -> None:
         self.send_response(200)
@@ -281,18 +306,25 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-class Crowd(http.server.SimpleHTTPRequestHandler):
-    """Lets requests wait for others, and counts how many are there at once."""
+class Crowd(Plain):
+    """Lets requests wait until `least` are there at once, and counts them.
+
+    What is asked for below ``/away/`` is elsewhere. As a proxy it has everything itself.
+    """
 
     protocol_version = "HTTP/1.1"
-    here = most = 0
+    here = most = least = 0
     changed: ClassVar[threading.Condition] = threading.Condition()
     paths: ClassVar[list[str]] = []
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
+        self.path = re.sub("^http://[^/]+", "", self.path)
+        if self.path.startswith("/away/"):
+            self.send_response(307)
+            self.send_header("Location", self.path.removeprefix("/away"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path.endswith(("info", "provenance")):
             super().do_GET()
             return
@@ -302,39 +334,138 @@ class Crowd(http.server.SimpleHTTPRequestHandler):
             kind.most = max(kind.most, kind.here)
             kind.paths.append(self.path)
             kind.changed.notify_all()
-            kind.changed.wait_for(lambda: kind.here >= 8, timeout=0.02)
+            if not kind.changed.wait_for(lambda: kind.most >= kind.least, timeout=10):
+                kind.least = 0  # more don't come: no other request has to wait as long
         super().do_GET()
         with kind.changed:
             kind.here -= 1
 
 
-@pytest.mark.parametrize("sharding", [False, True])
-def test_many_requests_are_on_their_way_for_chunks_that_are_there_and_for_others(
-    tmp_path, sharding
-):
+@pytest.fixture
+def crowd():
+    """Return a class of handlers of its own."""
+    return type("Counted", (Crowd,), {"changed": threading.Condition(), "paths": []})
+
+
+def wait_for(handler, count):
+    """Let no request be answered before `count` are on their way."""
+    handler.most, handler.least = 0, count
+
+
+def test_many_requests_are_on_their_way_for_chunks_that_are_there_and_for_others(tmp_path, crowd):
     voxels = np.random.default_rng(0).integers(0, 99, (64, 64, 64)).astype(np.uint8)
     options = {"resolution": (8, 8, 8), "chunk_size": 16, "max_scales": 1, "fsync": False}
-    ngcore.convert(voxels, tmp_path, sharding=sharding, **options)
-    if not sharding:
-        (tmp_path / "provenance").unlink()
-        for number, chunk in enumerate(sorted((tmp_path / "8_8_8").iterdir())):
-            if number % 4:
-                x, y, z = (slice(*map(int, part.split("-"))) for part in chunk.name.split("_"))
-                voxels[x, y, z] = 0
-                chunk.unlink()
-    handler = type("Counted", (Crowd,), {"changed": threading.Condition(), "paths": []})
-    with served_by(handler, tmp_path) as origin, TemporaryDirectory() as copy:
+    ngcore.convert(voxels, tmp_path, sharding=False, **options)
+    (tmp_path / "provenance").unlink()
+    for number, chunk in enumerate(sorted((tmp_path / "8_8_8").iterdir())):
+        if number % 4:
+            x, y, z = (slice(*map(int, part.split("-"))) for part in chunk.name.split("_"))
+            voxels[x, y, z] = 0
+            chunk.unlink()
+    with served_by(crowd, tmp_path) as origin, TemporaryDirectory() as copy:
         scale = ngcore.open(origin, cache_bytes=0).scales[0]
+        wait_for(crowd, 8)
         np.testing.assert_array_equal(scale[..., 0], voxels)
-        assert sharding or handler.most >= 8
+        assert crowd.most >= 8
         np.testing.assert_array_equal(scale[9:60, 20:40, 3:50, 0], voxels[9:60, 20:40, 3:50])
-        handler.most = 0
+        by_one = ngcore.open(origin, workers=1, cache_bytes=0).scales[0]
+        wait_for(crowd, 8)
+        np.testing.assert_array_equal(by_one[..., 0], voxels)
+        assert crowd.most >= 8
         made = ngcore.convert(origin, copy, workers=1, max_scales=1, fsync=False)
         np.testing.assert_array_equal(made.scales[0][..., 0], voxels)
-        assert sharding or handler.most >= 8
-    if not sharding:
-        chunks = {path for path in handler.paths if path.startswith("/8_8_8/")}
-        assert len(chunks) == 64 + 3 * 48  # those that are there by one name alone
+    chunks = {path for path in crowd.paths if path.startswith("/8_8_8/")}
+    assert len(chunks) == 64 + 3 * 48  # those that are there by one name alone
+
+
+@pytest.mark.parametrize("way", ["straight", "away", "later away", "proxied"])
+@pytest.mark.parametrize("sharding", [False, True])
+def test_many_requests_are_on_their_way_by_whatever_way(
+    tmp_path, monkeypatch, crowd, sharding, way
+):
+    voxels = np.random.default_rng(0).integers(0, 99, (128, 16, 16)).astype(np.uint8)
+    options = {"resolution": (8, 8, 8), "chunk_size": 8, "max_scales": 1, "fsync": False}
+    ngcore.convert(voxels, tmp_path, sharding=sharding, **options)
+    with served_by(crowd, tmp_path) as origin:
+        url = origin
+        if way == "proxied":
+            monkeypatch.setenv("https_proxy", origin)
+            monkeypatch.delenv("no_proxy", raising=False)
+            http_proxy._pool.cache_clear()
+            url = f"http://{sharding}.invalid"
+        elif way == "away":
+            url = f"{origin}/away"
+        elif way == "later away":  # info is where it was
+            usual = crowd.do_GET
+
+            def sent_away(handler):
+                if not handler.path.startswith("/back/") and "info" not in handler.path:
+                    handler.path = f"/away/back{handler.path}"
+                handler.path = handler.path.removeprefix("/back")
+                usual(handler)
+
+            crowd.do_GET = sent_away
+        try:
+            scale = ngcore.open(url, cache_bytes=0).scales[0]
+            scale[64:, 8:, 8:] if sharding else None  # the indexes are known then
+            wait_for(crowd, 8)
+            # The chunks of a row lie side by side nowhere, but for two and two.
+            np.testing.assert_array_equal(scale[:, :8, :8, 0], voxels[:, :8, :8])
+        finally:
+            http_proxy._pool.cache_clear()
+        assert crowd.most >= 8
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_waits_together_before_it_is_sent_again_does_so_at_once(origin, monkeypatch, status):
+    """As long as the server asks for, from the first time on."""
+    waits = []
+    together = threading.Barrier(8, timeout=10)
+
+    def sleep(seconds):
+        waits.append(seconds)
+        together.wait()
+
+    monkeypatch.setattr("ngcore.storage.http.time.sleep", sleep)
+    names = [f"{status}_{number}" for number in range(8)]
+    store = HttpStore(f"{origin}/busy")
+    assert list(store.get_each_whole(names, len(DATA), 8)) == [DATA] * 8
+    assert waits == [3] * 8
+    assert all(Handler.asked.count(f"/busy/{name}") == 2 for name in names)
+
+
+def test_an_answer_without_sense_is_no_internal_error(origin):
+    store = HttpStore(f"{origin}/odd")
+    assert store.size("x") == len(DATA)
+
+
+def test_one_that_fails_for_good_fails_in_its_turn(origin, monkeypatch):
+    monkeypatch.setattr("ngcore.storage.http.time.sleep", lambda _: None)
+    found = HttpStore(f"{origin}/mixed").get_each_whole(["a", "b", "broken", "c"], len(DATA), 4)
+    assert [next(found), next(found)] == [DATA, DATA]
+    with pytest.raises(StorageError, match="HTTP 500"):
+        next(found)
+
+
+def test_one_thread_is_as_many_as_were_asked_for(tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 99, (64, 16, 16)).astype(np.uint8)
+    options = {"resolution": (8, 8, 8), "chunk_size": 2, "max_scales": 1, "fsync": False}
+    ngcore.convert(voxels, tmp_path, **options)
+    made = ngcore.open(tmp_path, workers=1)
+    assert made.info.scales[0].sharding.shard_bits > 1
+    with plainly_served(tmp_path) as origin:
+        scale = ngcore.open(origin, workers=1, cache_bytes=0).scales[0]
+        readers = set()
+        usual = HttpStore.get_sized
+
+        def noted(*arguments):
+            readers.add(threading.current_thread())
+            return usual(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(HttpStore, "get_sized", noted)
+            np.testing.assert_array_equal(scale[..., 0], voxels)
+    assert readers == {threading.current_thread()}
 
 
 def test_volumes_are_read_and_converted_from_a_url(tmp_path: Any) -> None:

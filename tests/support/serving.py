@@ -60,7 +60,7 @@ class _Bare(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-class _Plain(_Bare):
+class Plain(_Bare):
     """Files as they lie, with CORS and Range."""
 
     def end_headers(self) -> None:
@@ -91,7 +91,7 @@ class _Plain(_Bare):
 
 def plainly_served(folder: object) -> contextlib.AbstractContextManager[str]:
     """Serve a folder as any web server or bucket does, with CORS and Range; yield the origin."""
-    return served_by(_Plain, folder)
+    return served_by(Plain, folder)
 
 
 def barely_served(folder: object) -> contextlib.AbstractContextManager[str]:

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from ngcore.work.threads import LATER, URGENT, TaskGroup, ThreadPool, for_each
+from ngcore.work.threads import (
+    LATER,
+    URGENT,
+    TaskGroup,
+    ThreadPool,
+    _standing_pool,
+    for_each,
+    share,
+)
 
 
 def test_wait_returns_when_every_task_of_the_group_has_run():
@@ -17,6 +25,15 @@ def test_wait_returns_when_every_task_of_the_group_has_run():
             pool.submit(lambda number=number: done.append(number), group)
         pool.wait(group)
         assert sorted(done) == list(range(100))
+
+
+def test_threads_for_short_work_stay_whatever_their_number():
+    """Most reads want another number, for which threads were made anew."""
+    made = _standing_pool.cache_info().misses
+    for workers in (9, 2, 3, 4, 5, 6, 7, 8, 9, 40):
+        together = threading.Barrier(workers, timeout=60)  # each thread does one
+        share(range(workers), lambda _, wait=together.wait: wait(), workers)
+    assert _standing_pool.cache_info().misses - made <= 2  # one for 40
 
 
 def test_urgent_tasks_overtake_those_that_wait():

@@ -15,7 +15,6 @@ import posixpath
 import re
 import time
 from base64 import b64encode
-from collections import deque
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit, urlunsplit
@@ -24,10 +23,12 @@ from ngcore.codecs.content import decode_content
 from ngcore.errors import FormatError, InputError, StorageError
 from ngcore.storage.base import ReadableStore, max_stored_size
 from ngcore.storage.http_proxy import fetch_by_proxy, is_proxied
+from ngcore.storage.web_ahead import ask_ahead
 from ngcore.storage.web_connections import (
     Answer,
     NoAnswerError,
     SilenceError,
+    StaleError,
     Wanted,
     fetch,
     origin_of,
@@ -35,7 +36,7 @@ from ngcore.storage.web_connections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from ngcore.storage.web_connections import Origin, Sent
 
@@ -53,7 +54,7 @@ _MAX_DECODED = 1 << 30
 _QUOTED = "/%:@!$&'()*+,;=~?"
 _WHOLE = {"Accept-Encoding": "gzip"}
 _IDENTITY = {"Accept-Encoding": "identity"}
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 class _TryAgainError(Exception):
@@ -94,7 +95,6 @@ class HttpStore(ReadableStore):
     """
 
     is_remote = True
-    asks_ahead = True
 
     def __init__(self, url: str, *, read_seconds: float = _READ_SECONDS) -> None:
         try:
@@ -125,6 +125,7 @@ class HttpStore(ReadableStore):
             parts = parts._replace(netloc=host if port is None else f"{host}:{port}")
         # What people paste has spaces; what is quoted already stays.
         self._parts = parts._replace(path=quote(parts.path, safe=_QUOTED.rstrip("?")))
+        self.asks_ahead = not is_proxied(self._origin)
         self._is_warned = False
         self._read_seconds = read_seconds
 
@@ -202,38 +203,15 @@ class HttpStore(ReadableStore):
         except FormatError as error:
             raise FormatError(f"{self.url_of(name)}: {error}") from error
 
-    def _answer_to(self, request: _Request) -> Answer:
+    def _answer_to(self, request: _Request, begun: Callable[[], Answer] | None = None) -> Answer:
         name, headers, limit, skip = request
-        return self.ask(name, headers, limit=limit, skip=skip)
+        return self.ask(name, headers, limit=limit, skip=skip, begun=begun)
 
     def _ask_ahead(
         self, requests: Iterable[_Request], ahead: int
     ) -> Generator[tuple[_Request, Answer]]:
-        """Yield the answers to requests in their order, while so many are on their way.
-
-        One thread does it: waiting for the first, it has not to wait as long for the others. A
-        request that has no good answer at once is sent again, as `ask` does.
-        """
-        left = iter(requests)
-        waiting: deque[tuple[_Request, Sent | None]] = deque()
-        try:
-            while True:
-                while len(waiting) < ahead and (request := next(left, None)) is not None:
-                    waiting.append((request, self._sent(request)))
-                if not waiting:
-                    return
-                request, sent = waiting.popleft()
-                answer = None
-                if sent is not None:
-                    with suppress(NoAnswerError):
-                        answer = sent.answer()
-                if answer is None or not _is_final(answer):
-                    answer = self._answer_to(request)
-                yield request, answer
-        finally:
-            for _, sent in waiting:
-                if sent is not None:
-                    sent.give_up()
+        """Yield requests and their answers; a request without a good one is sent again."""
+        return ask_ahead(requests, ahead, send=self._sent, is_final=_is_final, ask=self._answer_to)
 
     def _sent(self, request: _Request) -> Sent | None:
         """Return a request that is on its way, None where it can't be sent now."""
@@ -251,17 +229,14 @@ class HttpStore(ReadableStore):
         answer = self.ask(name, _IDENTITY, method="HEAD")
         if answer.status in _ABSENT:
             return None
-        length = answer.headers.get("content-length", "")
-        if (
-            answer.status == 200
-            and length.isdigit()
-            and not answer.headers.get("content-encoding")
-        ):
-            return int(length)
+        length = _number(answer.headers.get("content-length"))
+        is_plain = answer.status == 200 and not answer.headers.get("content-encoding")
+        if is_plain and length is not None:
+            return length
         answer = self.ask(name, {**_IDENTITY, "Range": "bytes=0-0"}, limit=1)
-        total = answer.headers.get("content-range", "").rpartition("/")[2]
-        if answer.status == 206 and total.isdigit():
-            return int(total)
+        total = _total(answer)
+        if answer.status == 206 and total is not None:
+            return total
         if answer.status == 416:
             return 0
         if self._is_absent(name, answer):
@@ -274,10 +249,10 @@ class HttpStore(ReadableStore):
         """Return a range and the size of its file; see `ReadableStore.get_sized`."""
         headers = {**_IDENTITY, "Range": f"bytes={start}-{stop - 1}"}
         answer = self.ask(name, headers, limit=stop - start, skip=start)
-        total = answer.headers.get("content-range", "").rpartition("/")[2]
-        if answer.status == 206 and total.isdigit():
+        total = _total(answer)
+        if answer.status == 206 and total is not None:
             self._check_range(name, answer, start, stop)
-            return answer.body, int(total)
+            return answer.body, total
         if answer.status != 416 and self._is_absent(name, answer):
             return None
         return super().get_sized(name, start, stop)
@@ -290,6 +265,7 @@ class HttpStore(ReadableStore):
         method: str = "GET",
         limit: int | None = None,
         skip: int = 0,
+        begun: Callable[[], Answer] | None = None,
     ) -> Answer:
         """Send a request, more than once where the server is out of order.
 
@@ -302,6 +278,8 @@ class HttpStore(ReadableStore):
             How many bytes are wanted at most.
         skip : int
             How many bytes to leave out at the start, where the server ignores a range.
+        begun : callable, optional
+            Returns or raises what the first try brings, which is on its way already.
 
         Raises
         ------
@@ -311,12 +289,13 @@ class HttpStore(ReadableStore):
         wanted = Wanted(limit, skip, self._read_seconds)
         for wait in (*_WAITS, None):
             try:
-                return self._ask_once(method, name, {**self._headers, **headers}, wanted)
+                return self._ask_once(method, name, {**self._headers, **headers}, wanted, begun)
             except (NoAnswerError, _TryAgainError) as error:
                 if wait is None or isinstance(error, SilenceError | _AstrayError):
                     raise StorageError(
                         f"can't read {self.url_of(name)}: {error}; check the URL and the network"
                     ) from error
+                begun = None
                 time.sleep(max(wait, getattr(error, "wait", 0)))
         raise AssertionError("the last try returns or raises")
 
@@ -334,14 +313,26 @@ class HttpStore(ReadableStore):
         path = self._path_of(name)
         return f"{path}?{quote(query, safe=_QUOTED)}" if query else path
 
-    def _ask_once(self, method: str, name: str, headers: dict[str, str], wanted: Wanted) -> Answer:
+    def _ask_once(
+        self,
+        method: str,
+        name: str,
+        headers: dict[str, str],
+        wanted: Wanted,
+        begun: Callable[[], Answer] | None,
+    ) -> Answer:
         origin, target = self._origin, self._target_of(name)
+        answer = None
+        if begun is not None:
+            with suppress(StaleError):
+                answer = begun()
         for _ in range(_REDIRECTS + 1):
-            ask = fetch_by_proxy if is_proxied(origin) else fetch
-            answer = ask(origin, method, target, headers, wanted)
+            if answer is None:
+                ask = fetch_by_proxy if is_proxied(origin) else fetch
+                answer = ask(origin, method, target, headers, wanted)
             if answer.status in _WORTH_ANOTHER_TRY:
-                after = answer.headers.get("retry-after", "")
-                wait = min(float(after), _LONGEST_WAIT) if after.isdigit() else 0
+                after = _number(answer.headers.get("retry-after")) or 0
+                wait = min(after, _LONGEST_WAIT)
                 raise _TryAgainError(f"HTTP {answer.status}", wait)
             place = answer.headers.get("location")
             if answer.status not in _MOVED or not place:
@@ -349,7 +340,9 @@ class HttpStore(ReadableStore):
                 if answer.status == 206 and encoding != "identity":
                     raise _TryAgainError("it sends a range of compressed bytes (Content-Encoding)")
                 return answer
-            before = origin
+            # Each request has to be sent on: what is on its way ahead is no final answer.
+            self.asks_ahead = False
+            answer, before = None, origin
             origin, target = _moved_to(f"{origin.scheme}://{origin.netloc}{target}", place)
             if origin != before:
                 headers.pop("authorization", None)  # meant for the first server alone
@@ -411,6 +404,16 @@ def _is_final(answer: Answer) -> bool:
     if answer.status == 206:
         return answer.headers.get("content-encoding", "identity") == "identity"
     return answer.status not in _MOVED and answer.status not in _WORTH_ANOTHER_TRY
+
+
+def _number(text: str | None) -> int | None:
+    """Return the number that a header states, None where it is none."""
+    return int(text) if text and text.isdecimal() and len(text) < 20 else None
+
+
+def _total(answer: Answer) -> int | None:
+    """Return the size of the file of which a range was sent, None where that is not said."""
+    return _number(answer.headers.get("content-range", "").rpartition("/")[2])
 
 
 def _moved_to(url: str, place: str) -> tuple[Origin, str]:

@@ -106,6 +106,7 @@ class ShardedReader(ChunkReader):
         """Return chunks by the requests that get them; see `ChunkReader.in_groups`."""
         if not self._store.is_remote or len(cells) < 2:
             return super().in_groups(cells, requests, threads, at_once)
+        asks_ahead = self._store.asks_ahead  # as it was when `threads` was chosen
         by_index: dict[tuple[int, int], list[tuple[int, Vec3]]] = {}
         for cell in cells:
             chunk_id = self._grid.chunk_id(cell)
@@ -131,7 +132,7 @@ class ShardedReader(ChunkReader):
         if unknown:
             at_once(unknown, find, min(requests, len(unknown)))
         runs = list(_runs(sorted(there), -(-len(there) // requests)))
-        count = min(threads, len(runs)) if self._store.asks_ahead else len(runs)
+        count = min(threads, len(runs)) if asks_ahead else len(runs)
         parts = [runs[n::count] for n in range(count)]
         groups: list[ChunkGroup] = [
             partial(self._read_runs, part, max(1, requests // threads)) for part in parts

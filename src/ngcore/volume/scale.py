@@ -25,7 +25,7 @@ from ngcore.volume.slabs import Slabs
 from ngcore.work.threads import map_ahead, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -333,8 +333,11 @@ class ScaleArray(ScaleFacts):
         if missing:
             requests = min(self._requests, len(missing))
             threads = min(threads, requests) if self._store.asks_ahead else requests
-            groups = self._chunks.in_groups(missing, requests, threads, share)
+            groups = self._chunks.in_groups(missing, requests, threads, self._at_once)
             share(groups, fill_group, min(threads, len(groups)))
+
+    def _at_once(self, items: Iterable[Any], work: Callable[[Any], object], most: int) -> None:
+        share(items, work, min(most, self._threads))
 
     def _chunks_there(self, axes: Sequence[Pieces], voxels: NDArray[Any]) -> list[Vec3]:
         """Return the chunks of a selection; of many on a disk those that are not absent."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+_STANDING = 32
+"""Threads that are kept for short work, at most, unless more are asked for."""
+
 URGENT = 0
 LATER = 1
 
@@ -211,7 +214,8 @@ def share(items: Iterable[T], work: Callable[[T], object], workers: int) -> None
             is_over.set()
             raise
 
-    helpers = [_standing_pool(os.getpid(), workers).submit(run) for _ in range(workers - 1)]
+    size = max(_STANDING, 1 << (workers - 1).bit_length())
+    helpers = [_standing_pool(os.getpid(), size).submit(run) for _ in range(workers - 1)]
     try:
         run()
     finally:
@@ -224,11 +228,14 @@ def share(items: Iterable[T], work: Callable[[T], object], workers: int) -> None
 
 
 @lru_cache(maxsize=4)
-def _standing_pool(_process: int, workers: int) -> ThreadPoolExecutor:
-    """Return threads that wait for work; a forked process has none of its parent's."""
+def _standing_pool(_process: int, size: int) -> ThreadPoolExecutor:
+    """Return up to so many threads that wait for work; a fork has none of its parent's.
+
+    Each is started when it is first needed. Only those who ask for very many have others.
+    """
     from concurrent.futures import ThreadPoolExecutor  # conversions do without it
 
-    return ThreadPoolExecutor(workers, "ngcore-shared")
+    return ThreadPoolExecutor(size, "ngcore-shared")
 
 
 def map_ahead(
