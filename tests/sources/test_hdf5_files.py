@@ -188,3 +188,17 @@ def test_a_part_of_a_source_that_has_less_is_refused(tmp_path):
 def test_a_source_that_grew_since_is_read(tmp_path):
     plain(tmp_path / "s.h5", np.concatenate([VALUES, OTHERS]))
     is_read(virtual(tmp_path / "m.h5", "s.h5"), tmp_path)
+
+
+def test_a_source_that_is_no_hdf5_is_named(tmp_path):
+    (tmp_path / "s.h5").write_bytes(b"nothing")
+    path = virtual(tmp_path / "m.h5", "s.h5")
+    is_refused(path, tmp_path, FormatError, r"the file 's\.h5' can't be opened")
+
+
+def test_sources_that_lead_back_to_another_data_set_of_the_file_are_read(tmp_path):
+    virtual(tmp_path / "b.h5", "a.h5", name="e")
+    path = virtual(tmp_path / "a.h5", "b.h5")
+    with h5py.File(path, "a") as file:
+        file["e"] = VALUES
+    is_read(f"{path}:/d", tmp_path)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError, InputError, InputNotFoundError
+from ngcore.sources.containers import foreign_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +112,8 @@ def _check_sources(data: Any, above: tuple[_Name, ...], seen: set[_Name]) -> Non
             if file_name != ".":
                 where, path = repr(file_name), _virtual_file(data.file.filename, file_name)
                 if path.resolve() != above[-1][0]:
-                    file = opened.enter_context(h5py.File(path, "r"))
+                    with foreign_errors(f"the file {file_name!r} can't be opened"):
+                        file = opened.enter_context(h5py.File(path, "r"))
             for mapping in mappings:
                 source = file.get(mapping.dset_name)
                 if not isinstance(source, h5py.Dataset):
