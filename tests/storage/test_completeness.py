@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
 
 import ngcore
 from ngcore.cli import run
-from ngcore.errors import FormatError
+from ngcore.errors import FormatError, StorageError
 
 VOXELS = np.ones((20, 20, 20), np.uint8)
 OPTIONS = {"resolution": (8, 8, 8), "chunk_size": 16, "fsync": False}
@@ -152,3 +155,72 @@ def test_files_of_others_by_names_that_nobody_reads_are_warned_of(
     caplog.clear()
     ngcore.convert(folder, tmp_path / "after", fsync=False)
     assert re.search(expected, caplog.text)
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+@pytest.mark.parametrize("damaged", [b"", b'{"processing": [', b"[]"])
+def test_where_a_damaged_provenance_cannot_tell_of_what_is_lost_no_copy_is_made(
+    tmp_path, capsys, caplog, damaged, sharding
+):
+    volume, copy = tmp_path / "v", tmp_path / "copy"
+    ngcore.convert(VOXELS, volume, sharding=sharding, max_scales=1, **OPTIONS)
+    (volume / "provenance").write_bytes(damaged)
+    assert run(["convert", str(volume), str(tmp_path / "whole"), "--no-fsync"]) == 0
+    for file in list((volume / "8_8_8").iterdir())[:2]:
+        file.unlink()
+    capsys.readouterr()
+    caplog.clear()
+    assert run(["convert", str(volume), str(copy)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"provenance in {volume}: " in line
+    assert "copy it again, or remove it to take them for zeros" in line
+    assert not (copy / "info").exists()
+    opened = ngcore.open(volume)
+    assert (opened.scales[0][...] == 0).any()
+    assert caplog.text.count("files are missing, and it can't tell whether they were lost") == 1
+    opened.store.lost_chunks = "refuse"
+    for _ in range(2):  # what was told of once, or refused, is refused again
+        with pytest.raises(FormatError, match="it can't tell whether they were lost"):
+            opened.scales[0][...]
+    (volume / "provenance").unlink()
+    assert run(["convert", str(volume), str(copy), "--no-fsync"]) == 0
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """Files as they lie; `provenance` as long as the server is well."""
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+    def do_GET(self):
+        if self.path.endswith("/provenance") and not self.server.is_well:
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+def test_a_provenance_that_cannot_be_read_for_a_moment_hides_no_loss(
+    tmp_path, monkeypatch, sharding
+):
+    ngcore.convert(VOXELS, tmp_path / "v", sharding=sharding, max_scales=1, **OPTIONS)
+    min((tmp_path / "v" / "8_8_8").iterdir()).unlink()
+    monkeypatch.setattr("ngcore.storage.http._WAITS", (0, 0))
+    files = functools.partial(_Files, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), files) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            server.is_well = True
+            opened = ngcore.open(f"http://127.0.0.1:{server.server_port}/v")
+            opened.store.lost_chunks = "refuse"
+            server.is_well = False
+            with pytest.raises(StorageError, match="v/provenance: HTTP 503"):
+                opened.scales[0][...]
+            server.is_well = True
+            for _ in range(2):
+                with pytest.raises(FormatError, match="is missing, but ngcore writes every"):
+                    opened.scales[0][...]
+        finally:
+            server.shutdown()
+            thread.join()

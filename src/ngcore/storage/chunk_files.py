@@ -18,7 +18,7 @@ from ngcore.codecs.content import BY_ENDING
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.base import ChunkReader, ChunkWriter, max_stored_size
-from ngcore.storage.completeness import advice_on_lost, is_by_ngcore, note_on_names
+from ngcore.storage.completeness import advice_on_lost, note_on_names, was_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -82,7 +82,8 @@ class ChunkFileReader(ChunkReader):
         self._grid = scale.grid
         self._max_size = max_size
         self._max_stored_size = max_stored_size(max_size)
-        self._is_absence_known = False
+        self._is_by_others = False
+        self._is_told = False
         self._kinds = _KINDS if store.is_remote else _KINDS + _RARE_KINDS
 
     def read(self, cell: Vec3) -> bytes | None:
@@ -168,21 +169,25 @@ class ChunkFileReader(ChunkReader):
             raise FormatError(f"{name} in {self._store.location}: {error}") from error
 
     def _tell_of_lost(self, cell: Vec3) -> None:
-        if self._store.lost_chunks == "ignore" or self._is_absence_known:
+        loss = self._store.lost_chunks
+        if loss == "ignore" or self._is_by_others or (loss == "warn" and self._is_told):
             return
         key, location = self._key, self._store.location
-        if not is_by_ngcore(self._store, key):
-            self._is_absence_known = True
+        is_ours = was_lost(self._store, key)
+        self._is_told = True
+        if is_ours is None:
+            return
+        if not is_ours:
+            self._is_by_others = True
             note = note_on_names(self._store, self._scale)
             if note is not None:
                 logger.warning("%s in %s: %s; run ngcore validate", key, location, note)
             return
         name = _name(key, self._grid, cell, "flat", "")
-        if self._store.lost_chunks == "refuse":
+        if loss == "refuse":
             raise FormatError(
                 f"{name} in {location}: the file is missing, but {advice_on_lost('chunk')}"
             )
-        self._is_absence_known = True
         logger.warning(
             "%s in %s is missing, and it and others read as zeros, but %s",
             name,

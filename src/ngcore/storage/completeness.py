@@ -6,11 +6,12 @@ others leave out zeros.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ngcore.errors import FormatError, InputNotFoundError, StorageError
+from ngcore.errors import FormatError, InputNotFoundError
 from ngcore.precomputed.json_members import parse_object
 from ngcore.storage.base import Store
 from ngcore.storage.listing import is_listed_name, look_at_names, walk_files
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ngcore.precomputed.chunks import ChunkGrid
     from ngcore.precomputed.info import ScaleInfo
     from ngcore.storage.base import ReadableStore
+
+logger = logging.getLogger(__name__)
 
 _MAX_BYTES = 64 << 20
 _NESTED_DEPTH = 2
@@ -44,7 +47,7 @@ def refuse_unfinished(store: ReadableStore) -> None:
         )
 
 
-def is_by_ngcore(store: ReadableStore, key: str) -> bool:
+def is_by_ngcore(store: ReadableStore, key: str) -> bool | None:
     """Whether ngcore wrote all of a scale, and nobody changed it since, by the `provenance`.
 
     Changes that `repair` was told to accept may have left out zeros.
@@ -55,12 +58,52 @@ def is_by_ngcore(store: ReadableStore, key: str) -> bool:
         The volume's.
     key : str
         The scale's.
+
+    Returns
+    -------
+    bool or None
+        None where `provenance` is damaged.
+
+    Raises
+    ------
+    StorageError
+        If `provenance` can't be read.
     """
     try:
-        document = store.get_whole("provenance", _MAX_BYTES)
-        steps = parse_object(document or b"{}").get("processing")
-    except (FormatError, StorageError):
-        return False
+        return _is_recorded(store, key)
+    except FormatError:
+        return None
+
+
+def was_lost(store: ReadableStore, key: str) -> bool | None:
+    """Whether what is missing of a scale was lost; see `is_by_ngcore`.
+
+    Where that can't be told there is an error or a warning, as the store asks for.
+
+    Raises
+    ------
+    StorageError
+        If `provenance` can't be read.
+    FormatError
+        If it is damaged, and what is lost is refused.
+    """
+    try:
+        return _is_recorded(store, key)
+    except FormatError as error:
+        line = (
+            f"provenance in {store.location}: {error}; files are missing, and it can't tell "
+            "whether they were lost: copy it again, or remove it to take them for zeros"
+        )
+        if store.lost_chunks == "refuse":
+            raise FormatError(line) from error
+        if store.lost_chunks == "warn":
+            logger.warning("%s, which they are read as now", line)
+        return None
+
+
+def _is_recorded(store: ReadableStore, key: str) -> bool:
+    document = store.get_whole("provenance", _MAX_BYTES)
+    steps = None if document is None else parse_object(document).get("processing")
     for step in reversed(steps) if isinstance(steps, list) else ():
         method = step.get("method") if isinstance(step, dict) else None
         if not isinstance(method, dict):

@@ -18,7 +18,7 @@ from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.morton import cells_of_morton_codes
 from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.storage.base import Store
-from ngcore.storage.completeness import advice_on_lost, is_by_ngcore
+from ngcore.storage.completeness import advice_on_lost, is_by_ngcore, was_lost
 from ngcore.storage.listing import is_listed_name, walk_files
 from ngcore.storage.local import LocalStore
 
@@ -264,7 +264,7 @@ def refuse_lost(store: ReadableStore, scale: ScaleInfo) -> None:
     FormatError
         That names the first of them.
     """
-    if not isinstance(store, Store) or not is_by_ngcore(store, scale.key):
+    if not isinstance(store, Store) or is_by_ngcore(store, scale.key) is False:
         return
     grid, spec = scale.grid, scale.sharding
     lost, what = None, "chunk"
@@ -279,7 +279,7 @@ def refuse_lost(store: ReadableStore, scale: ScaleInfo) -> None:
         if not is_there.all():
             x, y, z = np.unravel_index(int(is_there.argmin()), is_there.shape)
             lost = grid.name((int(x), int(y), int(z)))
-    if lost is not None:
+    if lost is not None and was_lost(store, scale.key):
         raise FormatError(
             f"{scale.key}/{lost} in {store.location}: the file is missing, but "
             f"{advice_on_lost(what)}"
@@ -314,7 +314,7 @@ def _cells_of_shards(
             shards.append(number)
         if len(shards) > max(most, 1):
             return None
-    if is_by_ngcore(store, scale.key) and (
+    if is_by_ngcore(store, scale.key) is not False and (
         # It writes every shard, so that one that is missing was lost.
         spec.hash != "identity" or count != ShardGrid(spec, scale.grid.shape).count
     ):

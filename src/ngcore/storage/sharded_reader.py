@@ -30,7 +30,7 @@ from ngcore.precomputed.shard_index import (
     parse_shard_index,
 )
 from ngcore.storage.base import LARGEST_REQUEST, ChunkReader, max_stored_size
-from ngcore.storage.completeness import advice_on_lost, is_by_ngcore, note_on_names
+from ngcore.storage.completeness import advice_on_lost, note_on_names, was_lost
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -81,6 +81,7 @@ class ShardedReader(ChunkReader):
         ids = 1 << len(morton_bits(self._grid.shape))
         self._max_index_size = min(MINISHARD_INDEX_ENTRY * ids, _MAX_MINISHARD_INDEX)
         self._is_by_ngcore: bool | None = None
+        self._is_told = False
         self._indexes = _Cache()
         self._minishards = _Cache()
 
@@ -276,9 +277,11 @@ class ShardedReader(ChunkReader):
         )
 
     def _refuse_lost(self) -> None:
-        if self._is_by_ngcore is None:
-            self._is_by_ngcore = is_by_ngcore(self._store, self._key)
-            if not self._is_by_ngcore and self._store.lost_chunks != "ignore":
+        loss = self._store.lost_chunks
+        if self._is_by_ngcore is None and (loss == "refuse" or not self._is_told):
+            self._is_by_ngcore = was_lost(self._store, self._key)
+            self._is_told = True
+            if self._is_by_ngcore is False and loss != "ignore":
                 note = note_on_names(self._store, self._scale)
                 if note is not None:
                     logger.warning(
