@@ -23,7 +23,7 @@ IMPORTS = """
 import gc, os
 gc.disable()
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-from ngcore.volume.digest import ScaleDigest
+from ngcore.volume.seal import ScaleDigest
 from ngcore.transaction.journal import Journal
 """
 WITHOUT = """

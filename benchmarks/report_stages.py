@@ -25,13 +25,13 @@ from isal import igzip_lib
 
 import ngcore
 from ngcore.codecs import gzip
-from ngcore.conversion import sink, walk
+from ngcore.conversion import region, walk
 from ngcore.precomputed.encodings.compressed_segmentation import CompressedSegmentationEncoding
 from ngcore.precomputed.encodings.raw import RawEncoding
 from ngcore.sources.volumes.gzip_stream import GzipSource
 from ngcore.sources.volumes.raw import RawSource
 from ngcore.storage import LocalStore
-from ngcore.volume.digest import ScaleDigest
+from ngcore.volume.seal import ScaleDigest
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 STAGES: list[tuple[str, list[tuple[Any, str]]]] = [
     ("reading", [(RawSource, "_read"), (GzipSource, "_read")]),
     ("downsampling", [(walk, "downsample")]),
-    ("copying chunks", [(sink, "copy_chunk")]),
+    ("copying chunks", [(region, "copy_chunk")]),
     ("encoding", [(RawEncoding, "encode"), (CompressedSegmentationEncoding, "encode")]),
     ("digesting", [(ScaleDigest, "add")]),
     ("compressing", [(gzip, "compress")]),

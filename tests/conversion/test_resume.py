@@ -15,7 +15,7 @@ import ngcore
 from ngcore.errors import DestinationError, StorageError
 from ngcore.labelling.labels import write_labels
 from ngcore.storage.local import LocalStore
-from ngcore.transaction import destination, removal, temporary
+from ngcore.transaction import destination, removal, work_folder
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.journal import JOURNAL, PLAN
 
@@ -193,7 +193,7 @@ def test_full_disk_at_the_start_of_a_resumed_run_costs_nothing(monkeypatch, sour
         def choose(work_folder, _tmp):
             return Full(work_folder.absolute() / "full")
 
-        patch.setattr(temporary, "choose_temporary_folder", choose)
+        patch.setattr(work_folder, "choose_temporary_folder", choose)
         with pytest.raises(StorageError, match="No space left on device; free some space there"):
             ngcore.convert(source, out, resume=True, **OPTIONS)
     assert all_bytes(out) == before

@@ -23,7 +23,7 @@ from ngcore.conversion.prepare import make_info
 from ngcore.conversion.work_item import check_worker
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.precomputed.chunks import Box
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.sources import open_source
 from ngcore.storage.local import LocalStore
 from ngcore.work.dask import DaskExecutor, LocalDask

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngcore.errors import FormatError, InputError
-from ngcore.precomputed.morton import (
+from ngcore.precomputed.chunks import (
     cell_of_morton_code,
     cells_of_morton_codes,
     compressed_morton_code,

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngcore.errors import InputError
-from ngcore.precomputed.morton import compressed_morton_code
-from ngcore.precomputed.shard_grid import ShardGrid
-from ngcore.precomputed.sharding import ShardingSpec, choose_sharding
+from ngcore.precomputed.chunks import compressed_morton_code
+from ngcore.precomputed.sharding import ShardGrid, ShardingSpec, choose_sharding
 
 small_grids = st.tuples(*[st.integers(1, 12)] * 3)
 few_bits = st.integers(0, 6)

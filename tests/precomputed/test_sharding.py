@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ngcore.errors import FormatError, InputError
-from ngcore.precomputed.morton import compressed_morton_code
+from ngcore.precomputed.chunks import compressed_morton_code
 from ngcore.precomputed.murmurhash import murmurhash3_x86_128
 from ngcore.precomputed.sharding import ShardingSpec, choose_sharding
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.volume.digest import ScaleDigest, digested
+from ngcore.volume.seal import ScaleDigest, digested
 
 SIDE = 8
 

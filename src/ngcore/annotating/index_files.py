@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from ngcore.precomputed.annotation_records import Records, interleaved, offsets_of
-from ngcore.precomputed.morton import morton_bits
+from ngcore.precomputed.chunks import morton_bits
 from ngcore.precomputed.shard_index import layout_shard_of
 from ngcore.precomputed.sharding import ShardingSpec
 

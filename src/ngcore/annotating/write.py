@@ -25,7 +25,7 @@ from ngcore.errors import InputError
 from ngcore.precomputed.annotation_cells import cells_met
 from ngcore.precomputed.annotation_records import encode_annotations
 from ngcore.precomputed.annotations import AnnotationIndex, AnnotationInfo, SpatialLevel
-from ngcore.precomputed.morton import cells_of_morton_codes, compressed_morton_codes, morton_bits
+from ngcore.precomputed.chunks import cells_of_morton_codes, compressed_morton_codes, morton_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -25,7 +25,7 @@ from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.removal import remove_volume_files
 from ngcore.transaction.stale import remove_stale
-from ngcore.transaction.temporary import working_folder
+from ngcore.transaction.work_folder import working_folder
 from ngcore.volume import read
 from ngcore.volume.read import Volume
 from ngcore.volume.seal import Seal, file_digest, sealed_members

@@ -35,9 +35,9 @@ from ngcore.transaction.changes import Transaction
 from ngcore.transaction.output_file import check_output_folder
 from ngcore.transaction.places import is_same_place
 from ngcore.transaction.removal import remove_volume_files
-from ngcore.volume.digest import ScaleDigest, digested
 from ngcore.volume.read import Volume
 from ngcore.volume.scale import ScaleArray
+from ngcore.volume.seal import ScaleDigest, digested
 from ngcore.work.progress import told
 from ngcore.work.threads import TaskGroup, ThreadPool
 

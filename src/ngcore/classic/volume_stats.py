@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from ngcore.classic.folder import open_volume
 from ngcore.precomputed.chunks import ChunkGrid
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
-from ngcore.precomputed.shard_grid import ShardGrid
-from ngcore.precomputed.sharding import ShardingSpec
+from ngcore.precomputed.sharding import ShardGrid, ShardingSpec
 
 _MOST_HASHED = 1 << 20
 """How many chunks are hashed to see which shards they fall into."""

@@ -10,7 +10,7 @@ from ngcore.conversion.memory import plan_for, warnings_of_memory
 from ngcore.conversion.prepare import Conversion
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Box
-from ngcore.precomputed.scale_info import scale_factors
+from ngcore.precomputed.info import scale_factors
 from ngcore.sources.geometry import AskedGeometry
 from ngcore.sources.volumes.precomputed import open_scale
 

@@ -31,7 +31,7 @@ from ngcore.sources.volumes.precomputed import open_scale
 from ngcore.storage import LocalStore, is_url, writable_store
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.destination import Destination
-from ngcore.transaction.temporary import lasting_folder, make_lasting_folder
+from ngcore.transaction.work_folder import lasting_folder, make_lasting_folder
 from ngcore.volume.read import open as open_volume
 from ngcore.work.progress import told
 

@@ -18,7 +18,7 @@ from ngcore.conversion.prepare import make_info, open_for, prepare
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.json_members import MAX_SAFE_INTEGER
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.sources.base import Source
 from ngcore.transaction.output_file import check_output_folder
 

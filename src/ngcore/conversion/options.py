@@ -14,8 +14,8 @@ import numpy as np
 from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
+from ngcore.precomputed.info import ENCODINGS
 from ngcore.precomputed.json_members import LARGEST_LENGTH, SMALLEST_LENGTH
-from ngcore.precomputed.scale_info import ENCODINGS
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
 
 JPEG_QUALITY = 95

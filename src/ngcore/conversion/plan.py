@@ -22,7 +22,7 @@ from ngcore.conversion.regions import (
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3, vec3
 from ngcore.precomputed.info import VolumeInfo
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.sharding import ShardGrid
 
 MEBIBYTE = 1 << 20
 # Python with NumPy, nibabel and Pillow loaded: 60 to 75 MiB measured, and as much again for the

@@ -11,13 +11,12 @@ from ngcore.arrays.values import Counts
 from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.region import PassRun, Run, carry_out_region
+from ngcore.conversion.region import ChunkSink, PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions
-from ngcore.conversion.sink import ChunkSink
 from ngcore.sources.base import Source
 from ngcore.storage import Store
 from ngcore.transaction.journal import Journal
-from ngcore.transaction.temporary import temporary_folder
+from ngcore.transaction.work_folder import temporary_folder
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:

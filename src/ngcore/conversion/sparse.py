@@ -15,13 +15,13 @@ from ngcore.conversion.region import PassRun, Run, carry_out_block
 from ngcore.conversion.regions import Regions
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.sources.base import Source, Sparsity
 
 if TYPE_CHECKING:
     from ngcore.conversion.options import ConvertOptions
     from ngcore.conversion.prepare import Conversion
-    from ngcore.precomputed.scale_info import ScaleInfo
+    from ngcore.precomputed.info import ScaleInfo
     from ngcore.precomputed.sharding import ShardingSpec
 
 MOST_EMPTY_FILES = 1 << 20

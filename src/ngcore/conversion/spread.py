@@ -42,9 +42,9 @@ from ngcore.storage.local import WORK_FOLDER
 from ngcore.storage.stored_path import StoredPath
 from ngcore.transaction.journal import Journal
 from ngcore.transaction.shared_work import ALIVE, portable, remove_shared
-from ngcore.transaction.temporary import choose_temporary_folder, make_temporary_folder
-from ngcore.volume.digest import ScaleDigest
+from ngcore.transaction.work_folder import choose_temporary_folder, make_temporary_folder
 from ngcore.volume.provenance import Provenance
+from ngcore.volume.seal import ScaleDigest
 from ngcore.work.base import Executor
 from ngcore.work.opening import executor_of
 

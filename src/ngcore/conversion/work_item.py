@@ -18,9 +18,8 @@ from ngcore.conversion.kept import Kept
 from ngcore.conversion.likeness import Likeness
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.region import PassRun, Run, carry_out_region
+from ngcore.conversion.region import ChunkSink, PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions
-from ngcore.conversion.sink import ChunkSink
 from ngcore.conversion.sparse import pass_over
 from ngcore.errors import FormatError, InputError, InputNotFoundError, StorageError
 from ngcore.precomputed.chunks import Vec3

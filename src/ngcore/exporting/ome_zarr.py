@@ -25,7 +25,7 @@ from ngcore.storage.sync import sync_folder, sync_path
 from ngcore.storage.uploads import carry
 from ngcore.transaction.output_file import check_output_folder, make_folder
 from ngcore.transaction.places import refuse_overlap
-from ngcore.transaction.temporary import working_folder
+from ngcore.transaction.work_folder import working_folder
 from ngcore.volume.segment_colours import segment_colours
 from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import scale_affine, world_transform

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ngcore.precomputed.scale_info import ScaleInfo
+    from ngcore.precomputed.info import ScaleInfo
 
     Listed = Store | ZipStore
 

@@ -19,7 +19,7 @@ from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.storage.listing import walk_files
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.removal import remove_volume_files
-from ngcore.transaction.temporary import working_folder
+from ngcore.transaction.work_folder import working_folder
 from ngcore.validating.files import read_limited
 from ngcore.validating.side_files import downsampling_of
 from ngcore.volume.provenance import MAX_SIZE, Provenance

@@ -31,10 +31,10 @@ from ngcore.storage.listing import walk_files
 from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.destination import Destination
-from ngcore.transaction.folder_lock import refuse_in_use
 from ngcore.transaction.journal import PLAN, read_plan, resumable
 from ngcore.transaction.places import refuse_overlap
 from ngcore.transaction.removal import remove_named_folders
+from ngcore.transaction.work_folder import refuse_in_use
 from ngcore.validating.files import SIDE_FILES, read_limited
 from ngcore.validating.findings import Findings
 from ngcore.validating.scale import Context

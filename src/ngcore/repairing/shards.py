@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.errors import FormatError
-from ngcore.precomputed.morton import cells_of_morton_codes
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.chunks import cells_of_morton_codes
 from ngcore.precomputed.shard_index import layout_shard
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.repairing.files import copy_file, pieces, source_of
 from ngcore.repairing.pieces import Written
 from ngcore.repairing.shard_entries import Entry, read_entries

@@ -18,10 +18,19 @@ from typing import TYPE_CHECKING
 
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.storage.base import TEMPORARY_SUFFIX, Store
-from ngcore.storage.descriptors import read_at, read_pieces, write_all, write_patched
 from ngcore.storage.file_lock import LocalLock, is_locked, make_folders
 from ngcore.storage.names import proper_name, refuse_links_outside
-from ngcore.storage.sync import SyncError, fsync_file, sync_files, sync_folder, sync_path
+from ngcore.storage.sync import (
+    SyncError,
+    fsync_file,
+    read_at,
+    read_pieces,
+    sync_files,
+    sync_folder,
+    sync_path,
+    write_all,
+    write_patched,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

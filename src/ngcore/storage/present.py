@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ngcore.errors import FormatError, InputError
-from ngcore.precomputed.morton import cells_of_morton_codes
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.chunks import cells_of_morton_codes
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.storage.base import Store
 from ngcore.storage.completeness import advice_on_lost, is_by_ngcore, was_lost
 from ngcore.storage.listing import is_listed_name, walk_files

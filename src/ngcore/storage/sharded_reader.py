@@ -21,7 +21,7 @@ import numpy as np
 
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
-from ngcore.precomputed.morton import morton_bits
+from ngcore.precomputed.chunks import morton_bits
 from ngcore.precomputed.shard_index import (
     MINISHARD_INDEX_ENTRY,
     SHARD_INDEX_ENTRY,

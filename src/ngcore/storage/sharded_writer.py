@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from ngcore.codecs import gzip
 from ngcore.errors import InputError
-from ngcore.precomputed.shard_grid import ShardGrid
 from ngcore.precomputed.shard_index import ShardLayout, layout_shard
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.storage.base import ChunkWriter
 
 if TYPE_CHECKING:

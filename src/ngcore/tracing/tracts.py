@@ -32,7 +32,7 @@ from ngcore.tracing.skeleton_files import named, write_skeletons
 from ngcore.tracing.tract_spool import DIRECTION, SpooledTracts, spool_tracts
 from ngcore.transaction.layer_folder import LayerFolder
 from ngcore.transaction.output_file import check_output_folder, make_folder
-from ngcore.transaction.temporary import owned_folder, working_folder
+from ngcore.transaction.work_folder import owned_folder, working_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.read import world_bounds_like
 

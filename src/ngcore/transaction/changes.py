@@ -13,9 +13,9 @@ from ngcore.precomputed.json_members import dump, parse_object
 from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.opening import writable_store
-from ngcore.transaction.folder_lock import lock_folder, unlock_folder
 from ngcore.transaction.sealing import Sealing
 from ngcore.transaction.stale import remove_stale
+from ngcore.transaction.work_folder import lock_folder, unlock_folder
 
 if TYPE_CHECKING:
     import os

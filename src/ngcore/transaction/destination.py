@@ -22,7 +22,6 @@ from ngcore.storage.base import Store
 from ngcore.storage.local import WORK_FOLDER, LocalStore
 from ngcore.storage.opening import writable_store
 from ngcore.storage.sync import SyncError
-from ngcore.transaction.folder_lock import lock_folder, refuse_in_use, unlock_folder
 from ngcore.transaction.journal import (
     JOURNAL,
     MESH_WORK_FOLDER,
@@ -34,7 +33,12 @@ from ngcore.transaction.journal import (
     resumable,
 )
 from ngcore.transaction.presence import is_there, lacking, replaced_infos
-from ngcore.transaction.temporary import working_folder
+from ngcore.transaction.work_folder import (
+    lock_folder,
+    refuse_in_use,
+    unlock_folder,
+    working_folder,
+)
 
 if TYPE_CHECKING:
     import os

@@ -16,7 +16,7 @@ from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.storage.base import Store
 from ngcore.storage.local import LocalStore
 from ngcore.transaction.destination import Destination
-from ngcore.transaction.temporary import temporary_folder
+from ngcore.transaction.work_folder import temporary_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.seal import EntriesDigest, Seal, file_digest, is_entry
 

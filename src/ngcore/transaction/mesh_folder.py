@@ -20,7 +20,6 @@ from ngcore.precomputed.json_members import parse_object
 from ngcore.storage.local import LocalStore
 from ngcore.storage.sync import SyncError
 from ngcore.transaction.changes import Transaction
-from ngcore.transaction.folder_lock import empty_folder, lock_folder, unlock_folder
 from ngcore.transaction.journal import (
     MESH_JOURNAL_FOLDER,
     MESH_WORK_FOLDER,
@@ -31,6 +30,7 @@ from ngcore.transaction.journal import (
 from ngcore.transaction.places import check_own_folder
 from ngcore.transaction.removal import remove_kind
 from ngcore.transaction.stale import remove_stale
+from ngcore.transaction.work_folder import empty_folder, lock_folder, unlock_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ from ngcore.errors import DestinationError, FormatError
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import VOLUME_TYPE
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.storage.local import LocalStore
 from ngcore.transaction.journal import PLAN, read_plan
 

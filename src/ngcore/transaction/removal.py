@@ -18,7 +18,7 @@ from ngcore.storage.local import WORK_FOLDER, WRONG_FOLDER, LocalStore
 from ngcore.transaction.kinds import annotation_files, files_of_kind
 from ngcore.transaction.presence import is_chunk_file
 from ngcore.transaction.stale import remove_stale
-from ngcore.transaction.temporary import remove_left_behind
+from ngcore.transaction.work_folder import remove_left_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ngcore.errors import NgcoreError
-from ngcore.precomputed.scale_info import scale_factors
+from ngcore.precomputed.info import scale_factors
 from ngcore.validating.findings import LISTED
 from ngcore.validating.regions import downsampled, fits_memory, floor_box, scaled_box
 

@@ -22,7 +22,7 @@ from ngcore.precomputed.annotation_records import (
     decode_list,
 )
 from ngcore.precomputed.annotations import AnnotationInfo
-from ngcore.precomputed.morton import cells_of_morton_codes
+from ngcore.precomputed.chunks import cells_of_morton_codes
 from ngcore.storage import LocalStore
 from ngcore.storage.listing import walk_files
 from ngcore.validating.annotation_places import check_places, count_surely_met, surely_meet, take

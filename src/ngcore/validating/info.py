@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ngcore.errors import FormatError, InputNotFoundError
-from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings
+from ngcore.precomputed.info import ScaleInfo, VolumeInfo, info_warnings, scale_factors
 from ngcore.precomputed.json_members import dump, parse_object
-from ngcore.precomputed.scale_info import scale_factors
 from ngcore.precomputed.scales import LARGEST_CHUNK_SIDE
 from ngcore.storage import LocalStore
 from ngcore.storage.completeness import refuse_unfinished

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ngcore.precomputed.chunks import ChunkGrid, Vec3
-    from ngcore.precomputed.shard_grid import ShardGrid
-    from ngcore.precomputed.sharding import ShardingSpec
+    from ngcore.precomputed.sharding import ShardGrid, ShardingSpec
     from ngcore.storage import ReadableStore
     from ngcore.validating.findings import Findings
     from ngcore.validating.scale import Context, ScaleCheck

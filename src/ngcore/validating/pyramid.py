@@ -17,7 +17,7 @@ import numpy as np
 
 from ngcore.errors import NgcoreError
 from ngcore.precomputed.chunks import Box
-from ngcore.precomputed.scale_info import scale_factors
+from ngcore.precomputed.info import scale_factors
 from ngcore.validating.regions import downsampled, fits_memory, floor_box, scaled_box
 from ngcore.validating.side_files import downsampling_of
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ngcore.errors import FormatError, InputError, MissingExtraError
+from ngcore.precomputed.chunks import morton_bits
 from ngcore.precomputed.encodings import ChunkEncoding, make_encoding
-from ngcore.precomputed.morton import morton_bits
 from ngcore.validating.presence import Presence
-from ngcore.volume.digest import ScaleDigest, digested
 from ngcore.volume.provenance import CONVERT, Provenance
+from ngcore.volume.seal import ScaleDigest, digested
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ import numpy as np
 
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError, StorageError
-from ngcore.precomputed.morton import cells_of_morton_codes
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.chunks import cells_of_morton_codes
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.storage import LocalStore
 from ngcore.storage.base import max_stored_size
 from ngcore.storage.listing import walk_files

@@ -23,7 +23,7 @@ from ngcore.precomputed.names import (
     SEGMENT_PROPERTIES_TYPE,
     SKELETONS_TYPE,
 )
-from ngcore.precomputed.shard_grid import ShardGrid
+from ngcore.precomputed.sharding import ShardGrid
 from ngcore.storage import LocalStore, is_http, open_store
 from ngcore.validating.absent import check_absent
 from ngcore.validating.annotations import check_annotations

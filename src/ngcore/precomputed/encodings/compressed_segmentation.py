@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
-    from ngcore.precomputed.scale_info import ScaleInfo
+    from ngcore.precomputed.info import ScaleInfo
 
 
 @dataclass(frozen=True, slots=True)

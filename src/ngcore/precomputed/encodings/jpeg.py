@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
-    from ngcore.precomputed.scale_info import ScaleInfo
+    from ngcore.precomputed.info import ScaleInfo
 
 _MAX_SIDE = 65_500
 _MAX_SCANS = 100

@@ -1,9 +1,11 @@
-"""The folder for temporary files of one run, and what a run that was killed left of it elsewhere.
+"""The hidden folder in which a run works: its lock, its end, and the run's temporary files.
 
-Such a folder is in the volume's own hidden folder, which goes with the run that ends, or where
-`--tmp` says. One that lies elsewhere is noted in the hidden folder before it is made, so that the
-next run on the same volume finds it. Its name holds a hash of the volume's path: a copy of an
-unfinished volume has the note too, but must not touch what the original still works with.
+It goes with the run that ends; what is in it stays if there is something to go on with.
+
+A folder for temporary files is in it too, or where `--tmp` says. One that lies elsewhere is noted
+in the hidden folder before it is made, so that the next run on the same volume finds it. Its name
+holds a hash of the volume's path: a copy of an unfinished volume has the note too, but must not
+touch what the original still works with.
 
 The classic steps don't lock the volume, and several may work on it at once. Each has a folder of
 its own there, with a lock that ends with the process: who finds one that nobody has removes it.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +28,94 @@ from ngcore.storage.local import WRONG_FOLDER, LocalStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ngcore.storage.base import Store
+    from ngcore.storage.base import Store, StoreLock
+
+
+_LOCK = "lock"
+_PLAN = "plan.json"
+_PAUSE = 0.02
+
+
+def lock_folder(store: Store, work: str, *, patience: float = 0) -> StoreLock:
+    """Lock a hidden folder of a volume until `unlock_folder`.
+
+    Parameters
+    ----------
+    store : Store
+        The volume's.
+    work : str
+        The hidden folder in it, made if it is not there.
+    patience : float, in seconds
+        How long to wait for a run that has not begun anything long: such end in a moment.
+
+    Raises
+    ------
+    DestinationError, StorageError
+        Another process has it, or it can't be written.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        lock = store.lock(f"{work}/{_LOCK}")
+        if lock is not None:
+            return lock
+        if time.monotonic() > deadline or store.size(f"{work}/{_PLAN}") is not None:
+            raise _in_use(store)
+        time.sleep(_PAUSE)
+
+
+def unlock_folder(store: Store, work: str, lock: StoreLock, *, remove: bool) -> None:
+    """Let go of a folder that `lock_folder` has locked.
+
+    Parameters
+    ----------
+    store : Store
+    work : str
+    lock : StoreLock
+    remove : bool
+        Nothing in it is needed any more.
+    """
+    # The lock goes last: whoever comes then finds nothing of ours, and keeps what is its own.
+    try:
+        if remove and lock.is_held():
+            with suppress(StorageError):  # it harms nothing but the room it takes
+                empty_folder(store, work)
+    finally:
+        lock.release()
+
+
+def empty_folder(store: Store, work: str) -> None:
+    """Remove all that is in a hidden folder, but for its lock and its folders' own locks.
+
+    Raises
+    ------
+    StorageError
+        Something can't be removed.
+    """
+    for entry in store.entries(work) - {_LOCK}:
+        name = f"{work}/{entry}"
+        if store.size(name) is not None:
+            store.delete(name)
+        else:
+            store.delete_folder(name)
+
+
+def refuse_in_use(store: Store, work: str) -> None:
+    """Refuse a hidden folder that another process has locked.
+
+    Raises
+    ------
+    DestinationError
+        One has.
+    """
+    if store.is_locked(f"{work}/{_LOCK}"):
+        raise _in_use(store)
+
+
+def _in_use(store: Store) -> DestinationError:
+    return DestinationError(
+        f"{store.location} is in use by another ngcore; wait for it, or choose another folder"
+    )
+
 
 _NOTE = "temporary"
 _OWNED = ".ngcore-step-"

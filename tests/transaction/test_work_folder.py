@@ -12,12 +12,12 @@ from ngcore.classic.chunks_from_source import volume_to_raw_chunks
 from ngcore.classic.fullres_info import generate_fullres_info
 from ngcore.classic.scales_info import generate_scales_info
 from ngcore.errors import DestinationError
-from ngcore.transaction.temporary import owned_folder
+from ngcore.transaction.work_folder import owned_folder
 
 KILLED_STEP = """
 import os, signal, sys
 from pathlib import Path
-from ngcore.transaction.temporary import owned_folder
+from ngcore.transaction.work_folder import owned_folder
 
 with owned_folder(Path(sys.argv[1])) as folder:
     (folder / "large").write_bytes(bytes(100))
@@ -53,7 +53,7 @@ def test_a_folder_that_was_not_locked_yet_is_made_again(tmp_path, monkeypatch):
             assert len(hidden(tmp_path)) == 1
         return True
 
-    monkeypatch.setattr("ngcore.transaction.temporary.lock_file", other_is_first)
+    monkeypatch.setattr("ngcore.transaction.work_folder.lock_file", other_is_first)
     with owned_folder(tmp_path) as folder:
         assert hidden(tmp_path) == [folder]
 
