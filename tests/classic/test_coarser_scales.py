@@ -100,7 +100,7 @@ def test_progress_of_scales_made_in_bands_ends_at_the_number_of_voxels(
     options = {"resolution": (8, 8, 8), "chunk_size": 8, "type": "image", "sharding": False}
     voxels = np.ones((69, 75, 97), np.uint16)
     ngcore.convert(voxels, tmp_path / "v", voxel_offset=offset, max_scales=4, **options)
-    monkeypatch.setattr("ngcore.conversion.memory.make_plan", plan_within)
+    monkeypatch.setattr("ngcore.conversion.plan.make_plan", plan_within)
     compute_scales(tmp_path / "v", progress=lambda *call: calls.append(call))
     assert len(calls) > 20
     assert calls == sorted(calls)

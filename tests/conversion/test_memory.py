@@ -15,10 +15,9 @@ from thorough import amount
 
 import ngcore
 from ngcore.conversion.estimate import estimate
-from ngcore.conversion.item_memory import processes_here
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.prepare import open_for, prepare
+from ngcore.conversion.spread_plan import processes_here, spread_plan
 
 MEASURED = (
     peak_memory.SCRIPT

@@ -4,8 +4,8 @@ import pytest
 
 import ngcore
 from ngcore.conversion import region
-from ngcore.conversion.memory import mapped_bytes
 from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import mapped_bytes
 from ngcore.conversion.prepare import open_for, prepare
 from ngcore.sources.volumes.raw import RawSource
 

@@ -18,8 +18,8 @@ from thorough import IS_THOROUGH, amount
 import ngcore
 from ngcore.conversion import work_item
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import spread_plan
 from ngcore.conversion.prepare import make_info
+from ngcore.conversion.spread_plan import spread_plan
 from ngcore.conversion.work_item import check_worker
 from ngcore.errors import DestinationError, InputError, StorageError
 from ngcore.precomputed.chunks import Box

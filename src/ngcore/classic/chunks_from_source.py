@@ -10,8 +10,8 @@ from typing import Any
 
 from ngcore.arrays.values import ValueMapping
 from ngcore.classic.folder import open_volume, record_chunks, write_chunks, writing_options
-from ngcore.conversion.memory import plan_for, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
+from ngcore.conversion.plan import plan_for, warnings_of_memory
 from ngcore.conversion.prepare import Conversion, Downsampling, open_for
 from ngcore.conversion.run import Progress
 from ngcore.errors import InputError

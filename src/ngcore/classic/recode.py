@@ -22,8 +22,8 @@ from ngcore.classic.folder import (
     writing_options,
 )
 from ngcore.conversion.convert import warn_of
-from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import shard_memory
 from ngcore.conversion.run import Progress
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.chunks import Vec3

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ngcore.arrays.values import ValueMapping
-from ngcore.conversion.memory import plan_for, warnings_of_memory
+from ngcore.conversion.plan import plan_for, warnings_of_memory
 from ngcore.conversion.prepare import Conversion
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Box

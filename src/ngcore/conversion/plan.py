@@ -7,32 +7,23 @@ up to the coarsest scale of which it still completes whole chunks; a second, muc
 starts from that scale. What is written never depends on the cuts.
 """
 
-from collections.abc import Sequence
-from math import ceil, lcm, prod
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from ngcore.conversion.regions import (
-    Pass,
-    Regions,
-    factor_between,
-    region_columns,
-    row_bytes,
-    whole_chunks,
-)
+from ngcore.arrays.values import ValueMapping
+from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.regions import Pass, Regions, region_sides, row_bytes, whole_chunks
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3, vec3
 from ngcore.precomputed.info import VolumeInfo
-from ngcore.precomputed.sharding import ShardGrid
+from ngcore.sources.base import Source
 
 MEBIBYTE = 1 << 20
 # Python with NumPy, nibabel and Pillow loaded: 60 to 75 MiB measured, and as much again for the
 # heap.
 INTERPRETER_BYTES = 96 * MEBIBYTE
-
-_SCALES_PER_PASS = 4
-"""The shards of four scales fit in one box of chunks (see `pyramid_chunk_bits`)."""
-
-_CHUNKS_PER_BLOCK = 8 * 8 * 8
 
 
 class Plan(NamedTuple):
@@ -137,7 +128,7 @@ def make_plan(
             raise InputError(
                 f"rows of chunks of {'x'.join(map(str, info.scales[first].chunk_size))} voxels do "
                 f"not fit in --memory {memory_bytes // MEBIBYTE}M; pass at least "
-                f"--memory {ceil(needed / MEBIBYTE)}M, or smaller --chunk-size"
+                f"--memory {math.ceil(needed / MEBIBYTE)}M, or smaller --chunk-size"
             )
         passes.append(step)
         first = step.last_scale
@@ -158,9 +149,10 @@ def _choose_pass(
     slower, faster = (1, 2) if stream_axis == 0 else [a for a in (2, 1, 0) if a != stream_axis]
 
     def attempt(last: int, widths: Sequence[int], row_buffers: int) -> Pass:
-        memory = row_bytes(info, factors, stream_axis, first, last, widths) * row_buffers
-        columns = region_columns(info, factors, stream_axis, first, last, widths)
-        return Pass(first, last, vec3(widths), row_buffers, memory + columns * column_bytes)
+        sides = region_sides(info, factors, first, last, widths)
+        memory = row_bytes(info, factors, stream_axis, first, sides) * row_buffers
+        memory += math.prod(sides[0]) // sides[0][stream_axis] * column_bytes
+        return Pass(first, last, vec3(widths), row_buffers, memory)
 
     for row_buffers in (2, 1):
         whole = attempt(coarsest, size, row_buffers)
@@ -193,98 +185,151 @@ def _choose_pass(
     return smallest
 
 
-def spread_plan(
+# Small enough that a stored block and its values share the cache, large enough to read well.
+BLOCK_BYTES = 4 * MEBIBYTE
+_SHARD_SHARE = 1 / 8
+_LARGEST_VALUE_BYTES = 8
+"""No stored type, and none to which values are mapped, is larger."""
+
+
+def plan_for(
     info: VolumeInfo,
     factors: tuple[Vec3, ...],
     stream_axis: int,
+    options: ConvertOptions,
     *,
-    scales_per_pass: int = _SCALES_PER_PASS,
-    block_chunks: int = _CHUNKS_PER_BLOCK,
-    column_bytes: int = 0,
-    first_is_read: bool = False,
-) -> tuple[Regions, ...]:
-    """Return the regions of each pass of a conversion, such that they hold whole shards.
+    source: Source | None = None,
+    mapping: ValueMapping | None = None,
+) -> Plan:
+    """Return the plan of a conversion whose voxels arrive along `stream_axis`.
 
     Parameters
     ----------
-    info : VolumeInfo
-        The volume to write.
-    factors : tuple of tuple of int
-        Per scale, how many voxels of it make one voxel of the next, per axis.
-    stream_axis : int
-        The axis along which the voxels of a region arrive.
-    scales_per_pass : int
-        How many are made at once, at most: of fewer, blocks can be smaller.
-    block_chunks : int
-        Chunks of the finest scale in a block, if it can have so few.
-    column_bytes : int
-        Memory that the source takes for each column of a block.
-    first_is_read : bool
-        Whether the finest scale is there already.
+    source : Source, optional
+        Counts towards the memory, and is told how many threads it may use.
+    mapping : ValueMapping, optional
+        From its values to the volume's, which takes memory too; None where rows of the source are
+        those of the volume's chunks, and stay as they are.
+
+    Raises
+    ------
+    InputError
+        If `--memory` is too little.
     """
-    grids: list[Regions] = []
-    coarsest = len(info.scales) - 1
-    first = 0
-    while not grids or first < coarsest:
-        is_read = first > 0 or first_is_read
-        last = min(first + 1, coarsest)
-        widths = _widths(info, factors, first, last, first_is_read=is_read)
-        most_voxels = block_chunks * prod(info.scales[first].chunk_size) << 3 * is_read
-        # One more scale for as long as that makes regions no larger than need be, or twice so:
-        # the last shards of a group of scales are a little longer than the others.
-        while last < min(first + scales_per_pass - 1 + is_read, coarsest):
-            wider = _widths(info, factors, first, last + 1, first_is_read=is_read)
-            if prod(wider) > max(2 * prod(widths), most_voxels):
-                break
-            last, widths = last + 1, wider
-        blocks = _block_widths(info, factors, first, last, widths, most_voxels)
-        memory = row_bytes(info, factors, stream_axis, first, last, blocks)
-        if first == 0:
-            columns = region_columns(info, factors, stream_axis, first, last, blocks)
-            memory += columns * column_bytes
-        step = Pass(first, last, widths, 1, memory)
-        grids.append(Regions(info, factors, step, is_read, blocks))
-        first = last
-    return tuple(grids)
+    waiting = shard_memory(options) + upload_memory(options)
+    for threads in _thread_counts(info, options, waiting):
+        scratch, column = bytes_per_thread(info) * threads + waiting, 0
+        if source is not None:
+            source.use_threads(threads)
+            scratch += source.scratch_bytes
+            if mapping is not None and source.cost.can_be_cut:
+                column = source.cost.column_bytes
+                if not (mapping.is_identity or source.cost.access == "boxes"):
+                    at_once = threads if source.cost.is_concurrent else 1
+                    values = source.cost.row_planes * source.shape[3]
+                    column += at_once * values * source.dtype.itemsize
+        make = partial(
+            make_plan,
+            info,
+            factors,
+            stream_axis=stream_axis,
+            memory_bytes=options.memory_bytes,
+            scratch_share=_SHARD_SHARE if options.sharding else 0,
+            column_bytes=column,
+            threads=threads,
+        )
+        try:
+            plan = make(scratch_bytes=scratch)
+            if source is None or mapping is None:
+                return plan
+            mapped = mapped_bytes(source, mapping, plan)
+            return make(scratch_bytes=scratch + mapped) if mapped else plan
+        except InputError as error:
+            refused = error
+    raise refused
 
 
-def _widths(
-    info: VolumeInfo, factors: Sequence[Vec3], first: int, last: int, *, first_is_read: bool
-) -> Vec3:
-    """Return the smallest box of whole shards of each scale, in voxels of the first."""
-    widths = [1, 1, 1]
-    for index in range(first, last + 1):
-        if index == first and first_is_read:
-            continue
-        scale = info.scales[index]
-        cells: Vec3 = (1, 1, 1)
-        if scale.sharding is not None:
-            box = ShardGrid(scale.sharding, scale.grid.shape).box_shape
-            cells = box if box is not None else scale.grid.shape
-        factor = factor_between(factors, first, index)
-        for axis in range(3):
-            width = cells[axis] * scale.chunk_size[axis] * factor[axis]
-            widths[axis] = lcm(widths[axis], width)
-    return vec3(widths)
+def warnings_of_memory(plan: Plan, options: ConvertOptions) -> tuple[str, ...]:
+    """Return that fewer threads work than were asked for, where that is so."""
+    if options.workers is None or plan.threads >= options.workers:
+        return ()
+    return (
+        f"--memory {options.memory_bytes // MEBIBYTE}M is too little for {options.workers} "
+        f"threads at once, so {plan.threads} are used; pass a larger --memory to use all of them",
+    )
 
 
-def _block_widths(
-    info: VolumeInfo,
-    factors: Sequence[Vec3],
-    first: int,
-    last: int,
-    widths: Vec3,
-    most_voxels: int,
-) -> Vec3:
-    """Return the largest box that divides a region and makes whole chunks of each scale."""
-    block = list(widths)
-    if prod(block) <= most_voxels:
-        return widths
-    unit = whole_chunks(info, factors, first, last)
-    while prod(block) > most_voxels:
-        # The axis along which it is the most units wide.
-        halves = [axis for axis in range(3) if block[axis] % (2 * unit[axis]) == 0]
-        if not halves:
-            break
-        block[max(halves, key=lambda axis: block[axis] // unit[axis])] //= 2
-    return vec3(block)
+def check_spooling(source: Source, plan: Plan, options: ConvertOptions) -> None:
+    """Refuse memory that does not hold a plane of a source that is unpacked plane by plane."""
+    if not plan.is_cut or source.cost.can_be_cut:
+        return
+    needed = INTERPRETER_BYTES + source.spool_bytes
+    if needed > options.memory_bytes:
+        raise InputError(
+            f"{source.name}: a plane is unpacked whole, and does not fit in --memory "
+            f"{options.memory_bytes // MEBIBYTE}M; pass at least --memory "
+            f"{math.ceil(needed / MEBIBYTE)}M"
+        )
+
+
+def shard_memory(options: ConvertOptions) -> int:
+    """Return how many bytes of encoded chunks wait in memory for their shard to be complete."""
+    return int(options.memory_bytes * _SHARD_SHARE) if options.sharding else 0
+
+
+def upload_memory(options: ConvertOptions) -> int:
+    """Return how many bytes are on their way to a bucket at once, or wait for their turn."""
+    if not options.is_uploaded:
+        return 0
+    from ngcore.storage.uploads import UPLOAD_BYTES  # who writes a folder needs none
+
+    return UPLOAD_BYTES
+
+
+def mapped_bytes(source: Source, mapping: ValueMapping, plan: Plan) -> int:
+    """Return the memory of planes that are read whole, to be mapped to other values.
+
+    Sources that give any box are read in blocks, and so is the file to which one is unpacked;
+    others that can be cut take it for each column.
+    """
+    if (
+        mapping.is_identity
+        or source.cost.access == "unpack"
+        or plan.is_cut
+        or source.cost.can_be_cut
+    ):
+        return 0
+    sides = list(plan.passes[0].widths)
+    sides[source.stream_axis] = source.cost.row_planes
+    planes = math.prod(sides) * source.shape[3] * source.dtype.itemsize
+    if planes <= BLOCK_BYTES:
+        return 0  # counted for every thread
+    return planes * (plan.threads if source.cost.is_concurrent else 1)
+
+
+def _thread_counts(info: VolumeInfo, options: ConvertOptions, waiting: int) -> Iterator[int]:
+    """Yield how many threads to try with, until a plan fits beside the bytes that wait.
+
+    As many as were asked for; else as there are processors, as long as half of the memory, or all
+    that four don't need, is left for rows of chunks; and fewer where that is too little.
+    """
+    threads = options.thread_count
+    if options.workers is None:
+        free = options.memory_bytes - INTERPRETER_BYTES - waiting
+        threads = min(threads, max(4, free // 2 // bytes_per_thread(info)))
+    while threads > 1:
+        yield threads
+        threads = threads * 2 // 3
+    yield 1
+
+
+def bytes_per_thread(info: VolumeInfo) -> int:
+    """Return the memory that a thread needs beside the row buffers."""
+    voxel_bytes = info.dtype.itemsize * info.num_channels
+    chunk = max(
+        math.prod(min(c, s) for c, s in zip(scale.chunk_size, scale.size, strict=True))
+        for scale in info.scales
+    )
+    # A chunk is copied in order, encoded and compressed; a block of the source is read and mapped.
+    whole = math.prod(info.scales[0].size) * info.num_channels * _LARGEST_VALUE_BYTES
+    return 4 * chunk * voxel_bytes + 2 * min(BLOCK_BYTES, whole)

@@ -13,9 +13,8 @@ from ngcore._version import __version__
 from ngcore.arrays.affines import volume_to_world_nm
 from ngcore.arrays.output_type import choose_output_type
 from ngcore.arrays.values import ValueMapping
-from ngcore.conversion.memory import check_spooling, plan_for, warnings_of_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
-from ngcore.conversion.plan import Plan
+from ngcore.conversion.plan import Plan, check_spooling, plan_for, warnings_of_memory
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError, NoVoxelSizeError
 from ngcore.precomputed.chunks import ChunkGrid, Vec3

@@ -9,8 +9,8 @@ import numpy as np
 
 from ngcore.arrays.chunk_copy import copy_chunk
 from ngcore.arrays.values import Counts
-from ngcore.conversion.memory import BLOCK_BYTES
 from ngcore.conversion.options import ConvertOptions
+from ngcore.conversion.plan import BLOCK_BYTES
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.regions import Level, Pass, Regions
 from ngcore.conversion.walk import RegionWalk
@@ -179,6 +179,7 @@ class PassRun(NamedTuple):
     ----------
     run : Run
     regions : Regions
+        Those that are walked: of large ones, their blocks.
     source : Source
         For the first pass, where voxels come from; for a later one, the scale it starts from.
     kept : Kept or None
@@ -192,16 +193,9 @@ class PassRun(NamedTuple):
 
 
 def carry_out_region(work: PassRun, place: Vec3) -> None:
-    """Make every chunk that the region at a place owns."""
-    for block in work.regions.blocks_of(place):
-        carry_out_block(work, block)
-
-
-def carry_out_block(work: PassRun, block: Vec3) -> None:
-    """Make every chunk that a block owns, by its place among the blocks of all regions."""
+    """Make every chunk that the region at a place owns, in one walk."""
     run, step, kept = work.run, work.regions.step, work.kept
-    blocks = work.regions.blocks
-    levels, share = blocks.levels(block), blocks.share(block)
+    levels, share = work.regions.levels(place), work.regions.share(place)
     unread = math.prod(share.shape)
     if levels:
         unread -= math.prod(share.intersection(levels[0].needed).shape)
@@ -214,13 +208,13 @@ def carry_out_block(work: PassRun, block: Vec3) -> None:
     if kept is None:
         walk.run(read, read.part_planes, run.row_done)
         return
-    with kept.writer(block, run.scratch) as writer:
+    with kept.writer(place, run.scratch) as writer:
         is_kept = levels[-1].scale == step.last_scale
         walk.run(read, read.part_planes, run.row_done, writer.keep if is_kept else None)
 
 
 class _BoxReader:
-    """Reads boxes of one block from a source as values of the volume.
+    """Reads boxes of one region from a source as values of the volume.
 
     Called with a box of the first scale, global, and what it is to fill.
 
@@ -229,11 +223,11 @@ class _BoxReader:
     run : Run
     source : Source
     level : Level
-        The scale that is read, cut to the block.
+        The scale that is read, cut to the region.
     step : Pass
         The first one reads stored values, later ones those of the volume.
     share : Box
-        What counts as done when it is read. Other blocks count what lies beyond it.
+        What counts as done when it is read. Other regions count what lies beyond it.
     """
 
     def __init__(self, run: Run, source: Source, level: Level, step: Pass, share: Box) -> None:
@@ -280,16 +274,16 @@ class _BoxReader:
         for start in range(box.start[axis], box.stop[axis], step):
             yield box.cut(axis, start, min(box.stop[axis], start + step))
 
-    def _own_counts(self, block: Box, stored: Voxels, counts: Counts) -> Counts:
-        """Count the values of this block's own chunks; others count those beyond them."""
+    def _own_counts(self, box: Box, stored: Voxels, counts: Counts) -> Counts:
+        """Count the values of this region's own chunks; others count those beyond them."""
         first, stop = self._level.first_cell, self._level.stop_cell
         if self._mapping is None or not all(a < b for a, b in zip(first, stop, strict=True)):
             return Counts()
         last = self._grid.bounds(vec3(cell - 1 for cell in stop))
-        own = block.intersection(Box(self._grid.bounds(first).start, last.stop))
-        if own == block:
+        own = box.intersection(Box(self._grid.bounds(first).start, last.stop))
+        if own == box:
             return counts
         if not own:
             return Counts()
-        part = stored[own.slices(block.start)]
+        part = stored[own.slices(box.start)]
         return self._mapping.apply(part, np.empty(part.shape, self._mapping.output))

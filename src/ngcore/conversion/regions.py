@@ -15,8 +15,6 @@ from itertools import product
 from math import lcm, prod
 from typing import NamedTuple
 
-import numpy as np
-
 from ngcore.precomputed.chunks import Box, Vec3, vec3
 from ngcore.precomputed.info import VolumeInfo
 
@@ -253,35 +251,28 @@ def whole_chunks(info: VolumeInfo, factors: Sequence[Vec3], first: int, last: in
 
 
 def row_bytes(
-    info: VolumeInfo,
-    factors: Sequence[Vec3],
-    stream_axis: int,
-    first: int,
-    last: int,
-    widths: Sequence[int],
+    info: VolumeInfo, factors: Sequence[Vec3], stream_axis: int, first: int, sides: Sequence[Vec3]
 ) -> int:
-    """Return the bytes of a row of chunks of every scale of a pass, for its widest region."""
-    voxel_bytes = np.dtype(info.data_type).itemsize * info.num_channels
+    """Return the bytes of a row of chunks of every scale of a pass.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+    factors : sequence of tuple of int
+        Per scale of the volume, how many of its voxels make one of the next, per axis.
+    stream_axis : int
+    first : int
+        Index of the first scale of the pass.
+    sides : sequence of tuple of int
+        Of its widest region, as `region_sides` returns them.
+    """
     total = 0
-    for index, sides in enumerate(region_sides(info, factors, first, last, widths), first):
-        scale, planes = info.scales[index], list(sides)
+    for index, lengths in enumerate(sides, first):
+        scale, planes = info.scales[index], list(lengths)
         thickness = min(scale.chunk_size[stream_axis], scale.size[stream_axis])
         planes[stream_axis] = thickness + factors[index][stream_axis] - 1
-        total += prod(planes) * voxel_bytes
+        total += prod(planes) * info.dtype.itemsize * info.num_channels
     return total
-
-
-def region_columns(
-    info: VolumeInfo,
-    factors: Sequence[Vec3],
-    stream_axis: int,
-    first: int,
-    last: int,
-    widths: Sequence[int],
-) -> int:
-    """Return how many columns, along the stream axis, the widest region of a pass reads."""
-    sides = region_sides(info, factors, first, last, widths)[0]
-    return prod(sides) // sides[stream_axis]
 
 
 def region_sides(

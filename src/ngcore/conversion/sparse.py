@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.plan import INTERPRETER_BYTES, spread_plan
-from ngcore.conversion.region import PassRun, Run, carry_out_block
+from ngcore.conversion.plan import INTERPRETER_BYTES
+from ngcore.conversion.region import PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions
+from ngcore.conversion.spread_plan import spread_plan
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.sharding import ShardGrid
@@ -93,16 +94,16 @@ def sparse_plan(
 
 
 def carry_out_sparse_region(work: PassRun, place: Vec3) -> None:
-    """Do as `carry_out_region`, without a look at what is empty."""
+    """Make every chunk that a region owns, block by block, without a look at what is empty."""
     if is_empty_at(work.regions, place, work.source):
         pass_over(work.run, work.regions, place)
         return
-    blocks = work.regions.blocks
+    blocks = work._replace(regions=work.regions.blocks)
     for block in work.regions.blocks_of(place):
-        if is_empty_at(blocks, block, work.source):
-            pass_over(work.run, blocks, block)
+        if is_empty_at(blocks.regions, block, work.source):
+            pass_over(work.run, blocks.regions, block)
         else:
-            carry_out_block(work, block)
+            carry_out_region(blocks, block)
 
 
 def is_empty_at(regions: Regions, place: Vec3, source: Source) -> bool:

@@ -73,7 +73,11 @@ class RegionWalk:
     ) -> None:
         info = conversion.info
         self._axis = conversion.plan.stream_axis
-        self._downsampling = conversion.downsampling
+        self._downsample = partial(
+            downsample,
+            method=conversion.downsampling.method,
+            outside_value=conversion.downsampling.outside_value,
+        )
         self._cost = source.cost
         self._memory_order = source.memory_order
         self._write_chunk = write_chunk
@@ -197,8 +201,11 @@ class RegionWalk:
         target = target.intersection(coarse.level.needed)
         if target:
             source = scaled_up(target, fine.factors).intersection(fine.level.needed)
-            self._reduce(
-                voxels[source.slices(stick.start)], source, fine.factors, coarse.voxels(target)
+            self._downsample(
+                voxels[source.slices(stick.start)],
+                fine.factors,
+                offset=source.start,
+                out=coarse.voxels(target),
             )
         for cell, bounds in fine.owned_chunks((cut, first, stop)):
             self._write_chunk(fine.scale, cell, voxels[bounds.slices(stick.start)])
@@ -258,14 +265,6 @@ class RegionWalk:
     def _downsample_part(self, fine: Window, coarse: Window, start: int, stop: int) -> None:
         target = coarse.box(start, stop)
         source = scaled_up(target, fine.factors).intersection(fine.level.needed)
-        self._reduce(fine.voxels(source), source, fine.factors, coarse.voxels(target))
-
-    def _reduce(self, voxels: Voxels, box: Box, factors: Vec3, out: Voxels) -> None:
-        downsample(
-            voxels,
-            factors,
-            method=self._downsampling.method,
-            offset=box.start,
-            outside_value=self._downsampling.outside_value,
-            out=out,
+        self._downsample(
+            fine.voxels(source), fine.factors, offset=source.start, out=coarse.voxels(target)
         )

@@ -154,8 +154,7 @@ class Window:
 class ThreadMemory(threading.local):
     """Memory that a thread uses again and again: what is new is slow to touch."""
 
-    def __init__(self) -> None:
-        self._bytes = np.empty(0, np.uint8)
+    _bytes = np.empty(0, np.uint8)  # until a thread takes some of its own
 
     def take(self, count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return so many items, uninitialised, valid until the next call on the same thread."""

@@ -196,7 +196,9 @@ def _carry_out(work: Assignment, place: Vec3, scratch: Path) -> ItemResult:
                 pass_over(run, grid, place)
             else:
                 with closing(_open_source(work.source, work.source_name)) as source:
-                    carry_out_region(PassRun(run, grid, source, work.kept), place)
+                    blocks = PassRun(run, grid.blocks, source, work.kept)
+                    for block in grid.blocks_of(place):
+                        carry_out_region(blocks, block)
                     source.finish()
         sink.finish(whole=False)
     finally:

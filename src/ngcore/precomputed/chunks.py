@@ -13,7 +13,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/vo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -261,6 +261,9 @@ class ChunkGrid:
         Of every chunk but those at the upper edges, which are clipped.
     voxel_offset : tuple of int, (x, y, z), in voxels
         Global coordinate of the first voxel of cell (0, 0, 0); may be negative.
+    shape : tuple of int, (x, y, z), in cells
+    count : int
+        Cells in all.
 
     Examples
     --------
@@ -274,24 +277,18 @@ class ChunkGrid:
     size: Vec3
     chunk_size: Vec3
     voxel_offset: Vec3 = (0, 0, 0)
+    shape: Vec3 = field(init=False, repr=False, compare=False)
+    count: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise InputError(f"size must be 1 or more on every axis, got {self.size}")
         if min(self.chunk_size) < 1:
             raise InputError(f"chunk size must be 1 or more on every axis, got {self.chunk_size}")
-
-    @property
-    def shape(self) -> Vec3:
-        """Cells along x, y, z."""
         (sx, sy, sz), (cx, cy, cz) = self.size, self.chunk_size
-        return (-(-sx // cx), -(-sy // cy), -(-sz // cz))
-
-    @property
-    def count(self) -> int:
-        """Cells in all."""
-        x, y, z = self.shape
-        return x * y * z
+        x, y, z = -(-sx // cx), -(-sy // cy), -(-sz // cz)
+        object.__setattr__(self, "shape", (x, y, z))
+        object.__setattr__(self, "count", x * y * z)
 
     def cells(self) -> Iterator[Vec3]:
         """Yield every cell, x fastest.

@@ -36,6 +36,16 @@ from ngcore.precomputed.json_members import (
 from ngcore.precomputed.names import VOLUME_TYPE, VOLUME_TYPES
 from ngcore.precomputed.sharding import ShardingSpec
 
+__all__ = [
+    "DATA_TYPES",
+    "ENCODINGS",
+    "FOREIGN_ENCODINGS",
+    "VOLUME_TYPES",
+    "ScaleInfo",
+    "VolumeInfo",
+    "info_warnings",
+]
+
 ENCODINGS = ["raw", "png", "jpeg", "jxl", "compressed_segmentation"]
 """Chunk encodings that ngcore reads and writes; `precomputed.encodings.register` adds others."""
 FOREIGN_ENCODINGS = (
@@ -87,6 +97,13 @@ class ScaleInfo:
         Whether Neuroglancer leaves the scale out.
     extra : dict
         Members that others wrote and ngcore does not know; kept as they are.
+    chunk_size : tuple of int, (x, y, z), in voxels
+        The first of `chunk_sizes`: the one that ngcore reads and writes. This and what follows is
+        derived from the members above.
+    grid : ChunkGrid
+        The chunks of size `chunk_size`.
+    bounds : Box
+        Every voxel of the scale, in global coordinates.
 
     Raises
     ------
@@ -104,6 +121,9 @@ class ScaleInfo:
     sharding: ShardingSpec | None = None
     hidden: bool = False
     extra: dict[str, Any] = field(default_factory=dict, hash=False)
+    chunk_size: Vec3 = field(init=False, repr=False, compare=False)
+    grid: ChunkGrid = field(init=False, repr=False, compare=False)
+    bounds: Box = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_relative_path(self.key, "key")
@@ -123,6 +143,10 @@ class ScaleInfo:
         set_field(self, "compressed_segmentation_block_size", self._checked_block_size())
         check_boolean(self.hidden, "hidden")
         check_extra(self.extra, _SCALE_MEMBERS)
+        set_field(self, "chunk_size", self.chunk_sizes[0])
+        set_field(self, "grid", ChunkGrid(self.size, self.chunk_size, self.voxel_offset))
+        (x, y, z), (w, h, d) = self.voxel_offset, self.size
+        set_field(self, "bounds", Box(self.voxel_offset, (x + w, y + h, z + d)))
         if self.sharding is None:
             return
         if len(self.chunk_sizes) != 1:
@@ -188,22 +212,6 @@ class ScaleInfo:
             members["hidden"] = True
         return members | self.extra
 
-    @property
-    def chunk_size(self) -> Vec3:
-        """The first of `chunk_sizes`, in voxels: the one that ngcore reads and writes."""
-        return self.chunk_sizes[0]
-
-    @property
-    def grid(self) -> ChunkGrid:
-        """The chunks of size `chunk_size`."""
-        return ChunkGrid(self.size, self.chunk_size, self.voxel_offset)
-
-    @property
-    def bounds(self) -> Box:
-        """Every voxel of the scale, in global coordinates."""
-        (x, y, z), (w, h, d) = self.voxel_offset, self.size
-        return Box(self.voxel_offset, (x + w, y + h, z + d))
-
     def _checked_block_size(self) -> Vec3 | None:
         name = "compressed_segmentation_block_size"
         block_size: object = self.compressed_segmentation_block_size
@@ -226,17 +234,6 @@ def scale_factors(fine: ScaleInfo, coarse: ScaleInfo) -> Vec3 | None:
         return None
     x, y, z = (round(ratio) for ratio in ratios)
     return x, y, z
-
-
-__all__ = [
-    "DATA_TYPES",
-    "ENCODINGS",
-    "FOREIGN_ENCODINGS",
-    "VOLUME_TYPES",
-    "ScaleInfo",
-    "VolumeInfo",
-    "info_warnings",
-]
 
 
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
@@ -262,6 +259,8 @@ class VolumeInfo:
         Folders relative to the info file.
     extra : dict
         Members that others wrote and ngcore does not know; kept as they are.
+    dtype : numpy.dtype
+        Of the voxels, in native byte order; derived from `data_type`.
 
     Raises
     ------
@@ -284,10 +283,12 @@ class VolumeInfo:
     skeletons: str | None = None
     segment_properties: str | None = None
     extra: dict[str, Any] = field(default_factory=dict, hash=False)
+    dtype: np.dtype[Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         set_field(self, "type", check_enum(self.type, "type", VOLUME_TYPES))
         set_field(self, "data_type", check_enum(self.data_type, "data_type", DATA_TYPES))
+        set_field(self, "dtype", np.dtype(self.data_type))
         channels = check_integer(self.num_channels, "num_channels", 1, MAX_SAFE_INTEGER)
         set_field(self, "num_channels", channels)
         if self.type == "segmentation":
@@ -365,11 +366,6 @@ class VolumeInfo:
                 members[name] = getattr(self, name)
         members["scales"] = [scale.to_json() for scale in self.scales]
         return members | self.extra
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy type of the voxels, in native byte order."""
-        return np.dtype(self.data_type)
 
 
 def info_warnings(info: VolumeInfo) -> list[str]:

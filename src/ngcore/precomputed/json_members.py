@@ -125,9 +125,8 @@ def take_optional(members: dict[str, Any], name: str) -> Any:
     return members.pop(name, None)
 
 
-def set_field(instance: object, name: str, value: object) -> None:
-    """Give a field of a frozen dataclass its canonical form, while the instance is made."""
-    object.__setattr__(instance, name, value)
+set_field = object.__setattr__
+"""Gives a field of a frozen dataclass its canonical form, while the instance is made."""
 
 
 def check_type_tag(value: object, expected: str) -> None:

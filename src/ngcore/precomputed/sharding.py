@@ -294,9 +294,18 @@ class ShardGrid:
 
     spec: ShardingSpec
     grid_shape: Vec3
+    _low: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _high: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        morton_bits(self.grid_shape)
+        # Per axis, the bits of a coordinate below those of the shard number, and those in all.
+        # Bits above these are in no shard number: cells that differ only there share a shard.
+        skipped = self.spec.preshift_bits + self.spec.minishard_bits
+        axes = [axis for axis, _ in morton_bits(self.grid_shape)]
+        low = tuple(axes[:skipped].count(axis) for axis in range(3))
+        high = tuple(axes[: skipped + self.spec.shard_bits].count(axis) for axis in range(3))
+        set_field(self, "_low", low)
+        set_field(self, "_high", high)
 
     def shard_of(self, cell: Vec3) -> int:
         """Return the shard that holds the chunk at `cell`."""
@@ -314,10 +323,9 @@ class ShardGrid:
         if self.spec.hash != "identity":
             yield from _hashed_counts(self.spec, self.grid_shape)
             return
-        low, _ = self._bits_per_axis()
-        x, y, z = self._values_per_axis()
+        (x, y, z), (low_x, low_y, low_z) = self._values_per_axis(), self._low
         for k, j, i in itertools.product(range(z), range(y), range(x)):
-            yield self.shard_of((i << low[0], j << low[1], k << low[2]))
+            yield self.shard_of((i << low_x, j << low_y, k << low_z))
 
     def chunk_count(self, shard: int) -> int:
         """Return how many cells of the grid belong to `shard`; 0 where none do."""
@@ -332,10 +340,11 @@ class ShardGrid:
         fixed = [0, 0, 0]
         for position, (axis, bit) in enumerate(bits[skipped : skipped + self.spec.shard_bits]):
             fixed[axis] |= (shard >> position & 1) << bit
-        low, high = self._bits_per_axis()
         return prod(
-            _coordinates_with(fixed[axis], low[axis], high[axis], self.grid_shape[axis])
-            for axis in range(3)
+            _coordinates_with(bits, low, high, count)
+            for bits, low, high, count in zip(
+                fixed, self._low, self._high, self.grid_shape, strict=True
+            )
         )
 
     @property
@@ -346,29 +355,16 @@ class ShardGrid:
         """
         if self.spec.hash != "identity":
             return None
-        low, high = self._bits_per_axis()
-        if any(n > 1 << bits for n, bits in zip(self.grid_shape, high, strict=True)):
+        if any(n > 1 << bits for n, bits in zip(self.grid_shape, self._high, strict=True)):
             return None
-        x, y, z = (1 << bits for bits in low)
+        x, y, z = (1 << bits for bits in self._low)
         return x, y, z
-
-    def _bits_per_axis(self) -> tuple[list[int], list[int]]:
-        """Per axis, the bits of a coordinate below those of the shard number, and those in all.
-
-        Bits above the second are in no shard number: cells that differ only there share a shard.
-        """
-        skipped = self.spec.preshift_bits + self.spec.minishard_bits
-        axes = [axis for axis, _ in morton_bits(self.grid_shape)]
-        low = [axes[:skipped].count(axis) for axis in range(3)]
-        high = [axes[: skipped + self.spec.shard_bits].count(axis) for axis in range(3)]
-        return low, high
 
     def _values_per_axis(self) -> tuple[int, int, int]:
         """How many values an axis's bits of the shard number take on the grid."""
-        low, high = self._bits_per_axis()
         x, y, z = (
             min(1 << (b - a), -(-n >> a))
-            for n, a, b in zip(self.grid_shape, low, high, strict=True)
+            for n, a, b in zip(self.grid_shape, self._low, self._high, strict=True)
         )
         return x, y, z
 

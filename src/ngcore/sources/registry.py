@@ -78,12 +78,21 @@ class Found:
         The path or URL without what follows `:/`.
     inside : str or None
         Of `FILE:/path/inside`: `path/inside`.
+
+    Attributes
+    ----------
+    path : Path
+        Where it lies in the file system.
+    is_url : bool
+        Whether it lies on a server or in a bucket.
     """
 
     def __init__(self, name: str, location: str, inside: str | None = None) -> None:
         self.name = name
         self.location = location
         self.inside = inside
+        self.path = Path(location)
+        self.is_url = is_url(location)
 
     @classmethod
     def at(cls, name: str) -> Found:
@@ -107,16 +116,6 @@ class Found:
         """Return the same for another process, whose current folder may be another one."""
         location = self.location if self.is_url else os.path.abspath(self.location)  # noqa: PTH100
         return Found(self.name, location, self.inside)
-
-    @property
-    def path(self) -> Path:
-        """Where it lies in the file system."""
-        return Path(self.location)
-
-    @property
-    def is_url(self) -> bool:
-        """Whether it lies on a server or in a bucket."""
-        return is_url(self.location)
 
     @cached_property
     def is_folder(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,12 +36,12 @@ if TYPE_CHECKING:
     from ngcore.storage.uploads import Uploads
 
 
+@dataclass(slots=True)
 class _Shard:
     """A shard of which some chunks have come: how many are to come, and where the others are."""
 
-    def __init__(self, missing: int) -> None:
-        self.missing = missing
-        self.chunks: dict[int, bytes | Place | None] = {}
+    missing: int
+    chunks: dict[int, bytes | Place | None] = field(default_factory=dict)
 
 
 _UPLOADS = 4

@@ -67,6 +67,9 @@ class Journal:
     def __init__(self, store: Store, *, fsync: bool, folder: str = WORK_FOLDER) -> None:
         self._store = store
         self._folder = folder
+        self._plan_name, self._journal_name, self._notes_name = (
+            f"{folder}/{name}" for name in (_PLAN, _JOURNAL, _NOTES)
+        )
         self._fsync = fsync and not store.is_durable
         self._notes: dict[str, Note] | None = None
         self._lock = threading.Lock()
@@ -135,14 +138,11 @@ class Journal:
         plan = {**recorded, "boot": None, "run": os.urandom(8).hex()}
         try:
             # Not durably: the disk fails, and another boot believes the journal alone.
-            self._store.put(self._name(_PLAN), json.dumps(plan, indent=1).encode())
+            self._store.put(self._plan_name, json.dumps(plan, indent=1).encode())
         except StorageError:
             with suppress(StorageError):
-                self._store.delete(self._name(_JOURNAL))
-                self._store.delete(self._name(_PLAN))
-
-    def _name(self, name: str) -> str:
-        return f"{self._folder}/{name}"
+                self._store.delete(self._journal_name)
+                self._store.delete(self._plan_name)
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Record what is going to be written, before anything is.
@@ -160,10 +160,10 @@ class Journal:
     def _put_plan(self, plan: Mapping[str, Any]) -> None:
         document = json.dumps(plan, indent=1).encode()
         if self._fsync:
-            self._store.put_durably(self._name(_PLAN), document)
+            self._store.put_durably(self._plan_name, document)
             self._store.sync([f"{self._folder}/", "./"])  # no chunk may outlive the plan
         else:
-            self._store.put(self._name(_PLAN), document)
+            self._store.put(self._plan_name, document)
 
     def resume(self, plan: Mapping[str, Any]) -> bool:
         """Go on with what an earlier run recorded; False if there is none.
@@ -251,7 +251,7 @@ class Journal:
 
         line = Note(self._run, piece, tuple(names), dict(found)).to_bytes()
         with self._lock:
-            self._store.append(self._name(_NOTES), line)
+            self._store.append(self._notes_name, line)
 
     def recall(self, piece: str) -> dict[str, int] | None:
         """Return what an earlier run found in a piece of work; None where it is to be done."""
@@ -259,14 +259,14 @@ class Journal:
             if self._notes is None:
                 from ngcore.transaction.notes import read_notes
 
-                text = self._store.get(NOTES) or b""
+                text = self._store.get(self._notes_name) or b""
                 self._notes = read_notes(text, self._run) if self.is_resumed else {}
             note = self._notes.pop(piece, None)
         return note.found if note is not None and all(map(self.is_written, note.names)) else None
 
     def _append(self, names: Iterable[str]) -> None:
         lines = "".join(f"{self._run} {name}\n" for name in names)
-        self._store.append_durably(self._name(_JOURNAL), lines.encode())
+        self._store.append_durably(self._journal_name, lines.encode())
 
 
 RESUMABLE = "--resume continues"

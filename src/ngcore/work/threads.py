@@ -13,6 +13,7 @@ import itertools
 import os
 import threading
 from collections import deque
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -31,13 +32,11 @@ URGENT = 0
 LATER = 1
 
 
+@dataclass(slots=True, eq=False)
 class TaskGroup:
     """Tasks that are waited for together, such as all that still read one buffer."""
 
-    __slots__ = ("unfinished",)
-
-    def __init__(self) -> None:
-        self.unfinished = 0
+    unfinished: int = 0
 
 
 class ThreadPool:
