@@ -34,6 +34,11 @@ BANNED = (
     r"\bgets? (it|the file) again\b",
     r"\bgives? each \w+ one of its own\b",
     r"\bsomething else than\b",
+    r"\b(exists|exist) already\b",
+    r"\blistens? at\b",
+    r"\bgets? a valid copy\b",
+    r"\bis no (id|text|name|path|place)\b",
+    r"\bwhen nobody\b",
 )
 
 

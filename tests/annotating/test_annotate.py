@@ -305,7 +305,7 @@ def test_cells_are_those_that_sampled_points_lie_in(kind, seed, shape):
         ("x,y,z\n", {}, "holds no rows"),
         ("", {}, "is empty"),
         ("x,y\n1,2\n", {}, "has no column 'z'"),
-        ("1,2,3\n4,5,6\n", {}, "names no columns; add a header such as x,y,z"),
+        ("1,2,3\n4,5,6\n", {}, "has no names of columns; add a header such as x,y,z"),
         ("x,y,z,x\n1,2,3,4\n", {}, "two columns are called 'x'"),
         ("x,y,z\n1,2,nan\n", {}, "line 2, column 'z': 'nan' is not a coordinate"),
         ("x,y,z\n1,2,3\n1,inf,3\n", {}, "line 3, column 'y': 'inf' is not a coordinate"),
@@ -398,7 +398,7 @@ def test_command_line_has_the_same_options(tmp_path, capsys):
     assert sorted(p.name for p in (tmp_path / "out" / "rel_cell").iterdir()) == ["8", "9"]
     assert [p.name for p in (tmp_path / "out" / "spatial0").iterdir()] == ["0_0_0"]
     assert run(args) == 2
-    assert "holds a layer already" in capsys.readouterr().err
+    assert "already holds a layer" in capsys.readouterr().err
     assert run([*args, "--resume"]) == 0
     assert run([*args, "--overwrite", "--skip", "nothing"]) == 2
     assert run([*args, "--resume", "--skip", "n"]) == 2

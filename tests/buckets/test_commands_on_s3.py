@@ -68,7 +68,7 @@ def test_meshes_of_labels(both, place, tmp_path, capsys):
     assert place.objects("v") == content_of(tmp_path / "v")
     capsys.readouterr()
     both("mesh", "DEST", "--labels", "7", status=2)
-    assert f"{place.url}/v has meshes already" in capsys.readouterr().err
+    assert f"{place.url}/v already has meshes" in capsys.readouterr().err
     both("mesh", "DEST", "--labels", "7", "--no-sharding", "--overwrite")
     assert place.objects("v") == content_of(tmp_path / "v")
     assert place.uploads() == []
@@ -177,7 +177,7 @@ def test_a_volume_that_is_created_block_by_block(place, tmp_path):
     fill(tmp_path / "v")
     assert place.objects("v") == content_of(tmp_path / "v")
     assert list(spool.iterdir()) == []
-    with pytest.raises(ngcore.DestinationError, match="holds a volume already"):
+    with pytest.raises(ngcore.DestinationError, match="already holds a volume"):
         fill(f"{place.url}/v", tmp=spool)
     fill(f"{place.url}/v", tmp=spool, resume=True)
     assert list(spool.iterdir()) == []
@@ -330,4 +330,4 @@ def test_an_unfinished_volume_is_told_as_unfinished(place, tmp_path, capsys):
     ):
         assert run(command) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"{url} is unfinished; continue what writes it with --resume" in line
+        assert f"{url} is unfinished; continue the command that writes it with --resume" in line

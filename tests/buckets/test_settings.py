@@ -23,7 +23,7 @@ BAD = {
     "letters": ("s3", {"AWS_SECRET_ACCESS_KEY": "ü"}, "AWS_SECRET_ACCESS_KEY holds characters"),
     "region": ("s3", {"AWS_REGION": "no where"}, "AWS_REGION holds characters"),
     "Google": ("gs", {"STORAGE_EMULATOR_HOST": "http://"}, "STORAGE_EMULATOR_HOST must be a URL"),
-    "Azure": ("az", {**AZURE, "AZURE_STORAGE_ENDPOINT": "no"}, "the endpoint of Azure must be"),
+    "Azure": ("az", {**AZURE, "AZURE_STORAGE_ENDPOINT": "no"}, "Azure's endpoint must be"),
     "its key": ("az", {**AZURE, "AZURE_STORAGE_KEY": "no!"}, "can't be opened: .*Access Key"),
 }
 

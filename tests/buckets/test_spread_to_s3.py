@@ -131,7 +131,10 @@ def test_hdf5_that_workers_do_not_see_is_unpacked_for_them(place, tmp_path, capl
     ngcore.convert(path, f"{place.url}/v", **options)
     ngcore.convert(path, f"{place.url}/w", executor=_BlindExecutor(path), **options)
     assert place.objects("w") == place.objects("v")
-    assert "a.h5 is unpacked once, by this process, for not all workers can open it" in caplog.text
+    assert (
+        "a.h5 is unpacked once, by this process, because not all workers can open it"
+        in caplog.text
+    )
 
 
 def test_a_worker_without_access_is_named(place, monkeypatch):

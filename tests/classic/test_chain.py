@@ -153,7 +153,7 @@ def test_a_step_killed_while_it_replaces_chunks_is_told_by_name(
     report = validate(folder)
     assert not report.is_sound
     told = [str(finding) for finding in report.findings]
-    assert any(f"some voxels are old, some new: ngcore {step} is at work" in line for line in told)
+    assert any(f"some voxels are old, some new: ngcore {step} is running" in line for line in told)
     assert not any("not by ngcore" in line for line in told)
     _STEPS[step](folder, image)
     if step != "convert-chunks":

@@ -323,7 +323,7 @@ def test_dry_run_says_what_would_be_written_and_writes_nothing(brain, tmp_path, 
     assert not (tmp_path / "out").exists()
     assert run(["convert", str(brain), str(tmp_path / "out")]) == 0
     assert run(arguments) == 2  # as the conversion would be refused
-    assert "holds a volume already; pass --overwrite" in one_error_line(capsys)
+    assert "already holds a volume; pass --overwrite" in one_error_line(capsys)
     assert run([*arguments, "--overwrite"]) == 0
     shape = ["--shape", "9,9,9", "--resolution", "1,1,1", "--data-type", "uint8"]
     assert run(["convert", "--dry-run", *shape, str(tmp_path / "out")]) == 2
@@ -348,7 +348,7 @@ def test_plane_that_is_unpacked_whole_counts_towards_the_memory(tmp_path, capsys
     arguments += ["--workers", "1", "--no-sharding"]
     assert run([*arguments, "--memory", "190M"]) == 2
     line = one_error_line(capsys)
-    assert "a plane is unpacked whole, and does not fit in --memory 190M" in line
+    assert "a plane must be unpacked whole, but does not fit in --memory 190M" in line
     enough = re.search(r"pass at least --memory (\d+)M", line)[1]
     assert run([*arguments, "--memory", f"{enough}M"]) == 0
 

@@ -90,7 +90,7 @@ def test_processes_fill_a_volume_that_is_pickled(tmp_path, method):
         last = boxes()  # all again, in this process
         for box in last:
             copy.scales[0][box] = voxels[box]
-        with pytest.raises(InputError, match="entered once"):
+        with pytest.raises(InputError, match="entered only once"):
             copy.__enter__()
     ngcore.convert(voxels, tmp_path / "converted", **OPTIONS)
     assert all_bytes(tmp_path / "created") == all_bytes(tmp_path / "converted")
@@ -186,7 +186,7 @@ def test_complete_volume_is_kept_where_the_same_is_assigned_again(tmp_path):
         np.testing.assert_array_equal(volume.scales[0][5:9, 0, :, 0], voxels[5:9, 0])
         with pytest.raises(DestinationError, match="holds other voxels there"):
             volume.scales[0][0, 0, 0] = 250
-    with pytest.raises(DestinationError, match="holds a volume already"):
+    with pytest.raises(DestinationError, match="already holds a volume"):
         made(tmp_path)
     with made(tmp_path, overwrite=True) as volume:
         volume.scales[0][0, 0, 0] = 250

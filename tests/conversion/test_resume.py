@@ -123,14 +123,17 @@ def test_unfinished_conversion_is_refused_and_both_ways_on_are_named(
 
 def test_resume_with_other_options_is_refused_by_name(monkeypatch, source, tmp_path):
     interrupt(monkeypatch, source, tmp_path / "out")
-    with pytest.raises(DestinationError, match="downsampling was average, and is min now"):
+    with pytest.raises(DestinationError, match="downsampling was average, but is now min"):
         ngcore.convert(source, tmp_path / "out", resume=True, downsampling="min", **OPTIONS)
     # One option that was left out is the default of another.
     with pytest.raises(
-        DestinationError, match="gzip was True, and is False now, sharding was True, and is False"
+        DestinationError,
+        match="gzip was True, but is now False, sharding was True, but is now False",
     ):
         ngcore.convert(source, tmp_path / "out", resume=True, sharding=False, **OPTIONS)
-    with pytest.raises(ngcore.NgcoreError, match="is unfinished; continue what writes it"):
+    with pytest.raises(
+        ngcore.NgcoreError, match="is unfinished; continue the command that writes it"
+    ):
         ngcore.open(tmp_path / "out")
     # What was done is not lost by that.
     assert (tmp_path / "out" / PLAN).exists()

@@ -129,7 +129,7 @@ def test_claims_end_in_a_line_in_work_items_and_from_volume_to_volume(tmp_path, 
     words = {"convert": ["--dask", "local", "--no-sharding"], "convert-chunks": ["--copy-info"]}
     assert run([command, str(source), str(tmp_path / "out"), *words[command]]) == 2
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
-    assert "chunks are there" in line
+    assert "chunks exist" in line
     assert not (tmp_path / "out" / "info").exists()
 
 

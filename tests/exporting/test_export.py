@@ -221,7 +221,7 @@ def test_the_file_is_where_it_was_asked_for_or_refused(tmp_path, capsys):
     assert run(["export", str(tmp_path / "v"), str(out), "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
     assert run(["export", str(tmp_path / "v"), str(out)]) == 2
-    assert "exists already; pass --overwrite" in capsys.readouterr().err
+    assert "already exists; pass --overwrite" in capsys.readouterr().err
     assert run(["export", str(tmp_path / "v"), str(out), "--overwrite", "--quiet"]) == 0
     assert run(["export", str(tmp_path / "v"), str(tmp_path / "o.img"), "--quiet"]) == 2
     assert "must end in one of .nii, .nii.gz, .mgh" in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_a_zarr_is_replaced_only_where_that_is_asked_and_nothing_else_is(tmp_pat
     out = tmp_path / "out.zarr"
     export(tmp_path / "volume", out)
     assert "keeps no directions" in caplog.text
-    with pytest.raises(DestinationError, match="exists already; pass --overwrite"):
+    with pytest.raises(DestinationError, match="already exists; pass --overwrite"):
         export(tmp_path / "volume", out)
     export(tmp_path / "volume", out, overwrite=True)
     notes = tmp_path / "notes.zarr"

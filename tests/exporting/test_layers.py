@@ -97,7 +97,7 @@ def test_skeletons_come_back_as_swc_in_the_world(tmp_path):
         assert len(found.edges) == 3
     with pytest.raises(InputError, match="holds 2 skeletons, but an SWC file holds one"):
         ngcore.export(tmp_path / "volume" / "skeletons", tmp_path / "two.swc")
-    with pytest.raises(DestinationError, match="exists already"):
+    with pytest.raises(DestinationError, match="already exists"):
         ngcore.export(tmp_path / "one", tmp_path / "one.swc")
 
 

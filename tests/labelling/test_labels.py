@@ -186,7 +186,7 @@ def test_nothing_is_written_for_a_bad_table(atlas, tmp_path):
     before = sorted(atlas.rglob("*"))
     table = tmp_path / "bad.txt"
     table.write_text(TABLE + "17 Again 1 2 3 0\n")
-    with pytest.raises(FormatError, match=r"bad.txt', line 6: the id 17 was in line 3"):
+    with pytest.raises(FormatError, match=r"bad.txt', line 6: the id 17 was already in line 3"):
         write_labels(atlas, table)
     assert sorted(atlas.rglob("*")) == before
 

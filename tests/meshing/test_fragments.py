@@ -132,7 +132,7 @@ def test_another_mesh_of_the_same_name_is_replaced_only_where_that_is_asked(
     before = files()
     other = tmp_path / "other.surf.gii"
     write_gifti(other, 2 * BALL.vertices, BALL.faces)
-    with pytest.raises(DestinationError, match=r"mesh/a.* exists already.*--overwrite"):
+    with pytest.raises(DestinationError, match=r"mesh/a.* already exists.*--overwrite"):
         mesh_to_precomputed(other, volume, mesh_name="a", use_gzip=use_gzip)
     assert files() == before
     mesh_to_precomputed(other, volume, mesh_name="a", use_gzip=use_gzip, overwrite=True)
@@ -145,7 +145,7 @@ def test_another_mesh_of_the_same_name_is_replaced_only_where_that_is_asked(
 def test_a_file_that_is_no_fragment_is_never_replaced(volume, surface):
     (volume / "mesh").mkdir()
     (volume / "mesh" / "notes").write_text("mine")
-    with pytest.raises(DestinationError, match="mesh/notes exists already, and is not a mesh"):
+    with pytest.raises(DestinationError, match="mesh/notes already exists, and is not a mesh"):
         mesh_to_precomputed(surface, volume, mesh_name="notes", overwrite=True)
     assert (volume / "mesh" / "notes").read_text() == "mine"
 
@@ -287,7 +287,7 @@ def test_destination_with_malformed_info_is_refused(volume, surface, text):
 
 def test_bad_mesh_leaves_the_volume_as_it_was(volume, tmp_path):
     write_gifti(tmp_path / "bad.gii", BALL.vertices, BALL.faces + 1)
-    with pytest.raises(FormatError, match=r"bad\.gii.*names vertex 42, but there are 42"):
+    with pytest.raises(FormatError, match=r"bad\.gii.*refers to vertex 42, but there are 42"):
         mesh_to_precomputed(tmp_path / "bad.gii", volume)
     assert [path.name for path in volume.iterdir()] == ["info"]
 
@@ -355,7 +355,7 @@ def test_vtk_file_is_in_nanometres(tmp_path, surface):
 def test_vtk_replaces_a_file_only_where_that_is_asked_and_never_its_source(tmp_path, surface):
     out = tmp_path / "out.vtk"
     out.write_text("mine")
-    with pytest.raises(DestinationError, match="exists already; pass --overwrite"):
+    with pytest.raises(DestinationError, match="already exists; pass --overwrite"):
         mesh_to_vtk(surface, out)
     assert out.read_text() == "mine"
     mesh_to_vtk(surface, out, overwrite=True)
@@ -424,7 +424,7 @@ def test_manifests_without_colon_suffix(meshed, tmp_path):
         (",left\n", "line 1: label ''"),
         ("18446744073709551616,left\n", "line 1: label 18446744073709551616 is outside"),
         (f"{'9' * 30},left\n", "line 1: label"),
-        ("1,left\n01,right\n", "line 2: label 1 has a row already"),
+        ("1,left\n01,right\n", "line 2: label 1 already has a row"),
         ("1,../info\n", "line 1: '../info' can't name"),
         ("1,info\n", "line 1: 'info' can't name"),
         ("", "has no rows"),
@@ -448,7 +448,7 @@ def test_another_manifest_is_replaced_only_where_that_is_asked(meshed, tmp_path)
     link_mesh_fragments(table, meshed)
     link_mesh_fragments(table, meshed)
     table.write_text("3,right\n4,left\n")
-    with pytest.raises(DestinationError, match=r"3:0 exists already.*--overwrite"):
+    with pytest.raises(DestinationError, match=r"3:0 already exists.*--overwrite"):
         link_mesh_fragments(table, meshed)
     assert not (meshed / "mesh" / "4:0").exists()
     link_mesh_fragments(table, meshed, overwrite=True)

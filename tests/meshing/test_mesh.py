@@ -466,7 +466,7 @@ def test_meshes_that_came_meanwhile_are_not_replaced(tmp_path):
     make(dest, scene(np.uint32))
     trimesh.creation.box().export(tmp_path / "box.stl")
     other = meanwhile(lambda: mesh_to_precomputed(tmp_path / "box.stl", dest, mesh_dir="theirs"))
-    with pytest.raises(DestinationError, match="has meshes already, in 'theirs'"):
+    with pytest.raises(DestinationError, match="already has meshes, in 'theirs'"):
         write_meshes(dest, labels=[10], progress=other)
     assert not hidden(dest)
     assert json.loads((dest / "info").read_text())["mesh"] == "theirs"

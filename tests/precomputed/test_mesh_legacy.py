@@ -50,7 +50,9 @@ def test_fragment_index_equal_to_the_number_of_vertices_is_refused():
     """neuroglancer-scripts accepts an index equal to the number of vertices."""
     data = bytearray(encode_fragment(TETRAHEDRON))
     data[-4:] = (4).to_bytes(4, "little")
-    with pytest.raises(FormatError, match="triangle 3 names vertex 4, but there are 4 vertices"):
+    with pytest.raises(
+        FormatError, match="triangle 3 refers to vertex 4, but there are 4 vertices"
+    ):
         decode_fragment(bytes(data))
 
 
@@ -99,9 +101,9 @@ def test_coordinates_beyond_float32_are_refused():
         (np.zeros((3, 3), complex), [[0, 1, 2]], "vertices must be real"),
         (np.zeros((3, 3)), [[0, 1, 2, 0]], r"triangles must be whole numbers of shape \(m, 3\)"),
         (np.zeros((3, 3)), [[0.0, 1, 2]], "triangles must be whole numbers"),
-        (np.zeros((3, 3)), [[0, 1, 2], [0, -1, 2]], "triangle 1 names vertex -1"),
-        (np.zeros((3, 3)), [[0, 1, 3]], "triangle 0 names vertex 3, but there are 3"),
-        (np.zeros((3, 3)), [[0, 1, 2**40]], "names vertex 1099511627776"),
+        (np.zeros((3, 3)), [[0, 1, 2], [0, -1, 2]], "triangle 1 refers to vertex -1"),
+        (np.zeros((3, 3)), [[0, 1, 3]], "triangle 0 refers to vertex 3, but there are 3"),
+        (np.zeros((3, 3)), [[0, 1, 2**40]], "refers to vertex 1099511627776"),
         ([[0, 0, 0], [0, np.inf, 0], [0, 0, 0]], [[0, 1, 2]], "vertex 1 is not finite"),
     ],
 )

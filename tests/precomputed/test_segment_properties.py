@@ -68,8 +68,8 @@ def test_the_file_is_ascii_whatever_the_names():
     [
         (b"[]", "expected a JSON object"),
         (b'{"@type": "neuroglancer_skeletons"}', "@type"),
-        (document(ids=("2", "10", "9")), r"inline.ids\[2\]: 9 is there out of numerical order"),
-        (document(ids=("2", "2")), r"inline.ids\[1\]: 2 is there again"),
+        (document(ids=("2", "10", "9")), r"inline.ids\[2\]: 9 is out of numerical order"),
+        (document(ids=("2", "2")), r"inline.ids\[1\]: 2 is listed twice"),
         (document(ids=(1, 2)), r"inline.ids\[0\]: expected a string of a decimal number"),
         (document(ids=("01",)), r"inline.ids\[0\]"),
         (document(ids=("-1",)), r"inline.ids\[0\]"),
@@ -83,14 +83,17 @@ def test_the_file_is_ascii_whatever_the_names():
         ),
         (document(properties=[text_property(values=["a", 1])]), r"values\[1\]: expected a string"),
         (document(properties=[text_property(values="ab")]), "values: expected an array"),
-        (document(properties=[text_property(), text_property()]), r"\[1\]: properties\[0\] is of"),
+        (
+            document(properties=[text_property(), text_property()]),
+            r"\[1\]: has id .*, as properties\[0\] does",
+        ),
         (
             document(properties=[text_property(), text_property(id="other")]),
-            "is of type 'label' too",
+            "has type 'label', as properties",
         ),
         (
             document(properties=[tags_property(), tags_property(id="other")]),
-            "is of type 'tags' too",
+            "has type 'tags', as properties",
         ),
         (document(properties=[tags_property(values=[[1, 0], []])]), "increasing order"),
         (document(properties=[tags_property(values=[[0, 0], []])]), "increasing order"),

@@ -172,7 +172,7 @@ def test_port_in_use_is_one_line(volumes, fails):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = fails("serve", volumes, "--port", port)
-    assert f"can't listen at 127.0.0.1 port {port}" in line
+    assert f"can't listen on 127.0.0.1 port {port}" in line
     assert "--port 0" in line
 
 

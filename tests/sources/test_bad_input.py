@@ -42,7 +42,7 @@ def test_the_other_file_of_a_pair_is_named_where_it_is_missing(tmp_path, there, 
     (tmp_path / there).write_bytes((DATA / there).read_bytes())
     with pytest.raises(InputNotFoundError) as error:
         open_source(tmp_path / there)
-    assert f"'{other}', which belongs to it, is not there" in one_line(error)
+    assert f"'{other}', which belongs to it, is missing" in one_line(error)
 
 
 @pytest.mark.parametrize("ending", [*ENDINGS, "xyz"])

@@ -72,7 +72,9 @@ def test_external_files_that_lie_in_the_current_folder_alone_are_refused(tmp_pat
     raw(tmp_path / "elsewhere/x.raw")
     path = external(tmp_path / "a/e.h5")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    is_refused(path, tmp_path, InputNotFoundError, "'x.raw', which is not there; put it into .*a")
+    is_refused(
+        path, tmp_path, InputNotFoundError, "'x.raw', which does not exist; put it into .*a"
+    )
 
 
 def test_external_files_beside_the_target_of_a_link_are_read(tmp_path):
@@ -139,7 +141,7 @@ def test_sources_are_looked_for_where_the_variable_of_hdf5_says(tmp_path, monkey
     (tmp_path / "a/s.h5").unlink()
     (tmp_path / "first/s.h5").unlink()
     (tmp_path / "out").rename(tmp_path / "before")
-    is_refused(path, tmp_path, InputNotFoundError, "'s.h5', which is not there")
+    is_refused(path, tmp_path, InputNotFoundError, "'s.h5', which does not exist")
 
 
 def test_sources_of_sources_are_looked_for(tmp_path):
@@ -149,7 +151,7 @@ def test_sources_of_sources_are_looked_for(tmp_path):
     is_read(path, tmp_path)
     (tmp_path / "out").rename(tmp_path / "before")
     (tmp_path / "s.h5").unlink()
-    is_refused(path, tmp_path, InputNotFoundError, "'s.h5', which is not there")
+    is_refused(path, tmp_path, InputNotFoundError, "'s.h5', which does not exist")
 
 
 def test_a_virtual_data_set_of_itself_is_refused(tmp_path):

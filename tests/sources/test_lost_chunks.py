@@ -68,7 +68,7 @@ def test_names_as_the_metadata_say_are_read_without_a_word(tmp_path, version, se
 def test_a_chunk_of_zarr_that_has_another_name_is_warned_of(tmp_path):
     zarr_of(tmp_path / "a.zarr", 2, ".")
     (tmp_path / "a.zarr" / "1.0.0").rename(tmp_path / "a.zarr" / "1.0.0.part")
-    with pytest.warns(ngcore.NgcoreWarning, match=r"the file '1\.0\.0\.part' has no name of a"):
+    with pytest.warns(ngcore.NgcoreWarning, match=r"the file '1\.0\.0\.part' is not named like a"):
         ngcore.convert(tmp_path / "a.zarr", tmp_path / "out", **OPTIONS)
 
 
@@ -137,7 +137,7 @@ def test_what_was_left_of_an_upload_to_an_empty_array_is_warned_of(tmp_path):
     path = tmp_path / "a"
     zarr.create_array(path, shape=(9, 9, 9), dtype="u2", chunks=(3, 3, 3), zarr_format=2)
     (path / "0.0.0.3f2a.partial").touch()
-    with pytest.warns(ngcore.NgcoreWarning, match=r"no file has the name of a chunk.*partial'"):
+    with pytest.warns(ngcore.NgcoreWarning, match=r"no file is named like a chunk.*partial'"):
         volume = ngcore.convert(path, tmp_path / "out", **OPTIONS)
     assert not volume.scales[0][...].any()
 
@@ -176,10 +176,10 @@ def test_a_virtual_data_set_whose_file_is_gone_is_refused(tmp_path):
     np.testing.assert_array_equal(volume.scales[0][..., 0], VALUES.transpose(2, 1, 0))
     with h5py.File(tmp_path / "part.h5", "a") as file:
         file.move("d", "e")
-    with pytest.raises(InputNotFoundError, match=r"'d' in 'part\.h5', which is not there"):
+    with pytest.raises(InputNotFoundError, match=r"'d' in 'part\.h5', which does not exist"):
         ngcore.convert(tmp_path / "a.h5", tmp_path / "out", **OPTIONS)
     (tmp_path / "part.h5").unlink()
-    with pytest.raises(InputNotFoundError, match=r"'part\.h5', which is not there; keep both"):
+    with pytest.raises(InputNotFoundError, match=r"'part\.h5', which does not exist; keep both"):
         ngcore.convert(tmp_path / "a.h5", tmp_path / "out", **OPTIONS)
 
 
@@ -218,5 +218,5 @@ def test_a_second_image_of_ome_zarr_is_warned_of(tmp_path):
     group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
     group.create_array("0", data=VALUES)
     group.attrs.update({"multiscales": [image, image]})
-    with pytest.warns(ngcore.NgcoreWarning, match=r"2 images \(multiscales\); the first is taken"):
+    with pytest.warns(ngcore.NgcoreWarning, match=r"2 images \(multiscales\); the first is used"):
         ngcore.convert(tmp_path / "a.zarr", tmp_path / "out", fsync=False)

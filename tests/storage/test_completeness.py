@@ -133,11 +133,11 @@ def rename_one(folder):
         (rename_scale, "8_8_8 in .*: it has no (chunk|shard)s: all of its voxels read as zeros"),
         (
             rename_all,
-            r"no file has the name of a (chunk|shard), .* such as '.*\.GZ', which are not read",
+            r"no file is named like a (chunk|shard), .* such as '.*\.GZ', which are not read",
         ),
         (
             rename_one,
-            r"the file '.*\.part' has no name of a chunk|no file has the name of a shard",
+            r"the file '.*\.part' is not named like a chunk|no file is named like a shard",
         ),
     ],
 )
@@ -177,7 +177,7 @@ def test_where_a_damaged_provenance_cannot_tell_of_what_is_lost_no_copy_is_made(
     assert not (copy / "info").exists()
     opened = ngcore.open(volume)
     assert (opened.scales[0][...] == 0).any()
-    assert caplog.text.count("files are missing, and it can't tell whether they were lost") == 1
+    assert caplog.text.count("files are missing, but it can't tell whether they were lost") == 1
     opened.store.lost_chunks = "refuse"
     for _ in range(2):  # what was told of once, or refused, is refused again
         with pytest.raises(FormatError, match="it can't tell whether they were lost"):

@@ -265,7 +265,7 @@ def test_query_and_parts_of_names_are_kept(origin):
     store = HttpStore(f"{origin}/good/a b?token=1")
     store.get_whole("../c/7:0", 1 << 20)
     assert Handler.asked[-1] == "/good/c/7:0?token=1"
-    with pytest.raises(InputError, match="names no server"):
+    with pytest.raises(InputError, match="has no server"):
         open_store("http:///x")
 
 

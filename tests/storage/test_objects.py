@@ -185,7 +185,7 @@ def test_a_lock_is_renewed_and_notices_that_it_is_lost(monkeypatch):
 def test_urls_that_are_not_known_are_refused():
     with pytest.raises(InputError, match="can't be opened"):
         open_store("nosuch://bucket/volume")
-    with pytest.raises(InputError, match="names no bucket"):
+    with pytest.raises(InputError, match="has no bucket"):
         open_store("s3:///")
     with pytest.raises(DestinationError, match="can't be written"):
         writable_store("https://example.org/v")

@@ -345,7 +345,7 @@ class TestForeignShards:
 
     def test_chunk_larger_than_any_is_not_even_read(self, store):
         reader = self.put(store, bytes(100_000))
-        with pytest.raises(FormatError, match="100000 bytes, where at most 64 are expected"):
+        with pytest.raises(FormatError, match="100000 bytes, but at most 64 are expected"):
             reader.read((0, 0, 0))
 
     def test_chunk_listed_without_data_is_absent(self, store):

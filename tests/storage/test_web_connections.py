@@ -303,7 +303,7 @@ def test_places_that_are_on_no_web_server_are_refused(scripted):
     server = scripted(
         *[b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ftp://a/b\r\n\r\n"] * 4
     )
-    with pytest.raises(StorageError, match="refers to 'ftp://a/b', which is on no web server"):
+    with pytest.raises(StorageError, match="refers to 'ftp://a/b', which is not on a web server"):
         HttpStore(f"http://127.0.0.1:{server.port}").get_whole("x", 10)
 
 
@@ -392,7 +392,7 @@ def test_a_url_that_is_no_text_is_refused_in_one_line(part, capsys):
     assert run(["info", f"http://127.0.0.1:9/{part}"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "has bytes that are no text in UTF-8" in error
+    assert "has bytes that are not UTF-8 text" in error
 
 
 class TestThroughAProxy:

@@ -129,7 +129,7 @@ def test_a_volume_gets_skeletons_in_its_own_space_and_cloudvolume_reads_them(
     moved = skeleton.physical_space().vertices
     np.testing.assert_allclose(moved, expected, atol=1)
     assert sorted(map(sorted, skeleton.edges.tolist())) == [[0, 1], [1, 2]]
-    with pytest.raises(DestinationError, match="holds a layer already"):
+    with pytest.raises(DestinationError, match="already holds a layer"):
         skeletons(files, volume, units="mm", fsync=False)
     skeletons(files, volume, units="mm", fsync=False, overwrite=True)
 

@@ -206,7 +206,7 @@ def test_bad_files_leave_nothing_behind(tmp_path):
         tracts(good, tmp_path / "out", density=0.01)
     assert not (tmp_path / "out").exists()
     tracts(good, tmp_path / "out", fsync=False, density=1)
-    with pytest.raises(DestinationError, match="holds a layer already"):
+    with pytest.raises(DestinationError, match="already holds a layer"):
         tracts(good, tmp_path / "out")
     tracts(good, tmp_path / "out", fsync=False, density=1, resume=True)
     before = sorted(p for p in (tmp_path / "out").rglob("*"))

@@ -99,7 +99,7 @@ def test_misnamed_and_stray_files_are_told_apart(files):
     (files / "8_8_8" / "0-16_0-16_0-15").write_bytes(b"")
     (files / "8_8_8" / "notes.txt").write_bytes(b"")
     (files / "README").write_bytes(b"")
-    assert only(found(files)) == "8_8_8/0-16_0-16_0-15: names no chunk of this scale"
+    assert only(found(files)) == "8_8_8/0-16_0-16_0-15: is not the name of a chunk of this scale"
     assert found(files, "warning") == [
         "8_8_8/notes.txt: is not a chunk",
         "README: is not part of what info describes",

@@ -194,7 +194,7 @@ def test_annotations_that_a_cell_they_meet_lacks_are_found(shapes):
         data = path.read_bytes()
         path.write_bytes(without(data, info, row))
         lines = found(shapes)
-        assert all("1 annotations are missing in cells of their level" in line for line in lines)
+        assert all("1 annotations are missing from cells of their level" in line for line in lines)
         missed += not lines
         path.write_bytes(data)
     assert missed <= 1  # one may lie at the border of a cell
@@ -245,7 +245,7 @@ def test_a_long_list_beside_a_short_one_makes_no_false_alarm(tmp_path, monkeypat
     monkeypatch.setattr(annotation_places, "_MOST_PAIRS", 50)
     assert not found(tmp_path)
     (tmp_path / "s0" / "6_5_5").unlink()
-    assert "1 annotations are missing in cells of their level" in only(found(tmp_path))
+    assert "1 annotations are missing from cells of their level" in only(found(tmp_path))
 
 
 def info_text(kind, dimensions, lower, upper, level, by_id=None):
@@ -315,16 +315,16 @@ def test_lists_of_segments_that_by_id_does_not_state_are_found(shapes):
     folder = shapes / info.relationships[0].key
     (folder / "3").rename(folder / "8")
     lines = found(shapes)
-    assert any("list of segment 8 has others than the annotations that by_id" in x for x in lines)
+    assert any("list of segment 8 differs from the annotations that by_id" in x for x in lines)
     assert any("1 segments that have no valid list, such as 3" in line for line in lines)
     (folder / "8").rename(folder / "3")
     data = (folder / "3").read_bytes()
     (folder / "3").write_bytes(without(data, info, 1))
-    assert "list of segment 3 has others" in only(found(shapes))
+    assert "list of segment 3 differs" in only(found(shapes))
     (folder / "3").write_bytes(data)
     entry = shapes / "by_id" / "4"
     entry.write_bytes(entry.read_bytes()[:-1] + b"\x01")  # the highest byte of its segment
-    assert any("list of segment 3 has others" in line for line in found(shapes))
+    assert any("list of segment 3 differs" in line for line in found(shapes))
 
 
 def test_an_annotation_that_a_cell_lists_twice_is_found(points):
@@ -370,7 +370,7 @@ def test_a_name_that_is_no_id_of_64_bits_is_found(points):
     for index in (info.by_id, info.relationships[0]):
         one = min((points / index.key).iterdir())
         (points / index.key / str(1 << 64)).write_bytes(one.read_bytes())
-    assert len([line for line in found(points) if "its name is no id" in line]) == 2
+    assert len([line for line in found(points) if "its name is not an id" in line]) == 2
 
 
 def test_what_is_compared_takes_little_memory():

@@ -42,13 +42,13 @@ def test_legacy_meshes_are_sound(meshes):
 
 def test_fragment_that_is_missing_is_named_with_its_manifest(meshes):
     (meshes / "mesh" / "left").unlink()
-    assert only(found(meshes)) == "mesh/1:0: names a fragment 'left' that is not there"
+    assert only(found(meshes)) == "mesh/1:0: refers to a fragment 'left' that does not exist"
 
 
 def test_damaged_fragment_is_named(meshes):
     path = meshes / "mesh" / "left"
     path.write_bytes(path.read_bytes()[:-4] + b"\xff\xff\xff\xff")
-    assert only(found(meshes)).startswith("mesh/left: mesh fragment 'left': triangle 0 names")
+    assert only(found(meshes)).startswith("mesh/left: mesh fragment 'left': triangle 0 refers to")
 
 
 def test_damaged_manifest_is_named(meshes):

@@ -176,7 +176,7 @@ def test_an_interrupted_command_is_told_and_no_error(volume):
     edit_json(volume / "provenance", interrupt)
     (volume / "segment_properties/colors.json").unlink()
     lines = found(volume, "warning")
-    assert any("ngcore labels is at work, or was interrupted" in line for line in lines)
+    assert any("ngcore labels is running, or was interrupted" in line for line in lines)
 
 
 def test_single_changes_of_any_file_that_a_reader_sees_are_found(made, tmp_path):

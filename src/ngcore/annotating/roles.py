@@ -156,7 +156,7 @@ def kind_by_columns(table: Table) -> tuple[Kind, str | None]:
     if group is not None and is_ellipsoid:
         raise InputError(
             f"{table.name} has radii rx, ry, rz as ellipsoids do and a column {group!r} as "
-            "vertices of lines do; run ngcore annotations with the --kind that it is"
+            "vertices of lines do; run ngcore annotations with the right --kind"
         )
     if is_ellipsoid:
         return "ellipsoid", None

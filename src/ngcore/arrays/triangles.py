@@ -230,5 +230,5 @@ def _checked_triangles(surface: Surface) -> NDArray[np.uint32]:
     """Return a copy of the triangles, as the kernel takes them."""
     count = len(surface.vertices)
     if surface.triangles.min() < 0 or surface.triangles.max() >= count:
-        raise IndexError(f"a triangle names a vertex that is not one of the {count}")
+        raise IndexError(f"a triangle refers to a vertex that is not one of the {count}")
     return np.array(surface.triangles, np.uint32, order="C")

@@ -115,7 +115,7 @@ class ValueMapping:
             )
         if self.input_max is None:
             if self.input_min is not None:
-                raise InputError(f"--input-min {self.input_min:g} needs --input-max beside it")
+                raise InputError(f"--input-min {self.input_min:g} needs --input-max too")
         else:
             low, high = self.input_min or 0.0, self.input_max
             if not (math.isfinite(low) and math.isfinite(high) and low < high):

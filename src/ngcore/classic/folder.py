@@ -1,4 +1,4 @@
-"""What the steps of the classic pipeline share: they fill a folder whose `info` exists already.
+"""What the steps of the classic pipeline share: they fill a folder whose `info` already exists.
 
 Unlike a conversion in one go, a step replaces the chunk files that it finds and leaves `info` as
 it is.

@@ -371,8 +371,9 @@ def _refuse_endless(source: Volume) -> None:
         ):
             raise InputError(
                 f"{source.store.location}: {scale.key}: only {len(present)} of its "
-                f"{present.total} chunks are there; more than {MOST_EMPTY_CHUNKS} are "
-                f"refused where that is over {EMPTY_CHUNKS_PER_CHUNK} for each: correct "
+                f"{present.total} chunks exist; ngcore refuses a scale of more than "
+                f"{MOST_EMPTY_CHUNKS} if that is over {EMPTY_CHUNKS_PER_CHUNK} for each one "
+                "that exists: correct "
                 "the size that info claims, or use ngcore convert"
             )
 

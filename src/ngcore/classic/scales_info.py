@@ -48,7 +48,7 @@ def generate_scales_info(
 ) -> VolumeInfo:
     """Write the `info` of a volume with every scale.
 
-    Where an `info` exists already, what other steps have put beside the scales stays: the
+    Where an `info` already exists, what other steps have put beside the scales stays: the
     folders of meshes, skeletons and segment properties.
 
     Parameters

@@ -149,7 +149,7 @@ layer_memory_option = click.option(
     default="1G",
     show_default=True,
     metavar="SIZE",
-    help="Bound on resident memory, such as 512M.",
+    help="Limit on resident memory, such as 512M.",
 )
 tmp_option = click.option(
     "--tmp",

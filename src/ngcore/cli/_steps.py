@@ -70,7 +70,7 @@ idle_flat_option = click.option(
     is_flag=True,
     hidden=True,
     expose_value=False,
-    callback=_warn_of("--flat has no effect: this command writes no chunks"),
+    callback=_warn_of("--flat has no effect: this command does not write chunks"),
 )
 _IDLE_CHUNK_FILE_OPTIONS = [
     idle_flat_option,
@@ -80,7 +80,7 @@ _IDLE_CHUNK_FILE_OPTIONS = [
         is_flag=True,
         hidden=True,
         expose_value=False,
-        callback=_warn_of("--no-gzip has no effect: this command compresses no file"),
+        callback=_warn_of("--no-gzip has no effect: this command does not compress files"),
     ),
     compresslevel_option,
 ]
@@ -91,7 +91,7 @@ _JPEG_OPTIONS = [
         default=95,
         show_default=True,
         metavar="N",
-        help="Quality, where the encoding is jpeg.",
+        help="Quality of JPEG chunks, if the encoding is jpeg.",
     ),
     click.option(
         "--jpeg-plane",

@@ -25,7 +25,7 @@ host_option = click.option(
     metavar="ADDRESS",
     default=DEFAULT_HOST,
     show_default=True,
-    help="Address to listen at; 0.0.0.0 lets other machines in.",
+    help="Address to listen on; 0.0.0.0 lets other machines in.",
 )
 space_option = click.option(
     "--space",
@@ -51,5 +51,5 @@ def port_option(default: int) -> Callable[[Any], Any]:
         metavar="PORT",
         default=default,
         show_default=True,
-        help="Port to listen at; 0 takes a free one.",
+        help="Port to listen on; 0 takes a free one.",
     )

@@ -95,7 +95,7 @@ def mesh(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Give the labels of the segmentation DEST meshes, in levels of detail that stream.
+    """Make meshes for the labels of the segmentation DEST, in levels of detail that stream.
 
     Without --labels and --surface every label but 0 is meshed, in one pass over the voxels.
     Writes Draco meshes, and sets "mesh" in DEST/info once all of them are there. Needs the extra

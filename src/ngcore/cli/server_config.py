@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen at; 0.0.0.0 lets other machines in.",
+    help="Address to listen on; 0.0.0.0 lets other machines in.",
 )
 @click.option(
     "--port",
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     metavar="PORT",
     default=8080,
     show_default=True,
-    help="Port to listen at.",
+    help="Port to listen on.",
 )
 @click.option(
     "--location",

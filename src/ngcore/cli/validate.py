@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--quick",
     is_flag=True,
-    help="Check names, sizes and indexes only: decode no chunk, compare no digest.",
+    help="Check names, sizes and indexes only: don't decode chunks or compare digests.",
 )
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Threads.  [default: all cores]"

@@ -137,7 +137,7 @@ def decompress(data: Buffer, *, max_size: int) -> bytes:
         raise FormatError(f"gzip data end too early, after {len(view)} bytes")
     if stream.unused_data:
         where = len(view) - len(stream.unused_data)
-        raise FormatError(f"gzip data end at byte {where}, but {len(view)} bytes are there")
+        raise FormatError(f"gzip data end at byte {where}, but there are {len(view)} bytes")
     return plain
 
 

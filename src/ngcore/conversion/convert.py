@@ -319,7 +319,7 @@ def carry_out(
         journal = begin(work, destination)
         with destination.work_folder(options.tmp) as work_folder:
             if not isinstance(destination.store, LocalStore):
-                options = replace(options, tmp=None)  # the folder exists already
+                options = replace(options, tmp=None)  # the folder already exists
             with resumable():
                 outcome = write_scales(
                     work._replace(options=options), destination.store, work_folder, journal=journal

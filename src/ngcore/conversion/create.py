@@ -373,6 +373,7 @@ class WritableVolume:
     def _held(self) -> tuple[Destination, Conversion]:
         if self._destination is None or self._conversion is None:
             raise InputError(
-                "a volume is entered once, in the process that created it; create it again"
+                "a volume can be entered only once, in the process that created it; create "
+                "it again"
             )
         return self._destination, self._conversion

@@ -188,7 +188,9 @@ def estimate(
             f"{','.join(map(str, shape))}"
         )
     if asked.encoding == "auto":
-        raise InputError("--encoding auto needs SOURCE to look at; pass another encoding")
+        raise InputError(
+            "--encoding auto needs SOURCE, from which it takes a sample; pass another encoding"
+        )
     kind: VolumeKind = "segmentation" if asked.type == "segmentation" else "image"
     offset_x, offset_y, offset_z = asked.voxel_offset or (0, 0, 0)
     info, factors = make_info(

@@ -266,7 +266,7 @@ def check_spooling(source: Source, plan: Plan, options: ConvertOptions) -> None:
     needed = INTERPRETER_BYTES + source.spool_bytes
     if needed > options.memory_bytes:
         raise InputError(
-            f"{source.name}: a plane is unpacked whole, and does not fit in --memory "
+            f"{source.name}: a plane must be unpacked whole, but does not fit in --memory "
             f"{options.memory_bytes // MEBIBYTE}M; pass at least --memory "
             f"{math.ceil(needed / MEBIBYTE)}M"
         )

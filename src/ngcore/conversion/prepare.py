@@ -200,7 +200,7 @@ def prepare(
     likeness: Likeness | None = None
     if options.encoding == "auto":
         if reopen is None:
-            raise InputError("--encoding auto needs a source to look at; pass another encoding")
+            raise InputError("--encoding auto needs a source to sample; pass another encoding")
         from ngcore.conversion.sample import look_at
 
         info, _ = make(replace(options, encoding="raw"))

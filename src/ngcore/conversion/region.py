@@ -46,7 +46,7 @@ class ChunkSink:
     shard_memory : int, in bytes
         How much of them may wait in memory.
     is_written : callable or None
-        Whether the file of a name exists already, whole, and need not be made again.
+        Whether the file of a name already exists, whole, and need not be made again.
     written : callable or None
         Called with the name of each file that is complete, from any thread.
     stale_scales : collection of int, optional

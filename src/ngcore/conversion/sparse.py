@@ -57,9 +57,9 @@ def skips_empty(conversion: "Conversion", source: Source, sparsity: Sparsity) ->
         if all(scale.sharding for scale in info.scales):
             what, way_out = "shard files", "correct the size that it claims"
         raise InputError(
-            f"{source.name}: only {sparsity.present} of its {sparsity.total} chunks are there, "
-            f"and {files} {what} would be written for them; more than {MOST_EMPTY_FILES} are "
-            f"refused where that is over {EMPTY_FILES_PER_CHUNK} for each: {way_out}"
+            f"{source.name}: only {sparsity.present} of its {sparsity.total} chunks exist, but "
+            f"{files} {what} would be written; ngcore refuses to write more than "
+            f"{MOST_EMPTY_FILES} if that is over {EMPTY_FILES_PER_CHUNK} for each chunk: {way_out}"
         )
     return is_left_out
 

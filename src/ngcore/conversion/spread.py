@@ -122,7 +122,7 @@ class SpreadRun:
             if not self._source.cost.is_file:
                 raise
             logger.warning(
-                "%s is unpacked once, by this process, for not all workers can open it: %s",
+                "%s is unpacked once, by this process, because not all workers can open it: %s",
                 name,
                 str(error).partition(";")[0],
             )

@@ -93,7 +93,7 @@ class WritableScale(ScaleFacts):
             block = np.broadcast_to(block, shape)
         without_channel = shape[:-1] if lengths[3] == 1 and len(shape) > 1 else shape
         if block.shape not in (shape, without_channel):
-            raise InputError(f"the box has shape {shape}, and the block {block.shape}")
+            raise InputError(f"the box has shape {shape}, but the block has {block.shape}")
         if block.dtype.kind not in "biuf":
             raise InputError(f"voxels must be numbers, got {block.dtype}")
         with np.errstate(all="ignore"):

@@ -108,7 +108,7 @@ def export(
     FormatError
         If the volume is damaged.
     DestinationError
-        If `out` exists already or can't be written.
+        If `out` already exists or can't be written.
     StorageError
         If reading or writing fails midway.
     """

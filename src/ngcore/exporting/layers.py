@@ -76,7 +76,7 @@ def export_layer(place: PathLike, kind: str, out: PathLike, *, overwrite: bool) 
     FormatError
         The layer is damaged.
     DestinationError
-        `out` exists already or can't be written.
+        `out` already exists or can't be written.
     """
     store = open_store(place)
     assert isinstance(store, Store | ZipStore)

@@ -62,7 +62,7 @@ def export_ome_zarr(
     MissingExtraError
         If zarr is not installed.
     DestinationError
-        If `out` exists already, or can't be written.
+        If `out` already exists, or can't be written.
     """
     try:
         import zarr
@@ -115,7 +115,7 @@ def _carried(store: Store, *, overwrite: bool) -> Iterator[Path]:
     """Give a folder here for a Zarr, which is then carried to a bucket, its first mark last."""
     old = list(store.list())
     if old and not overwrite:
-        raise DestinationError(f"{store.location} exists already; pass --overwrite to replace it")
+        raise DestinationError(f"{store.location} already exists; pass --overwrite to replace it")
     for name in old:
         if _OF_ZARR.fullmatch(name.rpartition("/")[2]) is None:
             raise DestinationError(
@@ -136,7 +136,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:
-        raise DestinationError(f"{str(out)!r} exists already; pass --overwrite to replace it")
+        raise DestinationError(f"{str(out)!r} already exists; pass --overwrite to replace it")
     is_empty = out.is_dir() and not any(out.iterdir())
     if not (is_empty or any((out / name).is_file() for name in _MARKS)):
         raise DestinationError(f"{str(out)!r} exists and is not a Zarr; name another folder")

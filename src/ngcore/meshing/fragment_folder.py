@@ -50,11 +50,11 @@ def check_free(
         if overwrite and wanted.startswith(b"{"):
             return  # so are only manifests called, though this one is damaged
         raise DestinationError(
-            f"{where} exists already, and is not a mesh ({error}); choose another name"
+            f"{where} already exists, and is not a mesh ({error}); choose another name"
         ) from error
     if not overwrite:
         raise DestinationError(
-            f"{where} exists already, with other content; pass --overwrite to replace it, or "
+            f"{where} already exists, with other content; pass --overwrite to replace it, or "
             "choose another name"
         )
 
@@ -64,7 +64,7 @@ def read_info(store: Store) -> dict[str, Any]:
     data = store.get("info")
     if data is None:
         raise InputNotFoundError(
-            f"{store.location} holds no info; meshes go into a volume that exists already"
+            f"{store.location} holds no info; meshes go into a volume that already exists"
         )
     return json_members(data, f"{store.location}/info")
 

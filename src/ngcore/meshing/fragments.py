@@ -222,7 +222,7 @@ def link_mesh_fragments(
     Raises
     ------
     DestinationError
-        If such a manifest exists already.
+        If such a manifest already exists.
     InputError
         If DEST has no `info` or no meshes, or a row has a bad label, a label that came before, or
         a fragment that is not there; the message names the line.
@@ -254,7 +254,7 @@ def link_mesh_fragments(
                     "run mesh-to-precomputed for it first"
                 )
         if name in manifests:
-            raise InputError(f"{place}: label {label} has a row already; give it one row")
+            raise InputError(f"{place}: label {label} already has a row; give it one row")
         manifests[name] = fragments
     if not manifests:
         raise InputError(f"{str(table)!r} has no rows; expected label,fragment,...")

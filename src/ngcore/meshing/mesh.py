@@ -186,7 +186,7 @@ def write_meshes(
                     if not sources.is_unchanged():
                         raise InputError(
                             f"{store.location} was changed while it was read; run this again "
-                            "when nobody writes to it"
+                            "while nothing else writes to it"
                         )
                     meshes.make_found(crew, surface, voxels.resolution, told(mesh_progress))
                     del surface  # it holds a row for each label, as what is sorted next does

@@ -74,7 +74,7 @@ def pack(
     FormatError
         `info`, or what is compressed, is damaged.
     DestinationError
-        `out` exists already or can't be written.
+        `out` already exists or can't be written.
     StorageError
         Reading or writing fails midway.
     """

@@ -165,7 +165,7 @@ def decode_list(data: bytes, info: AnnotationInfo) -> Annotations:
     room = (len(data) - _LONG) // (smallest + _LONG)
     if count > room:
         raise FormatError(
-            f"byte 0: {count} annotations are announced, but {len(data)} bytes hold at most {room}"
+            f"byte 0: {count} annotations are declared, but {len(data)} bytes hold at most {room}"
         )
     geometry, tails, vertex_offsets, stop = _split(data, info, _LONG, count)
     expected = stop + _LONG * count
@@ -275,7 +275,7 @@ def _split(
         vertices = int.from_bytes(data[position : position + WORD], "little")
         if vertices < 2:
             raise FormatError(
-                f"byte {position}: a polyline of {vertices} vertices; it needs at least 2"
+                f"byte {position}: a polyline has {vertices} vertices, but needs at least 2"
             )
         starts[number] = position + WORD
         position += WORD + WORD * info.rank * vertices + info.property_bytes

@@ -149,7 +149,7 @@ def _triangle_rows(triangles: ArrayLike, vertex_count: int) -> NDArray[np.uint32
     if is_bad.any():
         row, column = np.unravel_index(int(np.argmax(is_bad)), array.shape)
         raise InputError(
-            f"triangle {row} names vertex {array[row, column]}, "
+            f"triangle {row} refers to vertex {array[row, column]}, "
             f"but there are {vertex_count} vertices, counted from 0"
         )
     return np.ascontiguousarray(array, dtype=np.uint32)

@@ -220,8 +220,8 @@ class SegmentProperties:
             if not 0 <= segment <= MAX_SEGMENT_ID:
                 raise FormatError(f"inline.ids[{number}]: {segment} is outside of 0 to 2^64 - 1")
             if number and segment <= self.ids[number - 1]:
-                how = "again" if segment in self.ids[:number] else "out of numerical order"
-                raise FormatError(f"inline.ids[{number}]: {segment} is there {how}")
+                how = "listed twice" if segment in self.ids[:number] else "out of numerical order"
+                raise FormatError(f"inline.ids[{number}]: {segment} is {how}")
         seen: dict[str, int] = {}
         for number, item in enumerate(self.properties):
             place = f"inline.properties[{number}]"
@@ -232,7 +232,9 @@ class SegmentProperties:
             for key in keys:
                 first = seen.setdefault(key, number)
                 if first != number:
-                    raise FormatError(f"{place}: properties[{first}] is of {key} too")
+                    raise FormatError(
+                        f"{place}: has {key}, as properties[{first}] does; only one may have it"
+                    )
 
     @classmethod
     def from_json(cls, document: str | bytes) -> SegmentProperties:

@@ -72,7 +72,7 @@ def write_picture(
     FormatError
         If a volume is damaged.
     DestinationError
-        If `out` exists already or can't be written.
+        If `out` already exists or can't be written.
     """
     check_picture(out, size, overwrite=overwrite)
     scene = make_scene(layers)
@@ -141,7 +141,9 @@ def thumbnail(volume: Volume, *, size: int = THUMBNAIL_PIXELS) -> bytes:
     pixel_mm = max(float((high - low)[:2].max()) / size, 1e-12)
     scale = choose_scale(volume.scales, pixel_mm)
     if math.prod(scale.shape) / min(scale.shape[:3]) > _THUMBNAIL_PLANE_VOXELS:
-        raise InputError(f"the coarsest scale of {volume.store.location} is too large to look at")
+        raise InputError(
+            f"the coarsest scale of {volume.store.location} is too large to read for a picture"
+        )
     check_chunks(scale)
     return _png(_axial(scene, low, high, pixel_mm))
 

@@ -135,7 +135,7 @@ def check_chunks(scale: ScaleArray) -> None:
     """
     voxels = math.prod(map(min, scale.chunk_size, scale.shape[:3])) * scale.shape[3]
     if voxels * scale.dtype.itemsize > _MOST_CHUNK_BYTES:
-        raise InputError(f"the chunks of scale {scale.key} are too large to look at")
+        raise InputError(f"the chunks of scale {scale.key} are too large to read for a picture")
 
 
 def summarize(

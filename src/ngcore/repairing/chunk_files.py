@@ -113,7 +113,7 @@ def _file(
         return _File(check, cell, name, is_misnamed, not is_first)
     where = f"{checks[0].scale.key}/{name}"
     if CHUNK_LIKE.fullmatch(plain):
-        changes.fail(where, "names no chunk of this scale, so it is left out")
+        changes.fail(where, "is not the name of a chunk of this scale, so it is left out")
     else:
         changes.leave_out()
     return None

@@ -266,7 +266,7 @@ def _take_up(destination: Destination, plan: Mapping[str, Any]) -> None:
     recorded = read_plan(destination.store)
     if recorded is None or any(recorded[part] != plan[part] for part in plan):
         raise DestinationError(
-            f"{destination.store.location} holds a volume already, so there is nothing to resume; "
+            f"{destination.store.location} already holds a volume, so there is nothing to resume; "
             "run `ngcore validate` on it, or pass --overwrite to replace it"
         )
     destination.store.delete("info")

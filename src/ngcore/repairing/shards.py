@@ -175,7 +175,7 @@ def _repaired_data(
     if not check.is_read:
         return None
     if size > max_stored_size(check.max_encoded_size):
-        changes.fail(where, f"{size} bytes, where at most {check.max_encoded_size} are expected")
+        changes.fail(where, f"{size} bytes, but at most {check.max_encoded_size} are expected")
         return None
     with check.room(size):
         data = b"".join(pieces(shard.store, shard.name, entry.start, entry.stop))

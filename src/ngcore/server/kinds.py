@@ -160,7 +160,7 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def make(thing: Thing, dest: Path, progress: Progress | None = None) -> None:
-    """Make a thing precomputed in a folder; nothing is done where it exists already.
+    """Make a thing precomputed in a folder; nothing is done where it already exists.
 
     Parameters
     ----------

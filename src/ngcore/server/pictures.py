@@ -53,7 +53,7 @@ def preview(
     InputError, FormatError
         A thing can't be read or converted, or an option is out of range.
     DestinationError
-        `out` exists already, or can't be written.
+        `out` already exists, or can't be written.
     """
     check_picture(out, size, overwrite=overwrite)
     named = [things] if isinstance(things, str) or not isinstance(things, list | tuple) else things

@@ -1,4 +1,4 @@
-"""Running a server: an address to listen at, and a clean stop at a signal."""
+"""Running a server: an address to listen on, and a clean stop at a signal."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
         except OSError as error:
             reason = error.strerror or str(error)
             message = (
-                f"can't listen at {host} port {port} ({reason}); "
+                f"can't listen on {host} port {port} ({reason}); "
                 "pass another --port, or --port 0 for a free one"
             )
             raise InputError(message) from error

@@ -101,7 +101,7 @@ def parse_thing(text: str | os.PathLike[str]) -> Thing:
         settings[name] = value
         place = place[: match.start()]
     if not place:
-        raise InputError(f"{os.fspath(text)!r} names nothing to show; put a path before the colon")
+        raise InputError(f"{os.fspath(text)!r} has nothing to show; put a path before the colon")
     members: dict[str, Any] = {}
     for name, value in settings.items():
         member, parse = _SETTINGS[name]

@@ -79,7 +79,7 @@ def view(
     port : int
         0 takes a free one.
     host : str
-        Address to listen at.
+        Address to listen on.
     ready : callable
         Called with the URL of the page when it is served.
     watch : callable, optional
@@ -141,7 +141,7 @@ def serve(
     port : int
         0 takes a free one.
     host : str
-        Address to listen at.
+        Address to listen on.
     allow_origin : sequence of str
         Web pages that may read, such as ``https://example.org``; default any.
     ready : callable
@@ -194,7 +194,7 @@ def _warn_of_broken(volumes: Mapping[str, str]) -> None:
         try:
             check_layer_info(open_store(place))
         except NgcoreError as error:
-            logger.warning("%s; Neuroglancer will refuse it, see ngcore validate", error)
+            logger.warning("%s; Neuroglancer will refuse it; see ngcore validate", error)
 
 
 def link(
@@ -230,7 +230,7 @@ def link(
     InputError
         A thing is not a volume, or a URL has no scheme.
     DestinationError
-        The file exists already, or can't be written.
+        The file already exists, or can't be written.
     """
     _check_viewer(viewer)
     if state is not None:

@@ -57,7 +57,7 @@ def web_server_config(
     dest : path
         A folder that is there; it becomes the root of the URLs.
     host : str
-        Address to listen at.
+        Address to listen on.
     port : int
     location : str, optional
         Path of URLs, such as ``/data``, under which the folder appears in a site that is there:

@@ -112,8 +112,9 @@ def _notes_on_names(
     other = next(filter(_BY_ANOTHER_SEPARATOR.fullmatch, seen.strays), None)
     if other is not None and not seen.chunks:
         raise FormatError(
-            f"by its metadata chunks have names such as {example!r}, but the files there are "
-            f"called {other!r} and the like, so all of it would read as the fill value; "
+            f"its metadata say that chunks have names such as {example!r}, but the files are "
+            "called "
+            f"{other!r} and the like, so everything would read as the fill value; "
             "correct the separator (or the shape) in its metadata"
         )
     note = seen.note("chunk", example, f"the fill value, {fill}")

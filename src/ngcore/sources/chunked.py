@@ -273,7 +273,7 @@ def _reopened(header: SourceHeader, reopen: Callable[[], Source]) -> Source:
     source = reopen()
     if (source.shape, source.dtype) != (header.shape, header.dtype):
         source.close()
-        raise InputError("it was changed meanwhile; run it again when nobody writes to it")
+        raise InputError("it was changed meanwhile; run it again while nothing else writes to it")
     source.header = header
     return source
 

@@ -205,7 +205,8 @@ def frames_of(file: DicomFile) -> list[Frame]:
         header = file.header
         if file.frame_count > 8 * file.path.stat().st_size:  # a frame is a bit at least
             raise FormatError(
-                f"{file.path.name!r} is truncated: its header says {file.frame_count} frames, the "
+                f"{file.path.name!r} is truncated: its header says {file.frame_count} "
+                "frames, but the "
                 f"file has {file.path.stat().st_size} bytes; export it again"
             )
         groups = header.get("PerFrameFunctionalGroupsSequence")

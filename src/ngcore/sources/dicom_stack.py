@@ -56,13 +56,16 @@ def stack_frames(frames: Sequence[Frame], *, is_segmentation: bool) -> Stack:
     sizes = sorted({frame.file.size for frame in frames})
     if len(sizes) > 1:
         named = ", ".join(f"{columns} x {rows}" for columns, rows in sizes[:5])
-        raise InputError(f"has slices of several sizes ({named}); keep those of one in the folder")
+        raise InputError(
+            f"has slices of several sizes ({named}); keep only one size in the folder"
+        )
     if any(frame.position is None or frame.directions is None for frame in frames):
         return _without_places(frames)
     directions = np.array([frame.directions for frame in frames])
     if np.abs(directions - directions[0]).max() > _TURNED:
         raise InputError(
-            "has slices of several directions (a localizer among them?); keep those of one in the "
+            "has slices of several directions (a localizer among them?); keep only one "
+            "direction in the "
             "folder"
         )
     across, down = directions[0]
@@ -75,7 +78,7 @@ def stack_frames(frames: Sequence[Frame], *, is_segmentation: bool) -> Stack:
         raise InputError("doesn't say the size of its pixels; pass --resolution and --affine")
     if np.abs(spacings - spacings[0]).max() > 1e-3 * spacings.min():
         raise InputError(
-            "has slices with pixels of several sizes; keep those of one in the folder"
+            "has slices with pixels of several sizes; keep only one size in the folder"
         )
     positions = np.array([frame.position for frame in frames])
     heights = positions @ normal
@@ -134,8 +137,8 @@ def _step(
     is_odd = aside > 2 * _ASIDE * max(distance, 0.5)
     if is_odd or counts.min() < 1 or (not is_sparse and numbers[-1] > _MOST_MISSING * len(tops)):
         raise InputError(
-            f"its slices lie {gaps.min():.4g} to {gaps.max():.4g} mm apart, so they are not an "
-            "even stack; resample them to one distance first"
+            f"its slices lie {gaps.min():.4g} to {gaps.max():.4g} mm apart, so they are not "
+            "evenly spaced; resample them to one distance first"
         )
     return step, [int(number) for number in numbers]
 
@@ -156,7 +159,7 @@ def _planes(
     if len(counts) > 1:
         raise InputError(
             f"has {counts[0]} to {counts[-1]} slices at one place: times or echoes are missing; "
-            "keep one of each in the folder"
+            "keep only one time or echo in the folder"
         )
     return tuple(planes), counts[0]
 

@@ -93,7 +93,8 @@ def refuse_pipe(path: Path, name: str) -> None:
         return  # whoever opens it says why it can't be
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode)):
         raise InputError(
-            f"{name}: is a pipe or a device, but ngcore reads at any place in a file; save its "
+            f"{name}: is a pipe or a device, but ngcore needs to read from anywhere in a "
+            "file; save its "
             "output as a file, and pass that"
         )
 
@@ -107,12 +108,12 @@ def missing_file(path: str | Path, name: str) -> InputNotFoundError:
         )
     if target:
         return InputNotFoundError(
-            f"{name}: is a symbolic link to {target!r}, which is not there; check the path"
+            f"{name}: is a symbolic link to {target!r}, which does not exist; check the path"
         )
     other = Path(path).name
     if other != Path(name).name and Path(name).is_file():
         return InputNotFoundError(
-            f"{name}: {other!r}, which belongs to it, is not there; keep both in one folder"
+            f"{name}: {other!r}, which belongs to it, is missing; keep both in one folder"
         )
     return InputNotFoundError(f"{name}: no such file; check the path")
 

@@ -119,7 +119,7 @@ def _check_sources(data: Any, above: tuple[_Name, ...], seen: set[_Name]) -> Non
                 if not isinstance(source, h5py.Dataset):
                     raise InputNotFoundError(
                         f"a virtual data set takes voxels from {mapping.dset_name!r} in {where}, "
-                        "which is not there; HDF5 would give the fill value"
+                        "which does not exist; HDF5 would give the fill value"
                     )
                 _refuse_small_source(mapping, source, data.shape, where)
                 _check(source, above, seen)
@@ -174,7 +174,8 @@ def _virtual_file(by: str, file_name: str) -> Path:
         if path.is_file():
             return path
     raise InputNotFoundError(
-        f"takes voxels from the file {file_name!r}, which is not there; keep both in one folder, "
+        f"takes voxels from the file {file_name!r}, which does not exist; keep both in one "
+        "folder, "
         "or set HDF5_VDS_PREFIX to the folder of the other"
     )
 
@@ -225,7 +226,7 @@ def _refuse_short_files(data: Any, *, is_source: bool) -> None:
             )
         if not path.is_file():
             raise InputNotFoundError(
-                f"takes voxels from the file {file_name!r}, which is not there; put it into "
+                f"takes voxels from the file {file_name!r}, which does not exist; put it into "
                 f"{folder}, or set HDF5_EXTFILE_PREFIX to its folder"
             )
         size = path.stat().st_size

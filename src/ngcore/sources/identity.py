@@ -232,7 +232,8 @@ def check_unchanged(source: object, opened: Source, before: Mapping[str, str]) -
         return
     if _content(now) != _content(before):
         raise InputError(
-            f"{opened.name} was changed while it was read; convert it again when nobody writes "
+            f"{opened.name} was changed while it was read; convert it again while nothing "
+            "else writes "
             "to it"
         )
     logger.warning(

@@ -269,7 +269,7 @@ def _load(path: Path, name: str) -> tuple[SpatialImage, tuple[str, ...]]:
         raise
     except PARSING_ERRORS as error:
         raise FormatError(
-            f"{name}: corrupt or truncated header: {_one_line(error)}; get a valid copy"
+            f"{name}: corrupt or truncated header: {_one_line(error)}; download or copy it again"
         ) from error
     if not isinstance(image, SpatialImage):
         raise InputError(
@@ -291,7 +291,7 @@ def _slice(proxy: Any, index: tuple[slice, ...], name: str) -> np.ndarray[Any, A
         raise missing_file(str(error.filename), name) from error
     except PARSING_ERRORS as error:
         raise FormatError(
-            f"{name}: corrupt or truncated: {_one_line(error)}; get a valid copy"
+            f"{name}: corrupt or truncated: {_one_line(error)}; download or copy it again"
         ) from error
 
 

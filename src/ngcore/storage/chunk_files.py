@@ -189,7 +189,7 @@ class ChunkFileReader(ChunkReader):
                 f"{name} in {location}: the file is missing, but {advice_on_lost('chunk')}"
             )
         logger.warning(
-            "%s in %s is missing, and it and others read as zeros, but %s",
+            "%s in %s is missing; it and others read as zeros, but %s",
             name,
             location,
             advice_on_lost("chunk"),

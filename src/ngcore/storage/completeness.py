@@ -42,8 +42,8 @@ def refuse_unfinished(store: ReadableStore) -> None:
     """
     if isinstance(store, Store) and store.size(f"{WORK_FOLDER}/plan.json") is not None:
         raise InputNotFoundError(
-            f"not a precomputed volume yet: {store.location} is unfinished; continue what writes "
-            "it with --resume, or start it again with --overwrite"
+            f"not a precomputed volume yet: {store.location} is unfinished; continue the command "
+            "that writes it with --resume, or start it again with --overwrite"
         )
 
 
@@ -91,7 +91,7 @@ def was_lost(store: ReadableStore, key: str) -> bool | None:
         return _is_recorded(store, key)
     except FormatError as error:
         line = (
-            f"provenance in {store.location}: {error}; files are missing, and it can't tell "
+            f"provenance in {store.location}: {error}; files are missing, but it can't tell "
             "whether they were lost: copy it again, or remove it to take them for zeros"
         )
         if store.lost_chunks == "refuse":

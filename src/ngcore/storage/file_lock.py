@@ -99,7 +99,7 @@ class LocalLock(StoreLock):
                 is_ours = lock_file(file)
             except OSError as error:
                 logger.warning(
-                    "%s can't be locked (%s): make sure that nobody else writes to it",
+                    "%s can't be locked (%s): make sure that nothing else writes to it",
                     where,
                     error.strerror,
                 )

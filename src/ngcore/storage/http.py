@@ -102,7 +102,7 @@ class HttpStore(ReadableStore):
         except UnicodeEncodeError as error:
             shown = url.encode(errors="backslashreplace").decode()
             raise InputError(
-                f"{shown} is not a URL: it has bytes that are no text in UTF-8; write them as %XX"
+                f"{shown} is not a URL: it has bytes that are not UTF-8 text; write them as %XX"
             ) from error
         try:
             parts = urlsplit(url)
@@ -111,8 +111,7 @@ class HttpStore(ReadableStore):
             raise InputError(f"{url} is not a URL: {error}; check it") from error
         if not parts.hostname:
             raise InputError(
-                f"{url} is not a URL: it names no server; pass one such as "
-                "https://example.org/brain"
+                f"{url} is not a URL: it has no server; pass one such as https://example.org/brain"
             )
         self.location = url.rstrip("/")
         self._origin = origin_of(parts.scheme, parts.hostname, port)
@@ -422,7 +421,9 @@ def _moved_to(url: str, place: str) -> tuple[Origin, str]:
         parts = urlsplit(urljoin(url, place))
         origin = origin_of(parts.scheme, parts.hostname or "", parts.port)
     except ValueError as error:  # InputError is one
-        raise _AstrayError(f"it refers to {place[:200]!r}, which is on no web server") from error
+        raise _AstrayError(
+            f"it refers to {place[:200]!r}, which is not on a web server"
+        ) from error
     target = quote(parts.path or "/", safe=_QUOTED)
     if parts.query:
         target = f"{target}?{quote(parts.query, safe=_QUOTED)}"

@@ -47,13 +47,14 @@ class NamesSeen(NamedTuple):
         stray = self.strays[0]
         if not self.chunks:
             return (
-                f"no file has the name of a {what}, such as {example!r}; there are others, such "
-                f"as {stray!r}, which are not read: all of its voxels read as {fill}"
+                f"no file is named like a {what}, such as {example!r}; there are other files, "
+                f"such as {stray!r}, which are not read: all of its voxels read as {fill}"
             )
         is_one = len(self.strays) == 1
         found = f"the file {stray!r}" if is_one else f"{len(self.strays)} files such as {stray!r}"
         return (
-            f"{found} {'has' if is_one else 'have'} no name of a {what}, such as {example!r}, and "
+            f"{found} {'is' if is_one else 'are'} not named like a {what}, such as "
+            f"{example!r}, and "
             f"{'is' if is_one else 'are'} not read; {what}s that are missing read as {fill}"
         )
 

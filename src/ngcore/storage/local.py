@@ -143,7 +143,7 @@ class LocalStore(Store):
         except _ABSENT as error:
             if isinstance(error, FileNotFoundError) and os.path.islink(path):  # noqa: PTH114
                 raise StorageError(
-                    f"can't read {path}: it is a symbolic link to what is not there; "
+                    f"can't read {path}: it is a symbolic link to a file that does not exist; "
                     "fetch that (`git annex get` or `datalad get`, if it is git-annex's)"
                 ) from error
             return None

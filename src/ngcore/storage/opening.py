@@ -164,7 +164,7 @@ def _bucket_store(url: str) -> Store:
             f"{url} can't be opened: URLs begin with http, https, s3, gs or az; check it"
         )
     if not rest.strip("/"):
-        raise InputError(f"{url} names no bucket; pass one such as {scheme}://bucket/brain")
+        raise InputError(f"{url} has no bucket; pass one such as {scheme}://bucket/brain")
     from ngcore.storage.objects.store import ObjectStore
 
     module, name = _BUCKETS[scheme]

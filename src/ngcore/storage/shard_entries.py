@@ -106,7 +106,7 @@ def _data(
     store: ReadableStore, name: str, spec: ShardingSpec, start: int, stop: int, max_size: int
 ) -> bytes:
     if stop - start > max_size:
-        raise FormatError(f"{stop - start} bytes, where at most {max_size} are expected")
+        raise FormatError(f"{stop - start} bytes, but at most {max_size} are expected")
     data = store.get(name, start, stop) or b""
     if len(data) != stop - start:
         raise FormatError(f"bytes {start} to {stop} are missing: the file is truncated")

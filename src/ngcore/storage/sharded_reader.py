@@ -324,7 +324,7 @@ def _runs(there: Sequence[tuple[_Place, Vec3]], most: int) -> Iterator[list[tupl
 def _check_size(start: int, stop: int, max_size: int) -> None:
     """Refuse a range that no honest writer makes of so many bytes."""
     if stop - start > max_stored_size(max_size):
-        raise FormatError(f"{stop - start} bytes, where at most {max_size} are expected")
+        raise FormatError(f"{stop - start} bytes, but at most {max_size} are expected")
 
 
 def _check_length(data: bytes | memoryview | None, start: int, stop: int) -> bytes | memoryview:

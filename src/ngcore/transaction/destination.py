@@ -165,7 +165,7 @@ class Destination:
             )
         if "info" in names:
             raise DestinationError(
-                f"{self._where} holds a {self._what} already; pass --overwrite to replace it, "
+                f"{self._where} already holds a {self._what}; pass --overwrite to replace it, "
                 "or choose another folder"
             )
         raise DestinationError(f"{self._where} is not empty; choose an empty or a new folder")

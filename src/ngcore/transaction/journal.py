@@ -180,7 +180,7 @@ class Journal:
             before, now = recorded[part], plan[part]
             # One option may be the default of another.
             differences = [
-                f"{name} was {before.get(name)}, and is {now.get(name)} now"
+                f"{name} was {before.get(name)}, but is now {now.get(name)}"
                 for name in sorted(before.keys() | now.keys())
                 if before.get(name) != now.get(name)
             ]

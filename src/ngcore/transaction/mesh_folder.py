@@ -242,7 +242,7 @@ class MeshFolder:
     def _check_free(self, mesh: str | None) -> None:
         if mesh is not None and not self._overwrite:
             raise DestinationError(
-                f"{self.volume.location} has meshes already, in {mesh!r}; pass --overwrite to "
+                f"{self.volume.location} already has meshes, in {mesh!r}; pass --overwrite to "
                 "replace them"
             )
 

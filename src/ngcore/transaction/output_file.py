@@ -74,7 +74,7 @@ def check_output_file(
     Raises
     ------
     DestinationError
-        The file is a folder, exists already and not to be replaced, is a source, or can't be
+        The file is a folder, already exists and not to be replaced, is a source, or can't be
         written.
     """
     text = os.fspath(out)
@@ -91,7 +91,7 @@ def check_output_file(
         Path(out).exists() if isinstance(store, LocalStore) else store.size(name) is not None
     )
     if is_there and not overwrite:
-        raise DestinationError(f"{text!r} exists already; pass --overwrite to replace it")
+        raise DestinationError(f"{text!r} already exists; pass --overwrite to replace it")
 
 
 def _placed(out: str | os.PathLike[str]) -> tuple[Store, str]:
@@ -172,7 +172,8 @@ def write_zip_file(out: str | os.PathLike[str], parts: ZipParts) -> None:
             store.put_parts(name, parts.in_order())
     except ChangedError as error:
         raise StorageError(
-            f"{error} was changed while {os.fspath(out)} was written; write it again when nobody "
+            f"{error} was changed while {os.fspath(out)} was written; write it again while "
+            "nothing else "
             "writes to it"
         ) from error
     store.sync([name])

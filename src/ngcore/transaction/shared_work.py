@@ -88,7 +88,7 @@ def check_access(dest: Store, tmp: Path | StoredPath) -> None:
     mine = tmp / f"worker-{os.urandom(8).hex()}"
     try:
         if not is_wanted(tmp):
-            raise StorageError(f"{tmp} is not there")
+            raise StorageError(f"{tmp} does not exist")
         dest.put(mine.full, b"")
         mine.unlink()
     except (StorageError, InputError, DestinationError) as error:

@@ -223,7 +223,9 @@ def make_lasting_folder(folder: Path) -> None:
             raise DestinationError(f"{what}; pass another folder for temporary files") from error
         raise StorageError(f"{what}; free some space there") from error
     if not is_ours:
-        raise DestinationError(f"{folder} is another user's; pass another for temporary files")
+        raise DestinationError(
+            f"{folder} belongs to another user; pass another folder for temporary files"
+        )
 
 
 def _make_owned(parent: Path) -> tuple[Path, BinaryIO]:
@@ -285,7 +287,7 @@ def make_temporary_folder(folder: Path, work_folder: Path) -> None:
         what = f"{folder.parent} can't hold temporary files: {error.strerror}"
         if error.errno not in WRONG_FOLDER:
             raise StorageError(f"{what}; free some space there, or pass --tmp DIR") from error
-        raise InputError(f"{what}; pass --tmp DIR that can") from error
+        raise InputError(f"{what}; pass another folder as --tmp DIR") from error
 
 
 def remove_left_behind(work_folder: Path) -> None:

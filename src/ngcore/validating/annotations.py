@@ -126,7 +126,7 @@ class _Collection:
                 expected = table.take_segment(place, segment)
             if expected != _mark(found.ids):
                 raise FormatError(
-                    f"the list of segment {segment} has others than the annotations that "
+                    f"the list of segment {segment} differs from the annotations that "
                     "by_id relates to it"
                 )
 
@@ -178,7 +178,9 @@ class _Collection:
             if len(cell) != len(level.grid_shape) or any(
                 place >= count for place, count in zip(cell, level.grid_shape, strict=True)
             ):
-                raise FormatError(f"names no cell of a grid of {list(level.grid_shape)}")
+                raise FormatError(
+                    f"is not the name of a cell in a grid of {list(level.grid_shape)}"
+                )
             check(cell, data)
 
         self._read_files(folder, self._cells(folder, level), check_named)
@@ -199,8 +201,8 @@ class _Collection:
             self._basis.findings.error(
                 "annotations",
                 "info: spatial",
-                f"{len(hidden)} annotations are missing in cells of their level that they meet, "
-                f"such as {hidden[0]}, in {cells[0]} of them",
+                f"{len(hidden)} annotations are missing from cells of their level that they meet, "
+                f"such as annotation {hidden[0]}, from {cells[0]} cells",
             )
 
     def _await(
@@ -235,7 +237,7 @@ class _Collection:
 
         def check_named(name: str, data: bytes) -> None:
             if int(name) >= 1 << 64:
-                raise FormatError("its name is no id: ids are less than 2^64")
+                raise FormatError("its name is not an id: ids are less than 2^64")
             check(int(name), data)
 
         self._read_files(folder, known, check_named)

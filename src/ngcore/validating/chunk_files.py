@@ -88,7 +88,7 @@ def _chunks_of_file(
         unread[foreign] += 1
         checks[0].is_damaged = checks[0].has_unread = True  # its digest is of a part
     elif CHUNK_LIKE.fullmatch(plain):
-        context.findings.error("misnamed", where, "names no chunk of this scale")
+        context.findings.error("misnamed", where, "is not the name of a chunk of this scale")
     else:
         context.findings.warning("stray", where, "is not a chunk")
     return []
@@ -118,7 +118,7 @@ def _check_size(check: ScaleCheck, cell: Vec3, where: str, size: int) -> None:
     if expected is not None and not _ending(where) and size != expected:
         raise FormatError(f"a raw chunk of {expected} bytes is expected, the file has {size}")
     if size > max_stored_size(check.max_encoded_size):
-        raise FormatError(f"has {size} bytes, where at most {check.max_encoded_size} are expected")
+        raise FormatError(f"has {size} bytes, but at most {check.max_encoded_size} are expected")
 
 
 def _read(check: ScaleCheck, where: str) -> bytes:

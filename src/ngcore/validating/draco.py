@@ -62,7 +62,7 @@ class DracoCheck:
         if not (points == np.round(points)).all():  # the library may give whole numbers as float
             return "its positions are not whole numbers"
         if faces is None:
-            return "holds points and no triangles"
+            return "has points, but no triangles"
         if points.size and points.min() < 0:
             return "a position is negative"
         if points.size and points.max() >= self._limit:
@@ -71,5 +71,8 @@ class DracoCheck:
             )
         faces = np.asarray(faces)
         if faces.size and not (faces.min() >= 0 and faces.max() < len(points)):
-            return f"a triangle names vertex {faces.max()}, but there are {len(points)}"
+            return (
+                f"a triangle refers to vertex {faces.max()}, but there are only "
+                f"{len(points)} vertices"
+            )
         return None

@@ -64,7 +64,7 @@ def _check(
 ) -> None:
     try:
         if stop - start > max_size:
-            raise FormatError(f"{stop - start} bytes, where at most {max_size} are expected")
+            raise FormatError(f"{stop - start} bytes, but at most {max_size} are expected")
         data = shard.read(start, stop)
         if shard.spec.data_encoding == "gzip":
             data = gzip.decompress(data, max_size=max_size)

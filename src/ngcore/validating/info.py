@@ -64,7 +64,7 @@ def _check_chunk_sides(info: VolumeInfo, findings: Findings) -> None:
                 findings.error(
                     "chunk-size",
                     f"info: scales[{index}].chunk_sizes[{number}]",
-                    f"a side of {max(sides)} voxels; Neuroglancer draws chunks with a side over "
+                    f"a side has {max(sides)} voxels; Neuroglancer draws chunks with a side over "
                     f"{LARGEST_CHUNK_SIDE} black",
                 )
 

@@ -138,7 +138,7 @@ def _check_manifest(context: Basis, folder: str, name: str) -> None:
             data = read_limited(context.store, fragment_name, _MAX_FRAGMENT)
             if data is None:
                 context.findings.error(
-                    "mesh", where, f"names a fragment {fragment!r} that is not there"
+                    "mesh", where, f"refers to a fragment {fragment!r} that does not exist"
                 )
             else:
                 decode_fragment(data, fragment)

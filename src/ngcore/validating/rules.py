@@ -132,7 +132,7 @@ RULES: dict[str, Rule] = {
     ),
     "scale": Rule(
         "A scale could not be checked to its end.",
-        "What comes after the fault was not looked at.",
+        "What comes after the fault was not checked.",
         "See the message.",
     ),
     "server": Rule(
@@ -161,7 +161,7 @@ RULES: dict[str, Rule] = {
         "Remove the file, or convert the source again.",
     ),
     "unchecked": Rule(
-        "Something is there that ngcore can't look at.",
+        "There is something that ngcore can't check.",
         "It may be valid or damaged.",
         "Install the extra that the message names, or check it with the program that wrote it.",
     ),

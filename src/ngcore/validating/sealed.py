@@ -41,7 +41,7 @@ def by_whom(provenance: Provenance) -> str:
 def interrupted(changing: Sequence[str]) -> str:
     """Return what to do about commands of ngcore that have not ended."""
     commands = ", ".join(f"ngcore {name}" for name in changing)
-    return f"{commands} is at work, or was interrupted: if so, run it again"
+    return f"{commands} is running, or was interrupted: if so, run it again"
 
 
 def check_record(provenance: Provenance, findings: Findings) -> None:

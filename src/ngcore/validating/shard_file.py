@@ -143,7 +143,7 @@ class ShardFile:
             self._fault(
                 f"{self.name}: byte {next_start}",
                 f"two entries claim the same bytes: {start}-{stop} and "
-                f"{next_start}-{next_stop}; {len(overlaps)} such places",
+                f"{next_start}-{next_stop}; places like this: {len(overlaps)}",
             )
         return not overlaps.size
 

@@ -127,7 +127,9 @@ def find_shards(
             continue
         number = int(name.removesuffix(".shard"), 16)
         if number >> spec.shard_bits or spec.file_name(number) != name:
-            findings.error("misnamed", where, f"names no shard of {spec.shard_bits} bits")
+            findings.error(
+                "misnamed", where, (f"is not the name of a shard of {spec.shard_bits} bits")
+            )
             continue
         size = store.size(where)
         if size is None:
@@ -192,7 +194,7 @@ def _check_batch(check: ScaleCheck, shard: ShardFile, batch: list[_Entry]) -> No
     if len(batch) == 1 and stop - start > most:
         check.fault(
             _place(check, shard, batch[0]),
-            f"{stop - start} bytes, where at most {check.max_encoded_size} are expected",
+            f"{stop - start} bytes, but at most {check.max_encoded_size} are expected",
         )
         return
     try:

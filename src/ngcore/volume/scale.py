@@ -130,7 +130,9 @@ class ScaleArray(ScaleFacts):
     ) -> NDArray[Any]:
         """Read all of it, for `numpy.asarray`."""
         if copy is False:
-            raise ValueError("a volume is not an array in memory: it can't be had without a copy")
+            raise ValueError(
+                "a volume is not an array in memory; it can't become one without a copy"
+            )
         voxels = self[...]
         return voxels if dtype is None else voxels.astype(dtype, copy=False)
 

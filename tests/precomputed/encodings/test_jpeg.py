@@ -103,14 +103,14 @@ class TestJpeg(EncodingContract):
             file = io.BytesIO()
             Image.new(mode, (4, 6)).save(file, "JPEG")
             data = file.getvalue()
-            with pytest.raises(FormatError, match="of mode"):
+            with pytest.raises(FormatError, match="has mode"):
                 grey.decode(data, (4, 3, 2, 1))
 
     def test_header_that_claims_a_huge_picture_is_refused_before_decompression(self, grey):
         data = bytearray(saved(np.zeros((6, 4), np.uint8)))
         at = data.index(b"\xff\xc0") + 5
         data[at : at + 4] = b"\xff\xdc\xff\xdc"
-        with pytest.raises(FormatError, match="65500 x 65500 pixels where"):
+        with pytest.raises(FormatError, match="65500 x 65500 pixels, but"):
             grey.decode(data, (4, 3, 2, 1))
 
     def test_picture_whose_pixels_are_cut_short_is_refused_even_with_an_end_marker(self, grey):

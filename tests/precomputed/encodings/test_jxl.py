@@ -51,5 +51,5 @@ class TestJxl(EncodingContract):
 
     def test_picture_of_another_size_is_refused_before_it_is_decoded(self, jxl):
         data = jxl.encode(smooth_voxels((64, 8, 8, 1), "uint8"))
-        with pytest.raises(FormatError, match="64 x 64 pixels where a chunk of shape"):
+        with pytest.raises(FormatError, match="64 x 64 pixels, but a chunk of shape"):
             jxl.decode(data, (4, 4, 4, 1))

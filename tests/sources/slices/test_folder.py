@@ -115,7 +115,7 @@ def test_folders_of_unequal_counts_are_refused_by_name(tmp_path):
 def test_folders_of_unequal_types_are_refused(tmp_path):
     a = write_png_slices(tmp_path / "a", random_volume((3, 4, 4)))
     b = write_png_slices(tmp_path / "b", random_volume((3, 4, 4), np.uint16))
-    with pytest.raises(InputError, match=r"slice0\.png: a slice of .*uint16.*uint8"):
+    with pytest.raises(InputError, match=r"slice0\.png: the slice has .*uint16.*uint8"):
         SlicesSource([a, b])
 
 
@@ -210,7 +210,9 @@ def test_folder_with_slices_of_two_formats_is_refused(tmp_path):
 def test_slice_unlike_the_first_is_named_with_expected_and_got(tmp_path, odd):
     write_png_slices(tmp_path, random_volume((5, 4, 5)))
     write_picture(tmp_path / "slice3.png", odd)
-    with pytest.raises(InputError, match=r"slice3\.png: a slice of .*slice0\.png.*5 x 4 pixels"):
+    with pytest.raises(
+        InputError, match=r"slice3\.png: the slice has .*slice0\.png.*5 x 4 pixels"
+    ):
         read_slices(tmp_path)
 
 

@@ -53,10 +53,14 @@ def test_polygons_are_cut_into_triangles(tmp_path, name, text):
     [
         ("a.ply", b"", "not a PLY file"),
         ("a.ply", PLY[:-1], "PLY: the file is truncated: 12 of 'face'"),
-        ("a.ply", PLY + b"x", "PLY: 1 bytes more than the header announces"),
+        ("a.ply", PLY + b"x", "PLY: 1 bytes more than the header declares"),
         ("a.ply", TEXT_PLY[:-9], "PLY: .*cut off"),
-        ("a.ply", TEXT_PLY.replace(b"\n3 1 3 0", b"\n3 1 8 0"), "names vertex 8, but there are 8"),
-        ("a.ply", TEXT_PLY.replace(b"\n3 1 3 0", b"\n3 1 -1 0"), "names vertex -1"),
+        (
+            "a.ply",
+            TEXT_PLY.replace(b"\n3 1 3 0", b"\n3 1 8 0"),
+            "refers to vertex 8, but there are 8",
+        ),
+        ("a.ply", TEXT_PLY.replace(b"\n3 1 3 0", b"\n3 1 -1 0"), "refers to vertex -1"),
         ("a.ply", TEXT_PLY.replace(b"-1.00000000", b"nan", 1), "not finite"),
         ("a.ply", TEXT_PLY.replace(b"-1.00000000", b"one", 1), "PLY: a number was expected"),
         (
@@ -65,10 +69,10 @@ def test_polygons_are_cut_into_triangles(tmp_path, name, text):
             "the PLY header lacks 'face'",
         ),
         ("a.obj", b"", "no triangles"),
-        ("a.obj", b"v 0 0 0\nf 1 1 1\nf 0 1 1\n", "line 3: a face names vertex 0"),
-        ("a.obj", b"v 0 0 0\nf -2 1 1\n", "line 2: a face names vertex -2"),
-        ("a.obj", b"v 0 0 0\nf 1 2 1\n", "names vertex 1, but there are 1 vertices"),
-        ("a.obj", b"v 0 0 0\nf 1 1\n", "line 2: a face of 2 corners"),
+        ("a.obj", b"v 0 0 0\nf 1 1 1\nf 0 1 1\n", "line 3: a face refers to vertex 0"),
+        ("a.obj", b"v 0 0 0\nf -2 1 1\n", "line 2: a face refers to vertex -2"),
+        ("a.obj", b"v 0 0 0\nf 1 2 1\n", "refers to vertex 1, but there are 1 vertices"),
+        ("a.obj", b"v 0 0 0\nf 1 1\n", "line 2: a face has 2 corners"),
         ("a.obj", b"v 0 0\n", "line 1: a vertex is three numbers"),
         ("a.obj", b"v 0 0 0\nf 1 1 " + b"9" * 40, "line 2"),
         ("a.obj", b"v 0 0 inf\nf 1 1 1\n", "not finite"),
@@ -76,10 +80,14 @@ def test_polygons_are_cut_into_triangles(tmp_path, name, text):
         ("a.off", b"4OFF\n1 1 0", "not an OFF file"),
         ("a.off", b"OFF", "line 1"),
         ("a.off", b"OFF\n1", "line 2"),
-        ("a.off", OFF[:-9], "line 2: 8 vertices and 12 faces are announced, but 19 lines follow"),
-        ("a.off", b"OFF\n1 1 0\n0 0 0\n3 0 0 1\n", "names vertex 1, but there are 1"),
+        ("a.off", OFF[:-9], "line 2: 8 vertices and 12 faces are declared, but 19 lines follow"),
+        ("a.off", b"OFF\n1 1 0\n0 0 0\n3 0 0 1\n", "refers to vertex 1, but there are 1"),
         ("a.off", b"OFF\n1 1 0\n0 0 0\n3 0 0 -1\n", "line 4: -1 is not a count or index"),
-        ("a.off", b"OFF\n1 1 0\n0 0 0\n4 0 0 0\n", "line 4: a face of 4 corners names 3"),
+        (
+            "a.off",
+            b"OFF\n1 1 0\n0 0 0\n4 0 0 0\n",
+            "line 4: a face declares 4 corners, but lists 3",
+        ),
         ("a.off", b"OFF\n1 1 0\n0 0\n3 0 0 0\n", "line 3: a vertex is three numbers"),
         ("a.off", b"OFF\n1 -1 0\n0 0 0\n", "line 2: -1"),
         ("a.off", b"OFF\n1 0 0\n0 0 0\n", "no triangles"),
@@ -213,7 +221,7 @@ def test_polygon_of_very_many_corners_that_turns_inwards_is_refused(
     with pytest.raises(InputError) as caught:
         read_mesh(path)
     assert str(caught.value) == (
-        f"'{path}', {where}: a face of 6000 corners turns inwards; cutting it would take "
+        f"'{path}', {where}: a face with 6000 corners turns inwards; cutting it would take "
         "too long; save the surface as triangles"
     )
 
@@ -233,7 +241,7 @@ def test_spirals_take_seconds_however_many_there_are(tmp_path):
     np.testing.assert_allclose(areas.sum(), 8 * area, rtol=1e-4)
     path.write_bytes(data + 999 * face)
     start = time.process_time()
-    with pytest.raises(InputError, match=r"line 633: a face of 512 corners .*the 1000 that do"):
+    with pytest.raises(InputError, match=r"line 633: a face with 512 corners .*the 1000 that do"):
         read_mesh(path)
     assert time.process_time() - start < 5
 

@@ -103,7 +103,7 @@ def test_old_macintosh_line_ends_are_lines(tmp_path):
         ("-19 Left-Insula 80 196 98 0", "line 8: the id -19 is outside"),
         (f"{2**64} Left-Insula 80 196 98 0", "line 8: the id 18446744073709551616 is outside"),
         ("19 Left-Insula 80 196 98 a", "line 8: the alpha or tissue type 'a'"),
-        ("17 Twice 80 196 98 0", "line 8: the id 17 was in line 6 already, as 'Left-Hippo"),
+        ("17 Twice 80 196 98 0", "line 8: the id 17 was already in line 6, as 'Left-Hippo"),
     ],
 )
 def test_bad_freesurfer_lines_are_refused_by_number(tmp_path, line, message):
@@ -128,7 +128,7 @@ def test_itksnap_table_is_read(tmp_path):
         ('2 0 255 0 1 1 "too few"', "line 14: "),
         ('2 0 255 999 1 1 1 "bright"', "line 14: the colour"),
         ('2 0 255 0 opaque 1 1 "x"', "line 14: 'opaque' is not a number"),
-        ('20 0 255 0 1 1 1 "again"', "line 14: the id 20 was in line 13"),
+        ('20 0 255 0 1 1 1 "again"', "line 14: the id 20 was already in line 13"),
     ],
 )
 def test_bad_itksnap_lines_are_refused_by_number(tmp_path, line, message):
@@ -161,7 +161,7 @@ def test_bids_table_may_have_its_columns_in_any_order_and_more_of_them(tmp_path)
     ("text", "message"),
     [
         ("index\tname\n1\ta\nx\tb\n", "line 3: the id 'x'"),
-        ("index\tname\n1\ta\n1\tb\n", "line 3: the id 1 was in line 2 already"),
+        ("index\tname\n1\ta\n1\tb\n", "line 3: the id 1 was already in line 2"),
         ("index\tname\n1\n", "line 2: the name is missing"),
         ("index\tname\n1\tn/a\n", "line 2: the name is missing"),
         ("index\tname\n\n1\ta\tb\n", "line 3: 3 columns, but 2 titles"),
@@ -217,7 +217,7 @@ def test_csv_with_a_header_finds_its_columns_by_title(tmp_path):
     ("text", "message"),
     [
         ("1,a\n2\n", "line 2: the name is missing"),
-        ("1,a\n2,b\n1,c\n", "line 3: the id 1 was in line 1"),
+        ("1,a\n2,b\n1,c\n", "line 3: the id 1 was already in line 1"),
         ("1,a,1,2,3\n2,b,left\n", "line 2: the colour 'left"),
         ("1,a,#left\n", "line 1: the tag '#left' must be written without"),
         ("1,a,left\n2,b,Left\n", "line 2: the tag 'Left' differs from 'left' in line 1"),
@@ -249,7 +249,7 @@ def test_fsl_label_may_say_its_value(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('index="1"', 'index="0"', "line 14: the id 0 was in line 13"),
+        ('index="1"', 'index="0"', "line 14: the id 0 was already in line 13"),
         ('index="1"', 'index="one"', "line 14: the id 'one'"),
         ('index="1"', "", "line 14: <label> has no attribute index"),
         ("ISO-8859-1", "ISO-885-1", "line 1: unknown encoding: ISO-885-1; save it as UTF-8"),
@@ -287,7 +287,7 @@ def test_gifti_label_may_lack_a_colour(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([(3, "x"), (3, "y")], r"line \d+: the id 3 was in line"),
+        ([(3, "x"), (3, "y")], r"line \d+: the id 3 was already in line"),
         ([(-3, "x")], r"line \d+: the id -3 is outside"),
         ([(3, "x", 0.5, 1.5, 0, 1)], r"line \d+: Green is '1.5', expected"),
         ([], "is a GIfTI table without a label"),

@@ -95,7 +95,7 @@ def test_slices_of_two_sizes_or_directions_or_odd_places_are_refused(tmp_path):
     moved[:3, 3] = (AFFINE @ [0, 0, 2.5, 1])[:3]
     image = dataset(voxels((4, 5)), **place(moved))
     image.save_as(folder / "other", enforce_file_format=True)
-    with pytest.raises(InputError, match="mm apart, so they are not an even stack"):
+    with pytest.raises(InputError, match="mm apart, so they are not evenly spaced"):
         open_source(folder)
 
 
@@ -303,7 +303,7 @@ def test_bad_files_are_one_line_and_leave_nothing(tmp_path):
     image.PixelSpacing = [0, 0]
     image.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     bad_input_exits_2(tmp_path / "a.dcm", tmp_path / "out")
-    assert "holds no image" in bad_input_exits_2(get_testdata_file("rtplan.dcm"), tmp_path / "out")
+    assert "has no image" in bad_input_exits_2(get_testdata_file("rtplan.dcm"), tmp_path / "out")
 
 
 def test_a_folder_that_may_not_be_listed_is_one_line(tmp_path):

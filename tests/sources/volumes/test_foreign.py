@@ -9,7 +9,7 @@ from ngcore.sources import open_source
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.czi", b"ZISRAWFILE" + bytes(50), "is CZI .*; make OME-Zarr or OME-TIFF"),
+        ("a.czi", b"ZISRAWFILE" + bytes(50), "is CZI .*; convert it to OME-Zarr or OME-TIFF"),
         ("a.nd2", b"\xda\xce\xbe\n" + bytes(50), "is ND2"),
         ("a.lif", b"p\0\0\0" + bytes(50), "is LIF"),
         ("a.dm4", b"\0\0\0\4" + bytes(50), "is DM4"),

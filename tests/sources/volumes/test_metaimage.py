@@ -81,7 +81,7 @@ def test_voxels_may_lie_in_another_file(tmp_path, packed, big):
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
         assert len(source.header.files) == 2
     (tmp_path / "a.raw").unlink()
-    with pytest.raises(InputNotFoundError, match=r"'a\.raw', which belongs to it, is not there"):
+    with pytest.raises(InputNotFoundError, match=r"'a\.raw', which belongs to it, is missing"):
         open_source(tmp_path / "a.mhd")
 
 

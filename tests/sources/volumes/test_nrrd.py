@@ -68,7 +68,7 @@ def test_data_may_lie_in_another_file(tmp_path, encoding):
         assert len(source.header.files) == 2
         np.testing.assert_array_equal(read_all(source)[..., 0], values)
     next(file for file in tmp_path.iterdir() if file != path).unlink()
-    with pytest.raises(InputNotFoundError, match=r"'a\.raw.*', which belongs to it, is not there"):
+    with pytest.raises(InputNotFoundError, match=r"'a\.raw.*', which belongs to it, is missing"):
         open_source(path)
 
 

@@ -201,7 +201,7 @@ def test_bad_input_leaves_nothing(tmp_path):
 def test_a_level_that_is_not_there_and_units_that_are_none_are_refused(tmp_path):
     group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
     group.attrs["multiscales"] = multiscale(np.eye(4))
-    with pytest.raises(InputError, match="level '0' of its metadata is not there"):
+    with pytest.raises(InputError, match="level '0', which its metadata list, does not exist"):
         open_source(tmp_path / "a.zarr")
     group["0"] = voxels((5, 6, 7), "u1")
     axes = [{"name": name, "type": "space", "unit": "parsec"} for name in "zyx"]

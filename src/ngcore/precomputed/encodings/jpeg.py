@@ -106,12 +106,12 @@ class JpegEncoding(ChunkEncoding):
             with JpegImageFile(io.BytesIO(data)) as image:
                 if image.width * image.height != x * y * z:
                     raise FormatError(
-                        f"jpeg of {image.width} x {image.height} pixels where a chunk of shape "
+                        f"jpeg has {image.width} x {image.height} pixels, but a chunk of shape "
                         f"{shape} is expected"
                     )
                 if image.mode != _MODES[channels]:
                     raise FormatError(
-                        f"jpeg of mode {image.mode} where {_MODES[channels]} ({channels} "
+                        f"jpeg has mode {image.mode}, but {_MODES[channels]} ({channels} "
                         "channels) is expected"
                     )
                 return voxels_of_pixels(np.asarray(image), shape)

@@ -62,7 +62,7 @@ class JxlEncoding(ChunkEncoding):
         x, y, z, _ = shape
         if width * height != x * y * z:
             raise FormatError(
-                f"jxl of {width} x {height} pixels where a chunk of shape {shape} is expected"
+                f"jxl has {width} x {height} pixels, but a chunk of shape {shape} is expected"
             )
         imagecodecs = _imagecodecs()
         try:
@@ -71,7 +71,8 @@ class JxlEncoding(ChunkEncoding):
             raise FormatError(f"damaged jxl: {error}") from error
         if pixels.dtype != np.uint8 or pixels.size != width * height:
             raise FormatError(
-                f"jxl of {pixels.dtype} and shape {pixels.shape} where one channel of uint8 is "
+                f"jxl has type {pixels.dtype} and shape {pixels.shape}, but one channel of "
+                "uint8 is "
                 "expected"
             )
         return voxels_of_pixels(pixels, shape)

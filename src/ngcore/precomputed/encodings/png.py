@@ -94,7 +94,7 @@ class PngEncoding(ChunkEncoding):
         self._check_header(png.header, shape)
         png.check(critical)
         if file.tell() != len(data):
-            raise FormatError(f"png ends at byte {file.tell()}, but {len(data)} bytes are there")
+            raise FormatError(f"png ends at byte {file.tell()}, but there are {len(data)} bytes")
         critical.seek(0)
         return critical
 
@@ -103,14 +103,14 @@ class PngEncoding(ChunkEncoding):
         x, y, z, _ = shape
         if header.columns * header.rows != x * y * z:
             raise FormatError(
-                f"png of {header.columns} x {header.rows} pixels where a chunk of shape {shape} "
+                f"png has {header.columns} x {header.rows} pixels, but a chunk of shape {shape} "
                 "is expected"
             )
         got = (header.bit_depth, header.colour)
         expected = (self.dtype.itemsize * 8, _COLOUR_TYPES[self.channels])
         if got != expected:
             raise FormatError(
-                f"png of {got[0]} bits and colour type {got[1]} where {expected[0]} bits and "
+                f"png has {got[0]} bits and colour type {got[1]}, but {expected[0]} bits and "
                 f"colour type {expected[1]} ({self.channels} channels) are expected"
             )
 

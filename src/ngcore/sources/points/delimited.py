@@ -67,7 +67,8 @@ class DelimitedTable:
                 raise FormatError(f"{name}: two columns are called {column!r}; rename one")
         if all(_is_number(column) for column in self.columns):
             raise FormatError(
-                f"{name}: the first line {header[:40]!r} names no columns; add a header such as "
+                f"{name}: the first line {header[:40]!r} has no names of columns; add a "
+                "header such as "
                 f"x{self._delimiter}y{self._delimiter}z"
             )
 

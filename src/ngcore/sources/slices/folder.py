@@ -323,7 +323,7 @@ def _check_counts(lists: Sequence[SliceList]) -> None:
 def _check_layout(path: Path, got: PlaneLayout, expected: PlaneLayout, first: Path) -> None:
     if got != expected:
         raise InputError(
-            f"{path}: a slice of {got}, but the first slice ({first}) is of {expected}; "
+            f"{path}: the slice has {got}, but the first one ({first}) has {expected}; "
             f"all slices must agree"
         )
 

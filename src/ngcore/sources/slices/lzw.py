@@ -58,5 +58,5 @@ def decode_lzw(encoded: Buffer, rows: int, row_bytes: int) -> bytes:
     with TiffImageFile(file) as picture:
         decoded = picture.tobytes()
     if len(decoded) != rows * row_bytes:
-        raise FormatError(f"{len(decoded)} bytes where {rows * row_bytes} are expected")
+        raise FormatError(f"{len(decoded)} bytes, but {rows * row_bytes} are expected")
     return decoded

@@ -94,7 +94,7 @@ class Numbering(NamedTuple):
         gaps = self._gaps
         if 0 in gaps:
             first, second = paths[gaps.index(0)], paths[gaps.index(0) + 1]
-            return f"'{first.name}' and '{second.name}' have the same number; both are taken"
+            return f"'{first.name}' and '{second.name}' have the same number; both are used"
         if self.missing == 0:
             return None
         place = next(index for index, gap in enumerate(gaps) if gap > self.step)

@@ -204,7 +204,7 @@ class _WidePng(SliceFile):
             pixels = imagecodecs.png_decode(self._path.read_bytes())
             if pixels.dtype != np.uint16:
                 raise FormatError(
-                    f"{self._where}: pixels of {pixels.dtype} where its header says 16 bits"
+                    f"{self._where}: pixels are {pixels.dtype}, but its header says 16 bits"
                 )
             pixels = pixels.reshape(self.layout.rows, self.layout.columns, -1)
             into[...] = pixels[rows, columns, : self.layout.samples]

@@ -226,8 +226,8 @@ class TiffPlane:
             )
         if not len(offsets) == len(counts) == math.prod(page.chunked):
             raise FormatError(
-                f"{self.where}: {len(offsets)} strips or tiles where {math.prod(page.chunked)} "
-                f"make the page; the file is damaged"
+                f"{self.where}: {len(offsets)} strips or tiles, but the page needs "
+                f"{math.prod(page.chunked)}; the file is damaged"
             )
         for index, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
             if offset == 0 and count == 0:
@@ -301,7 +301,7 @@ class TiffPlane:
             ]
             if part.shape != target.shape:
                 raise FormatError(
-                    f"{self.where}, strip or tile {index}: {part.shape} pixels where "
+                    f"{self.where}, strip or tile {index}: {part.shape} pixels, but "
                     f"{target.shape} are needed; the file is damaged"
                 )
             target[...] = part
@@ -381,7 +381,7 @@ class TiffPlane:
             ) from error
         if len(data) != needed:
             raise FormatError(
-                f"{self.where}: {len(data)} bytes where {needed} make a strip or tile; "
+                f"{self.where}: {len(data)} bytes, but a strip or tile needs {needed}; "
                 f"the file is damaged"
             )
         return data

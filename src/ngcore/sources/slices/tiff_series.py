@@ -322,7 +322,7 @@ def _page_places(
     if len(pages) != count or series.is_truncated:
         if series.dataoffset is None or len(pages) > 1:
             raise FormatError(
-                f"{name}: {len(pages)} pages where {count} are expected; the file is truncated, "
+                f"{name}: {len(pages)} pages, but {count} are expected; the file is truncated, "
                 "download or copy it again"
             )
         shift = first.nbytes

@@ -123,7 +123,7 @@ def parse_freesurfer(data: bytes, name: str) -> Parsed:
     footer_at = faces_at + 12 * face_count
     if vertex_count < 0 or face_count < 0 or len(data) < footer_at:
         raise FormatError(
-            f"FreeSurfer surface {name!r} announces {vertex_count} vertices and {face_count} "
+            f"FreeSurfer surface {name!r} declares {vertex_count} vertices and {face_count} "
             f"triangles, but has {len(data)} bytes"
         )
     vertices = np.frombuffer(data, ">f4", 3 * vertex_count, vertices_at)
@@ -142,7 +142,7 @@ def _parse_quads(data: bytes, name: str) -> tuple[NDArray[np.float64], NDArray[n
     quads_at = 9 + 3 * vertex_count * np.dtype(kind).itemsize
     if len(data) < quads_at + 12 * quad_count:
         raise FormatError(
-            f"FreeSurfer surface {name!r} announces {vertex_count} vertices and {quad_count} "
+            f"FreeSurfer surface {name!r} declares {vertex_count} vertices and {quad_count} "
             f"quadrangles, but has {len(data)} bytes"
         )
     vertices = np.frombuffer(data, kind, 3 * vertex_count, 9).astype(np.float64) / units_per_mm

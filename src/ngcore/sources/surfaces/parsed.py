@@ -82,7 +82,7 @@ def _fans(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
     """Cut polygons into triangles around their first corner."""
     counts = counts.astype(np.int64)
     if counts.size and counts.min() < 3:
-        raise ValueError(f"a face of {counts.min()} corners; it needs 3 or more")
+        raise ValueError(f"a face has {counts.min()} corners, but needs at least 3")
     pieces = counts - 2
     starts = np.repeat(np.cumsum(counts) - counts, pieces)
     turns = _runs(np.zeros_like(pieces), pieces)
@@ -150,7 +150,7 @@ def triangulated(
         face = int(many[np.argmax(is_too_much)])
         which = "cutting it" if len(many) == 1 else f"cutting the {len(many)} that do"
         raise InputError(
-            f"{place(face)}: a face of {counts[face]} corners turns inwards; {which} would take "
+            f"{place(face)}: a face with {counts[face]} corners turns inwards; {which} would take "
             "too long; save the surface as triangles"
         )
     if len(many):

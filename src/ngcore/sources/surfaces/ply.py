@@ -114,7 +114,7 @@ def _elements(lines: Sequence[str]) -> tuple[str, list[_Element]]:
             case _:
                 raise ValueError(f"the header line {line[:60]!r} is not understood")
     if not kind:
-        raise ValueError("the header names no format")
+        raise ValueError("the header has no format")
     return kind, elements
 
 
@@ -171,9 +171,7 @@ class _Text:
 
     def check_end(self) -> None:
         if self._at < len(self._words):
-            raise ValueError(
-                f"{len(self._words) - self._at} values more than the header announces"
-            )
+            raise ValueError(f"{len(self._words) - self._at} values more than the header declares")
 
     def lengths(self, element: _Element) -> list[int | None]:
         at, found = self._at, list[int | None]()
@@ -247,7 +245,7 @@ class _Binary:
     def check_end(self) -> None:
         rest = len(self._data) - self._at
         if rest > 0 and self._data[self._at : self._at + 16].strip(b"\r\n \0"):
-            raise ValueError(f"{rest} bytes more than the header announces")
+            raise ValueError(f"{rest} bytes more than the header declares")
 
     def lengths(self, element: _Element) -> list[int | None]:
         at, found = self._at, list[int | None]()
@@ -318,7 +316,7 @@ class _Binary:
             raise ValueError(_cut_off(element))
         length = int(np.frombuffer(octets, self._order + kind)[0])
         if not 0 <= length <= len(self._data):
-            raise ValueError(f"a list of {length} values in {element.name!r}")
+            raise ValueError(f"{element.name!r} has a list of {length} values")
         return length
 
 

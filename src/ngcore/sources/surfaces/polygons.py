@@ -99,7 +99,7 @@ def parse_off(data: bytes, name: str) -> Parsed:
         vertex_count, face_count = (_off_count(word) for word in counts[:2])
         if len(lines) < 1 + vertex_count + face_count:
             raise ValueError(
-                f"{vertex_count} vertices and {face_count} faces are announced, "
+                f"{vertex_count} vertices and {face_count} faces are declared, "
                 f"but {len(lines) - 1} lines follow"
             )
         vertices = []
@@ -111,7 +111,9 @@ def parse_off(data: bytes, name: str) -> Parsed:
             number, words = line
             corner_count = _off_count(words[0])
             if len(words) - 1 < corner_count:
-                raise ValueError(f"a face of {corner_count} corners names {len(words) - 1}")
+                raise ValueError(
+                    f"a face declares {corner_count} corners, but lists {len(words) - 1}"
+                )
             faces.append(_face([_off_count(word) for word in words[1 : 1 + corner_count]]))
     except ValueError as error:
         raise FormatError(f"{name!r}, line {number}: {error}") from error
@@ -163,7 +165,9 @@ def _obj_index(word: bytes, vertex_count: int) -> int:
     value = int(word)
     index = value - 1 if value > 0 else vertex_count + value
     if value == 0 or not 0 <= index < _MAX_INDEX:
-        raise ValueError(f"a face names vertex {value}; {vertex_count} vertices came before it")
+        raise ValueError(
+            f"a face refers to vertex {value}, but only {vertex_count} vertices come before it"
+        )
     return index
 
 
@@ -176,7 +180,7 @@ def _off_count(word: bytes) -> int:
 
 def _face(corners: list[int]) -> list[int]:
     if len(corners) < 3:
-        raise ValueError(f"a face of {len(corners)} corners; it needs 3 or more")
+        raise ValueError(f"a face has {len(corners)} corners, but needs at least 3")
     return corners
 
 

@@ -50,7 +50,7 @@ def parse_stl(data: bytes, name: str) -> Parsed:
         raise FormatError(f"{name!r} is not an STL file: it has {len(data)} bytes and no 'solid'")
     else:
         raise FormatError(
-            f"binary STL {name!r} announces {count} facets, which take {needed} bytes, "
+            f"binary STL {name!r} declares {count} facets, which take {needed} bytes, "
             f"but it has {len(data)} bytes"
         )
     vertices, triangles = _merge_equal(corners)
@@ -83,7 +83,7 @@ def _text_corners(data: bytes, name: str) -> NDArray[np.float64]:
         elif last_word == b"endloop" and loop_start is not None:
             if len(corners) - loop_start != 3:
                 raise FormatError(
-                    f"{name!r}, line {number}: a facet of {len(corners) - loop_start} corners; "
+                    f"{name!r}, line {number}: a facet has {len(corners) - loop_start} corners; "
                     "STL facets are triangles"
                 )
             loop_start = None

@@ -126,7 +126,7 @@ class _Reader:
         text = self._data[self._at : len(self._data) if end is None else end.start()]
         words = text.split()
         if len(words) != count:
-            raise ValueError(f"{len(words)} values where {count} are expected")
+            raise ValueError(f"{len(words)} values, but {count} are expected")
         self._at += len(text)
         return numbers_of(words, code)
 
@@ -160,7 +160,7 @@ def _counted(flat: NDArray[np.int64], cells: int) -> tuple[NDArray[np.int64], ND
     at = 0
     for _ in range(cells):
         if at >= flat.size or not 0 <= flat[at] < flat.size - at:
-            raise ValueError(f"cells of other sizes than announced, at value {at}")
+            raise ValueError(f"the sizes of cells differ from those declared, at value {at}")
         counts.append(int(flat[at]))
         is_corner[at] = False
         at += 1 + counts[-1]

@@ -67,7 +67,9 @@ def read_annot(data: bytes, name: str) -> Iterator[Row]:
     """Yield the labels of an annotation: the numbers of its structures, names and colours."""
     part = _Bytes(data, 4 + 8 * int.from_bytes(data[:4], "big"), name)
     if part.is_at_end or part.integer() == 0:
-        raise FormatError(f"{name}: an annotation without a colour table; it names no labels")
+        raise FormatError(
+            f"{name}: the annotation has no colour table, so its labels have no names"
+        )
     return _table(part)
 
 
@@ -103,7 +105,9 @@ def _table(part: _Bytes) -> Iterator[Row]:
     is_numbered = count < 0
     if is_numbered:
         if count != -2:
-            raise FormatError(f"{part.name}: a colour table of version {-count}; 2 is known")
+            raise FormatError(
+                f"{part.name}: its colour table has version {-count}, but ngcore reads version 2"
+            )
         part.integer()  # one more than the largest number
         part.text()  # the name of the file it was made from
         count = part.integer()

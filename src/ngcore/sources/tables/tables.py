@@ -159,7 +159,7 @@ def _checked(rows: Iterable[Row], name: str) -> tuple[Label, ...]:
         with at_place(name, place):
             if label.id in labels:
                 raise FormatError(
-                    f"the id {label.id} was in {places[label.id]} already, as "
+                    f"the id {label.id} was already in {places[label.id]}, as "
                     f"{labels[label.id].name!r}; give each id one line"
                 )
             for tag in label.tags:

@@ -107,7 +107,7 @@ def _warn_of_placing(data: bytes, name: str) -> None:
             continue  # a comment in words
         if not is_neutral:
             logger.warning(
-                "%s: its comment %s %s is not applied; coordinates are taken as they stand",
+                "%s: its comment %s %s is not applied; coordinates are used as they are",
                 *(name, word.decode(), b" ".join(numbers.split()).decode()),
             )
 

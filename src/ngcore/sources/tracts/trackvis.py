@@ -84,7 +84,7 @@ class TrackVisFile:
         while at < size:
             count = int(words[at])
             if count < 0:
-                self._refuse(f"a streamline of {count} points")
+                self._refuse(f"a streamline has {count} points")
             stop = at + 1 + count * width + tail
             if stop > size:
                 if is_last:

@@ -82,7 +82,7 @@ class TrxTracts:
         for name, rows in groups.items():
             if rows.size and (rows.min() < 0 or rows.max() >= count):
                 raise FormatError(
-                    f"{path}: the group {name!r} names a streamline that is not there"
+                    f"{path}: the group {name!r} refers to a streamline that does not exist"
                 )
         self.groups = groups
 

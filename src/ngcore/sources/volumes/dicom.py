@@ -96,7 +96,7 @@ def open_dicom(found: Found, asked: Asked) -> ChunkedSource:
         reader = _Fractions(pydicom, stack, first.dtype)
         scaling = (1 / int(first.header.get("MaximumFractionalValue") or 255), 0.0)
         dtype, colors = first.dtype, len(reader.numbers)
-        suggested = SuggestedType("image", "DICOM calls it fractions of segments")
+        suggested = SuggestedType("image", "DICOM calls it a fractional segmentation")
         notes += (f"is a fractional segmentation; its {colors} segments are channels, 0 to 1",)
     elif is_segmentation:
         reader = _Segments(pydicom, stack)
@@ -138,7 +138,7 @@ def _files(pydicom: Any, found: Found) -> tuple[list[DicomFile], tuple[str, ...]
     if not found.is_folder:
         file = read_dicom_file(pydicom, found.path)
         if file is None:
-            raise InputError("is DICOM, but holds no image; pass the files with the slices")
+            raise InputError("is DICOM, but has no image; pass the files with the slices")
         return [file], ()
     paths = sorted(path for path in islice(found.path.rglob("*"), _MOST_FILES) if path.is_file())
     read = [read_dicom_file(pydicom, path) for path in paths if path.name != "DICOMDIR"]
@@ -146,7 +146,7 @@ def _files(pydicom: Any, found: Found) -> tuple[list[DicomFile], tuple[str, ...]
     others = len(read) - len(files)
     if not files:
         raise InputError("holds no DICOM images; pass the folder with the slices")
-    word = "file holds" if others == 1 else "files hold"
+    word = "file has" if others == 1 else "files have"
     return files, (f"{others} {word} no image; skipped",) if others else ()
 
 
@@ -185,7 +185,7 @@ def _scaling(frames: list[Frame]) -> tuple[tuple[float, float], np.dtype[Any]]:
     scalings = {frame.scaling for frame in frames}
     dtypes = {frame.file.dtype for frame in frames}
     if len(dtypes) > 1:
-        raise InputError("has slices of several types; keep those of one in the folder")
+        raise InputError("has slices of several types; keep only one type in the folder")
     dtype = dtypes.pop()
     if len(scalings) == 1:
         slope, intercept = scalings.pop()
@@ -228,7 +228,7 @@ class _Images:
         if pixels.shape != expected:
             raise FormatError(
                 f"frame {frame.number} of {frame.file.path.name!r} decodes to shape "
-                f"{pixels.shape}, its header says {expected}; export it again"
+                f"{pixels.shape}, but its header says {expected}; export it again"
             )
         if self._dtype.kind == "f" and frame.file.dtype.kind != "f":
             slope, intercept = frame.scaling

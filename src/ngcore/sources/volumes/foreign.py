@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-_BIO_FORMATS = "is {}; make OME-Zarr or OME-TIFF of it first, with bioformats2raw or Fiji"
+_BIO_FORMATS = "is {}; convert it to OME-Zarr or OME-TIFF first, with bioformats2raw or Fiji"
 _MAGICS = {
     b"ZISRAWFILE": "CZI (Zeiss)",
     b"\xda\xce\xbe\n": "ND2 (Nikon)",

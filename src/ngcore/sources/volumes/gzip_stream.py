@@ -131,7 +131,7 @@ class GzipStream:
         if not block:
             raise FormatError(
                 f"truncated: it decompresses to {self.position} bytes, but its "
-                f"header asks for {needed} or more; download or copy it again"
+                f"header says {needed} or more; download or copy it again"
             )
         return block
 
@@ -150,8 +150,8 @@ class GzipStream:
                 self._pending = b""
                 if not data:
                     raise FormatError(
-                        f"truncated: the {self.what} stream breaks off at the "
-                        f"file's end, byte {self._fed}; download or copy it again"
+                        f"truncated: the {self.what} stream ends too early, at "
+                        f"byte {self._fed}; download or copy it again"
                     )
             try:
                 block: bytes = self._member.decompress(data, limit)
@@ -159,7 +159,7 @@ class GzipStream:
                 raise FormatError(
                     f"corrupt {self.what} stream near byte "
                     f"{self.compressed_position}, after {self.position} decompressed bytes "
-                    f"({error}); get a valid copy"
+                    f"({error}); download or copy it again"
                 ) from error
             if block:
                 self.position += len(block)
@@ -181,8 +181,8 @@ class GzipStream:
                 return False
             raise FormatError(
                 f"the {self.what} stream ends at byte {where}, but "
-                f"{self.compressed_size - where} bytes follow that are not {self.what}; get a "
-                "valid copy"
+                f"{self.compressed_size - where} bytes follow that are not {self.what}; "
+                "download or copy it again"
             )
         self._is_in_member = True
         return True

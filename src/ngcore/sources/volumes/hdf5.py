@@ -106,7 +106,7 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
             known = _data_sets(h5py, file, "")
             shown = ", ".join(repr(name) for name in known[:8]) or "none"
             raise InputNotFoundError(f"has no data set {path!r}; it has {shown}")
-    with foreign_errors(f"data set {path!r} can't be looked at"):
+    with foreign_errors(f"data set {path!r} can't be inspected"):
         data = open_data_set(file, path)
     with foreign_errors("can't be listed"):
         dtype, lengths = np.dtype(data.dtype), tuple(int(n) for n in data.shape or ())
@@ -114,7 +114,7 @@ def _open_data_set(h5py: Any, file: Any, found: Found, asked: Asked) -> Source:
     axes = axes_of(lengths, asked=asked.axes, names=meaning.names, default=meaning.default)
     notes = axes.notes if meaning.default == _DEFAULT_AXES else ()
     _check_storage(data)
-    with foreign_errors(f"data set {path!r} can't be looked at"):
+    with foreign_errors(f"data set {path!r} can't be inspected"):
         notes += unscaled(data.attrs)
     header = placed_header(
         meaning.affine,

@@ -120,9 +120,7 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
             fields[key.strip()] = value.strip()
             if key.strip() == "ElementDataFile":
                 return fields, file.tell()
-    raise FormatError(
-        "corrupt or truncated header: it names no ElementDataFile; download it again"
-    )
+    raise FormatError("corrupt or truncated header: it has no ElementDataFile; download it again")
 
 
 def _voxels(fields: dict[str, str], found: Found, end: int) -> tuple[Path, int]:

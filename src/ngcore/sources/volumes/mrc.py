@@ -71,7 +71,9 @@ def open_mrc(found: Found, asked: Asked) -> Source:
     depth = int(fields["mz"])
     if int(fields["ispg"]) in _VOLUME_STACKS and 0 < depth < lengths[2]:
         if lengths[2] % depth:
-            raise FormatError(f"corrupt header: {lengths[2]} sections are not stacks of {depth}")
+            raise FormatError(
+                f"corrupt header: {lengths[2]} sections can't be divided into volumes of {depth}"
+            )
         letters, lengths = letters + "c", [*lengths[:2], depth, lengths[2] // depth]
     byte_order = fields.dtype["nx"].byteorder
     dtype = np.dtype(_stored(fields, found.unpacked_head)).newbyteorder(byte_order)
@@ -130,7 +132,7 @@ def _affine(fields: Any, letters: str) -> np.ndarray[Any, Any] | None:
     if int(fields["nz"]) == 1 and not sizes[2]:  # one micrograph, which has no depth
         sizes[2] = sizes[0]
     if not sizes_are_sound(sizes):
-        raise FormatError(f"corrupt header: a cell of {cell} angstroms; pass --affine")
+        raise FormatError(f"corrupt header: its cell is {cell} angstroms; pass --affine")
     origin = [float(fields["origin"][letter]) * MM_PER_ANGSTROM for letter in "xyz"]
     if not any(origin):  # then CCP4's start counts voxels, in the order of storage
         starts = [int(fields[name]) for name in ("nxstart", "nystart", "nzstart")]

@@ -163,7 +163,8 @@ def _lengths(fields: Fields, name: str) -> list[int]:
     if int(fields["intent_code"]) in _CIFTI_INTENTS and lengths[:3] == [1, 1, 1]:
         raise InputError(
             "is CIFTI, which holds values of surfaces and of single voxels (grayordinates), not a "
-            "volume; `wb_command -cifti-separate IN COLUMN -volume-all OUT.nii.gz` makes one of it"
+            "volume; `wb_command -cifti-separate IN COLUMN -volume-all OUT.nii.gz` extracts "
+            "the volume"
         )
     return lengths
 

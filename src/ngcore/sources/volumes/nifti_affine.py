@@ -68,9 +68,11 @@ def affine_of_header(
     mm = MM_PER_UNIT.get(unit, 1.0)
     notes: tuple[str, ...] = ()
     if unit in UNIT_NAMES:
-        notes = (f"{name}: its affine is in {UNIT_NAMES[unit]}; taken as such, not as mm",)
+        notes = (
+            f"{name}: its affine is in {UNIT_NAMES[unit]}; it is read in that unit, not in mm",
+        )
     elif unit not in MM_PER_UNIT:
-        notes = (f"{name}: its unit of length has the unknown code {unit}; taken as mm",)
+        notes = (f"{name}: its unit of length has the unknown code {unit}; mm is assumed",)
     sform = np.eye(4)
     sform[:3] = [fields["srow_x"], fields["srow_y"], fields["srow_z"]]
     if used == "qform" or codes["qform"] > 0:
@@ -109,7 +111,7 @@ def _qform(
         sizes = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1.0)  # stands in for them
     notes: tuple[str, ...] = ()
     if (sizes < 0).any():
-        notes = ("voxel sizes (pixdim) are negative; taken as lengths, without their signs",)
+        notes = ("voxel sizes (pixdim) are negative; their signs are ignored",)
         sizes = np.abs(sizes)
     if not (np.isfinite(sizes).all() and sizes.min() > 0):
         raise FormatError(

@@ -152,7 +152,7 @@ def _reopened(arguments: tuple[Any, ...], size: int) -> RawSource:
         source.close()
         raise InputNotFoundError(
             f"{arguments[1]}: another file of that name is here; "
-            "let all workers see the same folders"
+            "all workers must see the same folders"
         )
     return source
 

@@ -226,7 +226,9 @@ def _level(zarr: Any, group: Any, prefix: str, level: int | None) -> _Image:
             array = group[name]
     except FormatError as error:
         if isinstance(error.__cause__, KeyError | FileNotFoundError):
-            raise InputNotFoundError(f"level {path!r} of its metadata is not there") from error
+            raise InputNotFoundError(
+                f"level {path!r}, which its metadata list, does not exist"
+            ) from error
         raise
     if not isinstance(array, zarr.Array):
         raise FormatError(f"level {path!r} of its metadata is a group, expected an array")
@@ -237,7 +239,7 @@ def _level(zarr: Any, group: Any, prefix: str, level: int | None) -> _Image:
     affine, notes = _affine(axes, scale, translation)
     others = len(_ome(group)["multiscales"]) - 1
     if others:
-        notes += (f"its metadata tell of {others + 1} images (multiscales); the first is taken",)
+        notes += (f"its metadata list {others + 1} images (multiscales); the first is used",)
     label = _ome(group).get("image-label")
     is_label = isinstance(label, dict) or "labels" in prefix.split("/")[:-1]
     return _Image(

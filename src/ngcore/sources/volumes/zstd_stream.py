@@ -98,7 +98,7 @@ class ZstdStream:
         block = self._next(limit)
         if not block:
             raise FormatError(
-                f"truncated: it decompresses to {self.position} bytes, but its header asks for "
+                f"truncated: it decompresses to {self.position} bytes, but its header says "
                 f"{needed} or more; download it again"
             )
         return block
@@ -117,7 +117,7 @@ class ZstdStream:
             if not block:
                 if self._kept != _LAST_WORDS:
                     raise FormatError(
-                        f"truncated: the Zstandard stream breaks off at byte {self._fed}; "
+                        f"truncated: the Zstandard stream ends too early, at byte {self._fed}; "
                         "download it again"
                     )
                 return b""

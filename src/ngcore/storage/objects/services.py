@@ -83,7 +83,7 @@ def open_azure(container: str) -> Bucket:
             "AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"
         )
     if config.get("endpoint"):
-        config["endpoint"] = checked_endpoint(config["endpoint"], "the endpoint of Azure")
+        config["endpoint"] = checked_endpoint(config["endpoint"], "Azure's endpoint")
     for key in ("account_name", "account_key", "sas_key"):
         check_secret(config.get(key, ""), f"the {key.replace('_', ' ')} of Azure")
     has_identity = any(environ.get(name) for name in ("AZURE_CLIENT_ID", "AZURE_STORAGE_TOKEN"))
@@ -116,7 +116,7 @@ def _connection(text: str) -> dict[str, str]:
         }
     if not parts.get("AccountName") and not parts.get("BlobEndpoint"):
         raise InputError(
-            "AZURE_STORAGE_CONNECTION_STRING names no AccountName; copy it again from Azure"
+            "AZURE_STORAGE_CONNECTION_STRING has no AccountName; copy it again from Azure"
         )
     found = {
         "account_name": parts.get("AccountName", ""),

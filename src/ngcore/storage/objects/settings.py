@@ -44,7 +44,7 @@ def check_secret(value: str, variable: str) -> None:
         The message does not show it.
     """
     if not _is_plain(value):
-        raise InputError(f"{variable} holds characters that no key has; copy it again")
+        raise InputError(f"{variable} holds characters that a key can't have; copy it again")
 
 
 def _is_plain(text: str) -> bool:
