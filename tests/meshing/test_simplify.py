@@ -37,14 +37,17 @@ def test_units_are_those_of_each_axis():
 
 
 def test_coarser_surfaces_stay_as_near_as_their_triangles_allow():
-    """Four times the error from pass to pass took the last ones where it came to them first."""
+    """Four times the error from pass to pass took the last ones where it came to them first.
+
+    The mean was 0.30 then.
+    """
     whole = blobs()
     fine = simplified(whole, 1.0)
     level = coarser(fine, 4.0)
-    assert len(level.triangles) == pytest.approx(len(fine.triangles) / 3.85, rel=0.01)
+    assert len(level.triangles) == pytest.approx(len(fine.triangles) / 3.7, rel=0.01)
     points = level.vertices[level.triangles].mean(axis=1)
     some = points[np.random.default_rng(0).permutation(len(points))[:80]]
-    assert oracles.distances_to_surface(some, *whole).mean() < 0.26  # it was 0.30
+    assert oracles.distances_to_surface(some, *whole).mean() < 0.26
 
 
 def blobs(side=26):
