@@ -22,7 +22,7 @@ from ngcore.sources.identity import (
     source_identity,
 )
 from ngcore.sources.registry import with_name
-from ngcore.storage import LocalStore, is_url, writable_store
+from ngcore.storage import is_url, writable_store
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.journal import Journal, resumable
 from ngcore.volume.read import CACHE_BYTES, Volume
@@ -314,16 +314,10 @@ def carry_out(
     if executor is not None:
         _spread(work, destination, executor, before_info)
         return
-    options = work.options
     with destination:
         journal = begin(work, destination)
-        with destination.work_folder(options.tmp) as work_folder:
-            if not isinstance(destination.store, LocalStore):
-                options = replace(options, tmp=None)  # the folder already exists
-            with resumable():
-                outcome = write_scales(
-                    work._replace(options=options), destination.store, work_folder, journal=journal
-                )
+        with resumable(), destination.temporaries(work.options.tmp) as tmp:
+            outcome = write_scales(work, destination.store, tmp, journal=journal)
         before_info()
         finish(work, destination, outcome)
 
@@ -335,12 +329,8 @@ def _spread(
     # Only now, for the sake of the start-up time of everybody else.
     from ngcore.conversion.spread import SpreadRun, open_executor
 
-    with (
-        destination,
-        open_executor(executor, work) as opened,
-        destination.work_folder(work.options.tmp) as work_folder,
-    ):
-        with SpreadRun(work, opened, destination.store, work_folder) as run:
+    with destination, open_executor(executor, work) as opened:
+        with SpreadRun(work, opened, destination.store) as run:
             run.check_workers()
             journal = begin(work, destination)
             with resumable():

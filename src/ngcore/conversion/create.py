@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -340,14 +339,11 @@ class WritableVolume:
 
     def _build(self, conversion: Conversion, destination: Destination) -> None:
         """Write every scale, and `info`."""
-        work = self._work(conversion)
-        if not self._is_here:  # then the folder is in `tmp` already
-            work = work._replace(options=replace(work.options, tmp=None))
-        with destination.work_folder(self._options.tmp) as work_folder:
+        with destination.temporaries(self._options.tmp) as tmp:
             outcome = write_scales(
-                work,
+                self._work(conversion),
                 destination.store,
-                work_folder,
+                tmp,
                 journal=self._journal,
                 # They may be of voxels that were assigned anew since.
                 trusts_files=False,

@@ -16,7 +16,6 @@ from ngcore.conversion.regions import Regions
 from ngcore.sources.base import Source
 from ngcore.storage import Store
 from ngcore.transaction.journal import Journal
-from ngcore.transaction.work_folder import temporary_folder
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Work(NamedTuple):
 def write_scales(
     work: Work,
     store: Store,
-    work_folder: Path,
+    tmp: Path,
     *,
     journal: Journal | None = None,
     trusts_files: bool = True,
@@ -79,8 +78,8 @@ def write_scales(
     work : Work
     store : Store
         Where the volume's files go.
-    work_folder : Path
-        Where temporary files go, unless the options name another folder.
+    tmp : Path
+        Where temporary files go: a folder of this run alone.
     journal : Journal or None
         Knows the files of an earlier run that need not be made again, and notes the new ones.
     trusts_files : bool
@@ -105,27 +104,26 @@ def write_scales(
             if work.progress is not None:
                 work.progress(done, total)
 
-    with temporary_folder(work_folder, options.tmp) as tmp:
-        sink = ChunkSink(
-            info,
-            range(int(plan.first_is_read), len(info.scales)),
-            options,
-            store,
-            tmp,
-            shard_memory=shard_memory(options),
-            is_written=journal.is_written if journal is not None and is_resumed else None,
-            written=None if journal is None else journal.add,
-            looks_for_labels=work.conversion.looks_for_labels,
-        )
-        try:
-            with ThreadPool(plan.threads) as pool:
-                row_done = None if journal is None else journal.checkpoint_if_due
-                run = Run(work.conversion, sink, pool, tmp / "scratch", planes_read, row_done)
-                _run_passes(work, grids, tmp, run, is_sparse=sparse is not None)
-            sink.finish(whole=not is_resumed)
-        except BaseException:
-            sink.abort()
-            raise
+    sink = ChunkSink(
+        info,
+        range(int(plan.first_is_read), len(info.scales)),
+        options,
+        store,
+        tmp,
+        shard_memory=shard_memory(options),
+        is_written=journal.is_written if journal is not None and is_resumed else None,
+        written=None if journal is None else journal.add,
+        looks_for_labels=work.conversion.looks_for_labels,
+    )
+    try:
+        with ThreadPool(plan.threads) as pool:
+            row_done = None if journal is None else journal.checkpoint_if_due
+            run = Run(work.conversion, sink, pool, tmp / "scratch", planes_read, row_done)
+            _run_passes(work, grids, tmp, run, is_sparse=sparse is not None)
+        sink.finish(whole=not is_resumed)
+    except BaseException:
+        sink.abort()
+        raise
     digests = {info.scales[index].key: str(digest) for index, digest in sink.digests.items()}
     return Outcome(counts, digests, sink.likeness)
 

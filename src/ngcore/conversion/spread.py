@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ngcore.arrays.values import Counts
 from ngcore.conversion.kept import Kept, KeptSource
@@ -42,11 +42,18 @@ from ngcore.storage.local import WORK_FOLDER
 from ngcore.storage.stored_path import StoredPath
 from ngcore.transaction.journal import Journal
 from ngcore.transaction.shared_work import ALIVE, portable, remove_shared
-from ngcore.transaction.work_folder import choose_temporary_folder, make_temporary_folder
+from ngcore.transaction.work_folder import (
+    choose_temporary_folder,
+    make_temporary_folder,
+    working_folder,
+)
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.seal import ScaleDigest
 from ngcore.work.base import Executor
 from ngcore.work.opening import executor_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +70,6 @@ class SpreadRun:
         Is left open.
     dest : Store
         The volume's. What workers must share lies in a bucket too, if it is one.
-    work_folder : Path
-        Where temporary files go, unless the options name another folder.
 
     Raises
     ------
@@ -72,15 +77,13 @@ class SpreadRun:
         If an item does not fit in the memory of a worker.
     """
 
-    def __init__(self, work: Work, executor: Executor, dest: Store, work_folder: Path) -> None:
+    def __init__(self, work: Work, executor: Executor, dest: Store) -> None:
         self._conversion, self._source, self._options, self._progress = work
         self._executor = executor
         self._dest = portable(dest)
-        self._work_folder = work_folder
-        self._local = isinstance(dest, LocalStore)
         self._tmp: Path | StoredPath = StoredPath(dest, f"{WORK_FOLDER}/{os.urandom(8).hex()}")
-        if self._local:
-            self._tmp = choose_temporary_folder(work_folder, self._options.tmp)
+        if isinstance(dest, LocalStore):
+            self._tmp = choose_temporary_folder(dest.path / WORK_FOLDER, self._options.tmp)
         self._make_tmp()
         self._is_seen = True
 
@@ -88,7 +91,8 @@ class SpreadRun:
         if isinstance(self._tmp, StoredPath):
             self._dest.put((self._tmp / ALIVE).full, b"")
         else:
-            make_temporary_folder(self._tmp, self._work_folder)
+            assert isinstance(self._dest, LocalStore)
+            make_temporary_folder(self._tmp, self._dest.path / WORK_FOLDER)
 
     def _remove_tmp(self) -> None:
         if isinstance(self._tmp, StoredPath):
@@ -209,12 +213,10 @@ class SpreadRun:
     def _shared(self, source: Source) -> Source:
         """Unpack a source to where all workers can read it."""
         if isinstance(self._tmp, StoredPath):
-            path = self._work_folder / "source"
-            unpacked = source.spooled(path)
-            assert isinstance(unpacked, RawSource | OrientedSource)
-            stored = unpacked.at(self._tmp / "source")
-            path.unlink()
-            return stored
+            with working_folder(self._dest, self._options.tmp) as here:
+                unpacked = source.spooled(here / "source")
+                assert isinstance(unpacked, RawSource | OrientedSource)
+                return unpacked.at(self._tmp / "source")
         return source.spooled(self._tmp / "source")
 
     @property

@@ -199,15 +199,15 @@ def repair(
         "options": {"task": "repair", "flat": flat, "gzip": gzip},
     }
     meter = Meter(info, tell, rounds=2)
-    with destination, destination.work_folder(None) as work_folder:
+    with destination:
         if resume:
             _take_up(destination, plan)
         journal = destination.begin(info, plan, fsync=fsync)
-        with resumable():
+        with resumable(), destination.temporaries(None) as tmp:
             # Written anew: nobody noted what is whole.
             remove_named_folders(target, json.loads(info.to_json()))
             pieces = Pieces(journal, meter.add)
-            _copy(store, info, target, work_folder, options, changes, workers, meter, pieces)
+            _copy(store, info, target, tmp, options, changes, workers, meter, pieces)
             destination.finish({}, fsync=fsync, document=content)
     report = validate(dest, workers=workers, progress=meter.second)
     if remake_coarse_scales(target, info, report, changes, workers):
@@ -308,7 +308,7 @@ def _copy(
     store: Listed,
     info: VolumeInfo,
     dest: Store,
-    work_folder: Path,
+    tmp: Path,
     options: FileOptions,
     changes: Changes,
     workers: int | None,
@@ -323,7 +323,7 @@ def _copy(
             if scale.sharding is None:
                 mend_chunk_files(context, index, dest, options, changes, pieces)
             else:
-                mend_shards(context, index, dest, work_folder, changes, pieces)
+                mend_shards(context, index, dest, tmp, changes, pieces)
     _copy_folders(store, info, dest, options, changes)
     _copy_side_files(store, info, dest, changes)
 

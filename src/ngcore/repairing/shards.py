@@ -63,7 +63,7 @@ def mend_shards(
     context: Context,
     index: int,
     dest: Store,
-    work_folder: Path,
+    tmp: Path,
     changes: Changes,
     done: Pieces,
 ) -> None:
@@ -90,18 +90,18 @@ def mend_shards(
                 continue
             changes.add("renamed")
         shard = _Shard(check, spec, number, where)
-        repair = partial(_repair, shard, dest, work_folder)
+        repair = partial(_repair, shard, dest, tmp)
         context.work.submit(partial(done.do, where, changes, repair))
     context.work.drain()
 
 
-def _repair(shard: _Shard, dest: Store, work_folder: Path, changes: Changes) -> Written:
+def _repair(shard: _Shard, dest: Store, tmp: Path, changes: Changes) -> Written:
     try:
         entries = _sound_entries(shard)
         is_sound = entries is not None
         if entries is None:
             entries = read_entries(shard.store, shard.name, shard.number, shard.spec, changes)
-        voxels = _repair_entries(shard, entries, dest, work_folder, changes, is_sound=is_sound)
+        voxels = _repair_entries(shard, entries, dest, tmp, changes, is_sound=is_sound)
     except FormatError as error:
         changes.fail(shard.name, f"{error}; it is left out")
         return Written([], 0)
@@ -127,13 +127,13 @@ def _repair_entries(
     shard: _Shard,
     entries: list[Entry],
     dest: Store,
-    work_folder: Path,
+    tmp: Path,
     changes: Changes,
     *,
     is_sound: bool,
 ) -> int:
     """Write a shard with all of its chunks, as it was if it needs no change; return its voxels."""
-    spool = Spool(work_folder)
+    spool = Spool(tmp)
     repaired: dict[int, Place] = {}
     kept: dict[int, Entry] = {}
     voxels = 0

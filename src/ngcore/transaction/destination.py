@@ -32,17 +32,18 @@ from ngcore.transaction.journal import (
     read_plan,
     resumable,
 )
-from ngcore.transaction.presence import is_there, lacking, replaced_infos
+from ngcore.transaction.presence import is_there, lacking
 from ngcore.transaction.work_folder import (
     lock_folder,
     refuse_in_use,
+    temporary_folder,
     unlock_folder,
     working_folder,
 )
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -113,24 +114,17 @@ class Destination:
         self.guard(sources)
         self._check_content()
 
-    @property
-    def path(self) -> Path:
-        """The folder, of one that is local."""
-        assert isinstance(self.store, LocalStore)
-        return self.store.path
+    def temporaries(
+        self, tmp: str | os.PathLike[str] | None
+    ) -> contextlib.AbstractContextManager[Path]:
+        """Make a folder here for the run's temporary files, for the time of a `with` block.
 
-    @contextlib.contextmanager
-    def work_folder(self, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
-        """Give a folder here for temporary files, for the time of a `with` block.
-
-        That of a folder is hidden in it. For a bucket it is made in `tmp`, or in the system's
-        folder for such; what killed processes left there goes.
+        Hidden in the place that is written, or in `tmp`; for a bucket in `tmp`, or in the system's
+        folder for such. `begin` removes those of earlier runs, so call it after that.
         """
         if isinstance(self.store, LocalStore):
-            yield self.path / WORK_FOLDER
-            return
-        with working_folder(self.store, tmp) as folder:
-            yield folder
+            return temporary_folder(self.store.path / WORK_FOLDER, tmp)
+        return working_folder(self.store, tmp)
 
     def guard(self, sources: Sequence[str | os.PathLike[str]]) -> None:
         """Refuse to replace what one of the sources is, lies in or holds.
@@ -307,12 +301,14 @@ class Destination:
     def _clear(self, journal: Journal, plan: Mapping[str, Any], *, fsync: bool) -> None:
         """Remove what the replaced volume, and unfinished ones, wrote; `info` goes first."""
         store = self.store
+        if "info" not in store.entries() and store.size(PLAN) is None:
+            return
+        from ngcore.transaction.places import refuse_marked_source, refuse_overlap  # seldom
+        from ngcore.transaction.removal import remove_layer, replaced_infos
+
         old = replaced_infos(store)
         if not old:
             return
-        from ngcore.transaction.places import refuse_marked_source, refuse_overlap  # seldom
-        from ngcore.transaction.removal import remove_layer
-
         refuse_in_use(store, MESH_WORK_FOLDER)
         refuse_overlap(store, self._sources, "--overwrite of")
         refuse_marked_source(store, self._sources, "--overwrite of")
@@ -440,4 +436,4 @@ class Destination:
         is_unused = is_hopeless or self._members is None
         if is_unused and not self._existed and is_ours and isinstance(self.store, LocalStore):
             with contextlib.suppress(OSError):
-                self.path.rmdir()
+                self.store.path.rmdir()

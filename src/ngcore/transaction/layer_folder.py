@@ -7,22 +7,20 @@ so a run that goes on writes only the files that are not there yet.
 
 from __future__ import annotations
 
-import contextlib
 import posixpath
 from typing import TYPE_CHECKING, Any, Self
 
 from ngcore.errors import DestinationError, FormatError
 from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.storage.base import Store
-from ngcore.storage.local import LocalStore
 from ngcore.transaction.destination import Destination
-from ngcore.transaction.work_folder import temporary_folder
 from ngcore.volume.provenance import Provenance
 from ngcore.volume.seal import EntriesDigest, Seal, file_digest, is_entry
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -197,19 +195,9 @@ class LayerFolder:
         assert self._journal is not None
         return LayerStore(self._destination.store, self._journal, self._digest, self._files)
 
-    @contextlib.contextmanager
-    def temporaries(self, tmp: str | os.PathLike[str] | None) -> Iterator[Path]:
-        """Make a folder here for temporary files, for the time of a `with` block.
-
-        Hidden in the folder of the layer, or in `tmp`; for a bucket in `tmp`, or in the system's
-        folder for such.
-        """
-        with self._destination.work_folder(tmp) as work:
-            if not isinstance(self._destination.store, LocalStore):
-                yield work
-                return
-            with temporary_folder(work, tmp) as folder:
-                yield folder
+    def temporaries(self, tmp: str | os.PathLike[str] | None) -> AbstractContextManager[Path]:
+        """Make a folder here for temporary files; see `Destination.temporaries`."""
+        return self._destination.temporaries(tmp)
 
     def __enter__(self) -> Self:
         self._destination.__enter__()

@@ -1,21 +1,16 @@
-"""What is there of a volume: all of its files or some, and what is to be replaced."""
+"""What is there of a place, and of the files of a volume in it."""
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ngcore.errors import DestinationError, FormatError
-from ngcore.precomputed.info import VolumeInfo
-from ngcore.precomputed.json_members import parse_object
-from ngcore.precomputed.names import VOLUME_TYPE
+from ngcore.errors import DestinationError
 from ngcore.precomputed.sharding import ShardGrid
 from ngcore.storage.local import LocalStore
-from ngcore.transaction.journal import PLAN, read_plan
 
 if TYPE_CHECKING:
-    from ngcore.precomputed.info import ScaleInfo
+    from ngcore.precomputed.info import ScaleInfo, VolumeInfo
     from ngcore.storage.base import Store
 
 
@@ -99,30 +94,3 @@ def is_chunk_file(scale: ScaleInfo, name: str) -> bool:
     return (
         0 <= number < 1 << scale.sharding.shard_bits and scale.sharding.file_name(number) == name
     )
-
-
-def replaced_infos(store: Store) -> list[dict[str, Any]]:
-    """Return the infos of all that is replaced: a volume, and those left unfinished."""
-    texts = [("info", store.get("info"))]
-    unfinished = read_plan(store)
-    if unfinished is not None:
-        documents = [unfinished["info"], *unfinished.get("replaces", [])]
-        texts += [(PLAN, json.dumps(document).encode()) for document in documents]
-        if isinstance(unfinished.get("keeps"), str):
-            texts.append((PLAN, unfinished["keeps"].encode()))
-    old = []
-    for name, text in texts:
-        if text is None:
-            continue
-        try:
-            members = parse_object(text)
-            if str(members.get("@type", VOLUME_TYPE)).lower() == VOLUME_TYPE:
-                VolumeInfo.from_json(text)
-        except FormatError as error:
-            raise DestinationError(
-                f"{store.location}/{name} is damaged, so --overwrite can't tell what to remove "
-                f"({error}); remove the folder by hand"
-            ) from error
-        if members not in old:
-            old.append(members)
-    return old

@@ -11,10 +11,12 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ngcore.errors import DestinationError, StorageError
+from ngcore.errors import DestinationError, FormatError, StorageError
 from ngcore.precomputed.info import VolumeInfo
+from ngcore.precomputed.json_members import parse_object
 from ngcore.precomputed.names import VOLUME_TYPE
 from ngcore.storage.local import WORK_FOLDER, WRONG_FOLDER, LocalStore
+from ngcore.transaction.journal import PLAN, read_plan
 from ngcore.transaction.kinds import annotation_files, files_of_kind
 from ngcore.transaction.presence import is_chunk_file
 from ngcore.transaction.stale import remove_stale
@@ -26,6 +28,33 @@ if TYPE_CHECKING:
     from ngcore.storage.base import Store
 
 _FOLDERS = ("mesh", "skeletons", "segment_properties")
+
+
+def replaced_infos(store: Store) -> list[dict[str, Any]]:
+    """Return the infos of all that is replaced: a volume, and those left unfinished."""
+    texts = [("info", store.get("info"))]
+    unfinished = read_plan(store)
+    if unfinished is not None:
+        documents = [unfinished["info"], *unfinished.get("replaces", [])]
+        texts += [(PLAN, json.dumps(document).encode()) for document in documents]
+        if isinstance(unfinished.get("keeps"), str):
+            texts.append((PLAN, unfinished["keeps"].encode()))
+    old = []
+    for name, text in texts:
+        if text is None:
+            continue
+        try:
+            members = parse_object(text)
+            if str(members.get("@type", VOLUME_TYPE)).lower() == VOLUME_TYPE:
+                VolumeInfo.from_json(text)
+        except FormatError as error:
+            raise DestinationError(
+                f"{store.location}/{name} is damaged, so --overwrite can't tell what to remove "
+                f"({error}); remove the folder by hand"
+            ) from error
+        if members not in old:
+            old.append(members)
+    return old
 
 
 def remove_volume_files(store: Store, info: VolumeInfo) -> None:

@@ -154,7 +154,7 @@ def owned_folder(parent: Path) -> Iterator[Path]:
         what = f"{parent} can't be written: {error.strerror}"
         if error.errno in WRONG_FOLDER:
             raise DestinationError(f"{what}; check its permissions") from error
-        raise StorageError(f"{what}; fix that and run the step again") from error
+        raise StorageError(f"{what}; free some space there, or check the disk") from error
     try:
         yield folder
     finally:
