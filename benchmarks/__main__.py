@@ -22,7 +22,6 @@ from benchmarks import (
     report_mesh,
     report_read,
     report_validate,
-    workloads,
 )
 from benchmarks.side_by_side import HEADER, Ratio, compared
 
@@ -57,9 +56,7 @@ def kernels(folder: Path, side: int, rounds: int) -> Iterator[Ratio]:  # noqa: A
 
 def meshes(folder: Path, side: int, rounds: int) -> Iterator[Ratio]:
     """Meshes of labels, all levels, sharded."""
-    volume = report_mesh.write_volume(
-        folder / "labels", workloads.supervoxels(side, "uint64", rough=False)
-    )
+    volume = report_mesh.write_volume(folder / "labels", side)
     yield report_convert.measured(report_mesh.case(volume, side), 1 if rounds < 5 else 3, folder)
 
 

@@ -159,8 +159,9 @@ def seconds_of_ngcore(path: Path) -> float:
         lengths = list(source.shape)
         lengths[source.stream_axis] = CHUNK
         out = np.empty(lengths, source.dtype, order=source.memory_order)
-        for z in range(0, source.shape[source.stream_axis], CHUNK):
-            source.read(z, z + CHUNK, out)
+        bounds, axis = source.header.bounds, source.stream_axis
+        for first in range(bounds.start[axis], bounds.stop[axis], CHUNK):
+            source.read(bounds.cut(axis, first, first + CHUNK), out)
             assert out[0].any()
         return time.perf_counter() - start
 

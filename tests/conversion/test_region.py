@@ -19,13 +19,13 @@ def test_values_to_be_mapped_are_read_in_blocks_however_large_a_plane_is(
     block = 8 << 10
     monkeypatch.setattr(region, "BLOCK_BYTES", block)
     sizes = []
-    read = RawSource.read_box
+    read = RawSource.read
 
     def watched(self, box, out):
         sizes.append(out.nbytes)
         read(self, box, out)
 
-    monkeypatch.setattr(RawSource, "read_box", watched)
+    monkeypatch.setattr(RawSource, "read", watched)
     made = ngcore.convert(
         tmp_path / "a.npy",
         tmp_path / "out",

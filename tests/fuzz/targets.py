@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from planes import planes_box
 
 from fuzz import seeds
 from ngcore.annotating.columns import RowBlocks, SpooledTable
@@ -343,7 +344,7 @@ def _read_source(path: Path) -> None:
             for start in range(0, planes, step):
                 shape[axis] = min(step, planes - start)
                 out = np.empty(shape, source.dtype, order=read.memory_order)
-                read.read(start, start + shape[axis], out)
+                read.read(planes_box(read, start, start + shape[axis]), out)
             read.finish()
 
 

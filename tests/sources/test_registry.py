@@ -132,8 +132,9 @@ def test_errors_while_reading_get_the_name_too():
         def spooled(self, path):
             raise NotImplementedError
 
+    source = Broken()
     with pytest.raises(FormatError, match=r"^a\.broken: corrupt at byte 7"):
-        Broken().read(0, 1, np.empty((1, 1, 1, 1), np.uint8))
+        source.read(source.header.bounds, np.empty((1, 1, 1, 1), np.uint8))
 
 
 def test_a_name_is_put_once():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 from PIL import Image
+from planes import planes_box
 
 from ngcore.sources.slices.folder import SlicesSource
 
@@ -62,7 +63,7 @@ def read_all(source: Source, step: int | None = None) -> np.ndarray[Any, Any]:
         stop = min(start + step, source.shape[axis])
         box = [slice(None)] * 4
         box[axis] = slice(start, stop)
-        source.read(start, stop, volume[tuple(box)])
+        source.read(planes_box(source, start, stop), volume[tuple(box)])
     return volume
 
 

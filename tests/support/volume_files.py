@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
+from planes import planes_box
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,7 @@ def read_all(source: Source, step: int = 3, order: str | None = None) -> NDArray
     with source:
         for start in range(0, len(planes), step):
             stop = min(start + step, len(planes))
-            source.read(start, stop, np.moveaxis(planes[start:stop], 0, source.stream_axis))
+            part = np.moveaxis(planes[start:stop], 0, source.stream_axis)
+            source.read(planes_box(source, start, stop), part)
         source.finish()
     return out

@@ -169,7 +169,7 @@ class KeptSource(ReadableSource):
 
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         """Fill `out` from every block that has a part of it."""
-        wanted = self._global(box)
+        wanted = Box.of_slices(box, self.header.voxel_offset)
         found = 0
         for place in self._kept.grid.owners(self._kept.scale, wanted):
             owned = self._kept.grid.owned_box(self._kept.scale, place)
@@ -187,7 +187,9 @@ class KeptSource(ReadableSource):
         """Whether no block that owns a part of a box left a file."""
         if self._kept.filled is None:
             return False
-        owners = self._kept.grid.owners(self._kept.scale, self._global(box))
+        owners = self._kept.grid.owners(
+            self._kept.scale, Box.of_slices(box, self.header.voxel_offset)
+        )
         return self._kept.filled.isdisjoint(owners)
 
     def within(self, wanted: Box) -> "KeptSource":
@@ -198,12 +200,6 @@ class KeptSource(ReadableSource):
         owners = self._kept.grid.owners(self._kept.scale, wanted)
         return KeptSource(self._kept._replace(filled=filled.intersection(owners)))
 
-    def _global(self, box: Box3) -> Box:
-        origin = self.header.voxel_offset
-        x, y, z = (part.start + o for part, o in zip(box, origin, strict=True))
-        u, v, w = (part.stop + o for part, o in zip(box, origin, strict=True))
-        return Box((x, y, z), (u, v, w))
-
     def _read_part(self, place: Vec3, box: Box, part: Box, out: np.ndarray[Any, Any]) -> None:
         path = self._kept.path(place)
         header = SourceHeader(
@@ -211,10 +207,8 @@ class KeptSource(ReadableSource):
             shape=(*box.shape, self.shape[3]),
             dtype=self.dtype,
             suggested_type=self.header.suggested_type,
+            voxel_offset=box.start,
         )
-        ranges = part.slices(box.start)
-        others = tuple(ranges[axis] for axis in range(3) if axis != self.stream_axis)
-        along = ranges[self.stream_axis]
         order, axis = self._kept.order, self.stream_axis
         with RawSource(header, path, 0, order, self.dtype, axis) as source:
-            source.read(along.start, along.stop, out, window=(others[0], others[1]))
+            source.read(part, out)

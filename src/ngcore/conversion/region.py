@@ -246,7 +246,7 @@ class _BoxReader:
     def __call__(self, box: Box, out: Voxels) -> None:
         counts = Counts()
         if self._mapping is None:
-            self._source.read_box(box, out)
+            self._source.read(box, out)
         else:
             for part in self._parts(box):
                 values = out[part.slices(box.start)]
@@ -256,7 +256,7 @@ class _BoxReader:
                     self._source.stream_axis,
                     self._source.memory_order,
                 )
-                self._source.read_box(part, stored)
+                self._source.read(part, stored)
                 changed = self._mapping.apply(stored, values)
                 if changed != Counts():
                     counts = counts.plus(self._own_counts(part, stored, changed))

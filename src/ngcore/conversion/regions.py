@@ -10,7 +10,7 @@ still make whole chunks of each scale, and encoded chunks wait in a file for the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import lcm, prod
 from typing import NamedTuple
@@ -80,6 +80,10 @@ class Regions:
         Whether the first of these scales is there already, as the pass before wrote it.
     block_widths : tuple of int
         Size of a block per axis, in voxels of the first scale; divides that of a region.
+    shape : tuple of int
+        Regions along x, y, z.
+    count : int
+        Regions in all.
     """
 
     info: VolumeInfo
@@ -87,6 +91,14 @@ class Regions:
     step: Pass
     first_is_read: bool
     block_widths: Vec3
+    shape: Vec3 = field(init=False, compare=False)
+    count: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        size = self.info.scales[self.step.first_scale].size
+        shape = vec3(-(-n // width) for n, width in zip(size, self.step.widths, strict=True))
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "count", prod(shape))
 
     @property
     def blocks(self) -> "Regions":
@@ -101,18 +113,6 @@ class Regions:
             ranges.append(range(place[axis] * count, min((place[axis] + 1) * count, blocks)))
         for z, y, x in product(*reversed(ranges)):
             yield x, y, z
-
-    @property
-    def shape(self) -> Vec3:
-        """Regions along x, y, z."""
-        size = self.info.scales[self.step.first_scale].size
-        x, y, z = (-(-n // width) for n, width in zip(size, self.step.widths, strict=True))
-        return x, y, z
-
-    @property
-    def count(self) -> int:
-        """Regions in all."""
-        return prod(self.shape)
 
     def __iter__(self) -> Iterator[Vec3]:
         """Yield the place of every region, x fastest."""
@@ -173,9 +173,24 @@ class Regions:
 
     def levels(self, place: Vec3) -> tuple[Level, ...]:
         """Return what a region reads and writes at each scale, finest first."""
-        scales = range(self.step.first_scale, self.step.last_scale + 1)
-        owned = [self.owned_cells(scale, place) for scale in scales]
-        return levels_of(self.info, self.factors, self.step.first_scale, owned)
+        levels: list[Level] = []
+        # From the coarsest on: a scale is needed where it is written, or the next is made of it.
+        for index in range(self.step.last_scale, self.step.first_scale - 1, -1):
+            scale, ratio = self.info.scales[index], self.factors[index]
+            first, stop = self.owned_cells(index, place)
+            boxes = []
+            if all(a < b for a, b in zip(first, stop, strict=True)):
+                last = vec3([cell - 1 for cell in stop])
+                boxes.append(Box(scale.grid.bounds(first).start, scale.grid.bounds(last).stop))
+            if levels:
+                boxes.append(scaled_up(levels[-1].needed, ratio).intersection(scale.bounds))
+            if boxes:
+                needed = Box(
+                    vec3([min(ends) for ends in zip(*(box.start for box in boxes), strict=True)]),
+                    vec3([max(ends) for ends in zip(*(box.stop for box in boxes), strict=True)]),
+                )
+                levels.append(Level(index, needed, first, stop, ratio))
+        return tuple(reversed(levels))
 
     def share(self, place: Vec3) -> Box:
         """Return the region's share of the first scale, global: each voxel is in that of one.
@@ -192,44 +207,6 @@ class Regions:
     def voxels(self, place: Vec3) -> int:
         """Return how many voxels of the first scale are the region's share."""
         return prod(self.share(place).shape)
-
-
-def levels_of(
-    info: VolumeInfo,
-    factors: Sequence[Vec3],
-    first_scale: int,
-    owned: Sequence[tuple[Vec3, Vec3]],
-) -> tuple[Level, ...]:
-    """Return the levels that make given chunks of some scales, finest first.
-
-    Parameters
-    ----------
-    info : VolumeInfo
-    factors : sequence of tuple of int
-        Per scale of the volume, how many of its voxels make one of the next, per axis.
-    first_scale : int
-        Index of the first of these scales, which follow each other.
-    owned : sequence of (tuple of int, tuple of int)
-        Per scale, the first cell and the one behind the last; there may be none between them.
-    """
-    scales = info.scales[first_scale : first_scale + len(owned)]
-    levels: list[Level] = []
-    for index in reversed(range(len(scales))):
-        scale, (first, stop) = scales[index], owned[index]
-        ratio = factors[first_scale + index]
-        boxes = []
-        if all(a < b for a, b in zip(first, stop, strict=True)):
-            last = vec3([cell - 1 for cell in stop])
-            boxes.append(Box(scale.grid.bounds(first).start, scale.grid.bounds(last).stop))
-        if levels:
-            boxes.append(scaled_up(levels[-1].needed, ratio).intersection(scale.bounds))
-        if boxes:
-            needed = Box(
-                vec3([min(sides) for sides in zip(*(box.start for box in boxes), strict=True)]),
-                vec3([max(sides) for sides in zip(*(box.stop for box in boxes), strict=True)]),
-            )
-            levels.append(Level(first_scale + index, needed, first, stop, ratio))
-    return tuple(reversed(levels))
 
 
 def scaled_up(box: Box, factors: Vec3) -> Box:

@@ -158,7 +158,7 @@ def _chunks(info: VolumeInfo, mapping: ValueMapping, source: Source) -> Iterator
 def _read_boxes(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
     for box in boxes:
         stored = _empty(source, box)
-        source.read_box(box, stored)
+        source.read(box, stored)
         yield stored
 
 
@@ -171,7 +171,7 @@ def _read_forward(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
     plane = _empty(source, whole.cut(axis, origin[axis], origin[axis] + 1))
     for position in range(origin[axis], boxes[0].stop[axis]):
         at = whole.cut(axis, position, position + 1)
-        source.read_box(at, plane)
+        source.read(at, plane)
         if position >= boxes[0].start[axis]:
             for box, stored in zip(boxes, found, strict=True):
                 part = box.cut(axis, position, position + 1)

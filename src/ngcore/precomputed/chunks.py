@@ -22,7 +22,7 @@ import numpy as np
 from ngcore.errors import FormatError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -208,6 +208,14 @@ class Box(NamedTuple):
 
     start: Vec3
     stop: Vec3
+
+    @classmethod
+    def of_slices(cls, slices: Sequence[slice], origin: Vec3 = (0, 0, 0)) -> Box:
+        """Return the box whose `slices` these are, in an array whose first voxel is `origin`."""
+        return cls(
+            vec3([part.start + first for part, first in zip(slices, origin, strict=True)]),
+            vec3([part.stop + first for part, first in zip(slices, origin, strict=True)]),
+        )
 
     @property
     def shape(self) -> Vec3:

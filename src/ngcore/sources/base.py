@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ngcore.errors import FormatError, InputError, naming
+from ngcore.precomputed.chunks import Box, Vec3
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,16 +23,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from ngcore.precomputed.chunks import Box
 
 VolumeType = Literal["image", "segmentation"]
 MemoryOrder = Literal["F", "C"]
 Shape4 = tuple[int, int, int, int]
-Vec3 = tuple[int, int, int]
 Box3 = tuple[slice, slice, slice]
 """Ranges along (x, y, z), with step 1."""
-Window = tuple[slice, slice]
-"""Ranges on the two spatial axes other than the stream axis, in ascending axis order."""
 
 STORED_KINDS = "iuf"
 """Kinds of NumPy type a source may hand out: signed, unsigned, floating point."""
@@ -119,6 +116,10 @@ class SourceHeader:
     files : tuple of Path
         Files by which a resumed conversion knows the input: all that it is read from, but of a
         precomputed volume only those beside its chunks. Empty for arrays and URLs.
+    voxel_count, byte_count : int
+        Of all stored values, channels included.
+    bounds : Box
+        Every voxel, in global coordinates.
     """
 
     name: str
@@ -134,6 +135,9 @@ class SourceHeader:
     files: tuple[Path, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
+    voxel_count: int = field(init=False)
+    byte_count: int = field(init=False)
+    bounds: Box = field(init=False)
 
     def __post_init__(self) -> None:
         if len(self.shape) != 4:
@@ -160,16 +164,11 @@ class SourceHeader:
                 f"voxel sizes must be positive and finite, got "
                 f"{self.resolution_nm} nm; pass --resolution X,Y,Z in nanometres"
             )
-
-    @property
-    def voxel_count(self) -> int:
-        """Number of stored values, channels included."""
-        return math.prod(self.shape)
-
-    @property
-    def byte_count(self) -> int:
-        """Number of bytes of all stored values."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        count = math.prod(self.shape)
+        object.__setattr__(self, "voxel_count", count)
+        object.__setattr__(self, "byte_count", count * self.dtype.itemsize)
+        (x, y, z), (w, h, d, _) = self.voxel_offset, self.shape
+        object.__setattr__(self, "bounds", Box(self.voxel_offset, (x + w, y + h, z + d)))
 
 
 Access = Literal["boxes", "planes", "whole planes", "forward", "unpack"]
@@ -283,11 +282,6 @@ class Source(ABC):
         return self.header.dtype
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes of the input consumed so far by a sequential source; else 0."""
-        return 0
-
-    @property
     def scratch_bytes(self) -> int:
         """Bytes that reading holds beside `out`, with the threads that it uses now."""
         return self.cost.scratch_bytes + self.workers * self.cost.bytes_per_thread
@@ -313,65 +307,38 @@ class Source(ABC):
         """Decode no more than so many pieces at a time; call it before the first read."""
         self.workers = count
 
-    def read(
-        self,
-        start: int,
-        stop: int,
-        out: np.ndarray[Any, Any],
-        *,
-        window: Window | None = None,
-    ) -> None:
-        """Fill `out` with the stored values of planes [start, stop) along the stream axis.
+    def read(self, box: Box, out: np.ndarray[Any, Any]) -> None:
+        """Fill `out` with the stored values of a box.
 
         Parameters
         ----------
-        start, stop : int
-            Planes along `stream_axis`. A sequential source goes forward without gaps.
+        box : Box
+            In global coordinates, within `header.bounds`. A sequential source takes whole planes
+            along its stream axis, and goes forward without gaps.
         out : ndarray of `dtype`, shape (x, y, z, channel)
-            Any strides; its length is `stop - start` along the stream axis, and that of the
-            window along the two others. All channels are read.
-        window : tuple of slice, optional
-            Ranges with step 1 on the two other spatial axes, in ascending axis order; default
-            all. A sequential source takes none.
-
-        Raises
-        ------
-        FormatError
-            If the input is truncated or corrupt; names the file, and the byte where known.
-        StorageError
-            If reading fails while running.
-        """
-        others = [axis for axis in range(3) if axis != self.stream_axis]
-        box = [slice(0, length) for length in self.shape[:3]]
-        box[self.stream_axis] = slice(start, stop)
-        if window is not None:
-            for axis, part in zip(others, window, strict=True):
-                box[axis] = part
-        self._read_checked((box[0], box[1], box[2]), out)
-
-    def read_box(self, box: Box, out: np.ndarray[Any, Any]) -> None:
-        """Fill `out` with the stored values of a box, in global coordinates; see `read`."""
-        self._read_checked(box.slices(self.header.voxel_offset), out)
-
-    def _read_checked(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
-        """Read a box, slices along (x, y, z), if it fits the source and `out`.
+            Of the shape of the box, any strides. All channels are read.
 
         Raises
         ------
         ValueError
             If box and shape or type of `out` don't fit each other and the source.
+        FormatError
+            If the input is truncated or corrupt; names the file, and the byte where known.
+        StorageError
+            If reading fails while running.
         """
-        for axis, part in enumerate(box):
-            if not 0 <= part.start < part.stop <= self.shape[axis] or part.step not in (None, 1):
-                raise ValueError(f"{self.name}: range {part} on axis {axis} of {self.shape}")
-        expected = (*(part.stop - part.start for part in box), self.shape[3])
-        if out.shape != expected or out.dtype != self.dtype:
-            raise ValueError(
-                f"{self.name}: out must be {self.dtype} of shape {expected}, "
-                f"got {out.dtype} of shape {out.shape}"
-            )
         with naming(self.name):
-            self._read(box, out)
+            region = box.slices(self.header.voxel_offset)
+            for axis, part in enumerate(region):
+                if not part.start < part.stop <= self.shape[axis]:
+                    raise ValueError(f"{self.name}: range {part} on axis {axis} of {self.shape}")
+            expected = (*box.shape, self.shape[3])
+            if out.shape != expected or out.dtype != self.dtype:
+                raise ValueError(
+                    f"{self.name}: out must be {self.dtype} of shape {expected}, "
+                    f"got {out.dtype} of shape {out.shape}"
+                )
+            self._read(region, out)
 
     @abstractmethod
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ngcore.sources.axes import ArrayAxes
-    from ngcore.sources.base import Box3, Source, SourceHeader, Window
+    from ngcore.sources.base import Box3, Source, SourceHeader
     from ngcore.sources.chunk_listing import Listing
     from ngcore.storage.present import PresentCells
 
@@ -94,7 +94,7 @@ class ChunkedSource(ReadableSource):
         self._listing = listing
         self._reopen = reopen
         self._executor: ThreadPoolExecutor | None = None
-        self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
+        self._kept: tuple[int, tuple[slice, slice], np.ndarray[Any, Any]] | None = None
         slow_to_fast = axes.slow_to_fast
         longer = [axis for axis in slow_to_fast if header.shape[axis] > 1]
         self.stream_axis = longer[0] if longer else slow_to_fast[0]
@@ -192,7 +192,7 @@ class ChunkedSource(ReadableSource):
                 part[...] = row[within]
             first = last
 
-    def _row(self, box: Box3, window: Window) -> np.ndarray[Any, Any]:
+    def _row(self, box: Box3, window: tuple[slice, slice]) -> np.ndarray[Any, Any]:
         number = box[self.stream_axis].start
         if self._kept is None or self._kept[:2] != (number, window):
             self._kept = None

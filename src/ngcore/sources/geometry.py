@@ -15,11 +15,13 @@ from ngcore.arrays.affines import (
     with_resolution,
 )
 from ngcore.errors import FormatError, InputError
-from ngcore.sources.base import Segment, Shape4, SourceHeader, SuggestedType, Vec3
+from ngcore.sources.base import Segment, Shape4, SourceHeader, SuggestedType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from ngcore.precomputed.chunks import Vec3
 
 
 _FAR_OFF = 100

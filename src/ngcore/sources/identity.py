@@ -19,6 +19,7 @@ import numpy as np
 from isal import isal_zlib
 
 from ngcore.errors import InputError, StorageError
+from ngcore.precomputed.chunks import Box, vec3
 from ngcore.sources.base import Source
 from ngcore.storage import LocalStore, ReadableStore, Store, is_url, open_store
 
@@ -320,10 +321,8 @@ def _voxel_hash(source: Source) -> str:
             )
         ]
         out = np.empty((*sides, source.shape[3]), source.dtype, order="F")
-        box = [slice(start, start + side) for start, side in zip(starts, sides, strict=True)]
-        axis = source.stream_axis
-        window = [part for number, part in enumerate(box) if number != axis]
-        source.read(box[axis].start, box[axis].stop, out, window=(window[0], window[1]))
+        first = vec3(map(sum, zip(source.header.voxel_offset, starts, strict=True)))
+        source.read(Box(first, vec3(map(sum, zip(first, sides, strict=True)))), out)
         found.update(b"%08x" % isal_zlib.crc32(out.reshape(math.prod(out.shape), order="F")))
     return found.hexdigest()
 

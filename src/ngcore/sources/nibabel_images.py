@@ -48,8 +48,7 @@ from ngcore.sources.volumes.raw import (
     FORTRAN_ORDER,
     RawSource,
     ReadableSource,
-    cheapest_memory_order,
-    slowest_spatial_axis,
+    cheapest_walk,
 )
 
 if TYPE_CHECKING:
@@ -311,8 +310,7 @@ class NibabelSource(ReadableSource):
         self._is_whole_in_memory = not isinstance(self._proxy, ArrayProxy)
         is_minc = isinstance(image, nibabel.minc1.Minc1Image)
         order = C_ORDER if is_minc else FORTRAN_ORDER
-        self.stream_axis = slowest_spatial_axis(header.shape, order)
-        self.memory_order = cheapest_memory_order(order)
+        self.stream_axis, self.memory_order = cheapest_walk(header.shape, order)
         held = header.byte_count if self._is_whole_in_memory else 0
         self.cost = Cost("planes", scratch_bytes=SLAB_BYTES + held)
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ngcore.sources.base import Source, Vec3
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.sources.base import Source
     from ngcore.sources.volumes.nifti_affine import Form
 
 

@@ -15,6 +15,7 @@ from ngcore.arrays.affines import (
     reoriented,
     world_nm_to_affine,
 )
+from ngcore.precomputed.chunks import Box
 from ngcore.sources.base import Source
 from ngcore.sources.geometry import AskedGeometry, place
 from ngcore.sources.volumes.raw import RawSource
@@ -107,11 +108,6 @@ class OrientedSource(Source):
         self.cost = cost
         self.workers = source.workers
 
-    @property
-    def bytes_read(self) -> int:
-        """Bytes that the source consumed."""
-        return self._source.bytes_read
-
     def sparsity(self) -> Sparsity | None:
         """Return how few chunks of the source are there."""
         return self._source.sparsity()
@@ -130,9 +126,8 @@ class OrientedSource(Source):
         flips = tuple(slice(None, None, sign) for sign in self._signs)
         order = [self._axes.index(axis) for axis in range(3)]
         view = out[flips].transpose(*order, 3)
-        ranges = self._stored(box)
-        along = ranges.pop(self._source.stream_axis)
-        self._source.read(along.start, along.stop, view, window=(ranges[0], ranges[1]))
+        origin = self._source.header.voxel_offset
+        self._source.read(Box.of_slices(self._stored(box), origin), view)
 
     def _stored(self, box: Box3) -> list[slice]:
         """Return a box as ranges of the source's own axes."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from planes import planes_box
 from slice_stacks import (
     CODES,
     random_volume,
@@ -61,7 +62,7 @@ def test_window_is_the_same_part_of_the_volume_in_every_orientation(tmp_path, co
         axis = source.stream_axis
         window = tuple(part for other, part in enumerate(box) if other != axis)
         out = np.empty((3, 5, 2, 3), np.uint8)
-        source.read(box[axis].start, box[axis].stop, out, window=window)
+        source.read(planes_box(source, box[axis].start, box[axis].stop, window), out)
     assert np.array_equal(out, volume[tuple(box)])
 
 
@@ -276,7 +277,8 @@ def test_several_threads_may_read_at_once(tmp_path):
     with SlicesSource([tmp_path], workers=3) as source:
         threads = [
             threading.Thread(
-                target=source.read, args=(first, first + 6, out[:, :, first : first + 6])
+                target=source.read,
+                args=(planes_box(source, first, first + 6), out[:, :, first : first + 6]),
             )
             for first in range(0, 24, 6)
         ]
@@ -303,9 +305,9 @@ def test_uncompressed_slices_take_no_memory_beside_the_callers(tmp_path):
         with SlicesSource([tmp_path], input_orientation=code, workers=2) as source:
             out = np.empty(source.shape, source.dtype, order=source.memory_order)
             planes = source.shape[source.stream_axis]
-            source.read(0, planes, out)
+            source.read(planes_box(source, 0, planes), out)
             tracemalloc.start()
-            source.read(0, planes, out)
+            source.read(planes_box(source, 0, planes), out)
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert peak < limit

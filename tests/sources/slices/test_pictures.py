@@ -205,7 +205,7 @@ def test_16_bit_colour_without_imagecodecs_names_the_extra(tmp_path):
         "from ngcore.sources.slices.folder import SlicesSource\n"
         "try:\n"
         "    with SlicesSource([sys.argv[1]]) as source:\n"
-        "        source.read(0, 1, np.empty(source.shape, source.dtype))\n"
+        "        source.read(source.header.bounds, np.empty(source.shape, source.dtype))\n"
         "except MissingExtraError as error:\n"
         "    print(error)\n"
     )

@@ -8,6 +8,7 @@ import uuid
 import numpy as np
 import pytest
 import tifffile
+from planes import planes_box
 from slice_stacks import CODES, random_volume, read_all, slices_of
 from source_contract import SourceContract
 from thorough import IS_THOROUGH
@@ -392,7 +393,7 @@ def test_window_of_tiles_is_read(tmp_path):
     path = write_stack(tmp_path / "a.tif", planes, tile=(16, 32), compression="zlib")
     out = np.empty((21, 40, 2, 1), np.uint16)
     with TiffStackSource(path) as source:
-        source.read(1, 3, out, window=(slice(30, 51), slice(17, 57)))
+        source.read(planes_box(source, 1, 3, (slice(30, 51), slice(17, 57))), out)
     assert np.array_equal(out[..., 0].T, planes[1:, 17:57, 30:51])
 
 
@@ -409,7 +410,7 @@ for path in sorted(Path(sys.argv[1]).glob("*.tif")):
     try:
         with TiffStackSource(path) as source:
             volume = np.empty(source.shape, source.dtype)
-            source.read(0, source.shape[2], volume)
+            source.read(source.header.bounds, volume)
         results[path.name] = np.array_equal(volume, np.load(path.with_suffix(".npy")))
     except MissingExtraError as error:
         results[path.name] = str(error)

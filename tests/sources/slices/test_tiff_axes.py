@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from planes import planes_box
 from slice_stacks import CODES, random_volume, read_all, slices_of
 from tiff_stacks import read_stack, write_stack
 
@@ -115,7 +116,7 @@ def test_boxes_of_odd_axes_are_read(tmp_path):
     with open_tiff_stack(path, "a.tif") as source:
         assert source.stream_axis == 2
         part = np.empty((10, 6, 3, 1), np.uint16)
-        source.read(2, 5, part, window=(slice(3, 13), slice(11, 17)))
+        source.read(planes_box(source, 2, 5, (slice(3, 13), slice(11, 17))), part)
         assert np.array_equal(part[..., 0], volume[3:13, 11:17, 2:5])
 
 

@@ -6,6 +6,7 @@ import pytest
 import thorough
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planes import planes_box
 from volume_files import read_all, save_nifti, voxels
 
 import ngcore
@@ -48,11 +49,11 @@ def test_a_window_of_an_array_is_read(order):
     source = open_source(values)
     if source.stream_axis == 2:
         out = np.empty((4, 5, 2, 2), "i2")
-        source.read(3, 5, out, window=(slice(1, 5), slice(2, 7)))
+        source.read(planes_box(source, 3, 5, (slice(1, 5), slice(2, 7))), out)
         np.testing.assert_array_equal(out, values[1:5, 2:7, 3:5])
     else:
         out = np.empty((2, 4, 5, 2), "i2")
-        source.read(3, 5, out, window=(slice(1, 5), slice(2, 7)))
+        source.read(planes_box(source, 3, 5, (slice(1, 5), slice(2, 7))), out)
         np.testing.assert_array_equal(out, values[3:5, 1:5, 2:7])
 
 
@@ -288,7 +289,7 @@ def test_arrays_of_libraries_are_read_by_boxes(tmp_path, library):
         assert source.stream_axis == 0
         assert source.cost.row_planes == 8
         out = np.empty((9, 7, 12, 2), source.dtype)
-        source.read(3, 12, out, window=(slice(2, 9), slice(4, 16)))
+        source.read(planes_box(source, 3, 12, (slice(2, 9), slice(4, 16))), out)
         np.testing.assert_array_equal(out, values[3:12, 2:9, 4:16])
         np.testing.assert_array_equal(read_all(source), values)
 

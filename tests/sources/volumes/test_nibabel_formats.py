@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from planes import planes_box
 from source_contract import SourceContract, nibabel_places
 from volume_files import read_all, save_nifti, voxels
 
@@ -96,7 +97,7 @@ def test_a_window_is_read_through_nibabel():
     source = open_source(DATA / "tiny.mnc")
     expected = np.asarray(nibabel.load(DATA / "tiny.mnc").dataobj)
     out = np.empty((3, 4, 5, 1))
-    source.read(2, 5, out, window=(slice(1, 5), slice(6, 11)))
+    source.read(planes_box(source, 2, 5, (slice(1, 5), slice(6, 11))), out)
     np.testing.assert_array_equal(out[..., 0], expected[2:5, 1:5, 6:11])
 
 

@@ -3,6 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from planes import planes_box
 from source_contract import SourceContract
 from volume_files import read_all, voxels
 from volumes import make_info
@@ -89,7 +90,7 @@ def test_a_window_is_read(tmp_path):
                 x, y = window
                 expected = values[x, y, start:stop]
                 out = np.empty(expected.shape, "u1", order="F")
-                source.read(start, stop, out, window=window)
+                source.read(planes_box(source, start, stop, window), out)
                 np.testing.assert_array_equal(out, expected)
 
 

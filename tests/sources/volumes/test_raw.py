@@ -7,6 +7,7 @@ import pytest
 import thorough
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planes import planes_box
 from volume_files import read_all, voxels
 
 from ngcore.errors import FormatError, StorageError
@@ -48,7 +49,7 @@ def test_any_box_in_any_order_is_what_slicing_gives(folder, data):
         room = np.empty([part.stop - part.start + 2 for part in box] + [shape[3]], source.dtype)
         out = room.copy(order=data.draw(st.sampled_from("FC")))[1:-1, 1:-1, 1:-1]
         out = out if data.draw(st.booleans()) else np.asfortranarray(out)
-        source.read(box[axis].start, box[axis].stop, out, window=tuple(window))
+        source.read(planes_box(source, box[axis].start, box[axis].stop, tuple(window)), out)
     np.testing.assert_array_equal(out, values[tuple(box)])
 
 
@@ -61,11 +62,11 @@ def test_more_than_one_block_is_read(tmp_path, order, dtype):
     with source:
         for out_order in "FC":
             out = np.empty(values.shape, source.dtype, order=out_order)
-            source.read(0, values.shape[source.stream_axis], out)
+            source.read(planes_box(source, 0, values.shape[source.stream_axis]), out)
             np.testing.assert_array_equal(out, values)
         part = np.empty((90, 80, 17, 2), source.dtype)
         if source.stream_axis == 2:
-            source.read(0, 17, part, window=(slice(100, 190), slice(7, 87)))
+            source.read(planes_box(source, 0, 17, (slice(100, 190), slice(7, 87))), part)
             np.testing.assert_array_equal(part, values[100:190, 7:87])
 
 
@@ -81,7 +82,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_truncated(tmp_path):
     with source:
         (tmp_path / "raw").write_bytes(b"\0" * 100)
         with pytest.raises(FormatError, match="ends at byte 100"):
-            source.read(0, 7, np.empty(values.shape, values.dtype, order="F"))
+            source.read(planes_box(source, 0, 7), np.empty(values.shape, values.dtype, order="F"))
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0)])

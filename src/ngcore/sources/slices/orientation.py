@@ -15,7 +15,8 @@ from ngcore.arrays.affines import ORIENTATION_AXES, parse_orientation
 if TYPE_CHECKING:
     import numpy as np
 
-    from ngcore.sources.base import MemoryOrder, Vec3
+    from ngcore.precomputed.chunks import Vec3
+    from ngcore.sources.base import MemoryOrder
 
 T = TypeVar("T")
 

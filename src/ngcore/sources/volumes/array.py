@@ -26,8 +26,7 @@ from ngcore.sources.type_hints import suggest_type
 from ngcore.sources.volumes.raw import (
     AxisOrder,
     ReadableSource,
-    cheapest_memory_order,
-    slowest_spatial_axis,
+    cheapest_walk,
 )
 
 if TYPE_CHECKING:
@@ -236,8 +235,7 @@ class MemorySource(ReadableSource):
         self._array = array
         fast_to_slow = sorted(range(4), key=lambda axis: abs(array.strides[axis]))
         order: AxisOrder = (fast_to_slow[0], fast_to_slow[1], fast_to_slow[2], fast_to_slow[3])
-        self.stream_axis = slowest_spatial_axis(header.shape, order)
-        self.memory_order = cheapest_memory_order(order)
+        self.stream_axis, self.memory_order = cheapest_walk(header.shape, order)
 
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         np.copyto(out, self._array[box])

@@ -16,10 +16,9 @@ from ngcore.sources.base import Cost, Source
 from ngcore.sources.files import bytes_of, open_binary
 from ngcore.sources.volumes.raw import (
     RawSource,
-    cheapest_memory_order,
+    cheapest_walk,
     file_strides,
     fill_box,
-    slowest_spatial_axis,
     write_spool,
 )
 
@@ -270,8 +269,7 @@ class GzipSource(Source):
         stream: Callable[[Path, str], GzipStream | ZstdStream] = GzipStream,
     ) -> None:
         self.header = header
-        self.stream_axis = slowest_spatial_axis(header.shape, order)
-        self.memory_order = cheapest_memory_order(order)
+        self.stream_axis, self.memory_order = cheapest_walk(header.shape, order)
         # Channels that follow each other whole: a plane of all of them lies all over the file.
         is_apart = header.shape[3] > 1 and order.index(3) > order.index(self.stream_axis)
         self.cost = Cost("unpack" if is_apart else "forward")
@@ -293,11 +291,6 @@ class GzipSource(Source):
                 f"{header.byte_count} bytes, but {self._stream.compressed_size} compressed "
                 f"bytes hold at most {most}; download it again"
             )
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the compressed file taken so far."""
-        return self._stream.compressed_position
 
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
         start, stop = box[self.stream_axis].start, box[self.stream_axis].stop

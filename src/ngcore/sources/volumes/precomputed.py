@@ -28,8 +28,9 @@ from ngcore.volume.chunk_scan import is_empty
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+    from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import VolumeInfo
-    from ngcore.sources.base import Box3, Vec3, VolumeType, Window
+    from ngcore.sources.base import Box3, VolumeType
     from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
 
@@ -150,7 +151,7 @@ class PrecomputedSource(ReadableSource):
         self._executor: ThreadPoolExecutor | None = None
         self._scale = scale
         self._depth = scale.chunk_size[2]
-        self._kept: tuple[int, Window, np.ndarray[Any, Any]] | None = None
+        self._kept: tuple[int, tuple[slice, slice], np.ndarray[Any, Any]] | None = None
         sides = zip(scale.chunk_size, self.shape, strict=False)
         chunk_bytes = math.prod(min(chunk, size) for chunk, size in sides) * self._voxel_bytes
         depth = min(self._depth, self.shape[2])
@@ -192,7 +193,9 @@ class PrecomputedSource(ReadableSource):
                 part[...] = planes[:, :, first - row_start : last - row_start]
             first = last
 
-    def _row(self, row: int, window: Window, start: int, stop: int) -> np.ndarray[Any, Any]:
+    def _row(
+        self, row: int, window: tuple[slice, slice], start: int, stop: int
+    ) -> np.ndarray[Any, Any]:
         if self._kept is None or self._kept[:2] != (row, window):
             self._kept = None
             x, y = window

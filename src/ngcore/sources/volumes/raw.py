@@ -38,16 +38,15 @@ MAX_WASTE = 4
 """A larger span is read whole if it holds at most this many times the bytes that are wanted."""
 
 
-def slowest_spatial_axis(shape: tuple[int, ...], order: AxisOrder) -> int:
-    """Return the spatial axis that is slowest in memory, passing over axes of length 1."""
+def cheapest_walk(shape: tuple[int, ...], order: AxisOrder) -> tuple[int, MemoryOrder]:
+    """Return the `stream_axis` and the `memory_order` of a source whose axes lie in some order.
+
+    The first is the spatial axis that is slowest, passing over axes of length 1; in the second the
+    rows of a buffer run along the rows of the input.
+    """
     spatial = [axis for axis in order if axis < 3]
-    return next((axis for axis in reversed(spatial) if shape[axis] > 1), spatial[-1])
-
-
-def cheapest_memory_order(order: AxisOrder) -> MemoryOrder:
-    """Return the order of a buffer whose rows run along the rows of the input."""
-    fastest = next(axis for axis in order if axis < 3)
-    return "C" if fastest == 2 else "F"
+    slowest = next((axis for axis in reversed(spatial) if shape[axis] > 1), spatial[-1])
+    return slowest, "C" if spatial[0] == 2 else "F"
 
 
 class ReadableSource(Source):
@@ -93,10 +92,9 @@ class RawSource(ReadableSource):
         stream_axis: int | None = None,
     ) -> None:
         self.header = header
-        if stream_axis is None:
-            stream_axis = slowest_spatial_axis(header.shape, order)
-        self.stream_axis = stream_axis
-        self.memory_order = cheapest_memory_order(order)
+        self.stream_axis, self.memory_order = cheapest_walk(header.shape, order)
+        if stream_axis is not None:
+            self.stream_axis = stream_axis
         self._path = path
         self._offset = offset
         self._order = order
@@ -292,11 +290,13 @@ def spool_planes(source: Source, path: Path) -> RawSource:
     StorageError
         If the file can't be written.
     """
-    others = [axis for axis in range(3) if axis != source.stream_axis]
+    axis, bounds = source.stream_axis, source.header.bounds
+    first = bounds.start[axis]
+    others = [other for other in range(3) if other != axis]
     if source.memory_order == "F":
-        order = (others[0], others[1], 3, source.stream_axis)
+        order = (others[0], others[1], 3, axis)
     else:
-        order = (3, others[1], others[0], source.stream_axis)
+        order = (3, others[1], others[0], axis)
     slow_to_fast = order[::-1]
     lengths = [source.shape[axis] for axis in slow_to_fast]
     plane_bytes = math.prod(lengths[1:]) * source.dtype.itemsize
@@ -307,13 +307,14 @@ def spool_planes(source: Source, path: Path) -> RawSource:
         for start in range(0, lengths[0], step):
             stop = min(start + step, lengths[0])
             part = planes[: stop - start]
-            source.read(start, stop, part.transpose(np.argsort(slow_to_fast)))
+            box = bounds.cut(axis, first + start, first + stop)
+            source.read(box, part.transpose(np.argsort(slow_to_fast)))
             yield bytes_of(part)
         source.finish()
 
     write_spool(path, blocks())
     source.close()
-    return RawSource(source.header, path, 0, order, source.dtype, source.stream_axis)
+    return RawSource(source.header, path, 0, order, source.dtype, axis)
 
 
 def write_spool(path: Path, blocks: Iterator[memoryview]) -> None:

@@ -47,11 +47,6 @@ class ZstdStream:
         own: Any = self
         self._reader: Any = decompressor.stream_reader(own, read_across_frames=True)
 
-    @property
-    def compressed_position(self) -> int:
-        """Bytes of the file that were taken so far."""
-        return self._fed
-
     def read(self, size: int = -1) -> bytes:
         """Return the next compressed bytes: of the file, then of the last frame."""
         size = min(_BLOCK_BYTES if size < 0 else size, self._file.size - self._fed)
