@@ -7,7 +7,7 @@ Callers have checked every size; see `ngcore.compressed_segmentation` and
 import os
 
 from cpython.buffer cimport (
-    PyBUF_F_CONTIGUOUS, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stddef cimport ptrdiff_t
@@ -42,7 +42,8 @@ cdef extern from "segmentation.h" nogil:
 
 cdef extern from "chunk_copy.h" nogil:
     int copy_chunk_kernel "copy_chunk"(const char *source, const ptrdiff_t *shape,
-                                       const ptrdiff_t *strides, ptrdiff_t size, char *to)
+                                       const ptrdiff_t *strides, ptrdiff_t size, char *to,
+                                       const ptrdiff_t *to_strides)
 
 # NGCORE_SIMD=baseline forces the kernels that run on any processor of the platform.
 cdef Codec codec = choose_codec(os.environ.get("NGCORE_SIMD") == "baseline")
@@ -127,18 +128,22 @@ def decode_u64(const uint8_t[::1] data, uint64_t[:, :, :, :] out, tuple chunk_sh
 
 
 def copy_chunk(chunk, copy):
-    """Copy four axes of items of whatever type to Fortran order; whether any bit is set."""
+    """Copy four axes of items of whatever type: 1 if any bit is set, 0 if not, -1 if it can't be.
+
+    That is where no axis of the copy has items side by side.
+    """
     cdef Py_buffer source, to
-    cdef bint has_bits
+    cdef int has_bits
     PyObject_GetBuffer(chunk, &source, PyBUF_STRIDED_RO)
     try:
-        PyObject_GetBuffer(copy, &to, PyBUF_F_CONTIGUOUS | PyBUF_WRITABLE)
+        PyObject_GetBuffer(copy, &to, PyBUF_STRIDED)
         try:
             with nogil:
                 has_bits = copy_chunk_kernel(<const char *> source.buf,
                                              <const ptrdiff_t *> source.shape,
                                              <const ptrdiff_t *> source.strides,
-                                             source.itemsize, <char *> to.buf)
+                                             source.itemsize, <char *> to.buf,
+                                             <const ptrdiff_t *> to.strides)
         finally:
             PyBuffer_Release(&to)
     finally:

@@ -6,7 +6,7 @@ from layouts import arranged
 from thorough import amount
 
 import oracles
-from ngcore.arrays.chunk_copy import copy_chunk
+from ngcore.arrays.chunk_copy import copy_box, copy_chunk
 from ngcore.errors import InputError
 
 DTYPES = ["uint8", "int16", "uint32", "float32", "uint64", "float64", ">u4"]
@@ -46,6 +46,60 @@ def test_a_copy_equals_its_oracle_and_nothing_around_it_is_written(voxels):
     assert memory[GUARD:-GUARD].tobytes() == expected
     assert (memory[:GUARD] == 0xAB).all()
     assert (memory[-GUARD:] == 0xAB).all()
+
+
+@st.composite
+def places_for(draw, voxels):
+    """Return a place for voxels in a larger array, its axes in any order, and that array."""
+    order = draw(st.permutations(range(4)))
+    steps = draw(st.sampled_from([(1, 1, 1, 1), (1, 1, 1, 1), (1, 2, 1, 1), (2, 1, 1, 1)]))
+    before = [draw(st.integers(0, 2)) for _ in range(4)]
+    sides = [b + n * step + 1 for b, n, step in zip(before, voxels.shape, steps, strict=True)]
+    room = np.empty([sides[axis] for axis in order], voxels.dtype)
+    room.view(np.uint8)[...] = 0xAB
+    box = tuple(
+        slice(b, b + n * step, step)
+        for b, n, step in zip(before, voxels.shape, steps, strict=True)
+    )
+    return room.transpose(np.argsort(order))[box], room
+
+
+@settings(max_examples=amount(80, 5000), deadline=None)
+@given(data=st.data(), voxels=chunks())
+def test_a_box_goes_anywhere_and_nothing_around_it_is_written(data, voxels):
+    out, room = data.draw(places_for(voxels))
+    copy_box(voxels, out)
+    assert out.tobytes("F") == oracles.copied(voxels)
+    out.view(np.uint8 if out.itemsize == 1 else f"u{out.itemsize}")[...] = int("AB" * 8, 16) % (
+        1 << 8 * out.itemsize
+    )
+    assert (room.view(np.uint8) == 0xAB).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "uint64"])
+def test_whole_tiles_and_their_rests_are_turned(dtype):
+    voxels = np.random.default_rng(0).integers(0, 250, (67, 66, 5, 2)).astype(dtype, order="F")
+    for order in [(1, 2, 3, 0), (2, 1, 0, 3), (3, 1, 2, 0)]:
+        # Axes from the closest on; the first of `voxels` is never that.
+        room = np.zeros([voxels.shape[axis] for axis in reversed(order)], dtype)
+        out = room.transpose(np.argsort(order[::-1]))
+        copy_box(voxels, out)
+        np.testing.assert_array_equal(out, voxels)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "out"),
+    [
+        (np.full((2, 3, 1, 2), 7j), np.zeros((2, 3, 1, 2), "complex128")),
+        (np.full((2, 3, 1, 2), 7, ">u4"), np.zeros((2, 3, 1, 2), "<u4")),
+        (np.full((2, 1, 1, 2), 7.0), np.zeros((2, 3, 1, 2))),
+        (np.full((2, 3), 7), np.zeros((2, 3), int)),
+        (np.full((2, 3, 1, 2), 7), np.zeros((2, 3, 1, 2), int)[::-1, ::-1, :, ::-1]),
+    ],
+)
+def test_what_the_kernel_does_not_know_is_copied_too(voxels, out):
+    copy_box(voxels, out)
+    assert (out == voxels[:1, :1]).all()
 
 
 @pytest.mark.parametrize("order", ["xyzc", "czyx", "yxcz", "zcxy"])

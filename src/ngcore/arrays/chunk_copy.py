@@ -1,4 +1,4 @@
-"""Copies chunks out of the rows they lie in."""
+"""Copies chunks out of the rows they lie in, and boxes out of chunks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from ngcore.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_ITEM_SIZES = (1, 2, 4, 8)
 
 
 def copy_chunk(voxels: NDArray[Any], out: NDArray[Any]) -> bool:
@@ -40,7 +42,7 @@ def copy_chunk(voxels: NDArray[Any], out: NDArray[Any]) -> bool:
     >>> copy_chunk(row[:2], chunk), copy_chunk(row[2:], chunk), chunk.tobytes("F")
     (False, True, b'\x00\x00\x00\x07')
     """
-    if voxels.ndim != 4 or voxels.itemsize not in (1, 2, 4, 8):
+    if voxels.ndim != 4 or voxels.itemsize not in _ITEM_SIZES:
         raise InputError(
             f"a chunk has four axes and items of 1, 2, 4 or 8 bytes, got {voxels.dtype} of "
             f"{voxels.shape}"
@@ -50,4 +52,34 @@ def copy_chunk(voxels: NDArray[Any], out: NDArray[Any]) -> bool:
             f"out must be in Fortran order, {voxels.dtype} of {voxels.shape}, got {out.dtype} of "
             f"{out.shape}"
         )
-    return _encode.copy_chunk(voxels, out)
+    return _encode.copy_chunk(voxels, out) == 1
+
+
+def copy_box(voxels: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write voxels into an array of their shape, as ``out[...] = voxels`` does.
+
+    It is several times as quick where axes change places, as in planes of constant x.
+
+    Parameters
+    ----------
+    voxels : ndarray, shape (x, y, z, channel)
+        Any strides.
+    out : ndarray of the same shape and type, whatever its strides
+        Written; its memory must not be that of `voxels`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.zeros((2, 3, 1, 1), np.uint8)
+    >>> copy_box(np.full((2, 2, 1, 1), 7, np.uint8, order="F"), plane[:, 1:])
+    >>> plane[..., 0, 0].tolist()
+    [[0, 7, 7], [0, 7, 7]]
+    """
+    if (
+        out.strides[0] == out.itemsize  # NumPy is as quick
+        or out.ndim != 4
+        or out.itemsize not in _ITEM_SIZES
+        or (voxels.shape, voxels.dtype) != (out.shape, out.dtype)
+        or _encode.copy_chunk(voxels, out) < 0
+    ):
+        out[...] = voxels

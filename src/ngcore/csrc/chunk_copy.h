@@ -1,7 +1,8 @@
-/* Copies a strided chunk to Fortran order, and finds out on the way whether any bit is set.
+/* Copies a strided chunk, or a box of one, and finds out on the way whether any bit is set.
  *
- * Items of 1, 2, 4 or 8 bytes, whatever they mean. Axis 0 is the one that runs fastest in the copy;
- * axes that lie behind one another in both are taken as one. Then, the first case that fits:
+ * Items of 1, 2, 4 or 8 bytes, whatever they mean. Axes are sorted by how close their items lie in the
+ * copy, where those of axis 0 are neighbours; axes that lie behind one another in both are taken as
+ * one. Then, the first case that fits:
  *   1. rows      axis 0 is contiguous in the source too: 64 bytes at a time, while the lines some
  *                rows further on are fetched, which are far apart in the row of chunks they lie in
  *   2. tiles     another axis lies closer together: squares of 64 bytes' side are turned around in
@@ -87,7 +88,7 @@ static uint64_t copy_rows(const ChunkCopy *job, const char *from, char *to, ptrd
                 bits |= copy_row(row, next, bytes, row_to);
                 row += y->stride;
                 next += y->stride;
-                row_to += bytes;
+                row_to += y->to_stride;
             }
         }
     }
@@ -129,11 +130,56 @@ static inline uint64_t copy_rows_of_items(const ChunkCopy *job, const char *from
 
 /* ---- tiles ---- */
 
-/* Turn a square of 8 bytes' side: item k of word i becomes item i of word k. */
-static inline void turn_words(uint64_t *words, int size)
+#ifdef __SSE2__
+enum { SQUARE = 16 };
+
+/* Items of 1, 2 or 4 bytes of two lines, one of each in turn. */
+static inline __m128i pair_items(__m128i a, __m128i b, int size, int is_high)
 {
-    const int count = 8 / size;
+    switch (size) {
+    case 1: return is_high ? _mm_unpackhi_epi8(a, b) : _mm_unpacklo_epi8(a, b);
+    case 2: return is_high ? _mm_unpackhi_epi16(a, b) : _mm_unpacklo_epi16(a, b);
+    default: return is_high ? _mm_unpackhi_epi32(a, b) : _mm_unpacklo_epi32(a, b);
+    }
+}
+
+/* Turn a square of 16 bytes' side within a tile: to pair the lines of its two halves, item by item,
+ * moves the highest bit of a line's number to the lowest of the place in the line, and each other bit
+ * one up. After as many steps as there are bits, numbers and places are exchanged. */
+static inline uint64_t turn_square(const char *from, int size, char *to, ptrdiff_t to_stride)
+{
+    const int count = SQUARE / size;
+    __m128i lines[SQUARE], paired[SQUARE], any = _mm_setzero_si128();
+    uint64_t bits[2];
     int step, i;
+    for (i = 0; i < count; i++) {
+        lines[i] = _mm_loadu_si128((const __m128i *)(from + i * LINE));
+        any = _mm_or_si128(any, lines[i]);
+    }
+    for (step = 1; step < count; step *= 2) {
+        for (i = 0; i < count; i++)
+            paired[i] = pair_items(lines[i / 2], lines[(i + count) / 2], size, i & 1);
+        for (i = 0; i < count; i++)
+            lines[i] = paired[i];
+    }
+    for (i = 0; i < count; i++)
+        _mm_storeu_si128((__m128i *)(to + i * to_stride), lines[i]);
+    _mm_storeu_si128((__m128i *)bits, any);
+    return bits[0] | bits[1];
+}
+#else
+enum { SQUARE = 8 };
+
+/* Turn a square of 8 bytes' side within a tile: item k of word i becomes item i of word k. */
+static inline uint64_t turn_square(const char *from, int size, char *to, ptrdiff_t to_stride)
+{
+    const int count = SQUARE / size;
+    uint64_t words[SQUARE], bits = 0;
+    int step, i;
+    for (i = 0; i < count; i++) {
+        memcpy(&words[i], from + i * LINE, 8);
+        bits |= words[i];
+    }
     for (step = 1; step < count; step *= 2) {
         const int shift = 8 * size * step;
         const uint64_t low = UINT64_MAX / (((uint64_t)1 << shift) + 1); /* every other `shift` bits */
@@ -145,25 +191,32 @@ static inline void turn_words(uint64_t *words, int size)
             }
         }
     }
+    for (i = 0; i < count; i++)
+        memcpy(to + i * to_stride, &words[i], 8);
+    return bits;
 }
+#endif
 
 /* Turn a tile: item j of line i becomes item i of line j. */
 static inline uint64_t turn_tile(const char *tile, int size, char *to, ptrdiff_t to_stride)
 {
-    const int side = LINE / size, count = 8 / size;
-    uint64_t words[8], bits = 0;
-    int i, j, k;
-    for (j = 0; j < side; j += count) {
-        for (i = 0; i < side; i += count) {
-            for (k = 0; k < count; k++) {
-                memcpy(&words[k], tile + (i + k) * LINE + j * size, 8);
-                bits |= words[k];
+    const int side = LINE / size, count = SQUARE / size;
+    uint64_t bits = 0, word;
+    int i, j;
+    if (size == 8) { /* a line of the copy after the other */
+        for (j = 0; j < side; j++) {
+            for (i = 0; i < side; i++) {
+                memcpy(&word, tile + i * LINE + j * 8, 8);
+                memcpy(to + j * to_stride + i * 8, &word, 8);
+                bits |= word;
             }
-            turn_words(words, size);
-            for (k = 0; k < count; k++)
-                memcpy(to + (j + k) * to_stride + i * size, &words[k], 8);
         }
+        return bits;
     }
+    for (j = 0; j < side; j += count)
+        for (i = 0; i < side; i += count)
+            bits |= turn_square(tile + i * LINE + j * size, size, to + j * to_stride + i * size,
+                                to_stride);
     return bits;
 }
 
@@ -181,7 +234,6 @@ static inline uint64_t copy_plane(const ChunkCopy *job, const char *from, ptrdif
         const ptrdiff_t lines = smaller_of(side, x->length - start);
         for (first = 0; first < near->length; first += side) {
             const ptrdiff_t items = smaller_of(side, near->length - first);
-            const int is_whole = lines == side && items == side;
             const char *corner = from + start * x->stride + first * near->stride;
             char *corner_to = to + start * size + first * near->to_stride;
             for (i = 0; i < lines; i++) {
@@ -193,14 +245,21 @@ static inline uint64_t copy_plane(const ChunkCopy *job, const char *from, ptrdif
                     copy_items(line, near->stride, items, size, tile + i * LINE);
             }
             ASSERT_COPY(job, corner, corner_to, size, (items - 1) * near->to_stride + lines * size);
-            if (is_whole) {
+            if (size == 8 && lines == side && items == side) {
                 bits |= turn_tile(tile, size, corner_to, near->to_stride);
                 continue;
             }
-            /* Items left from the tile before are of this chunk too, so no false bits. */
+            /* Lines of the copy that are 2^k bytes apart share a place in the cache: more than a few
+             * are written once each, whole. Items left from the tile before are of this chunk too, so
+             * no false bits. */
             bits |= turn_tile(tile, size, turned, LINE);
-            for (i = 0; i < items; i++)
-                memcpy(corner_to + i * near->to_stride, turned + i * LINE, (size_t)(lines * size));
+            for (i = 0; i < items; i++) {
+                if (lines == side)
+                    memcpy(corner_to + i * near->to_stride, turned + i * LINE, LINE);
+                else
+                    memcpy(corner_to + i * near->to_stride, turned + i * LINE,
+                           (size_t)(lines * size));
+            }
         }
     }
     return bits;
@@ -259,40 +318,58 @@ static NGCORE_NOINLINE uint64_t copy_turned(const ChunkCopy *job, const char *fr
     }
 }
 
-/* Copy from[shape], strides in bytes, to the packed memory `to`; 1 if any bit is set. */
+/* Add an axis, in order of its stride in the copy; one that lies behind the last in both is one with
+ * it. */
+static void add_axis(ChunkCopy *job, CopyAxis next)
+{
+    CopyAxis *last = job->count ? &job->axes[job->count - 1] : NULL;
+    if (next.length == 1)
+        return;
+    if (last && next.stride == last->length * last->stride &&
+        next.to_stride == last->length * last->to_stride)
+        last->length *= next.length;
+    else
+        job->axes[job->count++] = next;
+}
+
+/* Copy from[shape] to `to`, strides in bytes: 1 if any bit is set, 0 if none is, and -1, with nothing
+ * copied, if no axis has neighbours in the copy, or one runs backwards there. */
 static int copy_chunk(const char *from, const ptrdiff_t *shape, const ptrdiff_t *strides,
-                      ptrdiff_t size, char *to)
+                      ptrdiff_t size, char *to, const ptrdiff_t *to_strides)
 {
     ChunkCopy job;
-    ptrdiff_t to_stride = size;
-    int axis;
+    CopyAxis sorted[4];
+    int axis, at;
     NGCORE_ASSERT(size == 1 || size == 2 || size == 4 || size == 8);
     job.count = 0;
     job.low = job.high = from;
+    job.to_low = job.to_high = to;
     for (axis = 0; axis < 4; axis++) {
-        const CopyAxis next = {shape[axis], strides[axis], to_stride};
-        CopyAxis *last = job.count ? &job.axes[job.count - 1] : NULL;
+        const CopyAxis next = {shape[axis], strides[axis], to_strides[axis]};
+        const ptrdiff_t reach = (next.length - 1) * next.stride;
         if (next.length == 0)
             return 0;
-        if (next.stride < 0)
-            job.low += (next.length - 1) * next.stride;
+        if (next.length > 1 && next.to_stride < size)
+            return -1;
+        if (reach < 0)
+            job.low += reach;
         else
-            job.high += (next.length - 1) * next.stride;
-        to_stride *= next.length;
-        if (next.length == 1)
-            continue;
-        if (last && next.stride == last->length * last->stride)
-            last->length *= next.length;
-        else
-            job.axes[job.count++] = next;
+            job.high += reach;
+        job.to_high += (next.length - 1) * next.to_stride;
+        for (at = axis; at > 0 && sorted[at - 1].to_stride > next.to_stride; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = next;
     }
     job.high += size;
-    job.to_low = to;
-    job.to_high = to + to_stride;
+    job.to_high += size;
+    for (axis = 0; axis < 4; axis++)
+        add_axis(&job, sorted[axis]);
     for (axis = job.count; axis < 4; axis++) {
-        const CopyAxis none = {1, axis ? 0 : size, 0};
+        const CopyAxis none = {1, axis ? 0 : size, axis ? 0 : size};
         job.axes[axis] = none;
     }
+    if (job.axes[0].to_stride != size)
+        return -1;
     if (job.axes[0].stride == size)
         return copy_rows(&job, from, to, size) != 0;
     return copy_turned(&job, from, to, size) != 0;

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ngcore.arrays.chunk_copy import copy_box
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.encodings import ChunkEncoding, Shape4, make_encoding
 from ngcore.storage import ChunkReader, LocalStore, ReadableStore, open_chunks
@@ -295,7 +296,7 @@ class ScaleArray(ScaleFacts):
         """Write the selected voxels of x, y, z and channel, ascending, into `voxels`."""
         slab = self._slabs.holding(selections, self._read)
         if slab is not None:
-            voxels[...] = slab.voxels[slab.place_of(selections)]
+            copy_box(slab.voxels[slab.place_of(selections)], voxels)
         else:
             self._read(voxels, selections)
 
@@ -377,7 +378,7 @@ class ScaleArray(ScaleFacts):
             data, is_part = self._chunks.read_span(wanted.cell, span)
             if data is not None and is_part:
                 out = wanted.out
-                out[...] = np.ndarray(out.shape, span.dtype, data, strides=span.strides)
+                copy_box(np.ndarray(out.shape, span.dtype, data, strides=span.strides), out)
                 return
         self._write(self._kept(wanted, data), wanted)
 
@@ -401,7 +402,7 @@ class ScaleArray(ScaleFacts):
             except FormatError as error:
                 raise self._located(error, wanted.cell) from error
         else:
-            wanted.out[...] = stored[wanted.box]
+            copy_box(stored[wanted.box], wanted.out)
 
     def _chunk_shape(self, cell: Vec3) -> Shape4:
         return (*self.info.grid.bounds(cell).shape, self.shape[3])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ngcore.arrays.chunk_copy import copy_box
 from ngcore.errors import FormatError
 from ngcore.precomputed.encodings.base import ChunkEncoding, Shape4, Span
 
@@ -42,7 +43,7 @@ class RawEncoding(ChunkEncoding):
         self, data: Buffer, shape: Shape4, box: tuple[slice, ...], out: NDArray[Any]
     ) -> None:
         """Decode a box of one chunk; see `ChunkEncoding.decode_box`."""
-        out[...] = self._stored(data, shape)[box]
+        copy_box(self._stored(data, shape)[box], out)
 
     def span_of(self, shape: Shape4, box: tuple[slice, ...]) -> Span | None:
         """Return which bytes of a chunk hold a box; see `ChunkEncoding.span_of`."""
