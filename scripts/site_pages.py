@@ -114,7 +114,7 @@ def command_pages() -> Iterator[tuple[str, str]]:
         for entries in SECTIONS.values()
         for name, entry in entries.items()
     ]
-    table = "\n".join(["| command | |", "|---|---|", *rows])
+    table = "\n".join(["| command | what it does |", "|---|---|", *rows])
     yield "commands/index.md", f"# Commands\n\n{table}\n\n```text\n{help_of()}\n```\n"
     for name in (name for entries in SECTIONS.values() for name in entries):
         yield f"commands/{name}.md", f"# ngcore {name}\n\n```text\n{help_of(name)}\n```\n"
@@ -129,7 +129,7 @@ def library_pages() -> Iterator[tuple[str, str]]:
         links = ", ".join(f"[`{name}`]({slug(title)}.md)" for name in names)
         rows.append(f"| {title} | {links} |")
         yield f"python/{slug(title)}.md", "\n".join([f"# {title}\n", *map(directive, names)])
-    table = "\n".join(["| | |", "|---|---|", *rows])
+    table = "\n".join(["| part | names |", "|---|---|", *rows])
     axes = (
         "Every command is a function of `ngcore`, with its options as keywords. Axes are always "
         "(x, y, z, channel), resolutions nanometres, affines millimetres.\n"

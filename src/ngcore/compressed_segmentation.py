@@ -232,7 +232,7 @@ def checked_block_size(block_size: Sequence[int]) -> tuple[int, int, int]:
     block = _whole_numbers(block_size, "block_size")
     if len(block) != 3 or min(block) < 1 or math.prod(block) > _MAX_BLOCK_VOXELS:
         raise InputError(
-            "block_size must be three integers of at least 1 and at most 2^24 voxels together, "
+            "block_size must be three integers, each at least 1, with at most 2^24 voxels in all, "
             f"got {block}"
         )
     return block[0], block[1], block[2]

@@ -145,7 +145,7 @@ def test_another_mesh_of_the_same_name_is_replaced_only_where_that_is_asked(
 def test_a_file_that_is_no_fragment_is_never_replaced(volume, surface):
     (volume / "mesh").mkdir()
     (volume / "mesh" / "notes").write_text("mine")
-    with pytest.raises(DestinationError, match="mesh/notes already exists, and is not a mesh"):
+    with pytest.raises(DestinationError, match="mesh/notes already exists, but is not a mesh"):
         mesh_to_precomputed(surface, volume, mesh_name="notes", overwrite=True)
     assert (volume / "mesh" / "notes").read_text() == "mine"
 

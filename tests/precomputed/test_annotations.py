@@ -91,7 +91,7 @@ def test_time_may_be_a_fourth_dimension_and_kinds_are_written_in_capitals():
     [
         (["by_id"], None, "by_id: missing"),
         (["relationships"], None, "relationships: missing"),
-        (["dimensions"], {}, "dimensions: one or more expected"),
+        (["dimensions"], {}, "dimensions: expected one or more"),
         (["dimensions", "x"], [0, "m"], r"dimensions.x\[0\]: expected a positive number"),
         (["dimensions", "x"], [1, "inch"], "dimensions.x: expected a number and a unit"),
         (["lower_bound"], [0, 0], "lower_bound: expected 3 numbers"),

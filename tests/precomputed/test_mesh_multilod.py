@@ -90,7 +90,7 @@ def test_manifest_has_positions_axis_by_axis_and_one_size_per_fragment():
         (manifest([FINE])[:30], "1 levels of detail take 48"),
         (manifest([FINE]) + b"\0", "take exactly 112"),
         (manifest([FINE])[:-1], "take exactly 112"),
-        (manifest([]), "1 to 64 levels of detail expected, got 0"),
+        (manifest([]), "expected 1 to 64 levels of detail, got 0"),
         (manifest([FINE], chunk_shape=(64, 0, 64)), "must be positive"),
         (manifest([FINE], chunk_shape=(64, np.nan, 64)), "is not finite"),
         (manifest([FINE], scales=[np.inf]), "is not finite"),

@@ -38,7 +38,7 @@ def test_what_changes_while_it_is_copied_is_an_error(stores, monkeypatch, change
     if before is not None:
         dest.put("x", before)
     monkeypatch.setattr(source, "size", lambda _name: len(data), raising=False)
-    with pytest.raises(StorageError, match=f"it has {len(data) + change} bytes, and had"):
+    with pytest.raises(StorageError, match=f"it has {len(data) + change} bytes, but had"):
         carry(source, dest, ["x"])
     assert dest.get("x") == before
 

@@ -28,7 +28,8 @@ def test_truncated_chunk_is_named(files):
     path.write_bytes(path.read_bytes()[:-1])
     for quick in (False, True):
         line = only(found(files, quick=quick))
-        assert line.startswith("16_16_16/0-16_0-16_16-19: a raw chunk of ")
+        assert line.startswith("16_16_16/0-16_0-16_16-19: ")
+        assert "a raw chunk of " in line
 
 
 @pytest.mark.parametrize("ending", [".br", ".zst"])
@@ -151,4 +152,4 @@ def test_chunks_that_are_too_large_to_be_decoded_are_no_fault(tmp_path, is_gzipp
     if not is_gzipped:
         with chunk.open("wb") as file:
             file.truncate(1024)
-        assert "a raw chunk of 209715200 bytes is expected" in only(found(tmp_path))
+        assert "expected a raw chunk of 209715200 bytes" in only(found(tmp_path))

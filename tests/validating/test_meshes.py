@@ -120,7 +120,7 @@ def test_multilod_meshes_are_sound(multilod):
     [
         (b"", "at least 28 bytes"),
         (multilod_manifest([[0, 0, 0]], [3 * SIZE])[:-1], "take exactly 64"),
-        (multilod_manifest([[0, 0, 0]], [21]), f"take 21 bytes together, but 7 has {3 * SIZE}"),
+        (multilod_manifest([[0, 0, 0]], [21]), f"take 21 bytes in total, but 7 has {3 * SIZE}"),
         (multilod_manifest([[0, 1, 0], [1, 0, 0]], [SIZE, 2 * SIZE]), "Z-order is expected"),
         (multilod_manifest([[3, 3, 0], [0, 0, 1]], [SIZE, 2 * SIZE]), "Z-order is expected"),
         (multilod_manifest([[0, 0, 0], [1, 0, 0]], [1, 3 * SIZE - 1]), "is not a Draco mesh"),

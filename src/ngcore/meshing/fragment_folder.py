@@ -50,7 +50,7 @@ def check_free(
         if overwrite and wanted.startswith(b"{"):
             return  # so are only manifests called, though this one is damaged
         raise DestinationError(
-            f"{where} already exists, and is not a mesh ({error}); choose another name"
+            f"{where} already exists, but is not a mesh ({error}); choose another name"
         ) from error
     if not overwrite:
         raise DestinationError(

@@ -238,7 +238,7 @@ def decode_annotation(
         position += WORD
         if len(data) < position + _LONG * count:
             raise FormatError(
-                f"byte {position}: {count} segments of {relationship.id!r} expected, but "
+                f"byte {position}: expected {count} segments of {relationship.id!r}, but "
                 f"{len(data) - position} bytes are left"
             )
         relations.append(np.frombuffer(data, "<u8", count, position).astype(np.uint64))

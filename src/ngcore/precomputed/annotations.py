@@ -303,7 +303,7 @@ def _dimensions(value: object) -> dict[str, tuple[float, str]]:
             fail(f"{path}[0]", "a positive number", scale)
         checked[name] = (scale, pair[1])
     if not checked:
-        raise FormatError("dimensions: one or more expected, got none")
+        raise FormatError("dimensions: expected one or more, got none")
     return checked
 
 

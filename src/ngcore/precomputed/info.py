@@ -217,7 +217,7 @@ class ScaleInfo:
         block_size: object = self.compressed_segmentation_block_size
         if self.encoding == "compressed_segmentation":
             if block_size is None:
-                raise FormatError(f"{name}: missing, and the encoding is compressed_segmentation")
+                raise FormatError(f"{name}: missing, but the encoding is compressed_segmentation")
             return check_integers(block_size, name, 1, _MAX_CHUNK_SIDE)
         if block_size is not None:
             fail(name, f"none, as the encoding is {self.encoding}", block_size)

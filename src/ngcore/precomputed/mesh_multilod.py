@@ -146,7 +146,7 @@ class MultilodManifest:
         header = np.frombuffer(data, "<f4", 6)
         lods = int.from_bytes(data[24:28], "little")
         if not 1 <= lods <= _MOST_LODS:
-            raise FormatError(f"byte 24: 1 to {_MOST_LODS} levels of detail expected, got {lods}")
+            raise FormatError(f"byte 24: expected 1 to {_MOST_LODS} levels of detail, got {lods}")
         start = _HEADER + _PER_LOD * lods
         if len(data) < start:
             raise FormatError(f"{len(data)} bytes, but {lods} levels of detail take {start}")

@@ -263,7 +263,7 @@ def layout_shard_of(
         )
     shards, minishards = spec.locate_many(ids)
     if (shards != shards[:1]).any():
-        raise InputError(f"ids of one shard expected, got ids of {np.unique(shards).size} shards")
+        raise InputError(f"expected ids of one shard, got ids of {np.unique(shards).size} shards")
     if not lengths.all():
         raise InputError(
             f"chunk {ids[np.argmin(lengths)]} has no bytes; leave it out of the shard"

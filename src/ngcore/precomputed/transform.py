@@ -48,7 +48,7 @@ def parse_transform(document: str | bytes, where: str) -> Affine:
         and all(_is_number(value) for row in rows for value in row)
     )
     if not is_matrix:
-        raise _fault(where, "four rows of four finite numbers expected")
+        raise _fault(where, "expected four rows of four finite numbers")
     if rows[3] != [0, 0, 0, 1]:
         raise _fault(where, f"[3]: the last row must be [0, 0, 0, 1], got {rows[3]}")
     matrix = np.array(rows, np.float64)

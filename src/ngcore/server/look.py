@@ -220,9 +220,9 @@ def _check_settings(layer: VolumeLayer, item: Shown) -> None:
         }
         for setting, value in given.items():
             if value is not None:
-                raise InputError(f"{item.name}: {setting} is for images, and it holds labels")
+                raise InputError(f"{item.name}: {setting} is for images, but it holds labels")
     elif item.thing.table is not None:
-        raise InputError(f"{item.name}: labels= is for segmentations, and it is an image")
+        raise InputError(f"{item.name}: labels= is for segmentations, but it is an image")
 
 
 def served_roots(shown: Sequence[Shown]) -> dict[str, Path]:

@@ -60,7 +60,7 @@ def read_spm_affine(path: Path) -> SpmAffine | None:
             from_one[:3, 3] = 1  # MATLAB counts voxels from 1
             return SpmAffine(matrices[name] @ from_one, is_flipped)
     raise FormatError(
-        f"{path.name!r} beside it holds no affine 'mat' or 'M'; remove or replace it"
+        f"the file {path.name!r} beside it has no affine 'mat' or 'M'; remove or replace it"
     )
 
 
@@ -88,6 +88,6 @@ def _matrices(data: bytes, name: str) -> list[tuple[str, Affine]]:
             data = data[start + size :]
         except (struct.error, KeyError, ValueError) as error:
             raise FormatError(
-                f"{name!r} beside it is not a MATLAB file ({error}); remove or replace it"
+                f"the file {name!r} beside it is not a MATLAB file ({error}); remove or replace it"
             ) from error
     return found

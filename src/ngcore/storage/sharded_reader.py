@@ -331,7 +331,7 @@ def _check_length(data: bytes | memoryview | None, start: int, stop: int) -> byt
     """Return a range that was read, once it is known to be all of it."""
     if data is None or len(data) != stop - start:
         raise FormatError(
-            f"bytes {start} to {stop} are expected, but the file ends before: it is truncated"
+            f"expected bytes {start} to {stop}, but the file ends before: it is truncated"
         )
     return data
 

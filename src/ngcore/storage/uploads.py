@@ -148,7 +148,7 @@ class _Pieces:
             start += len(piece)
         if start != self._size:
             raise StorageError(
-                f"can't copy {self._name} from {self._store.location}: it has {start} bytes, and "
+                f"can't copy {self._name} from {self._store.location}: it has {start} bytes, but "
                 f"had {self._size}; copy it when nothing changes it"
             )
 

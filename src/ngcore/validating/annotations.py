@@ -106,7 +106,7 @@ class _Collection:
                 "unchecked",
                 names_beside(self._folder, self._info.by_id.key),
                 f"there are more than {_MOST_COMPARED} annotations, or segments that they are "
-                "related to: the other indexes were read, and not compared with by_id",
+                "related to: the other indexes were read, but not compared with by_id",
             )
         else:
             self._table.close()

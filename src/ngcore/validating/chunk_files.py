@@ -116,7 +116,7 @@ def _check_size(check: ScaleCheck, cell: Vec3, where: str, size: int) -> None:
         raise FormatError("is empty")
     expected = check.raw_size(cell)
     if expected is not None and not _ending(where) and size != expected:
-        raise FormatError(f"a raw chunk of {expected} bytes is expected, the file has {size}")
+        raise FormatError(f"expected a raw chunk of {expected} bytes, but the file has {size}")
     if size > max_stored_size(check.max_encoded_size):
         raise FormatError(f"has {size} bytes, but at most {check.max_encoded_size} are expected")
 

@@ -209,7 +209,7 @@ class _Multilod:
                 raise FormatError(f"its fragments, the file {segment}, are missing")
             if size != manifest.data_size:
                 raise FormatError(
-                    f"the fragments take {manifest.data_size} bytes together, but {segment} has "
+                    f"the fragments take {manifest.data_size} bytes in total, but {segment} has "
                     f"{size}"
                 )
 

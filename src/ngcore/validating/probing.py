@@ -110,7 +110,8 @@ def _other_form(context: Context, check: ScaleCheck) -> _Form | None:
             context.findings.error(
                 "server",
                 where,
-                f"lies there, but clients ask for {check.grid.name(cell)}: {repair}",
+                "is stored under this name, but clients ask for "
+                f"{check.grid.name(cell)}: {repair}",
             )
             return form
     return None

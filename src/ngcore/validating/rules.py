@@ -54,7 +54,8 @@ RULES: dict[str, Rule] = {
         "`ngcore repair` makes a coarser scale again from the finest. " + _CONVERT_AGAIN,
     ),
     "digests-removed": Rule(
-        "`provenance` says that ngcore wrote the volume, and the digests that it wrote are gone.",
+        "`provenance` says that ngcore wrote the volume, but the digests that it recorded "
+        "are gone.",
         "Without them nobody can tell whether voxels have changed.",
         "Put the old `provenance` back, or convert again.",
     ),

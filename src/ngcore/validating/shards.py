@@ -227,7 +227,7 @@ def _check_first(check: ScaleCheck, shard: ShardFile, entries: list[_Entry]) -> 
         if shard.spec.data_encoding == "raw" and expected is not None and size != expected:
             check.fault(
                 _place(check, shard, entry),
-                f"a raw chunk of {expected} bytes is expected, {size} are listed",
+                f"expected a raw chunk of {expected} bytes, but {size} are listed",
             )
         check.context.done(check.voxels(entry.cell))
     if shard.spec.data_encoding == "gzip":

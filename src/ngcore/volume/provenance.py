@@ -138,7 +138,7 @@ class Provenance(NamedTuple):
         members = parse_object(document)
         items = members.pop("processing", [])
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise FormatError("processing: an array of objects expected")
+            raise FormatError("processing: expected an array of objects")
         steps: list[Step] = []
         sealed: tuple[object, object] | None = None
         for item in items:
@@ -163,7 +163,7 @@ class Provenance(NamedTuple):
         assert isinstance(others, dict)
         changing = others.get(_CHANGING, ())
         if not isinstance(changing, list | tuple):
-            return self._replace(fault="processing[].method.seal.changing: an array expected")
+            return self._replace(fault="processing[].method.seal.changing: expected an array")
         known = self._replace(seal=seal, changing=tuple(map(str, changing)))
         # Volumes of ngcore 0.1 have digests of voxels alone.
         return known._replace(is_changed=bool(others) and others.get(_CHECK) != known.check())

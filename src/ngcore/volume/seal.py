@@ -209,18 +209,18 @@ class Seal(NamedTuple):
         """
         scales = digests.get("scales") if isinstance(digests, dict) else None
         if not isinstance(scales, dict) or not all(isinstance(v, str) for v in scales.values()):
-            raise FormatError("digests: an algorithm and a text for each scale expected")
+            raise FormatError("digests: expected an algorithm, and a text for each scale")
         if isinstance(digests, dict) and digests.get("algorithm") != ALGORITHM:
             raise FormatError("digests.algorithm: not one that this version of ngcore knows")
         if not isinstance(others, dict):
-            raise FormatError("seal: an object expected")
+            raise FormatError("seal: expected an object")
         texts = {name: others.get(name, {}) for name in ("files", "meshes")}
         for name, known in texts.items():
             if not isinstance(known, dict) or not all(isinstance(v, str) for v in known.values()):
-                raise FormatError(f"seal.{name}: a text for each name expected")
+                raise FormatError(f"seal.{name}: expected a text for each name")
         info = others.get("info", {})
         if not isinstance(info, dict):
-            raise FormatError("seal.info: an object expected")
+            raise FormatError("seal.info: expected an object")
         return cls(scales, texts["files"], texts["meshes"], info)
 
     def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -101,7 +101,7 @@ class DaskExecutor(Executor):
                 )
             if there != here:
                 raise InputError(
-                    f"the {place} has {DISTRIBUTION} {there}, and this is {here}; "
+                    f"the {place} has {DISTRIBUTION} {there}, but this process has {here}; "
                     "install the same version everywhere"
                 )
 

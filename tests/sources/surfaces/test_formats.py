@@ -146,12 +146,12 @@ def test_vtk_with_carriage_returns_and_fields_is_read(tmp_path):
         (vtk().replace(b"POINTS 5", b"POINTS 6"), "15 values, but 18 are expected"),
         (vtk().replace(b"POLYGONS 2 9", b"POLYGONS 3 9"), "the sizes of cells differ"),
         (vtk().replace(b"POLYGONS 2 9", b"POLYGONS 1 9"), "4 values more than the cells take"),
-        (vtk().replace(b"POLYGONS 2 9", b"POLYGONS x 9"), "a count was expected, got 'x'"),
+        (vtk().replace(b"POLYGONS 2 9", b"POLYGONS x 9"), "expected a count, got 'x'"),
         (vtk().replace(b"5 float", b"5 half"), "values of type 'half'"),
         (vtk("BINARY")[:120], "truncated"),
         (vtk(version="5.1").replace(b"0 4 7", b"0 8 7"), "offsets of cells don't fit"),
         (vtk().replace(b"4 0 1 2 3", b"4 0 1 2 9"), "refers to vertex 9"),
-        (vtk().replace(b"1.5", b"one"), "a number was expected"),
+        (vtk().replace(b"1.5", b"one"), "expected a number"),
         (b"# vtk DataFile Version 3.0\n", "four header lines are malformed"),
     ],
 )
@@ -178,11 +178,11 @@ def test_mni_obj_is_read(tmp_path, colours):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (mni()[:-4], "7 numbers expected, 5 follow"),
+        (mni()[:-4], "expected 7 numbers, but 5 follow"),
         (mni() + b"4", "1 numbers more"),
         (mni(colours="3 1 1 1 1"), "colour flag 3"),
         (mni().replace(b"4 7\n", b"2 7\n"), "a face has 2 corners"),
-        (mni().replace(b"1.5", b"one"), "a number was expected"),
+        (mni().replace(b"1.5", b"one"), "expected a number"),
         (mni().replace(b"P 0.3", b"L 0.3"), "MNI OBJ file of lines"),
         (b"p" + bytes(40), "MNI OBJ file of binary"),
     ],

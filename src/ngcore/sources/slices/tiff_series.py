@@ -109,7 +109,7 @@ class StackPages:
         )
         if "s" in letters and ("c" in letters or "t" in letters):
             raise InputError(
-                f"axes {code!r} have colours beside channels or times; save one part of it"
+                f"axes {code!r} have colours as well as channels or times; save one part of it"
             )
         return checked_axes(ArrayAxes(code, tuple(length for _, length in dimensions)))
 
@@ -186,7 +186,7 @@ def _only_series(tiff: TiffFile, name: str) -> TiffSeries:
         return series[0]
     page = series[1].keyframe.index
     raise InputError(
-        f"{name}: holds {len(series)} images, the second from page {page} on; save the one "
+        f"{name}: holds {len(series)} images, the second starts at page {page}; save the one "
         f"you mean to a file of its own"
     )
 
@@ -227,8 +227,8 @@ def _parted(
             )
     if any(axis == "S" for axis, n in waiting if n > 1):
         raise InputError(
-            f"{name}: axes {series.axes} of lengths {series.shape}: its colours lie in pages of "
-            "their own; save them as channels (axis C)"
+            f"{name}: axes {series.axes} of lengths {series.shape}: its colours are on separate "
+            "pages; save them as channels (axis C)"
         )
     return waiting, within
 

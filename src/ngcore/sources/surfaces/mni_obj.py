@@ -84,7 +84,7 @@ class _Words:
         words = self._words[self._at : self._at + max(0, count)]
         if len(words) != count:
             raise ValueError(
-                f"{count} numbers expected, {len(words)} follow; the file is truncated"
+                f"expected {count} numbers, but {len(words)} follow; the file is truncated"
             )
         self._at += count
         return numbers_of(words, kind)
@@ -92,7 +92,7 @@ class _Words:
     def count(self) -> int:
         word = self._words[self._at] if self._at < len(self._words) else b""
         if not word.isdigit() or len(word) > 12:
-            raise ValueError(f"a count was expected, got {word[:20]!r}")
+            raise ValueError(f"expected a count, got {word[:20]!r}")
         self._at += 1
         return int(word)
 

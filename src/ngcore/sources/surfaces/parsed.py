@@ -65,7 +65,7 @@ def numbers_of(words: Sequence[bytes], kind: str) -> NDArray[Any]:
         # NumPy parses bytes as a whole far quicker than Python word by word.
         return np.array(words).astype(kind)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"a number was expected: {error}") from error
+        raise ValueError(f"expected a number: {error}") from error
 
 
 _FLAT = 1e-9

@@ -231,7 +231,7 @@ class _Text:
         word = self._words[at] if at < len(self._words) else b""
         if not word.isdigit():
             raise ValueError(
-                f"the length of a list was expected, got {word[:20]!r}; is the file cut off?"
+                f"expected the length of a list, got {word[:20]!r}; is the file cut off?"
             )
         return int(word[:18])
 

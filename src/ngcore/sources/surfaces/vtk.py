@@ -117,7 +117,7 @@ class _Reader:
             size = count * int(code[1])
             if size > len(self._data) - self._at:
                 raise ValueError(
-                    f"the file is truncated: {count} values expected at byte {self._at}"
+                    f"the file is truncated: expected {count} values at byte {self._at}"
                 )
             found = np.frombuffer(self._data, f">{code}", count, self._at)
             self._at += size
@@ -183,5 +183,5 @@ def _strips(counts: NDArray[Any], corners: NDArray[Any]) -> NDArray[np.int64]:
 
 def _count(word: str) -> int:
     if not word.isdecimal() or len(word) > 15:
-        raise ValueError(f"a count was expected, got {word[:30]!r}")
+        raise ValueError(f"expected a count, got {word[:30]!r}")
     return int(word)

@@ -41,7 +41,7 @@ class _Bytes:
     def take(self, count: int) -> bytes:
         if count < 0 or count > len(self.data) - self.at:
             raise FormatError(
-                f"{self.name}: {count} bytes expected at byte {self.at} of {len(self.data)}; the "
+                f"{self.name}: expected {count} bytes at byte {self.at} of {len(self.data)}; the "
                 "file is truncated or damaged"
             )
         self.at += count

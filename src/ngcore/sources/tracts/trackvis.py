@@ -88,7 +88,9 @@ class TrackVisFile:
             stop = at + 1 + count * width + tail
             if stop > size:
                 if is_last:
-                    self._refuse(f"its last streamline has {count} points, and the file ends")
+                    self._refuse(
+                        f"its last streamline has {count} points, but the file ends before them"
+                    )
                 break
             heads.append(at)
             at = stop

@@ -109,8 +109,8 @@ class GcsBucket(Bucket):
             return None
         if len(data) != end - start:
             raise StorageError(
-                f"can't read {self.url}/{key}: {len(data)} bytes came where {end - start} were "
-                "asked for; try again"
+                f"can't read {self.url}/{key}: asked for {end - start} bytes, but got "
+                f"{len(data)}; try again"
             )
         return StoredObject(data, known.size, known.version, known.encoding)
 
