@@ -22,6 +22,7 @@ from benchmarks import (
     report_mesh,
     report_read,
     report_validate,
+    workloads,
 )
 from benchmarks.side_by_side import HEADER, Ratio, compared
 
@@ -56,7 +57,9 @@ def kernels(folder: Path, side: int, rounds: int) -> Iterator[Ratio]:  # noqa: A
 
 def meshes(folder: Path, side: int, rounds: int) -> Iterator[Ratio]:
     """Meshes of labels, all levels, sharded."""
-    volume = report_mesh.write_volume(folder / "labels", side)
+    volume = report_mesh.write_volume(
+        folder / "labels", workloads.supervoxels(side, "uint64", rough=False)
+    )
     yield report_convert.measured(report_mesh.case(volume, side), 1 if rounds < 5 else 3, folder)
 
 

@@ -10,11 +10,16 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import workloads
 from benchmarks.report_convert import BIN, HEADER, Case, program, row
 
 import ngcore
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RESOLUTION = 40.0
 """Nanometres: igneous simplifies to 40 at most, unless told otherwise."""
@@ -45,10 +50,10 @@ def case(volume: Path, side: int) -> Case:
     )
 
 
-def write_volume(folder: Path, side: int) -> Path:
-    """Convert the labels; return the folder."""
+def write_volume(folder: Path, labels: NDArray[np.uint64]) -> Path:
+    """Convert labels, shape (x, y, z), to one scale of chunks in files; return the folder."""
     ngcore.convert(
-        workloads.supervoxels(side, "uint64", rough=False),
+        labels,
         folder,
         type="segmentation",
         resolution=(RESOLUTION,) * 3,
@@ -66,7 +71,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        volume = write_volume(Path(name) / "volume", asked.side)
+        labels = workloads.supervoxels(asked.side, "uint64", rough=False)
+        volume = write_volume(Path(name) / "volume", labels)
         print(HEADER)
         print(row(case(volume, asked.side), asked.rounds, Path(name)))
 

@@ -22,18 +22,16 @@ import trimesh
 import zmesh
 from benchmarks import workloads
 from benchmarks.report_convert import BIN, program
+from benchmarks.report_mesh import RESOLUTION, write_volume
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-
-import ngcore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-RESOLUTION = 40.0
 KINDS = ("neurites", "supervoxels", "brain")
 _NEAREST = 12
 """Triangles, by their middles, that the nearest point may be on."""
@@ -207,16 +205,7 @@ def main() -> None:
     )
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        volume = Path(folder) / "volume"
-        ngcore.convert(
-            labels,
-            volume,
-            type="segmentation",
-            resolution=(RESOLUTION,) * 3,
-            chunk_size=64,
-            sharding=False,
-            max_scales=1,
-        )
+        volume = write_volume(Path(folder) / "volume", labels)
         for name, commands in makers.items():
             out = Path(folder) / name
             shutil.copytree(volume, out)

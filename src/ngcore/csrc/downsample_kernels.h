@@ -225,6 +225,7 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
     /* Rows of the result that hold factors[1] rows each: those that batches take. */
     const ptrdiff_t first_full = job->first[1] > 0;
     const ptrdiff_t stop_full = (job->shape[1] + job->first[1]) / job->factors[1];
+    const int asks_ahead = NAME(asks_ahead)(job);
     NAME(Workspace) work;
     NAME(Batch) batch;
     if (!NAME(make_workspace)(job, outside, &work, &batch)) {
@@ -269,10 +270,8 @@ static int NAME(downsample)(const Downsampling *job, VOXEL outside)
                     for (x = 0; x < width; x++)
                         copy[x] = *(const VOXEL *)(row + x * job->strides[0]);
                     voxels = copy;
-                } else {
-                    /* Rows are too short for the processor to see a stream in them: ask for those
-                     * of the cells after the next. Worth up to twice the speed. */
-                    const char *next = row + 2 * job->factors[1] * job->strides[1];
+                } else if (!asks_ahead) {
+                    const char *next = row + NAME(ahead)(job);
                     for (x = 0; x < width * (ptrdiff_t)sizeof(VOXEL); x += 64)
                         NGCORE_PREFETCH(next + x);
                 }

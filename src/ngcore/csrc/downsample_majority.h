@@ -163,12 +163,15 @@ static inline void NAME(majority_planes)(ptrdiff_t voxels, const KEY *planes, pt
 
 #if defined(WITH_AVX2) && defined(SHUFFLE_PAIRS)
 /* Factor 2 of 32-bit and 64-bit labels, the usual pyramid: pairs are split in registers, in an
- * order that one shuffle of the result puts right. Returns how many cells were done. */
+ * order that one shuffle of the result puts right. The memory `ahead` bytes after the rows is asked
+ * for meanwhile. Returns how many cells were done. */
 static inline ptrdiff_t NAME(majority_pairs_of)(const VOXEL *const *rows, ptrdiff_t count,
-                                                ptrdiff_t cells, VOXEL *to)
+                                                ptrdiff_t cells, ptrdiff_t ahead, VOXEL *to)
 {
     ptrdiff_t i, row;
     for (i = 0; i + NAME(LANES) <= cells; i += NAME(LANES)) {
+        for (row = 0; row < count; row++)
+            NGCORE_PREFETCH((const char *)(rows[row] + 2 * i) + ahead);
         const __m256i a = _mm256_loadu_si256((const __m256i *)(rows[0] + 2 * i));
         const __m256i b = _mm256_loadu_si256((const __m256i *)(rows[0] + 2 * i) + 1);
         __m256i even = SPLIT_EVEN(a, b), odd = SPLIT_ODD(a, b), result = even;
@@ -196,10 +199,10 @@ static inline ptrdiff_t NAME(majority_pairs_of)(const VOXEL *const *rows, ptrdif
 }
 
 static ptrdiff_t NAME(majority_pairs)(const VOXEL *const *rows, ptrdiff_t count, ptrdiff_t cells,
-                                      VOXEL *to)
+                                      ptrdiff_t ahead, VOXEL *to)
 {
-    return count == 4   ? NAME(majority_pairs_of)(rows, 4, cells, to)
-           : count == 2 ? NAME(majority_pairs_of)(rows, 2, cells, to)
+    return count == 4   ? NAME(majority_pairs_of)(rows, 4, cells, ahead, to)
+           : count == 2 ? NAME(majority_pairs_of)(rows, 2, cells, ahead, to)
                         : 0;
 }
 #endif

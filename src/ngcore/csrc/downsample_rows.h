@@ -179,6 +179,26 @@ static inline void NAME(stride_cells)(ptrdiff_t factor, const VOXEL *NGCORE_REST
         to[i] = row[i * factor];
 }
 
+/* How many bytes ahead memory is asked for: the rows of the cells after the next. Rows are too short
+ * for the processor to see a stream in them. Worth up to twice the speed. */
+static inline ptrdiff_t NAME(ahead)(const Downsampling *job)
+{
+    return 2 * job->factors[1] * job->strides[1];
+}
+
+/* Whether the kernel for the rows of a whole cell asks as it goes. A row asked for at once fills the
+ * buffers for what is on its way, and the kernel then waits for them: up to 1.7 times as long. */
+static inline int NAME(asks_ahead)(const Downsampling *job)
+{
+#if defined(WITH_AVX2) && defined(SHUFFLE_PAIRS)
+    const ptrdiff_t count = job->factors[1] * job->factors[2];
+    return job->method == METHOD_MAJORITY && job->factors[0] == 2 && (count == 2 || count == 4);
+#else
+    (void)job;
+    return 0;
+#endif
+}
+
 /* Reduce as many cells as a kernel for the usual pyramid can; the count of them. */
 static ptrdiff_t NAME(reduce_pairs)(const Downsampling *job, const VOXEL *const *rows,
                                     ptrdiff_t count, ptrdiff_t cells, VOXEL *to)
@@ -191,7 +211,7 @@ static ptrdiff_t NAME(reduce_pairs)(const Downsampling *job, const VOXEL *const 
 #endif
 #if defined(WITH_AVX2) && defined(SHUFFLE_PAIRS)
     if (job->method == METHOD_MAJORITY)
-        return NAME(majority_pairs)(rows, count, cells, to);
+        return NAME(majority_pairs)(rows, count, cells, NAME(ahead)(job), to);
 #endif
     (void)rows;
     (void)cells;
