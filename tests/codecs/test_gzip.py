@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from functools import partial
 
 import pytest
 
 from ngcore.codecs import gzip
 from ngcore.errors import FormatError
+from ngcore.work.threads import map_ahead
 
 PLAIN = b"voxels " * 1000
 
@@ -28,6 +30,18 @@ def test_parts_make_one_member(monkeypatch):
     data = b"".join(gzip.compress_parts(parts))
     assert gzip.decompress(data, max_size=15_001) == PLAIN + b"x" + bytes(8000)
     assert b"".join(gzip.compress_parts([])) == gzip.compress(b"")
+
+
+@pytest.mark.parametrize("each", [map, partial(map_ahead, workers=3)])
+def test_pieces_that_are_compressed_beside_each_other_make_one_member(monkeypatch, each):
+    monkeypatch.setattr(gzip, "_PIECE_BYTES", 999)
+    parts = [b"", PLAIN, bytearray(b"x"), memoryview(bytes(8000)).cast("I")]
+    data = b"".join(gzip.compress_beside(parts, each))
+    assert data == b"".join(gzip.compress_beside(parts, map))
+    assert gzip.decompress(data, max_size=15_001) == PLAIN + b"x" + bytes(8000)
+    assert standard_gzip.decompress(data) == PLAIN + b"x" + bytes(8000)
+    nothing = b"".join(gzip.compress_beside([], each))
+    assert standard_gzip.decompress(nothing) == gzip.decompress(nothing, max_size=1) == b""
 
 
 def test_other_programs_read_it():
@@ -57,6 +71,7 @@ for _ in range(1000):
     data = b"".join(word.to_bytes(8, "little") for word in words)
     digest.update(gzip.compress(data))
     digest.update(b"".join(gzip.compress_parts([data[:3], data[3:9], data[9:]])))
+    digest.update(b"".join(gzip.compress_beside([data], map)))
 print(digest.hexdigest())
 """
 

@@ -19,9 +19,11 @@ from isal import isal_zlib
 from ngcore.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from typing_extensions import Buffer
+
+    Each = Callable[[Callable[[memoryview], bytes], list[memoryview]], Iterator[bytes]]
 
 _LEVEL = 1
 """Measured on chunks of MRI and of segmentations: level 2 saves 0.5 % at most, level 3 nothing at
@@ -38,6 +40,12 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 _PART_BYTES = 1 << 22
 """How much is compressed at once, so that no compressed copy of large parts is in memory."""
+
+_PIECE_BYTES = 1 << 21
+"""Of what is compressed beside others."""
+
+_LAST_BLOCK = b"\x03\x00"
+"""An empty block of deflate that ends a stream."""
 
 _IsalError = cast("type[Exception]", isal_zlib.error)
 """Named here because isal's stubs declare the class as if it were an instance of it."""
@@ -78,7 +86,7 @@ def compress_parts(parts: Iterable[Buffer]) -> Iterator[bytes]:
     ------
     bytes
     """
-    deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
+    deflate = _new_stream()
     checksum = size = 0
     yield _HEADER
     for piece in _pieces(parts):
@@ -90,6 +98,49 @@ def compress_parts(parts: Iterable[Buffer]) -> Iterator[bytes]:
             yield deflate.flush(isal_zlib.Z_SYNC_FLUSH)
     yield deflate.flush()
     yield struct.pack("<II", checksum, size & 0xFFFFFFFF)
+
+
+def compress_beside(parts: Iterable[Buffer], each: Each) -> Iterator[bytes]:
+    """Do as `compress_parts`, several pieces of a part at once.
+
+    The member is a stream of pieces that don't know of each other, a little longer than one of
+    `compress_parts`. It is the same whoever compresses them.
+
+    Parameters
+    ----------
+    parts : iterable of bytes-like
+        The next is taken when all of one has been compressed.
+    each : callable
+        Takes a function and a list, and yields what the function makes of each item, in order, as
+        `map` does, but perhaps on several threads.
+
+    Yields
+    ------
+    bytes
+    """
+    checksum = size = 0
+    yield _HEADER
+    for part in parts:
+        view = memoryview(part).cast("B")
+        checksum = isal_zlib.crc32(view, checksum)
+        size += len(view)
+        steps = range(0, len(view), _PIECE_BYTES)
+        pieces = [view[first : first + _PIECE_BYTES] for first in steps]
+        yield from (each if len(pieces) > 1 else map)(_compressed_piece, pieces)
+    yield _LAST_BLOCK
+    yield struct.pack("<II", checksum, size & 0xFFFFFFFF)
+
+
+def _compressed_piece(piece: memoryview) -> bytes:
+    """Return blocks of deflate, up to a whole byte, behind which others may follow."""
+    deflate = _new_stream()
+    sync = isal_zlib.Z_SYNC_FLUSH
+    start = deflate.compress(piece[:_START_BYTES]) + deflate.flush(sync)
+    return b"".join((start, deflate.compress(piece[_START_BYTES:]), deflate.flush(sync)))
+
+
+def _new_stream() -> isal_zlib.Compress:
+    return isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
 
 
 def _pieces(parts: Iterable[Buffer]) -> Iterator[bytes | memoryview]:

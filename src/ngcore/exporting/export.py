@@ -13,12 +13,13 @@ import os
 import shutil
 import tempfile
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ngcore.codecs.gzip import compress_parts
+from ngcore.codecs.gzip import compress_beside
 from ngcore.errors import FormatError, InputError
 from ngcore.exporting.headers import mgh_dtype, mgh_header, mgh_tail, npy_header
 from ngcore.exporting.layers import export_layer, layer_type
@@ -32,7 +33,7 @@ from ngcore.volume.read import open as open_volume
 from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import has_world, scale_affine, world_transform
 from ngcore.work.progress import told
-from ngcore.work.threads import TaskGroup, ThreadPool
+from ngcore.work.threads import TaskGroup, ThreadPool, map_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,6 +51,8 @@ logger = logging.getLogger(__name__)
 _BLOCK_BYTES = 1 << 27
 """What is decoded at a time, a chunk at least; up to three times as much is in memory."""
 _COPY_BYTES = 1 << 23
+_MOST_COMPRESSORS = 8
+"""Threads that compress one file; writing it is the work of one."""
 _MOST_BYTES = 1 << 48
 _KINDS = {
     ".nii": "NIfTI",
@@ -116,7 +119,7 @@ def export(
     if (layer := layer_type(dest)) is not None:
         export_layer(dest, layer, out, overwrite=overwrite)
         return
-    opened = open_volume(dest)
+    opened = open_volume(dest, cache_bytes=0)  # every chunk is read once
     opened.store.lost_chunks = "refuse"
     where = opened.store.location
     name = split_place(out)[1].lower()
@@ -152,9 +155,8 @@ def export(
     head = b"" if kind == "TIFF" else _header(opened, chosen, dtype, kind)
     folder = folder_beside(out)
     order: Literal["<", ">"] = ">" if kind == "MGH" else "<"
-    voxels = _voxels(
-        chosen, dtype.newbyteorder(order), folder, workers or os.cpu_count() or 1, tell
-    )
+    threads = workers or os.cpu_count() or 1
+    voxels = _voxels(chosen, dtype.newbyteorder(order), folder, threads, tell)
     parts: Iterable[bytes | memoryview]
     if kind == "TIFF":
         from ngcore.exporting.tiff import tiff_parts
@@ -164,7 +166,9 @@ def export(
     else:
         tail = mgh_tail(source_facts(opened)) if kind == "MGH" else b""
         parts = _between(head, voxels, tail)
-    write_output_parts(out, compress_parts(parts) if name.endswith("z") else parts)
+    if name.endswith("z"):
+        parts = compress_beside(parts, partial(map_ahead, workers=min(threads, _MOST_COMPRESSORS)))
+    write_output_parts(out, parts)
 
 
 def _is_placed(opened: Volume) -> bool:
@@ -303,29 +307,28 @@ def _begin(pool: ThreadPool, scale: ScaleArray, box: Box) -> tuple[NDArray[Any],
     voxels = np.empty((*box.shape, scale.shape[3]), scale.dtype, order="F")
     group = TaskGroup()
     (x0, y0, z0), (x1, y1, z1), (cx, cy, cz) = box.start, box.stop, scale.chunk_size
+    ox, oy, oz = scale.voxel_offset
+    origin = (ox + x0, oy + y0, oz + z0)
     for z in range(z0 // cz, -(-z1 // cz)):
         for y in range(y0 // cy, -(-y1 // cy)):
             for x in range(x0 // cx, -(-x1 // cx)):
-                start = (x * cx - x0, y * cy - y0, z * cz - z0)
-                pool.submit(_ChunkInto(scale, (x, y, z), voxels, start), group)
+                chunk = scale.info.grid.bounds((x, y, z))
+                along_x, along_y, along_z = chunk.slices(origin)
+                place = voxels[along_x, along_y, along_z]
+                pool.submit(_ChunkInto(scale, chunk, place), group)
     return voxels, group
 
 
 class _ChunkInto:
     """A task: one chunk, decoded into its place in a block."""
 
-    __slots__ = ("_cell", "_scale", "_start", "_voxels")
+    __slots__ = ("_chunk", "_place", "_scale")
 
-    def __init__(self, scale: ScaleArray, cell: Vec3, voxels: NDArray[Any], start: Vec3) -> None:
-        self._scale, self._cell, self._voxels, self._start = scale, cell, voxels, start
+    def __init__(self, scale: ScaleArray, chunk: Box, place: NDArray[Any]) -> None:
+        self._scale, self._chunk, self._place = scale, chunk, place
 
     def __call__(self) -> None:
-        chunk = self._scale.read_chunk(self._cell)
-        place = tuple(
-            slice(first, first + side)
-            for first, side in zip(self._start, chunk.shape, strict=False)
-        )
-        self._voxels[place] = chunk
+        self._scale.read(self._chunk, self._place)
 
 
 def _counted(
