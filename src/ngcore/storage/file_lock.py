@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -59,12 +58,12 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class LocalLock(StoreLock):
     """The lock of a file that stands for a folder; see `take`."""
 
-    _path: Path
-    _file: BinaryIO
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
 
     @classmethod
     def take(cls, path: Path, where: str) -> Self | None:

@@ -13,7 +13,6 @@ import itertools
 import os
 import threading
 from collections import deque
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -32,11 +31,10 @@ URGENT = 0
 LATER = 1
 
 
-@dataclass(slots=True, eq=False)
 class TaskGroup:
     """Tasks that are waited for together, such as all that still read one buffer."""
 
-    unfinished: int = 0
+    unfinished = 0
 
 
 class ThreadPool:
