@@ -7,6 +7,7 @@ import pytest
 
 import ngcore
 from ngcore import FormatError, InputError
+from ngcore.precomputed.chunks import Box
 from ngcore.sources import open_source
 
 zarr = pytest.importorskip("zarr")
@@ -67,8 +68,8 @@ def test_what_is_passed_over_gives_the_bytes_of_what_is_walked(tmp_path, kind):
     path = MAKERS[kind](tmp_path / "v", side=128, chunk=8)
     with open_source(path, resolution=(8, 8, 8)) as source:
         assert source.sparsity() is not None
-        assert source.is_empty((slice(0, 8), slice(0, 64), slice(0, 64)))
-        assert not source.is_empty((slice(0, 8), slice(70, 71), slice(120, 128)))
+        assert source.is_empty(Box((0, 0, 0), (8, 64, 64)))
+        assert not source.is_empty(Box((0, 70, 120), (8, 71, 128)))
     whole = np.zeros((128, 128, 128), np.uint16)
     whole[3, 70, 127] = 5
     ngcore.convert(whole, tmp_path / "whole", chunk_size=8, **OPTIONS)
@@ -143,7 +144,7 @@ def test_an_index_that_is_found_broken_when_it_is_listed_is_one_line(tmp_path):
     assert content.count(b"TREE\x01\x00") > 1  # leaves of the index of chunks
     path.write_bytes(content.replace(b"TREE\x01\x00", b"TORN\x01\x00"))
     with open_source(f"{path}:/v") as source:
-        for listed in (source.sparsity, lambda: source.is_empty((slice(0, 4),) * 3)):
+        for listed in (source.sparsity, lambda: source.is_empty(Box((0, 0, 0), (4, 4, 4)))):
             with pytest.raises(
                 FormatError, match=r"v\.h5:/v: its chunks can't be listed: .*B-tree"
             ):

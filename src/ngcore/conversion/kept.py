@@ -183,14 +183,11 @@ class KeptSource(ReadableSource):
                 found += math.prod(part.shape)
         assert found == math.prod(wanted.shape)
 
-    def is_empty(self, box: Box3) -> bool:
+    def is_empty(self, box: Box) -> bool:
         """Whether no block that owns a part of a box left a file."""
         if self._kept.filled is None:
             return False
-        owners = self._kept.grid.owners(
-            self._kept.scale, Box.of_slices(box, self.header.voxel_offset)
-        )
-        return self._kept.filled.isdisjoint(owners)
+        return self._kept.filled.isdisjoint(self._kept.grid.owners(self._kept.scale, box))
 
     def within(self, wanted: Box) -> "KeptSource":
         """Return what reads a part of it: it knows no more files than those of that."""

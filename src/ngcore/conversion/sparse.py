@@ -109,7 +109,7 @@ def carry_out_sparse_region(work: PassRun, place: Vec3) -> None:
 def is_empty_at(regions: Regions, place: Vec3, source: Source) -> bool:
     """Whether nothing that the scales of a region are made of is there."""
     levels = regions.levels(place)
-    return not levels or source.is_empty(levels[0].needed.slices(source.header.voxel_offset))
+    return not levels or source.is_empty(levels[0].needed)
 
 
 def pass_over(run: Run, regions: Regions, place: Vec3) -> None:

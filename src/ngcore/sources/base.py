@@ -299,8 +299,8 @@ class Source(ABC):
         """Return how few chunks are there; None where most are, or it can't be listed."""
         return None
 
-    def is_empty(self, box: Box3) -> bool:  # noqa: ARG002 (most sources have no parts that lack)
-        """Whether a box, slices along (x, y, z), is known to hold stored zeros alone, unread."""
+    def is_empty(self, box: Box) -> bool:  # noqa: ARG002 (most sources have no parts that lack)
+        """Whether a box, in global coordinates, is known to hold stored zeros alone, unread."""
         return False
 
     def use_threads(self, count: int) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ngcore.precomputed.chunks import Box
     from ngcore.sources.axes import ArrayAxes
     from ngcore.sources.base import Box3, Source, SourceHeader
     from ngcore.sources.chunk_listing import Listing
@@ -147,12 +148,12 @@ class ChunkedSource(ReadableSource):
             return None
         return Sparsity(len(present), present.total, self._listing.fills_zeros)
 
-    def is_empty(self, box: Box3) -> bool:
+    def is_empty(self, box: Box) -> bool:
         """Whether no chunk of a box is there, and what is not there is zeros."""
         sides, present = self._cells
         if present is None or self._listing is None or not self._listing.fills_zeros:
             return False
-        pairs = list(zip(box, sides, strict=True))
+        pairs = list(zip(box.slices(self.header.voxel_offset), sides, strict=True))
         x, y, z = (part.start // side for part, side in pairs)
         u, v, w = (-(-part.stop // side) for part, side in pairs)
         return not present.meets((x, y, z), (u, v, w))

@@ -112,10 +112,9 @@ class OrientedSource(Source):
         """Return how few chunks of the source are there."""
         return self._source.sparsity()
 
-    def is_empty(self, box: Box3) -> bool:
+    def is_empty(self, box: Box) -> bool:
         """Whether the source knows a box to be empty."""
-        x, y, z = self._stored(box)
-        return self._source.is_empty((x, y, z))
+        return self._source.is_empty(self._stored(box.slices(self.header.voxel_offset)))
 
     def use_threads(self, count: int) -> None:
         """Let the source use so many threads."""
@@ -126,13 +125,13 @@ class OrientedSource(Source):
         flips = tuple(slice(None, None, sign) for sign in self._signs)
         order = [self._axes.index(axis) for axis in range(3)]
         view = out[flips].transpose(*order, 3)
-        origin = self._source.header.voxel_offset
-        self._source.read(Box.of_slices(self._stored(box), origin), view)
+        self._source.read(self._stored(box), view)
 
-    def _stored(self, box: Box3) -> list[slice]:
-        """Return a box as ranges of the source's own axes."""
+    def _stored(self, box: Box3) -> Box:
+        """Return a box of the source's own axes, for slices along those of this."""
         order = [self._axes.index(axis) for axis in range(3)]
-        return [_flipped(box[axis], self.shape[axis], self._signs[axis]) for axis in order]
+        ranges = [_flipped(box[axis], self.shape[axis], self._signs[axis]) for axis in order]
+        return Box.of_slices(ranges, self._source.header.voxel_offset)
 
     def spooled(self, path: Path) -> Source:
         """Unpack the source, and look at that through the same permutation."""

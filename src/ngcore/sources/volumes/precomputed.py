@@ -172,9 +172,9 @@ class PrecomputedSource(ReadableSource):
         present = self._scale.present
         return None if present is None else Sparsity(len(present), present.total)
 
-    def is_empty(self, box: Box3) -> bool:
+    def is_empty(self, box: Box) -> bool:
         """Whether no chunk of a box is there."""
-        x, y, z = box
+        x, y, z = box.slices(self.header.voxel_offset)
         return is_empty(self._scale, self._box(x, y, z.start, z.stop))
 
     def _read(self, box: Box3, out: np.ndarray[Any, Any]) -> None:
