@@ -1,10 +1,11 @@
-"""What a conversion will do, decided before it starts: pure, cheap and picklable.
+"""What a conversion will do and how much memory it takes, decided before it starts.
 
 A volume is walked in rows of chunks along the *stream axis*, the slowest axis of its source. While
 a row passes, every coarser scale fills up behind it, so memory holds a row or two of each scale.
 Where even that is too much, the other two axes are cut into *regions*: each is walked on its own,
 up to the coarsest scale of which it still completes whole chunks; a second, much smaller *pass*
-starts from that scale. What is written never depends on the cuts.
+starts from that scale. What is written never depends on the cuts. A plan is pure and picklable;
+`spread_plan` has that of work items for other processes.
 """
 
 import math
@@ -24,6 +25,12 @@ MEBIBYTE = 1 << 20
 # Python with NumPy, nibabel and Pillow loaded: 60 to 75 MiB measured, and as much again for the
 # heap.
 INTERPRETER_BYTES = 96 * MEBIBYTE
+
+# Small enough that a stored block and its values share the cache, large enough to read well.
+BLOCK_BYTES = 4 * MEBIBYTE
+_SHARD_SHARE = 1 / 8
+_LARGEST_VALUE_BYTES = 8
+"""No stored type, and none to which values are mapped, is larger."""
 
 
 class Plan(NamedTuple):
@@ -183,13 +190,6 @@ def _choose_pass(
             double = attempt(last, widths, 2)
             return double if double.memory_bytes <= budget else attempt(last, widths, 1)
     return smallest
-
-
-# Small enough that a stored block and its values share the cache, large enough to read well.
-BLOCK_BYTES = 4 * MEBIBYTE
-_SHARD_SHARE = 1 / 8
-_LARGEST_VALUE_BYTES = 8
-"""No stored type, and none to which values are mapped, is larger."""
 
 
 def plan_for(

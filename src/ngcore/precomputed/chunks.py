@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_Cell = tuple[int, int, int]
+Vec3 = tuple[int, int, int]
 _MAX_BITS = 64
 
 
 @lru_cache(maxsize=256)
-def morton_bits(grid_shape: _Cell) -> tuple[tuple[int, int], ...]:
+def morton_bits(grid_shape: Vec3) -> tuple[tuple[int, int], ...]:
     """Return what each bit of a code holds, lowest bit first.
 
     Parameters
@@ -62,7 +62,7 @@ def morton_bits(grid_shape: _Cell) -> tuple[tuple[int, int], ...]:
     )
 
 
-def compressed_morton_code(cell: _Cell, grid_shape: _Cell) -> int:
+def compressed_morton_code(cell: Vec3, grid_shape: Vec3) -> int:
     """Return the id of the chunk at `cell`.
 
     Parameters
@@ -89,7 +89,7 @@ def compressed_morton_code(cell: _Cell, grid_shape: _Cell) -> int:
     return code
 
 
-def cell_of_morton_code(code: int, grid_shape: _Cell) -> _Cell:
+def cell_of_morton_code(code: int, grid_shape: Vec3) -> Vec3:
     """Return the cell whose id is `code`.
 
     Parameters
@@ -119,7 +119,7 @@ def cell_of_morton_code(code: int, grid_shape: _Cell) -> _Cell:
     return (x, y, z)
 
 
-def compressed_morton_codes(cells: NDArray[np.uint64], grid_shape: _Cell) -> NDArray[np.uint64]:
+def compressed_morton_codes(cells: NDArray[np.uint64], grid_shape: Vec3) -> NDArray[np.uint64]:
     """Return the ids of many cells at once, without checking that the grid holds them.
 
     Parameters
@@ -139,7 +139,7 @@ def compressed_morton_codes(cells: NDArray[np.uint64], grid_shape: _Cell) -> NDA
 
 
 def cells_of_morton_codes(
-    codes: NDArray[np.uint64], grid_shape: _Cell
+    codes: NDArray[np.uint64], grid_shape: Vec3
 ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Return the cells of many ids at once, and which of them the grid holds.
 
@@ -162,18 +162,6 @@ def cells_of_morton_codes(
     if len(bits) < _MAX_BITS:
         exists &= codes >> np.uint64(len(bits)) == 0
     return cells, exists
-
-
-__all__ = [
-    "Box",
-    "ChunkGrid",
-    "Vec3",
-    "cell_of_morton_code",
-    "compressed_morton_code",
-    "vec3",
-]
-
-Vec3 = tuple[int, int, int]
 
 
 def vec3(values: Iterable[int]) -> Vec3:

@@ -47,6 +47,7 @@ _LARGEST_CHUNK_BITS = 18
 _PYRAMID_BITS = (9, 6, 3, 0)
 _LARGE_PYRAMID_BITS = (12, 9, 6, 4)
 _MOST_SINGLE_CHUNKS = 512
+_CELLS_PER_STEP = 1 << 18
 _MEMBERS = (
     "preshift_bits",
     "hash",
@@ -262,9 +263,6 @@ def pyramid_chunk_bits(chunk_counts: Sequence[int]) -> list[int]:
 def _shifted_right(values: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
     """Shift, by 64 bits too: C leaves that undefined, and so does NumPy."""
     return values >> np.uint64(bits) if bits < _ID_BITS else np.zeros_like(values)
-
-
-_CELLS_PER_STEP = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)

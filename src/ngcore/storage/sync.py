@@ -32,6 +32,16 @@ _FEW = 16
 _CANT_SYNC_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
 """What SMB and some FUSE file systems answer where names need, or know, no sync."""
 
+_BATCH_BYTES = 8 << 20
+_BATCH_PARTS = 512
+"""How much is handed to the system at once; POSIX promises 1024 parts nowhere, but all have it."""
+
+_MAX_WRITE = 1 << 30
+"""macOS refuses writes of 2 GiB and more."""
+
+_PIECE = 1 << 20
+"""Little enough to stay in the processor's cache from reading to writing."""
+
 
 class SyncError(StorageError):
     """The system says that data was lost, or may be: what was written can't be trusted.
@@ -176,17 +186,6 @@ def _syncfs() -> Any:
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-
-
-_BATCH_BYTES = 8 << 20
-_BATCH_PARTS = 512
-"""How much is handed to the system at once; POSIX promises 1024 parts nowhere, but all have it."""
-
-_MAX_WRITE = 1 << 30
-"""macOS refuses writes of 2 GiB and more."""
-
-_PIECE = 1 << 20
-"""Little enough to stay in the processor's cache from reading to writing."""
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:

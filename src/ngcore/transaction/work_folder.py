@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _LOCK = "lock"
 _PLAN = "plan.json"
 _PAUSE = 0.02
+_NOTE = "temporary"
+_OWNED = ".ngcore-step-"
 
 
 def lock_folder(store: Store, work: str, *, patience: float = 0) -> StoreLock:
@@ -115,11 +117,6 @@ def _in_use(store: Store) -> DestinationError:
     return DestinationError(
         f"{store.location} is in use by another ngcore; wait for it, or choose another folder"
     )
-
-
-_NOTE = "temporary"
-_OWNED = ".ngcore-step-"
-_LOCK = "lock"
 
 
 @contextmanager

@@ -47,6 +47,28 @@ ALGORITHM = "sum of blake2b-128 of (chunk id, bytes, crc32)"
 """How digests are made, in the words of the `provenance` file."""
 
 _MODULUS = 1 << 128
+_ENTRY = r"(.*/)?[0-9a-f_]+(\.shard)?"
+_NAMED = ("type", "data_type", "num_channels", "mesh", "skeletons", "segment_properties")
+_OF_INFOS = (
+    *("@type", "sharding", "segment_properties", "transform"),  # of several kinds of layers
+    *("vertex_quantization_bits", "lod_scale_multiplier"),  # of meshes
+    *("inline", "vertex_attributes"),  # of segment properties, of skeletons
+    *("dimensions", "lower_bound", "upper_bound", "annotation_type"),  # of annotations
+    *("properties", "relationships", "by_id", "spatial"),
+)
+_OF_SCALES = (
+    "key",
+    "size",
+    "resolution",
+    "voxel_offset",
+    "chunk_sizes",
+    "encoding",
+    "compressed_segmentation_block_size",
+    "sharding",
+    "hidden",
+)
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 class ScaleDigest:
@@ -132,31 +154,6 @@ def _crc_of_zeros(size: int) -> int:
 
 def _hash(content: bytes) -> int:
     return int.from_bytes(blake2b(content, digest_size=16).digest(), "little")
-
-
-_MODULUS = 1 << 128
-_ENTRY = r"(.*/)?[0-9a-f_]+(\.shard)?"
-_NAMED = ("type", "data_type", "num_channels", "mesh", "skeletons", "segment_properties")
-_OF_INFOS = (
-    *("@type", "sharding", "segment_properties", "transform"),  # of several kinds of layers
-    *("vertex_quantization_bits", "lod_scale_multiplier"),  # of meshes
-    *("inline", "vertex_attributes"),  # of segment properties, of skeletons
-    *("dimensions", "lower_bound", "upper_bound", "annotation_type"),  # of annotations
-    *("properties", "relationships", "by_id", "spatial"),
-)
-_OF_SCALES = (
-    "key",
-    "size",
-    "resolution",
-    "voxel_offset",
-    "chunk_sizes",
-    "encoding",
-    "compressed_segmentation_block_size",
-    "sharding",
-    "hidden",
-)
-
-_NOTHING: Mapping[str, Any] = {}
 
 
 class Seal(NamedTuple):
