@@ -1,4 +1,6 @@
-"""Public functions, checked where they are called: a wrong argument is an error of ngcore.
+"""What public functions have in common: arguments that are checked, and progress that is told.
+
+They are checked where they are called: a wrong argument is an error of ngcore.
 
 Python's own error would be a bare TypeError, which code that catches `NgcoreError` does not catch,
 and which suggests nothing. The library words its errors for the command line, in one place each;
@@ -7,18 +9,20 @@ here, where a call from Python comes back, options become the parameters that th
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ngcore.errors import InputError, KeywordError, NgcoreError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Progress = Callable[[int, int], None]
+"""Called with (what is done, what is to be done in all)."""
+
+_BAR_WIDTH = 40
 
 _PATHS = {"dest", "folder", "fullres", "keep", "like", "mesh", "out", "path", "source", "state"}
 _PATHS |= {"stl", "tmp", "volume"}
@@ -85,6 +89,48 @@ def _words(
     unknown = [word for word in keywords if word not in signature.parameters]
     if not unknown:
         return f"ngcore.{name}: {error}; see help(ngcore.{name})"
+    import difflib  # nobody else needs it
+
     near = difflib.get_close_matches(unknown[0], signature.parameters, 1)
     advice = f"did you mean {near[0]!r}?" if near else f"see help(ngcore.{name})"
     return f"ngcore.{name} has no keyword {unknown[0]!r}; {advice}"
+
+
+def told(progress: bool | Progress | None) -> Progress | None:
+    """Return the function that the `progress` of a public verb stands for.
+
+    Parameters
+    ----------
+    progress : bool, callable or None
+        True stands for a bar on stderr; False and None for nothing.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    if progress is None or progress is False:
+        return None
+    if progress is True:
+        return _Bar()
+    if not callable(progress):
+        raise InputError(
+            f"progress must be True for a bar, or a function of (done, total), got {progress!r}"
+        )
+    return progress
+
+
+class _Bar:
+    """One line of stderr, written again when a further hundredth is done."""
+
+    def __init__(self) -> None:
+        self._drawn = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        percent = 100 * done // total if total else 100
+        if percent == self._drawn:
+            return
+        self._drawn = percent
+        filled = "#" * (_BAR_WIDTH * percent // 100)
+        sys.stderr.write(f"\r[{filled:<{_BAR_WIDTH}}] {percent:3d} %" + "\n" * (done >= total))
+        sys.stderr.flush()

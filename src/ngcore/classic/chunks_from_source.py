@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ngcore._verbs import Progress, told
 from ngcore.arrays.values import ValueMapping
 from ngcore.classic.folder import open_volume, record_chunks, write_chunks, writing_options
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.plan import plan_for, warnings_of_memory
 from ngcore.conversion.prepare import Conversion, Downsampling, open_for
-from ngcore.conversion.run import Progress
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import make_encoding
@@ -25,7 +25,6 @@ from ngcore.sources.slices.folder import SlicesSource
 from ngcore.sources.volumes.slice_stacks import TIFF_ENDINGS
 from ngcore.transaction.changes import Transaction
 from ngcore.transaction.places import is_same_place
-from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ngcore._verbs import Progress, told
 from ngcore.classic.folder import (
     has_chunks,
     open_volume,
@@ -15,13 +16,11 @@ from ngcore.classic.folder import (
 from ngcore.conversion.coarser import coarser_conversion, pyramid_factors
 from ngcore.conversion.options import JPEG_QUALITY
 from ngcore.conversion.prepare import Downsampling
-from ngcore.conversion.run import Progress
 from ngcore.downsampling import checked_outside_value
 from ngcore.errors import InputError
 from ngcore.precomputed.encodings import make_encoding
 from ngcore.storage.present import refuse_lost
 from ngcore.transaction.changes import Transaction
-from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
 

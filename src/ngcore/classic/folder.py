@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ngcore._verbs import Progress
 from ngcore.conversion.convert import warn_of
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import Conversion
-from ngcore.conversion.run import Progress, Work, write_scales
+from ngcore.conversion.run import Work, write_scales
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.info import ScaleInfo, VolumeInfo
 from ngcore.precomputed.names import PROVENANCE_NAME, TRANSFORM_NAME

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from ngcore._verbs import Progress, told
 from ngcore.conversion.convert import carry_out, convert
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import Conversion, open_for, prepare
-from ngcore.conversion.run import Progress, Work
+from ngcore.conversion.run import Work
 from ngcore.precomputed.sharding import ShardingSpec
 from ngcore.storage import is_url, writable_store
 from ngcore.transaction.destination import Destination
-from ngcore.work.progress import told
 
 
 def volume_to_pyramid(

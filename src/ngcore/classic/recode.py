@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ngcore._verbs import Progress, told
 from ngcore.arrays.values import Counts, ValueMapping
 from ngcore.classic.folder import (
     announce,
@@ -24,7 +25,6 @@ from ngcore.classic.folder import (
 from ngcore.conversion.convert import warn_of
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import shard_memory
-from ngcore.conversion.run import Progress
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import JpegPlane, make_encoding
@@ -38,7 +38,6 @@ from ngcore.transaction.removal import remove_volume_files
 from ngcore.volume.read import Volume
 from ngcore.volume.scale import ScaleArray
 from ngcore.volume.seal import ScaleDigest, digested
-from ngcore.work.progress import told
 from ngcore.work.threads import TaskGroup, ThreadPool
 
 logger = logging.getLogger(__name__)

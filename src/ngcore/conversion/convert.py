@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+from ngcore._verbs import Progress, told
 from ngcore.arrays.values import Counts
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions
 from ngcore.conversion.prepare import open_for, prepare
-from ngcore.conversion.run import Outcome, Progress, Work, write_scales
+from ngcore.conversion.run import Outcome, Work, write_scales
 from ngcore.errors import InputError
 from ngcore.precomputed.names import PROVENANCE_NAME
 from ngcore.sources import source_path
@@ -28,7 +29,6 @@ from ngcore.transaction.journal import Journal, resumable
 from ngcore.volume.read import CACHE_BYTES, Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.seal import Seal, file_digest, sealed_members
-from ngcore.work.progress import told
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from ngcore._verbs import told
 from ngcore._words import words_of_python
 from ngcore.arrays.affines import with_resolution
 from ngcore.conversion.convert import begin, finish
@@ -32,7 +33,6 @@ from ngcore.storage.local import WORK_FOLDER
 from ngcore.transaction.destination import Destination
 from ngcore.transaction.work_folder import lasting_folder, make_lasting_folder
 from ngcore.volume.read import open as open_volume
-from ngcore.work.progress import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ngcore._verbs import Progress
     from ngcore.conversion.prepare import Conversion
-    from ngcore.conversion.run import Progress
     from ngcore.precomputed.chunks import Vec3
     from ngcore.precomputed.info import VolumeInfo
     from ngcore.transaction.journal import Journal

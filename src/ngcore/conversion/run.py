@@ -2,11 +2,11 @@
 
 import math
 import threading
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ngcore._verbs import Progress
 from ngcore.arrays.values import Counts
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.plan import shard_memory
@@ -21,8 +21,6 @@ from ngcore.work.threads import ThreadPool
 if TYPE_CHECKING:
     from ngcore.conversion.likeness import Likeness
     from ngcore.precomputed.chunks import Vec3
-
-Progress = Callable[[int, int], None]
 
 
 class Outcome(NamedTuple):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ngcore._verbs import told
 from ngcore.codecs.gzip import compress_beside
 from ngcore.errors import FormatError, InputError
 from ngcore.exporting.headers import mgh_dtype, mgh_header, mgh_tail, npy_header
@@ -32,7 +33,6 @@ from ngcore.volume.provenance import CONVERT, Provenance
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.source_facts import source_facts
 from ngcore.volume.world import has_world, scale_affine, world_transform
-from ngcore.work.progress import told
 from ngcore.work.threads import TaskGroup, ThreadPool, map_ahead
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ngcore._verbs import Progress
     from ngcore.precomputed.chunks import Vec3
-    from ngcore.volume.chunk_scan import Progress
     from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ngcore._verbs import told
 from ngcore.arrays.affines import NM_PER_MM
 from ngcore.errors import InputError
 from ngcore.precomputed.names import COLOURS_NAME
@@ -38,7 +39,6 @@ from ngcore.volume.read import Volume
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.segment_colours import Colour, encode_colours
 from ngcore.volume.world import world_transform
-from ngcore.work.progress import told
 
 if TYPE_CHECKING:
     import os
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ngcore._verbs import Progress
     from ngcore.sources.tables.rows import Label
-    from ngcore.volume.chunk_scan import Progress
     from ngcore.volume.scale import ScaleArray
 
 logger = logging.getLogger(__name__)

@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ngcore._verbs import Progress
     from ngcore.arrays.triangles import Surface
     from ngcore.meshing.blocks import LabelSurfaces
     from ngcore.meshing.pieces import Pieces
     from ngcore.precomputed.sharding import ShardingSpec
     from ngcore.transaction.mesh_folder import MeshFolder
-    from ngcore.volume.chunk_scan import Progress
     from ngcore.work.base import Executor
 
 _STEP_LABELS = 128

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ngcore._verbs import told
 from ngcore.arrays.triangles import Surface, joined
 from ngcore.errors import InputError
 from ngcore.meshing.blocks import BLOCK_SIDE, LabelSurfaces
@@ -34,15 +35,14 @@ from ngcore.volume.label_names import check_is_properties, named_properties
 from ngcore.volume.read import open as open_volume
 from ngcore.volume.seal import Seal, file_digest
 from ngcore.volume.world import world_to_native
-from ngcore.work.progress import told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from ngcore._verbs import Progress
     from ngcore.transaction.changes import Transaction
-    from ngcore.volume.chunk_scan import Progress
     from ngcore.volume.read import Volume
     from ngcore.volume.scale import ScaleArray
     from ngcore.volume.world import Space

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ngcore._verbs import told
 from ngcore.codecs import gzip
 from ngcore.errors import DestinationError, FormatError, InputError, InputNotFoundError
 from ngcore.precomputed.names import TRANSFORM_NAME
@@ -41,7 +42,6 @@ from ngcore.validating.scale import Context
 from ngcore.validating.validate import Meter, inspect, validate
 from ngcore.validating.work import Work
 from ngcore.volume.seal import file_digest
-from ngcore.work.progress import told
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:

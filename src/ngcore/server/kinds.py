@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ngcore._verbs import Progress
     from ngcore.server.things import Thing
-
-    Progress = Callable[[int, int], None]
 
 logger = logging.getLogger(__name__)
 

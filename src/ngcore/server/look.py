@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from ngcore._verbs import Progress
     from ngcore.server.layers import Layer
     from ngcore.volume.segment_colours import Colour
 
-    Progress = Callable[[int, int], None]
     Watch = Callable[[str], contextlib.AbstractContextManager[Progress | None]]
     """Of what is done, in words: a context that yields how progress is told."""
 

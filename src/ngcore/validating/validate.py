@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ngcore._verbs import told
 from ngcore.errors import InputError, NgcoreError
 from ngcore.precomputed.layer_kinds import kind_name, layer_kind
 from ngcore.precomputed.names import (
@@ -49,7 +50,6 @@ from ngcore.validating.skeletons import check_skeletons
 from ngcore.validating.work import Work, WorkError
 from ngcore.volume.read import Volume
 from ngcore.volume.seal import Seal, sealed_members
-from ngcore.work.progress import told
 from ngcore.work.threads import ThreadPool
 
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ngcore._verbs import Progress
     from ngcore.precomputed.chunks import Box, Vec3
     from ngcore.volume.scale import ScaleArray
-
-    Progress = Callable[[int, int], None]
 
 
 def scan_chunks(
