@@ -131,6 +131,7 @@ static inline uint64_t copy_rows_of_items(const ChunkCopy *job, const char *from
 /* ---- tiles ---- */
 
 #ifdef __SSE2__
+#include <emmintrin.h>
 enum { SQUARE = 16 };
 
 /* Items of 1, 2 or 4 bytes of two lines, one of each in turn. */
