@@ -16,7 +16,8 @@ import ngcore
 import oracles
 from ngcore.classic.chunks_from_source import volume_to_raw_chunks
 from ngcore.classic.coarser_scales import compute_scales
-from ngcore.conversion.plan import INTERPRETER_BYTES, make_plan
+from ngcore.conversion.memory import INTERPRETER_BYTES
+from ngcore.conversion.plan import make_plan
 from ngcore.errors import FormatError, InputError, InputNotFoundError
 
 

@@ -18,8 +18,9 @@ import oracles
 from ngcore.arrays.data_types import DATA_TYPES
 from ngcore.conversion.convert import carry_out
 from ngcore.conversion.estimate import estimate
+from ngcore.conversion.memory import INTERPRETER_BYTES
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import INTERPRETER_BYTES, make_plan
+from ngcore.conversion.plan import make_plan
 from ngcore.conversion.prepare import open_for, prepare
 from ngcore.conversion.run import Work
 from ngcore.errors import InputError

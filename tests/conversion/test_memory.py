@@ -15,9 +15,10 @@ from thorough import amount
 
 import ngcore
 from ngcore.conversion.estimate import estimate
+from ngcore.conversion.memory import processes_here
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.prepare import open_for, prepare
-from ngcore.conversion.spread_plan import processes_here, spread_plan
+from ngcore.conversion.spread_plan import spread_plan
 
 MEASURED = (
     peak_memory.SCRIPT

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from thorough import amount
 
 from ngcore.conversion.estimate import estimate
-from ngcore.conversion.plan import INTERPRETER_BYTES, MEBIBYTE, make_plan
+from ngcore.conversion.memory import INTERPRETER_BYTES, MEBIBYTE
+from ngcore.conversion.plan import make_plan
 from ngcore.conversion.regions import scaled_up
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Box

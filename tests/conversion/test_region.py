@@ -4,8 +4,8 @@ import pytest
 
 import ngcore
 from ngcore.conversion import region
+from ngcore.conversion.memory import mapped_bytes
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import mapped_bytes
 from ngcore.conversion.prepare import open_for, prepare
 from ngcore.sources.volumes.raw import RawSource
 
@@ -49,6 +49,7 @@ def test_planes_that_are_read_whole_to_be_mapped_count_as_memory(tmp_path):
     for name, expected in (("a.nii", 0), ("a.nii.gz", planes.nbytes // 2)):
         with open_for(tmp_path / name, options) as source:
             made = prepare(source, options)
-            assert mapped_bytes(source, made.mapping, made.plan) == expected
+            widths, threads = made.plan.passes[0].widths, made.plan.threads
+            assert mapped_bytes(source, made.mapping, widths, threads) == expected
             scratch.append(made.plan.scratch_bytes - source.scratch_bytes)
     assert scratch[1] - scratch[0] == planes.nbytes // 2

@@ -23,8 +23,8 @@ from ngcore.classic.folder import (
     writing_options,
 )
 from ngcore.conversion.convert import warn_of
+from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import shard_memory
 from ngcore.errors import FormatError, InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.encodings import JpegPlane, make_encoding

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ngcore.conversion.convert import destination_of, one_executor
+from ngcore.conversion.memory import WORKER_BYTES, bytes_of_item, upload_memory
 from ngcore.conversion.options import JPEG_QUALITY, ConvertOptions, VolumeKind
-from ngcore.conversion.plan import Plan, plan_for, upload_memory
+from ngcore.conversion.plan import Plan, plan_for
 from ngcore.conversion.prepare import make_info, open_for, prepare
-from ngcore.conversion.spread_plan import WORKER_BYTES, bytes_of_item, spread_plan
+from ngcore.conversion.spread_plan import spread_plan
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3
 from ngcore.precomputed.json_members import MAX_SAFE_INTEGER

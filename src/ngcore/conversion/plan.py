@@ -1,4 +1,4 @@
-"""What a conversion will do and how much memory it takes, decided before it starts.
+"""What a conversion will do, decided before it starts.
 
 A volume is walked in rows of chunks along the *stream axis*, the slowest axis of its source. While
 a row passes, every coarser scale fills up behind it, so memory holds a row or two of each scale.
@@ -14,23 +14,21 @@ from functools import partial
 from typing import NamedTuple
 
 from ngcore.arrays.values import ValueMapping
+from ngcore.conversion.memory import (
+    INTERPRETER_BYTES,
+    MEBIBYTE,
+    SHARD_SHARE,
+    bytes_per_thread,
+    mapped_bytes,
+    shard_memory,
+    upload_memory,
+)
 from ngcore.conversion.options import ConvertOptions
 from ngcore.conversion.regions import Pass, Regions, region_sides, row_bytes, whole_chunks
 from ngcore.errors import InputError
 from ngcore.precomputed.chunks import Vec3, vec3
 from ngcore.precomputed.info import VolumeInfo
 from ngcore.sources.base import Source
-
-MEBIBYTE = 1 << 20
-# Python with NumPy, nibabel and Pillow loaded: 60 to 75 MiB measured, and as much again for the
-# heap.
-INTERPRETER_BYTES = 96 * MEBIBYTE
-
-# Small enough that a stored block and its values share the cache, large enough to read well.
-BLOCK_BYTES = 4 * MEBIBYTE
-_SHARD_SHARE = 1 / 8
-_LARGEST_VALUE_BYTES = 8
-"""No stored type, and none to which values are mapped, is larger."""
 
 
 class Plan(NamedTuple):
@@ -234,7 +232,7 @@ def plan_for(
             factors,
             stream_axis=stream_axis,
             memory_bytes=options.memory_bytes,
-            scratch_share=_SHARD_SHARE if options.sharding else 0,
+            scratch_share=SHARD_SHARE if options.sharding else 0,
             column_bytes=column,
             threads=threads,
         )
@@ -242,7 +240,9 @@ def plan_for(
             plan = make(scratch_bytes=scratch)
             if source is None or mapping is None:
                 return plan
-            mapped = mapped_bytes(source, mapping, plan)
+            if plan.is_cut:
+                return plan
+            mapped = mapped_bytes(source, mapping, plan.passes[0].widths, threads)
             return make(scratch_bytes=scratch + mapped) if mapped else plan
         except InputError as error:
             refused = error
@@ -272,41 +272,6 @@ def check_spooling(source: Source, plan: Plan, options: ConvertOptions) -> None:
         )
 
 
-def shard_memory(options: ConvertOptions) -> int:
-    """Return how many bytes of encoded chunks wait in memory for their shard to be complete."""
-    return int(options.memory_bytes * _SHARD_SHARE) if options.sharding else 0
-
-
-def upload_memory(options: ConvertOptions) -> int:
-    """Return how many bytes are on their way to a bucket at once, or wait for their turn."""
-    if not options.is_uploaded:
-        return 0
-    from ngcore.storage.uploads import UPLOAD_BYTES  # who writes a folder needs none
-
-    return UPLOAD_BYTES
-
-
-def mapped_bytes(source: Source, mapping: ValueMapping, plan: Plan) -> int:
-    """Return the memory of planes that are read whole, to be mapped to other values.
-
-    Sources that give any box are read in blocks, and so is the file to which one is unpacked;
-    others that can be cut take it for each column.
-    """
-    if (
-        mapping.is_identity
-        or source.cost.access == "unpack"
-        or plan.is_cut
-        or source.cost.can_be_cut
-    ):
-        return 0
-    sides = list(plan.passes[0].widths)
-    sides[source.stream_axis] = source.cost.row_planes
-    planes = math.prod(sides) * source.shape[3] * source.dtype.itemsize
-    if planes <= BLOCK_BYTES:
-        return 0  # counted for every thread
-    return planes * (plan.threads if source.cost.is_concurrent else 1)
-
-
 def _thread_counts(info: VolumeInfo, options: ConvertOptions, waiting: int) -> Iterator[int]:
     """Yield how many threads to try with, until a plan fits beside the bytes that wait.
 
@@ -321,15 +286,3 @@ def _thread_counts(info: VolumeInfo, options: ConvertOptions, waiting: int) -> I
         yield threads
         threads = threads * 2 // 3
     yield 1
-
-
-def bytes_per_thread(info: VolumeInfo) -> int:
-    """Return the memory that a thread needs beside the row buffers."""
-    voxel_bytes = info.dtype.itemsize * info.num_channels
-    chunk = max(
-        math.prod(min(c, s) for c, s in zip(scale.chunk_size, scale.size, strict=True))
-        for scale in info.scales
-    )
-    # A chunk is copied in order, encoded and compressed; a block of the source is read and mapped.
-    whole = math.prod(info.scales[0].size) * info.num_channels * _LARGEST_VALUE_BYTES
-    return 4 * chunk * voxel_bytes + 2 * min(BLOCK_BYTES, whole)

@@ -9,8 +9,8 @@ import numpy as np
 
 from ngcore.arrays.chunk_copy import copy_chunk
 from ngcore.arrays.values import Counts
+from ngcore.conversion.memory import BLOCK_BYTES
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import BLOCK_BYTES
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.regions import Level, Pass, Regions
 from ngcore.conversion.walk import RegionWalk

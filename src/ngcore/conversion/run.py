@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ngcore._verbs import Progress
 from ngcore.arrays.values import Counts
+from ngcore.conversion.memory import shard_memory
 from ngcore.conversion.options import ConvertOptions
-from ngcore.conversion.plan import shard_memory
 from ngcore.conversion.prepare import Conversion
 from ngcore.conversion.region import ChunkSink, PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ngcore.arrays.values import Counts
-from ngcore.conversion.plan import INTERPRETER_BYTES
+from ngcore.conversion.memory import INTERPRETER_BYTES
 from ngcore.conversion.region import PassRun, Run, carry_out_region
 from ngcore.conversion.regions import Regions
 from ngcore.conversion.spread_plan import spread_plan

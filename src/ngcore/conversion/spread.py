@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 from ngcore.arrays.values import Counts
 from ngcore.conversion.kept import Kept, KeptSource
 from ngcore.conversion.likeness import Likeness
-from ngcore.conversion.regions import Regions
-from ngcore.conversion.run import Outcome, Work
-from ngcore.conversion.sparse import is_empty_at, skips_empty
-from ngcore.conversion.spread_plan import (
+from ngcore.conversion.memory import (
     ItemMemory,
     bytes_per_process,
     memory_of_items,
     processes_here,
-    spread_plan,
 )
+from ngcore.conversion.regions import Regions
+from ngcore.conversion.run import Outcome, Work
+from ngcore.conversion.sparse import is_empty_at, skips_empty
+from ngcore.conversion.spread_plan import spread_plan
 from ngcore.conversion.work_item import (
     Assignment,
     UnseenSourceError,
