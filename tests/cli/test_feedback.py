@@ -3,6 +3,7 @@
 import json
 import re
 
+import click
 import nibabel
 import numpy as np
 import pytest
@@ -99,3 +100,12 @@ def test_shells_complete_paths_of_things_and_folders(monkeypatch, capsys):
         with pytest.raises(SystemExit):
             run([])
         assert capsys.readouterr().out == "file,su\n"
+
+
+def test_ctrl_c_while_arguments_are_read_is_an_interruption(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(click.Group, "parse_args", interrupted)
+    assert run(["convert"]) == 130
+    assert capsys.readouterr().err == "ngcore: error: interrupted\n"

@@ -1,6 +1,11 @@
 """Export to MGH, .npy, TIFF and OME-Zarr, read back by libraries that are not ours."""
 
+import asyncio
 import gzip
+import os
+import signal
+import threading
+import time
 
 import nibabel
 import numpy as np
@@ -123,6 +128,28 @@ def test_ome_zarr_is_valid_with_channels_times_and_labels(tmp_path):
     ]
     assert axes[0] == {"name": "t", "type": "time", "unit": "second"}
     assert ngcore.open(tmp_path / "labels-back").info.type == "segmentation"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a thread there can't be sent Ctrl-C")
+def test_an_interrupted_ome_zarr_leaves_nothing(tmp_path, monkeypatch):
+    """Zarr's threads went on writing, and made the folder anew that had been removed."""
+    convert(tmp_path, volume_files.voxels((21, 17, 13)), STRAIGHT)
+    write, interrupted = zarr.storage.LocalStore.set, threading.Event()
+
+    async def write_late(self, key, value):
+        if "/c/" in key:
+            if not interrupted.is_set():
+                interrupted.set()
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            await asyncio.sleep(0.05)
+        await write(self, key, value)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", write_late)
+    with pytest.raises(KeyboardInterrupt):
+        export(tmp_path / "volume", tmp_path / "out" / "a.zarr")
+    time.sleep(0.3)
+    assert interrupted.is_set()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_zarr_is_replaced_only_where_that_is_asked_and_nothing_else_is(tmp_path, caplog):

@@ -84,6 +84,8 @@ class _Commands(click.Group):
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:
             return super().make_context(*args, **extra)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError(error) from None
         except BrokenPipeError:
             raise _NobodyReadsError from None
 

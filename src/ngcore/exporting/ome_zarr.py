@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,13 +178,16 @@ def _write_level(
         dtype=scale.dtype.newbyteorder("="),
         dimension_names=names,
     )
-    for box, voxels in blocks:
-        place = box.slices((0, 0, 0))[::-1]
-        stored = voxels.transpose(3, 2, 1, 0)
-        if has_channels:
-            array[(slice(None), *place)] = stored
-        else:
-            array[place] = stored[0]
+    # When this thread is interrupted, those of zarr go on writing, and would make the folder anew
+    # that is removed. So a thread that is not interrupted waits for them, and this one for that.
+    with ThreadPoolExecutor(1, "ngcore") as pool:
+        for box, voxels in blocks:
+            place = box.slices((0, 0, 0))[::-1]
+            stored = voxels.transpose(3, 2, 1, 0)
+            if has_channels:
+                pool.submit(array.__setitem__, (slice(None), *place), stored).result()
+            else:
+                pool.submit(array.__setitem__, place, stored[0]).result()
 
 
 def _metadata(opened: Volume, first: int, name: str) -> dict[str, Any]:
