@@ -1,6 +1,7 @@
 """Export to MGH, .npy, TIFF and OME-Zarr, read back by libraries that are not ours."""
 
 import asyncio
+import errno
 import gzip
 import os
 import signal
@@ -17,7 +18,7 @@ from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
 
 import ngcore
-from ngcore.errors import DestinationError, FormatError, InputError
+from ngcore.errors import DestinationError, FormatError, InputError, StorageError
 from ngcore.exporting.export import export
 
 OBLIQUE = from_matvec(euler2mat(0.2, -0.3, 0.4) @ np.diag([-0.9, 1.1, 2.5]), [83.7, -104.2, -61.9])
@@ -149,6 +150,25 @@ def test_an_interrupted_ome_zarr_leaves_nothing(tmp_path, monkeypatch):
         export(tmp_path / "volume", tmp_path / "out" / "a.zarr")
     time.sleep(0.3)
     assert interrupted.is_set()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing_of_an_ome_zarr(tmp_path, monkeypatch):
+    convert(tmp_path, volume_files.voxels((21, 17, 13)), STRAIGHT)
+    write, is_full = zarr.storage.LocalStore.set, threading.Event()
+
+    async def write_late(self, key, value):
+        if "/c/" in key:
+            if not is_full.is_set():
+                is_full.set()
+                raise OSError(errno.ENOSPC, "No space left on device")
+            await asyncio.sleep(0.05)
+        await write(self, key, value)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", write_late)
+    with pytest.raises(StorageError, match="No space left"):
+        export(tmp_path / "volume", tmp_path / "out" / "a.zarr")
+    time.sleep(0.3)
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +96,9 @@ def export_ome_zarr(
     try:
         _check_out(out, overwrite=overwrite)  # again: another may just have written it
         shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+        zarr_store = _stoppable_store(work)
         try:
-            group = zarr.create_group(work, zarr_format=3)
+            group = zarr.create_group(zarr_store, zarr_format=3)
             ome = _metadata(opened, first, out.name)
             names = [axis["name"] for axis in ome["multiscales"][0]["axes"]]
             for number, scale in enumerate(opened.scales[first:]):
@@ -105,10 +106,47 @@ def export_ome_zarr(
             group.attrs["ome"] = ome
         except OSError as error:
             raise StorageError(f"can't write {str(out)!r}: {error.strerror or error}") from error
+        finally:
+            zarr_store.stop()
         _put_in_place(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         lock.release()
+
+
+def _stoppable_store(folder: Path) -> Any:
+    """Return a store of zarr in a folder, with a method `stop` that waits for its last write.
+
+    Zarr's threads write several chunks at once. When one fails, or the caller is interrupted, they
+    go on with the others, and would make the folder anew that the caller removes.
+    """
+    from zarr.storage import LocalStore as ZarrFolder
+
+    class StoppableFolder(ZarrFolder):
+        def __init__(self, root: Path, *, read_only: bool = False) -> None:
+            super().__init__(root, read_only=read_only)
+            self._writes = 0
+            self._is_stopped = False
+            self._changed = threading.Condition()
+
+        async def set(self, key: str, value: Any) -> None:
+            with self._changed:
+                if self._is_stopped:
+                    return
+                self._writes += 1
+            try:
+                await super().set(key, value)
+            finally:
+                with self._changed:
+                    self._writes -= 1
+                    self._changed.notify_all()
+
+        def stop(self) -> None:
+            with self._changed:
+                self._is_stopped = True
+                self._changed.wait_for(lambda: self._writes == 0)
+
+    return StoppableFolder(folder)
 
 
 @contextmanager
@@ -178,16 +216,13 @@ def _write_level(
         dtype=scale.dtype.newbyteorder("="),
         dimension_names=names,
     )
-    # When this thread is interrupted, those of zarr go on writing, and would make the folder anew
-    # that is removed. So a thread that is not interrupted waits for them, and this one for that.
-    with ThreadPoolExecutor(1, "ngcore") as pool:
-        for box, voxels in blocks:
-            place = box.slices((0, 0, 0))[::-1]
-            stored = voxels.transpose(3, 2, 1, 0)
-            if has_channels:
-                pool.submit(array.__setitem__, (slice(None), *place), stored).result()
-            else:
-                pool.submit(array.__setitem__, place, stored[0]).result()
+    for box, voxels in blocks:
+        place = box.slices((0, 0, 0))[::-1]
+        stored = voxels.transpose(3, 2, 1, 0)
+        if has_channels:
+            array[(slice(None), *place)] = stored
+        else:
+            array[place] = stored[0]
 
 
 def _metadata(opened: Volume, first: int, name: str) -> dict[str, Any]:
