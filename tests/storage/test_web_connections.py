@@ -46,12 +46,17 @@ class Script:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self._open = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._is_closed = False
+        self._accepts = threading.Thread(target=self._accept, daemon=True)
+        self._accepts.start()
 
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._server.accept()
+                if self._is_closed:
+                    connection.close()
+                    return
                 self.connections += 1
                 self._open.append(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -80,6 +85,13 @@ class Script:
                         return
 
     def close(self):
+        if self._is_closed:
+            return
+        # A thread that is about to accept when its socket is closed can take a connection from the
+        # next socket with that number: so it ends first.
+        self._is_closed = True
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        self._accepts.join()
         self._server.close()
         for connection in self._open:
             with contextlib.suppress(OSError):
