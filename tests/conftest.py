@@ -19,7 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about the machine, and its other users, than the code.
-settings.register_profile("ngcore", deadline=None, max_examples=amount(30, 500))
+settings.register_profile("ngcore", deadline=None, max_examples=amount(20, 500))
 settings.load_profile("ngcore")
 
 

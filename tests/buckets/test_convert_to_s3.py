@@ -25,7 +25,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_keys_and_bytes_are_those_of_a_folder(place, tmp_path, layout):
-    options = {**OPTIONS, **LAYOUTS[layout]}
+    options = {**OPTIONS, "chunk_size": 32, **LAYOUTS[layout]}
     made = ngcore.convert(VOXELS, f"{place.url}/a/v", **options)
     ngcore.convert(VOXELS, tmp_path / "v", **options)
     found = place.objects("a/v")

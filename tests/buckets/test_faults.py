@@ -68,7 +68,7 @@ def start(*arguments, env=None):
 
 
 def test_killed_runs_go_on_and_leave_nothing_behind(place, tmp_path):
-    np.save(tmp_path / "a.npy", np.tile(VOXELS, (2, 1, 2)))
+    np.save(tmp_path / "a.npy", np.tile(VOXELS, (amount(1, 2), 1, 2)))
     command = ["convert", tmp_path / "a.npy", f"{place.url}/v", "--resolution", "8,8,8"]
     command += ["--chunk-size", "16", "--no-sharding", "--resume", "--tmp", tmp_path]
     kills, chance, store = 0, random.Random(0), writable_store(f"{place.url}/v")

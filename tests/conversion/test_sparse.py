@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import peak_memory
 import pytest
+from thorough import amount
 
 import ngcore
 from ngcore import FormatError
@@ -245,7 +246,7 @@ def test_one_shard_of_many_that_is_lost_or_cut_off_is_not_taken_for_nothing(
         ngcore.open(tmp_path / "a").scales[0][...]
 
 
-@pytest.mark.parametrize("key", ["./8_8_8", ".hidden/8_8_8", "8_8_8/"])
+@pytest.mark.parametrize("key", ["./8_8_8", ".hidden/8_8_8", "8_8_8/"][: amount(1, 3)])
 def test_keys_that_a_zip_lists_under_other_names_are_no_sign_of_nothing(tmp_path, voxels, key):
     source = sparse_volume(tmp_path / "source", voxels, sharding=False)
     info = json.loads((source / "info").read_text())
