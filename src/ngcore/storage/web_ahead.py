@@ -45,6 +45,7 @@ def ask_ahead(
     """
     left = iter(requests)
     waiting: deque[tuple[R, Sent | Future[Answer]]] = deque()
+    handed_on: dict[Future[Answer], Sent] = {}
     with ExitStack() as stack:
         threads: ThreadPoolExecutor | None = None
 
@@ -70,14 +71,15 @@ def ask_ahead(
                     first = by_thread(request, partial(_told, found))
                     for place, (other, given) in enumerate(waiting):
                         if isinstance(given, Sent):
-                            waiting[place] = other, by_thread(other, given.answer)
+                            told = by_thread(other, given.answer)
+                            waiting[place], handed_on[told] = (other, told), given
                 yield request, first.result()
         finally:
             for _, given in waiting:
                 if isinstance(given, Sent):
                     given.give_up()
-                else:
-                    given.cancel()
+                elif given.cancel() and given in handed_on:
+                    handed_on[given].give_up()
 
 
 def _found(sent: Sent) -> Answer | NoAnswerError:
