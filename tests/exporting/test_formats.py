@@ -131,44 +131,43 @@ def test_ome_zarr_is_valid_with_channels_times_and_labels(tmp_path):
     assert ngcore.open(tmp_path / "labels-back").info.type == "segmentation"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a thread there can't be sent Ctrl-C")
-def test_an_interrupted_ome_zarr_leaves_nothing(tmp_path, monkeypatch):
+def interrupt():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+def fill_the_disk():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("happens", "error"),
+    [
+        pytest.param(
+            interrupt,
+            pytest.raises(KeyboardInterrupt),
+            marks=pytest.mark.skipif(os.name == "nt", reason="a thread can't be sent Ctrl-C"),
+        ),
+        (fill_the_disk, pytest.raises(StorageError, match="No space left")),
+    ],
+)
+def test_an_ome_zarr_that_is_cut_off_leaves_nothing(tmp_path, monkeypatch, happens, error):
     """Zarr's threads went on writing, and made the folder anew that had been removed."""
     convert(tmp_path, volume_files.voxels((21, 17, 13)), STRAIGHT)
-    write, interrupted = zarr.storage.LocalStore.set, threading.Event()
+    write, has_happened = zarr.storage.LocalStore.set, threading.Event()
 
     async def write_late(self, key, value):
         if "/c/" in key:
-            if not interrupted.is_set():
-                interrupted.set()
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            if not has_happened.is_set():
+                has_happened.set()
+                happens()
             await asyncio.sleep(0.05)
         await write(self, key, value)
 
     monkeypatch.setattr(zarr.storage.LocalStore, "set", write_late)
-    with pytest.raises(KeyboardInterrupt):
+    with error:
         export(tmp_path / "volume", tmp_path / "out" / "a.zarr")
     time.sleep(0.3)
-    assert interrupted.is_set()
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_a_disk_that_fills_up_leaves_nothing_of_an_ome_zarr(tmp_path, monkeypatch):
-    convert(tmp_path, volume_files.voxels((21, 17, 13)), STRAIGHT)
-    write, is_full = zarr.storage.LocalStore.set, threading.Event()
-
-    async def write_late(self, key, value):
-        if "/c/" in key:
-            if not is_full.is_set():
-                is_full.set()
-                raise OSError(errno.ENOSPC, "No space left on device")
-            await asyncio.sleep(0.05)
-        await write(self, key, value)
-
-    monkeypatch.setattr(zarr.storage.LocalStore, "set", write_late)
-    with pytest.raises(StorageError, match="No space left"):
-        export(tmp_path / "volume", tmp_path / "out" / "a.zarr")
-    time.sleep(0.3)
+    assert has_happened.is_set()
     assert list((tmp_path / "out").iterdir()) == []
 
 

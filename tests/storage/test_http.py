@@ -8,6 +8,7 @@ import http.server
 import re
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,7 +26,7 @@ zstandard = pytest.importorskip("zstandard")
 pytest.importorskip("urllib3", reason="the extra cloud is not installed")
 
 
-from ngcore.storage import http_proxy  # noqa: E402
+from ngcore.storage import http_proxy, web_ahead  # noqa: E402
 from ngcore.storage.http import HttpStore  # noqa: E402
 from ngcore.storage.opening import open_store  # noqa: E402
 
@@ -445,6 +446,20 @@ def test_one_that_fails_for_good_fails_in_its_turn(origin, monkeypatch):
     assert [next(found), next(found)] == [DATA, DATA]
     with pytest.raises(StorageError, match="HTTP 500"):
         next(found)
+
+
+def test_requests_that_no_thread_takes_over_any_more_are_given_up(origin, monkeypatch):
+    monkeypatch.setattr("ngcore.storage.http.time.sleep", lambda _: None)
+    monkeypatch.setattr(web_ahead, "ThreadPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    given_up = []
+    give_up = web_ahead.Sent.give_up
+    monkeypatch.setattr(
+        web_ahead.Sent, "give_up", lambda sent: (given_up.append(sent), give_up(sent))
+    )
+    found = HttpStore(f"{origin}/mixed").get_each_whole(["broken", "b", "c", "d"], len(DATA), 4)
+    with pytest.raises(StorageError, match="HTTP 500"):
+        next(found)
+    assert given_up
 
 
 def test_one_thread_is_as_many_as_were_asked_for(tmp_path):
