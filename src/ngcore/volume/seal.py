@@ -67,6 +67,7 @@ _OF_SCALES = (
     "sharding",
     "hidden",
 )
+"""What a seal covers of a scale. Seals that exist depend on it, so it follows no other list."""
 
 _NOTHING: Mapping[str, Any] = {}
 
